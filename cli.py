@@ -1,0 +1,448 @@
+"""The command line: three Typer apps that parse, call and print. No logic lives here.
+
+Results go to standard output, everything for people to standard error. A Stillframe error is one line and
+its own exit code (see store/errors.py); a traceback appears only with --debug.
+"""
+
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from extract.backbones.table import BACKBONES, DEFAULT_BACKBONE, PREPROCESSING, get_backbone
+from store.errors import DamagedStore, EnvironmentFailure, StillframeError, StoppedEarly
+from store.names import printable
+
+_SETTINGS: dict[str, Any] = {"no_args_is_help": True, "add_completion": False, "rich_markup_mode": None}
+extract_app = typer.Typer(help="Run a frozen network over images and keep what it saw in a store.", **_SETTINGS)
+fit_app = typer.Typer(help="Fit small heads on the features of a store.", **_SETTINGS)
+store_app = typer.Typer(help="Look into a store, check it, mend it, export it.", **_SETTINGS)
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and results.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and the libraries' own messages.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
+StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="The store's folder.")]
+
+
+# Running an app
+
+
+def extract_main() -> None:
+    """Entry point of `extract`."""
+    _main(extract_app, "extract")
+
+
+def fit_main() -> None:
+    """Entry point of `fit`."""
+    _main(fit_app, "fit")
+
+
+def store_main() -> None:
+    """Entry point of `store`."""
+    _main(store_app, "store")
+
+
+def _main(app: typer.Typer, name: str) -> None:
+    debug = "--debug" in sys.argv
+    try:
+        code = app(prog_name=name, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        _say(error.format_message())
+        code = 2
+    except click.ClickException as error:
+        hint = f"; `{name} --help` shows what is possible"
+        _say(f"error: {error.format_message().rstrip('.')}{hint}")
+        code = 2
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        code = StoppedEarly.exit_code
+    except BrokenPipeError:
+        # The reader of our output has gone. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except StillframeError as error:
+        if debug:
+            raise
+        _say(f"error: {printable(str(error))}")
+        code = error.exit_code
+    except Exception as error:  # noqa: BLE001  the last stop before a traceback
+        if debug:
+            raise
+        if isinstance(error, OSError):
+            _say(f"error: {printable(str(error))}; mend that, then run the same command again")
+            code = EnvironmentFailure.exit_code
+        else:
+            _say(f"bug: {type(error).__name__}: {printable(str(error))}; please report it with the output of --debug")
+            code = 1
+    sys.exit(code or 0)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _print_json(values: Mapping[str, Any]) -> None:
+    print(json.dumps(values, ensure_ascii=True))
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"stillframe {importlib.metadata.version('stillframe')}")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")]
+
+
+@extract_app.callback()
+def _extract(version: Version = False) -> None:
+    """Run a frozen network over images and keep what it saw in a store."""
+
+
+@fit_app.callback()
+def _fit(version: Version = False) -> None:
+    """Fit small heads on the features of a store."""
+
+
+@store_app.callback()
+def _store(version: Version = False) -> None:
+    """Look into a store, check it, mend it, export it."""
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
+        count /= 1000
+    raise AssertionError
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _print_columns(rows: list[list[str]]) -> None:
+    """A plain table whose cells are never cut, however narrow the terminal."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+# extract
+
+
+def _automatic(value: str | None, name: str) -> int | None:
+    if value is None or value == "auto":
+        return None
+    if not value.isdecimal():
+        raise click.BadParameter(f"{value!r} is neither a whole number nor auto", param_hint=f"--{name}")
+    return int(value)
+
+
+@extract_app.command("run")
+def extract_run(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A folder of images, or a .csv or .parquet table with a column path.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The store's folder.")] = Path("store"),
+    backbone: Annotated[str, typer.Option(help="The network; `extract backbones` lists them.")] = DEFAULT_BACKBONE,
+    weights: Annotated[str, typer.Option(help="imagenet, random[:SEED], or a .weights.h5, .h5 or .keras file.")] = "imagenet",
+    layer: Annotated[list[str] | None, typer.Option(help="Where to cut; repeat it for several outputs.  [default: the last feature map]", show_default=False)] = None,
+    pooling: Annotated[str, typer.Option(help="none, avg or max: reduce each spatial output to a vector.")] = "none",
+    image_size: Annotated[str | None, typer.Option(help="N or HxW in pixels.  [default: the backbone's]", show_default=False)] = None,
+    resize: Annotated[str, typer.Option(help="bilinear, nearest, bicubic, lanczos or area.")] = "bilinear",
+    crop: Annotated[str, typer.Option(help="stretch, center or pad: how an image meets the network's shape.")] = "stretch",
+    background: Annotated[str, typer.Option(help="The colour under transparency and around padding.")] = "white",
+    include: Annotated[list[str] | None, typer.Option(help="Only paths or names that match this pattern; repeatable.", show_default=False)] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="No paths or names that match this pattern; repeatable.", show_default=False)] = None,
+    format: Annotated[str, typer.Option(help="auto, hdf5 or parquet: the shards' format.")] = "auto",  # noqa: A002
+    dtype: Annotated[str, typer.Option(help="auto, float16 or float32: the stored type.")] = "auto",
+    batch_size: Annotated[str, typer.Option(help="Images a call of the network, or auto.")] = "auto",
+    workers: Annotated[str, typer.Option(help="Decoding threads, or auto.")] = "auto",
+    shard_rows: Annotated[str, typer.Option(help="Images a shard, or auto.")] = "auto",
+    max_bad: Annotated[float, typer.Option(help="The fraction of images that may fail before the exit code is 3.")] = 0.05,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try the failed images again.")] = False,
+    max_pixels: Annotated[int, typer.Option(help="Larger images are failures, by their header alone.")] = 100_000_000,
+    prune: Annotated[bool, typer.Option("--prune", help="Accept that more than half of the stored images are gone.")] = False,
+    limit: Annotated[int | None, typer.Option(help="Only the first N images; what is stored stays.", show_default=False)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Extract features of all images of DATA, or bring a store up to date."""
+    from extract.options import RunOptions, parse_image_size
+    from extract.progress import progress_for
+    from extract.run import DryRun, Telling, require_few_failures, run
+
+    options = RunOptions(
+        data=data,
+        out=out,
+        backbone=backbone,
+        weights=weights,
+        layers=tuple(layer or ()),
+        pooling=pooling,
+        image_size=parse_image_size(image_size) if image_size else None,
+        resize=resize,
+        crop=crop,
+        background=background,
+        include=tuple(include or ()),
+        exclude=tuple(exclude or ()),
+        format=format,
+        dtype=dtype,
+        batch_size=_automatic(batch_size, "batch-size"),
+        workers=_automatic(workers, "workers"),
+        shard_rows=_automatic(shard_rows, "shard-rows"),
+        max_bad=max_bad,
+        retry_failed=retry_failed,
+        max_pixels=max_pixels,
+        prune=prune,
+        limit=limit,
+        dry_run=dry_run,
+    )
+    telling = Telling(lambda total: progress_for(total, quiet), lambda text: None if quiet else _say(text), debug)
+    result = run(options, telling)
+    if as_json:
+        _print_json(result.to_dict())
+    elif not quiet:
+        _say(_told_dry_run(result) if isinstance(result, DryRun) else _told_run(result))
+    if not isinstance(result, DryRun):
+        require_few_failures(result, max_bad)
+
+
+def _told_run(result: Any) -> str:
+    from extract.progress import ADVICE
+
+    changes = result.changes
+    moved = [f"{count:,} {what}" for what, count in (("new", changes.new), ("changed", changes.changed), ("gone", changes.gone)) if count]
+    lines = [f"{result.images:,} images in, {result.rows:,} rows, {result.failures:,} failures in {result.store}"]
+    if moved:
+        lines[0] += f" ({', '.join(moved)})"
+    if result.failures:
+        codes = ", ".join(f"{count:,} {code}" for code, count in sorted(result.failures_by_code.items()))
+        lines.append(f"failures: {codes}; `store failures {result.store}` lists them")
+    if result.others:
+        lines.append(f"{result.others:,} other files in the folder were left out")
+    if result.computed:
+        spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.phases.items())
+        lines.append(f"computed {result.computed:,} in {result.seconds:.1f} s, {result.images_per_second:.1f} images/s; seconds by phase: {spent}")
+        lines.append(ADVICE[result.limited_by])
+    else:
+        lines.append("nothing to compute")
+    return "\n".join(lines)
+
+
+def _told_dry_run(plan: Any) -> str:
+    columns = ", ".join(f"{output.name} {_shape(output.shape)} {output.dtype}" for output in plan.outputs)
+    return "\n".join(
+        [
+            f"{plan.images:,} images, {plan.to_compute:,} to compute in {plan.shards:,} shards; nothing was written",
+            f"each row: {columns} in {plan.shard_format}; {_size(plan.feature_bytes)} before compression",
+        ]
+    )
+
+
+@extract_app.command("backbones")
+def extract_backbones(as_json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """List the networks: input size, parameters, output shape, preprocessing, whether weights are on this machine."""
+    from extract.backbones.weights import weights_on_disk
+
+    here = {backbone.name: weights_on_disk(backbone) for backbone in BACKBONES.values()}
+    if as_json:
+        _print_json({"backbones": [{**asdict(backbone), "weights": str(here[backbone.name] or "")} for backbone in BACKBONES.values()]})
+        return
+    rows = [["name", "input", "parameters", "output", "weights here", "preprocessing"]]
+    rows += [
+        [
+            backbone.name,
+            _shape(backbone.size),
+            f"{backbone.parameters:,}",
+            _shape(backbone.shape),
+            "yes" if here[backbone.name] else "no",
+            PREPROCESSING[backbone.preprocessing],
+        ]
+        for backbone in BACKBONES.values()
+    ]
+    _print_columns(rows)
+
+
+@extract_app.command("layers")
+def extract_layers(
+    backbone: Annotated[str, typer.Argument(metavar="BACKBONE")],
+    image_size: Annotated[str | None, typer.Option(help="N or HxW in pixels.  [default: the backbone's]", show_default=False)] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """List every layer that a network can be cut at, with its output shape."""
+    from extract.options import parse_image_size
+    from extract.quiet import quiet_start
+
+    chosen = get_backbone(backbone)
+    size = parse_image_size(image_size) if image_size else chosen.size
+    with quiet_start(debug):
+        from extract.backbones.build import build, cut_points
+    points = list(cut_points(build(chosen, size)))
+    if as_json:
+        _print_json({"backbone": backbone, "layers": [{"name": name, "shape": list(shape)} for name, shape in points]})
+        return
+    _print_columns([[name, _shape(shape)] for name, shape in points])
+
+
+@extract_app.command("fetch")
+def extract_fetch(
+    backbone: Annotated[str, typer.Argument(metavar="BACKBONE")], quiet: Quiet = False, debug: Debug = False
+) -> None:
+    """Get a network's ImageNet weights ahead, for machines without a network, and check that they fit."""
+    from extract.backbones.weights import Weights, load_network, weights_on_disk
+    from extract.quiet import quiet_start
+
+    chosen = get_backbone(backbone)
+    with quiet_start(debug):
+        import keras  # noqa: F401
+    _, digest = load_network(chosen, Weights("imagenet"), chosen.size)
+    print(weights_on_disk(chosen))
+    if not quiet:
+        _say(f"{backbone}: ImageNet weights are here and fit, SHA-256 of the arrays {digest[:12]}…")
+
+
+@extract_app.command("sample")
+def extract_sample(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="digits or photos.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR")],
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write sample images: scikit-learn's handwritten digits, a folder a class, or its two photographs."""
+    from extract.samples import write_samples
+
+    count = write_samples(name, folder)
+    if not quiet:
+        _say(f"{count:,} images in {folder}")
+
+
+# store
+
+
+@store_app.command("info")
+def store_info(store: StorePath, as_json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Show what a store holds and how it was made."""
+    from store import open_store
+
+    features = open_store(store)
+    snapshot = features.snapshot
+    counts = snapshot.counts()
+    size = sum(record.bytes for record in snapshot.records.values())
+    values = {
+        "store": str(store),
+        "fingerprint": features.fingerprint,
+        "recipe": features.recipe.to_dict(),
+        "outputs": [output.to_dict() for output in features.outputs.values()],
+        "format": snapshot.info.shard_format,
+        "data": snapshot.view.data if snapshot.view else "",
+        "shards": len(snapshot.records),
+        "bytes": size,
+        **asdict(counts),
+    }
+    if as_json:
+        _print_json(values)
+        return
+    recipe = features.recipe
+    rows = [
+        ["images", f"{counts.images:,}: {counts.rows:,} rows, {counts.failures:,} failures, {counts.pending:,} not done yet"],
+        ["from", printable(values["data"])],
+        ["shards", f"{len(snapshot.records):,} {snapshot.info.shard_format}, {_size(size)}"],
+        *[[f"output {name}", f"{_shape(output.shape)} {output.dtype}, layer {output.layer}, pooling {output.pooling}"] for name, output in features.outputs.items()],
+        ["backbone", f"{recipe.backbone}, weights {recipe.weights[:12]}…"],
+        ["pixels", f"{_shape(recipe.image_size)}, {recipe.crop}, {recipe.resize}, on {recipe.background}"],
+        ["fingerprint", features.fingerprint],
+    ]
+    _print_columns(rows)
+
+
+@store_app.command("verify")
+def store_verify(store: StorePath, as_json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Read everything back and check it. Exit code 4: damaged; 75: sound but not finished."""
+    from store.publish import Folder
+    from store.upkeep import verify
+
+    found = verify(Folder(store))
+    if as_json:
+        _print_json({**asdict(found), "sound": found.sound})
+    elif not quiet:
+        for damage in found.damage:
+            _say(f"damaged: {printable(damage.message)}")
+        verdict = "sound" if found.sound else "damaged"
+        _say(f"{verdict}: {found.images:,} images = {found.rows:,} rows + {found.failures:,} failures + {found.pending:,} not done yet, in {found.shards:,} shards")
+    if not found.sound:
+        raise DamagedStore(f"{len(found.damage)} things in {store} are damaged: run `store repair {store}`, then the same `extract run` again")
+    if found.pending:
+        raise StoppedEarly(f"{store} is sound but not finished: run the same `extract run` again")
+
+
+@store_app.command("repair")
+def store_repair(store: StorePath, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Take damaged shards back, so that the next `extract run` computes their images again."""
+    from store.publish import Folder
+    from store.upkeep import repair
+
+    found = repair(Folder(store))
+    if quiet:
+        return
+    for damage in found:
+        _say(f"taken back: {printable(damage.message)}")
+    _say("run the same `extract run` again to compute them" if found else "nothing is damaged")
+
+
+@store_app.command("gc")
+def store_gc(
+    store: StorePath,
+    min_age: Annotated[float, typer.Option(help="Seconds; younger files stay, for a run may still need them.")] = 3600.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, delete nothing.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Delete what the current view does not need: left-over temporary files, replaced shards, older plans."""
+    from store.publish import Folder
+    from store.upkeep import collect_garbage
+
+    collected = collect_garbage(Folder(store), min_age, dry_run)
+    if not quiet:
+        _say(f"{'would delete' if dry_run else 'deleted'} {len(collected.names):,} files, {_size(collected.bytes)}")
+
+
+@store_app.command("failures")
+def store_failures(store: StorePath, as_json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """List the images that gave no row, and why: path, code, message, separated by tabs."""
+    from store import open_store
+
+    failures = open_store(store).snapshot.failures()
+    if as_json:
+        _print_json({"failures": [{"path": failure.path, "code": failure.code, "message": failure.message} for failure in failures]})
+        return
+    for failure in failures:
+        print("\t".join(printable(text) for text in (failure.path, failure.code, failure.message)))
+
+
+@store_app.command("export")
+def store_export(
+    store: StorePath,
+    to: Annotated[str, typer.Option("--to", help="npy, npz, csv, parquet or tfrecord.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")],
+    output: Annotated[str | None, typer.Option(help="Which output, where the store has several.", show_default=False)] = None,
+    split: Annotated[str | None, typer.Option(help="Only rows of this split.", show_default=False)] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write rows and features to a file that other tools read."""
+    from store import open_store
+    from store.export import export
+
+    written = export(open_store(store), to, out, output=output, split=split, force=force)
+    if not quiet:
+        _say(f"wrote {', '.join(map(str, written))}")

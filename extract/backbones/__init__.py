@@ -1,0 +1,1 @@
+"""Backbones: frozen networks, their weights, and where they can be cut."""

@@ -1,0 +1,108 @@
+"""Building a network and cutting it: layers, nested ones too, by the names of a fresh process."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import keras
+
+from extract.backbones.efficientnet_lite import efficientnet_lite0
+from extract.backbones.table import Backbone, nearest
+from store.errors import UsageError
+
+_OWN: dict[str, Callable[..., keras.Model]] = {"efficientnet_lite0": efficientnet_lite0}
+
+
+def build(
+    backbone: Backbone, image_size: tuple[int, int], include_top: bool = False, weights: str | None = None
+) -> keras.Model:
+    """The bare network, pixels as its own preprocessing leaves them in.
+
+    Keras counts layer names per thread (`conv2d_94` for the second InceptionV3 of a process), so the
+    network is built in a thread of its own: names are always those of a fresh process. Data format and
+    precision are set there as well, whatever the user's Keras is configured to.
+
+    Args:
+        backbone: which network.
+        image_size: (height, width) in pixels.
+        include_top: with the ImageNet classifier.
+        weights: `imagenet` lets Keras download and load its own; None leaves them as initialised.
+
+    Raises:
+        UsageError: the network cannot take images of that size.
+    """
+
+    def builder() -> keras.Model:
+        keras.config.set_dtype_policy("float32")
+        if backbone.builder in _OWN:
+            return _OWN[backbone.builder](include_top, (*image_size, 3))
+        function = getattr(keras.applications, backbone.builder)
+        return function(weights=weights, include_top=include_top, input_shape=(*image_size, 3))
+
+    keras.config.set_image_data_format("channels_last")
+    with ThreadPoolExecutor(1) as fresh:
+        try:
+            return fresh.submit(builder).result()
+        except ValueError as error:
+            if "nput size must be" in str(error) or "input_shape" in str(error) or "negative dimension" in str(error):
+                height, width = image_size
+                raise UsageError(
+                    f"{backbone.name} cannot take images of {height}x{width} pixels ({_first_line(error)}); "
+                    f"its own size is {backbone.size[0]}x{backbone.size[1]}"
+                ) from error
+            raise
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".")
+
+
+def cut_points(network: keras.Model, prefix: str = "") -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Every layer the network can be cut at, with the shape of one image's output; nested ones as `outer/inner`."""
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        shape = layer.output.shape[1:] if not isinstance(layer.output, (list, tuple)) else ()
+        if len(shape) in (1, 3):
+            yield prefix + layer.name, tuple(shape)
+        if isinstance(layer, keras.Model):
+            yield from cut_points(layer, f"{prefix}{layer.name}/")
+
+
+def cut(network: keras.Model, layers: tuple[str, ...]) -> keras.Model:
+    """The network from its input to the outputs of `layers`, in that order, as a list.
+
+    Raises:
+        UsageError: no such layer; the nearest names are suggested.
+    """
+    known = [name for name, _ in cut_points(network)]
+    for layer in layers:
+        if layer not in known:
+            raise UsageError(
+                f"{network.name} has no layer {layer!r} to cut at{nearest(layer, known)}; `extract layers` lists all"
+            )
+    return keras.Model(network.inputs, [_tensor_at(network, layer) for layer in layers])
+
+
+def _tensor_at(network: keras.Model, layer: str) -> Any:
+    """The symbolic output of a layer as seen from the network's own input."""
+    outer_name, _, inner = layer.partition("/")
+    outer = network.get_layer(outer_name)
+    if not inner:
+        return outer.output if not isinstance(outer, keras.Model) else _fed(network, outer)
+    # A nested model's inner tensors belong to its own graph, so the part up to `inner` is called anew.
+    part = keras.Model(outer.inputs, _tensor_at(outer, inner))
+    return part(_inputs_of(network, outer))
+
+
+def _fed(network: keras.Model, nested: keras.Model) -> Any:
+    return nested(_inputs_of(network, nested))
+
+
+def _inputs_of(network: keras.Model, nested: keras.Model) -> Any:
+    """What `network` passes to a nested model at its one call there."""
+    for node in nested._inbound_nodes:  # no public way to ask where a layer was called
+        tensors = node.input_tensors
+        if tensors and all(tensor is not own for tensor, own in zip(tensors, nested.inputs, strict=True)):
+            return tensors[0] if len(tensors) == 1 else tensors
+    raise UsageError(f"{nested.name} is not called within {network.name}: it cannot be cut at")

@@ -1,0 +1,84 @@
+"""Reading a PyTorch state dict of the legacy format, without PyTorch and without trusting it.
+
+Layout (torch/serialization.py, `_legacy_save`): four pickles (magic number, protocol version, system
+information, and an ordered dict of tensors whose storages are persistent ids), a pickled list of storage
+keys, then each storage in that order as an 8-byte little-endian count and the raw elements. Unpickling
+admits nothing but the ordered dict, the tensor rebuild and two names of storage types.
+"""
+
+import io
+import pickle
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    storage: str
+    dtype: np.dtype[Any]
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _tensor
+        if module == "torch" and name in _STORAGE_TYPES:
+            return name
+        raise pickle.UnpicklingError(f"{module}.{name} is not admitted")
+
+    def persistent_load(self, pid: Any) -> tuple[str, np.dtype[Any]]:
+        _, storage_type, key, *_ = pid
+        return key, _STORAGE_TYPES[storage_type]
+
+
+def _tensor(
+    storage: tuple[str, np.dtype[Any]], offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any
+) -> _Tensor:
+    return _Tensor(*storage, offset, shape, strides)
+
+
+def read_state_dict(data: bytes) -> dict[str, npt.NDArray[Any]]:
+    """The tensors of a legacy-format state dict by name, in order.
+
+    Raises:
+        ValueError: it is no such file.
+    """
+    file = io.BytesIO(data)
+    try:
+        if _Unpickler(file).load() != _MAGIC:
+            raise ValueError("not a PyTorch file of the legacy format")
+        _Unpickler(file).load()
+        _Unpickler(file).load()
+        tensors: dict[str, _Tensor] = _Unpickler(file).load()
+        keys: list[str] = _Unpickler(file).load()
+    except (pickle.UnpicklingError, EOFError) as error:
+        raise ValueError(f"not a PyTorch state dict of the legacy format: {error}") from error
+    dtypes = {tensor.storage: tensor.dtype for tensor in tensors.values()}
+    storages = {key: _storage(file, dtypes[key]) for key in keys}
+    return {name: _strided(storages[tensor.storage], tensor) for name, tensor in tensors.items()}
+
+
+def _storage(file: io.BytesIO, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    count = int.from_bytes(file.read(8), "little")
+    return np.frombuffer(file.read(count * dtype.itemsize), dtype)
+
+
+def _strided(storage: npt.NDArray[Any], tensor: _Tensor) -> npt.NDArray[Any]:
+    """The tensor's elements out of its storage; offset and strides count elements."""
+    last = tensor.offset + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
+    if min(tensor.shape, default=1) < 1 or min(tensor.strides, default=0) < 0 or not 0 <= last < len(storage):
+        raise ValueError("not a PyTorch state dict: a tensor lies outside its storage")
+    strides = [stride * storage.itemsize for stride in tensor.strides]
+    return np.array(np.lib.stride_tricks.as_strided(storage[tensor.offset :], tensor.shape, strides))

@@ -1,0 +1,270 @@
+"""Bytes -> uint8 RGB pixels of the recipe's size, or the reason why not.
+
+The rules, which the recipe names:
+
+- content decides what a file is, not its ending; of an animation or a multi-page file the first image counts;
+- EXIF orientation is applied to the pixels;
+- of 16-bit samples the high byte is kept; 32-bit integer and float samples have no agreed range and are refused;
+- grey, palette, CMYK and YCbCr become RGB as Pillow converts them;
+- transparency is composited over the background colour, before resizing;
+- resizing is done on uint8 with Pillow's antialiased filters (`nearest` is not antialiased, as everywhere).
+"""
+
+import errno
+import hashlib
+import os
+import stat
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
+
+from store.errors import UsageError
+
+RESIZE_FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "nearest": Image.Resampling.NEAREST,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "area": Image.Resampling.BOX,
+}
+CROPS = ("stretch", "center", "pad")
+MAX_FILE_BYTES = 2 * 2**30
+
+_ORIENTATION_TAG = 0x0112
+_TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+class BadImage(Exception):
+    """An image that gives no row: `code` for programs, `message` for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True)
+class DecodePolicy:
+    """How pixels are made: `size` is (height, width), `background` an RGB triple, `max_pixels` a limit to the source's."""
+
+    size: tuple[int, int]
+    resize: str
+    crop: str
+    background: tuple[int, int, int]
+    max_pixels: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file as it was read: bytes, their SHA-256, and the modification time in ns."""
+
+    data: bytes
+    sha256: str
+    time: int
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """`pixels`: uint8, (height, width, 3) of the policy's size; `width` and `height` are the source's, upright."""
+
+    pixels: npt.NDArray[np.uint8]
+    width: int
+    height: int
+
+
+def parse_color(text: str) -> tuple[int, int, int]:
+    """An RGB triple from a CSS colour name, `#rrggbb` or `rgb(r, g, b)`.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    try:
+        red, green, blue, *_ = ImageColor.getrgb(text)
+    except ValueError:
+        raise UsageError(f"unknown colour {text!r}: expected a name such as white, or #rrggbb") from None
+    return red, green, blue
+
+
+@contextmanager
+def own_limits() -> Iterator[None]:
+    """While open, Pillow's size limit and warnings are off: `max_pixels` and failure rows take their place."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="PIL")
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def read_source(path: str | os.PathLike[str]) -> Source:
+    """Read a whole file, never waiting for a pipe or a device.
+
+    Raises:
+        BadImage: missing, not_a_file, unreadable, too_large or empty.
+    """
+    try:
+        # Without O_NONBLOCK, opening a FIFO would wait for a writer for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise _unreadable(error) from error
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise BadImage("not_a_file", f"expected a file, this is a {_kind(status.st_mode)}")
+        if status.st_size > MAX_FILE_BYTES:
+            raise BadImage("too_large", f"{status.st_size:,} bytes, more than the {MAX_FILE_BYTES:,} that are read")
+        try:
+            data = file.read()
+        except OSError as error:
+            raise _unreadable(error) from error
+    if not data:
+        raise BadImage("empty", "the file is empty")
+    return Source(data, hashlib.sha256(data).hexdigest(), status.st_mtime_ns)
+
+
+def _unreadable(error: OSError) -> BadImage:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return BadImage("missing", "there is no such file (any more)")
+    if error.errno == errno.ELOOP:
+        return BadImage("missing", "a link that leads to itself")
+    if error.errno == errno.ENXIO:
+        return BadImage("not_a_file", "expected a file, this is a socket or a device")
+    return BadImage("unreadable", f"cannot be read: {error.strerror or error}")
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_ISFIFO: "pipe", stat.S_ISDIR: "folder", stat.S_ISSOCK: "socket"}
+    return next((name for test, name in kinds.items() if test(mode)), "device")
+
+
+def decode(data: bytes, policy: DecodePolicy) -> Decoded:
+    """Decode one image by the module's rules.
+
+    Raises:
+        BadImage: not_an_image, too_many_pixels, truncated, corrupt, unsupported_pixels or out_of_memory.
+    """
+    try:
+        with Image.open(BytesIO(data)) as image:
+            return _decode(image, data, policy)
+    except BadImage:
+        raise
+    except UnidentifiedImageError:
+        raise BadImage("not_an_image", f"no image format that is known here: {_looks_like(data)}") from None
+    except MemoryError:
+        raise BadImage("out_of_memory", "not enough memory to decode it") from None
+    except Exception as error:  # Pillow's plugins raise nearly everything on damaged files
+        text = str(error) or type(error).__name__
+        code = "truncated" if "truncated" in text.lower() or isinstance(error, EOFError) else "corrupt"
+        raise BadImage(code, f"the image is damaged: {text}") from error
+
+
+def _decode(image: Image.Image, data: bytes, policy: DecodePolicy) -> Decoded:
+    width, height = image.size
+    if width * height > policy.max_pixels:
+        raise BadImage(
+            "too_many_pixels",
+            f"{width} x {height} is {width * height:,} pixels, more than --max-pixels {policy.max_pixels:,}",
+        )
+    if data.startswith(_PNG_SIGNATURE):
+        _check_png(data)
+    image.load()
+    upright = _upright(image)
+    rgb = _to_rgb(upright, policy.background)
+    pixels = np.asarray(_fit(rgb, policy))
+    return Decoded(pixels, upright.width, upright.height)
+
+
+def _check_png(data: bytes) -> None:
+    """Check the CRC of every chunk up to IEND: Pillow skips those of the pixel data.
+
+    Layout: PNG specification (third edition), section 5.3: length, type, data, CRC-32 of type and data.
+    """
+    view = memoryview(data)
+    offset = len(_PNG_SIGNATURE)
+    while True:
+        if offset + 12 > len(data):
+            raise BadImage("truncated", "the PNG ends in the middle")
+        length = struct.unpack_from(">I", data, offset)[0]
+        end = offset + 8 + length
+        if end + 4 > len(data):
+            raise BadImage("truncated", "the PNG ends in the middle")
+        kind = bytes(view[offset + 4 : offset + 8])
+        if zlib.crc32(view[offset + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
+            raise BadImage("corrupt", f"the PNG is damaged: wrong checksum in its {kind.decode('latin-1')!r} chunk")
+        if kind == b"IEND":
+            return
+        offset = end + 4
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG)
+    except Exception:  # unreadable EXIF says nothing about orientation; the pixels are fine
+        return image
+    transposition = _TRANSPOSITIONS.get(orientation) if isinstance(orientation, int) else None
+    return image if transposition is None else image.transpose(transposition)
+
+
+def _to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode in _SIXTEEN_BITS or (image.mode == "I" and image.format == "PPM"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise BadImage(
+            "unsupported_pixels",
+            f"pixels of mode {image.mode} (32 bits) have no agreed range: convert the image to 8 or 16 bits a sample",
+        )
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        canvas = Image.new("RGB", rgba.size, background)
+        canvas.paste(rgba, mask=rgba)
+        return canvas
+    return image.convert("RGB")
+
+
+def _fit(image: Image.Image, policy: DecodePolicy) -> Image.Image:
+    height, width = policy.size
+    resample = RESIZE_FILTERS[policy.resize]
+    if policy.crop == "center":
+        return ImageOps.fit(image, (width, height), resample)
+    if policy.crop == "pad":
+        return ImageOps.pad(image, (width, height), resample, color=policy.background)
+    return image if image.size == (width, height) else image.resize((width, height), resample)
+
+
+def _looks_like(data: bytes) -> str:
+    start = data[:64]
+    if start.lstrip()[:1] == b"<":
+        return "it looks like HTML or XML"
+    if not data.strip(b"\0"):
+        return "it is all zero bytes"
+    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start):
+        return "it looks like text"
+    return f"it begins with {start[:8].hex(' ')}"
+
+
+def load_pixels(path: str | Path, policy: DecodePolicy) -> Decoded:
+    """Read and decode one file; raises BadImage."""
+    return decode(read_source(path).data, policy)

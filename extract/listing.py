@@ -1,0 +1,231 @@
+"""DATA -> a sorted listing: one row an image, with label, split and group where the layout or the table says so."""
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from store.errors import EnvironmentFailure, UsageError
+from store.names import file_path, printable, row_name
+from store.plan import LISTING_SCHEMA
+
+IMAGE_ENDINGS = frozenset(
+    ".apng .avif .bmp .dib .gif .j2k .jfif .jp2 .jpe .jpeg .jpg .pbm .pcx .pgm .png .pnm .ppm .tga .tif .tiff .webp".split()
+)
+"""Which files of a folder are taken for images; what they really are, their content decides."""
+
+_SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+_LISTING_ENDINGS = (".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of DATA. `table` has LISTING_SCHEMA and is sorted by path; `others` counts files that are no images."""
+
+    root: Path
+    table: pa.Table
+    others: int = 0
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+
+@dataclass(frozen=True)
+class _File:
+    name: str
+    size: int
+    time: int
+
+
+def list_data(data: str | os.PathLike[str], include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Listing:
+    """List a folder of images, or the images that a CSV or Parquet table names.
+
+    Args:
+        data: the folder or the table.
+        include: glob patterns; only rows whose path or file name matches one are kept.
+        exclude: glob patterns; rows whose path or file name matches one are dropped.
+
+    Raises:
+        UsageError: nothing there, no images in it, or a malformed table.
+        EnvironmentFailure: a folder cannot be read.
+    """
+    if "://" in str(data):
+        raise UsageError(f"DATA is {data}: this version reads local folders and tables only; copy or mount the data first")
+    root = Path(data)
+    if root.is_dir():
+        listing = _list_folder(root)
+        source = f"under {root}"
+    elif root.is_file() and root.suffix.lower() in _LISTING_ENDINGS:
+        listing = _list_table(root)
+        source = f"in the table {root}"
+    elif root.exists():
+        raise UsageError(f"DATA is the file {root}: expected a folder of images, or a .csv or .parquet table with a column path")
+    else:
+        raise UsageError(f"there is no {root}: expected a folder of images, or a .csv or .parquet table with a column path")
+    found = len(listing)
+    listing = _filtered(listing, include, exclude)
+    if len(listing) == 0:
+        if found:
+            raise UsageError(f"none of the {found:,} images {source} passes --include and --exclude: loosen the patterns")
+        others = f" ({listing.others:,} other files are there)" if listing.others else ""
+        raise UsageError(f"no images {source}{others}: expected files ending in .jpg, .png, .webp, …")
+    return listing
+
+
+def _filtered(listing: Listing, include: Sequence[str], exclude: Sequence[str]) -> Listing:
+    if not include and not exclude:
+        return listing
+
+    def matches(path: str, patterns: Sequence[str]) -> bool:
+        return any(fnmatchcase(path, pattern) or fnmatchcase(path.rpartition("/")[2], pattern) for pattern in patterns)
+
+    keep = [
+        (not include or matches(path, include)) and not matches(path, exclude)
+        for path in listing.table["path"].to_pylist()
+    ]
+    return Listing(listing.root, listing.table.filter(pa.array(keep, pa.bool_())), listing.others)
+
+
+def _list_folder(root: Path) -> Listing:
+    others: Counter[str] = Counter()
+    files = sorted(_walk(root, "", _ancestor_ids(root), others), key=lambda file: file.name)
+    names = [row_name(file.name) for file in files]
+    labels, splits = _labels_and_splits(names)
+    table = pa.table(
+        {
+            "path": names,
+            "label": labels,
+            "split": splits,
+            "group": pa.nulls(len(files), pa.string()),
+            "size": [file.size for file in files],
+            "time": [file.time for file in files],
+        },
+        schema=LISTING_SCHEMA,
+    )
+    return Listing(root, table.sort_by("path"), others.total())
+
+
+def _ancestor_ids(folder: Path) -> frozenset[tuple[int, int]]:
+    status = folder.stat()
+    return frozenset({(status.st_dev, status.st_ino)})
+
+
+def _walk(folder: Path, prefix: str, ancestors: frozenset[tuple[int, int]], others: Counter[str]) -> Iterator[_File]:
+    """Files with an image ending, links followed; a link to a folder above itself ends there."""
+    try:
+        with os.scandir(folder) as entries:
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise EnvironmentFailure(
+            f"cannot list {printable(str(folder))}: {error.strerror}; mend its permissions, or leave it out of DATA"
+        ) from error
+    for entry in visible:
+        name = prefix + entry.name
+        try:
+            status = entry.stat()
+        except OSError:  # a link to nowhere or to itself: reading it will say so, if it claims to be an image
+            status = None
+        if status is not None and stat.S_ISDIR(status.st_mode):
+            identity = (status.st_dev, status.st_ino) if status.st_ino else _stat_id(entry)
+            if identity not in ancestors:
+                yield from _walk(Path(entry.path), name + "/", ancestors | {identity}, others)
+        elif os.path.splitext(entry.name)[1].lower() in IMAGE_ENDINGS:
+            yield _File(name, status.st_size, status.st_mtime_ns) if status else _File(name, -1, -1)
+        else:
+            others["file"] += 1
+
+
+def _stat_id(entry: os.DirEntry[str]) -> tuple[int, int]:
+    status = os.stat(entry.path)
+    return status.st_dev, status.st_ino
+
+
+def _labels_and_splits(names: Sequence[str]) -> tuple[list[str | None], list[str | None]]:
+    """Label is the first folder; or split the first and label the second, where all top folders are split names."""
+    folders = [name.split("/")[:-1] for name in names]
+    tops = {parts[0] if parts else "" for parts in folders}
+    if "train" in tops and tops <= set(_SPLITS):
+        labels = [parts[1] if len(parts) > 1 else None for parts in folders]
+        return labels, [_SPLITS[parts[0]] for parts in folders]
+    return [parts[0] if parts else None for parts in folders], [None] * len(names)
+
+
+def _list_table(path: Path) -> Listing:
+    given = _read_table(path)
+    if "path" not in given.column_names:
+        raise UsageError(f"{path} has the columns {', '.join(given.column_names)}: expected one named path")
+    texts = {name: _texts(given, name, path) for name in ("path", "label", "split", "group") if name in given.column_names}
+    names = [_table_name(name, number, path) for number, name in enumerate(texts["path"], start=1)]
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise UsageError(
+            f"{path} names {printable(repeated[0])} more than once ({len(repeated)} paths repeat): "
+            "a path is a row's identity, keep one row for each"
+        )
+    empty: list[str | None] = [None] * len(names)
+    splits = [_split(split, number, path) for number, split in enumerate(texts.get("split", empty), start=1)]
+    files = [_stat_file(path.parent, name) for name in names]
+    table = pa.table(
+        {
+            "path": names,
+            "label": texts.get("label", empty),
+            "split": splits,
+            "group": texts.get("group", empty),
+            "size": [file.size for file in files],
+            "time": [file.time for file in files],
+        },
+        schema=LISTING_SCHEMA,
+    )
+    return Listing(path.parent, table.sort_by("path"))
+
+
+def _read_table(path: Path) -> pa.Table:
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pq.read_table(path)
+        options = pa.csv.ConvertOptions(
+            column_types=dict.fromkeys(("path", "label", "split", "group"), pa.string()), strings_can_be_null=True,
+            null_values=[""],
+        )
+        parsing = pa.csv.ParseOptions(newlines_in_values=True)
+        return pa.csv.read_csv(path, convert_options=options, parse_options=parsing)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the table {path}: {printable(str(error))}; expected a header line and UTF-8 text") from error
+    except OSError as error:
+        raise EnvironmentFailure(f"cannot read the table {path}: {error.strerror or error}") from error
+
+
+def _texts(table: pa.Table, name: str, path: Path) -> list[str | None]:
+    column = table[name]
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_integer(column.type)):
+        raise UsageError(f"column {name} of {path} is {column.type}, expected text")
+    return [None if value in (None, "") else str(value) for value in column.to_pylist()]
+
+
+def _table_name(name: str | None, number: int, path: Path) -> str:
+    if name is None:
+        raise UsageError(f"row {number} of {path} has no path: fill it in or drop the row")
+    return row_name(os.path.normpath(name))
+
+
+def _split(split: str | None, number: int, path: Path) -> str | None:
+    if split is not None and split not in _SPLITS:
+        raise UsageError(f"row {number} of {path} has split {split!r}: expected train, validation, test, or nothing")
+    return split and _SPLITS[split]
+
+
+def _stat_file(root: Path, name: str) -> _File:
+    try:
+        status = os.stat(root / file_path(name))
+    except (OSError, ValueError):
+        return _File(name, -1, -1)
+    return _File(name, status.st_size, status.st_mtime_ns)

@@ -1,0 +1,95 @@
+"""What can be asked of a run, checked: one frozen dataclass that the command line and Python fill alike."""
+
+import os
+from dataclasses import dataclass
+
+from extract.backbones.table import DEFAULT_BACKBONE
+from extract.decode import CROPS, RESIZE_FILTERS, parse_color
+from store.errors import UsageError
+from store.formats import FORMATS
+
+POOLINGS = ("none", "avg", "max")
+DTYPES = ("auto", "float16", "float32")
+SHARD_FORMATS = ("auto", *FORMATS)
+
+_BATCH_PIXELS = 32 * 299 * 299
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The options of `extract run`; `None` where the command line says auto or nothing.
+
+    `image_size` is (height, width); None is the backbone's own.
+    """
+
+    data: str | os.PathLike[str]
+    out: str | os.PathLike[str] = "store"
+    backbone: str = DEFAULT_BACKBONE
+    weights: str = "imagenet"
+    layers: tuple[str, ...] = ()
+    pooling: str = "none"
+    image_size: tuple[int, int] | None = None
+    resize: str = "bilinear"
+    crop: str = "stretch"
+    background: str = "white"
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    format: str = "auto"
+    dtype: str = "auto"
+    batch_size: int | None = None
+    workers: int | None = None
+    shard_rows: int | None = None
+    max_bad: float = 0.05
+    retry_failed: bool = False
+    max_pixels: int = 100_000_000
+    prune: bool = False
+    limit: int | None = None
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        _require("pooling", self.pooling, POOLINGS)
+        _require("resize", self.resize, tuple(RESIZE_FILTERS))
+        _require("crop", self.crop, CROPS)
+        _require("format", self.format, SHARD_FORMATS)
+        _require("dtype", self.dtype, DTYPES)
+        parse_color(self.background)
+        for name in ("batch_size", "workers", "shard_rows", "limit", "max_pixels"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{_flag(name)} is {value}: expected 1 or more")
+        if not 0 <= self.max_bad <= 1:
+            raise UsageError(f"--max-bad is {self.max_bad}: expected a fraction from 0 to 1")
+        if len(set(self.layers)) != len(self.layers):
+            raise UsageError("--layer names the same layer twice: name each once")
+
+
+def _require(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"{_flag(name)} is {value!r}: expected one of {', '.join(choices)}")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def parse_image_size(text: str) -> tuple[int, int]:
+    """(height, width) from `N` or `HxW`.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UsageError(f"--image-size is {text!r}: expected N or HxW in pixels, as in 224 or 240x320")
+    return int(parts[0]), int(parts[-1])
+
+
+def automatic_batch_size(image_size: tuple[int, int]) -> int:
+    """32 images up to 299 x 299, fewer of larger ones, so that activations take about the same memory."""
+    height, width = image_size
+    return max(1, min(32, _BATCH_PIXELS // (height * width)))
+
+
+def automatic_workers() -> int:
+    """Decoding threads: one a core that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,462 @@
+"""`extract run`: what is asked against what is stored, then the shards that are missing.
+
+The way of a run: list DATA; compare recipe and images with the store, if there is one; publish a new plan
+if the current one no longer says all there is to do; carry out its uncommitted shards; sum up. The network
+is loaded only if something is to be computed or its weights' digest is not remembered.
+"""
+
+import hashlib
+import importlib.metadata
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from extract.backbones.table import Backbone, get_backbone
+from extract.backbones.weights import Weights, load_network, remembered_digest
+from extract.decode import DecodePolicy, own_limits, parse_color
+from extract.listing import Listing, list_data
+from extract.options import RunOptions, automatic_batch_size, automatic_workers
+from extract.pipeline import run_tasks
+from extract.progress import Clock, Progress, Silence, limiting_phase
+from extract.quiet import quiet_start
+from extract.task import Collection, ShardTask, commit, prepare
+from store.errors import RecipeMismatch, TooManyFailures, UsageError
+from store.names import file_path
+from store.plan import Changes, Plan, automatic_shard_rows, changes, make_plan, stands
+from store.publish import INFO, Folder
+from store.recipe import Output, Recipe, differences
+from store.records import CommitRecord, Failure, StoreInfo, View
+from store.snapshot import Held, Snapshot, latest_attempts, load_snapshot
+
+if TYPE_CHECKING:
+    from extract.runtimes import Runtime
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to. `images` = `rows` + `failures`, unless it was limited to planning.
+
+    `computed` counts images of this run, failures included; `reused` those that were there before.
+    `images_per_second` is computed over the seconds from the first read to the last commit.
+    """
+
+    store: str
+    fingerprint: str
+    images: int
+    rows: int
+    failures: int
+    computed: int
+    reused: int
+    seconds: float
+    images_per_second: float
+    phases: Mapping[str, float]
+    limited_by: str
+    changes: Changes
+    failures_by_code: Mapping[str, int]
+    others: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The keys that `extract run --json` promises."""
+        promised = ("store", "fingerprint", "images", "rows", "failures", "computed", "reused", "seconds")
+        promised += ("images_per_second", "phases", "limited_by")
+        return {name: value for name, value in asdict(self).items() if name in promised}
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a run would do: `store_bytes` is that of the features before compression, `shards` those to compute."""
+
+    store: str
+    images: int
+    to_compute: int
+    shards: int
+    changes: Changes
+    outputs: tuple[Output, ...]
+    shard_format: str
+    feature_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {**asdict(self), "outputs": [output.to_dict() for output in self.outputs]}
+
+
+@dataclass(frozen=True)
+class Telling:
+    """How a run speaks while it works: a progress display for so many images, and one line of text."""
+
+    progress: Callable[[int], Progress] = lambda total: Silence()
+    line: Callable[[str], None] = lambda text: None
+    debug: bool = False
+
+
+def extract(data: str | os.PathLike[str], out: str | os.PathLike[str] = "store", **options: Any) -> RunResult:
+    """Extract features of all images of `data` into the store `out`, or bring that store up to date.
+
+    Args:
+        data: a folder of images, or a CSV or Parquet table that names them.
+        out: the store's folder.
+        options: fields of `RunOptions`, such as backbone, weights, layers, pooling, image_size.
+
+    Raises:
+        UsageError: a wrong option, no images, another recipe than the store's.
+        EnvironmentFailure: disk, permission or network.
+        TooManyFailures: done, but more than `max_bad` of the images failed.
+        StoppedEarly: a signal came; call again to go on.
+    """
+    try:
+        chosen = RunOptions(data=data, out=out, **options)
+    except TypeError as error:
+        raise UsageError(f"{error}; the options are the fields of extract.options.RunOptions") from None
+    result = run(chosen)
+    assert isinstance(result, RunResult)
+    return result
+
+
+def run(options: RunOptions, telling: Telling = Telling()) -> RunResult | DryRun:
+    """See `extract`; with `options.dry_run` nothing is written."""
+    job = _Job(options, telling)
+    snapshot = job.check_store()
+    listing = list_data(options.data, options.include, options.exclude)
+    if options.dry_run:
+        return job.dry_run(snapshot, listing)
+    if snapshot is None:
+        snapshot = job.create_store()
+    update = _update(job, snapshot, listing)
+    if not update.publish and not snapshot.uncommitted_shards():
+        return job.result(snapshot, update, listing, Clock(), computed=0)
+    with stop_on_signals() as stop:
+        snapshot = job.publish_plan(snapshot, update, listing)
+        if not snapshot.uncommitted_shards():
+            return job.result(snapshot, update, listing, Clock(), computed=0)
+        clock = Clock()
+        computed = job.compute(snapshot, listing, clock, stop)
+    return job.result(load_snapshot(job.folder), update, listing, clock, computed)
+
+
+@dataclass(frozen=True)
+class _Update:
+    """What has to be done to bring a store up to a listing: the images, where each is held, what changed."""
+
+    table: pa.Table
+    held: Mapping[str, str]
+    changes: Changes
+    publish: bool
+
+
+def _update(job: "_Job", snapshot: Snapshot, listing: Listing) -> _Update:
+    held = snapshot.held()
+    options = job.options
+    table = _limited(listing.table, snapshot, held, options.limit)
+    changed = _changed_paths(listing, table, held)
+    retried = {path for path, entry in held.items() if entry.failed} if options.retry_failed else set()
+    counted = changes(table, set(held), changed)
+    if counted.gone * 2 > len(held) and not options.prune:
+        raise UsageError(
+            f"{counted.gone:,} of the {len(held):,} stored images are not in {options.data}: is it the right folder, "
+            "and mounted? If they are really gone, run again with --prune"
+        )
+    kept = {path: entry.holder for path, entry in held.items() if path not in changed and path not in retried}
+    publish = snapshot.plan is None or not stands(snapshot.plan, table, kept)
+    return _Update(table, kept, counted, publish)
+
+
+def _limited(table: pa.Table, snapshot: Snapshot, held: Mapping[str, Held], limit: int | None) -> pa.Table:
+    """The first `limit` images of the listing, and all that are stored already: a limit never shrinks a store."""
+    if limit is None:
+        return table
+    paths = table["path"].to_pylist()
+    keep = [position < limit or path in held for position, path in enumerate(paths)]
+    limited = table.filter(pa.array(keep))
+    missing = set(held) - set(paths)
+    if not missing or snapshot.plan is None:
+        return limited
+    stored = snapshot.plan.rows.select(["path", "label", "split", "group", "size"])
+    stored = stored.filter(pa.array([path in missing for path in stored["path"].to_pylist()]))
+    times = pa.array([held[path].entry.time for path in stored["path"].to_pylist()], pa.int64())
+    return pa.concat_tables([limited, stored.append_column("time", times)]).sort_by("path")
+
+
+def _changed_paths(listing: Listing, table: pa.Table, held: Mapping[str, Held]) -> set[str]:
+    """Stored images whose bytes differ now. Files are read only where size or time say to look."""
+    changed = set()
+    columns = (table[name].to_pylist() for name in ("path", "size", "time"))
+    for path, size, time in zip(*columns, strict=True):
+        known = held.get(path)
+        if known is None or (size, time) == (known.entry.size, known.entry.time):
+            continue
+        same_size = size == known.entry.size and known.entry.sha256
+        if not same_size or _sha256(listing, path) != known.entry.sha256:
+            changed.add(path)
+    return changed
+
+
+def _sha256(listing: Listing, path: str) -> str:
+    try:
+        with open(listing.root / file_path(path), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+class _Job:
+    """One run's request, resolved as far as it has come: the store's folder, the recipe, the runtime once loaded."""
+
+    def __init__(self, options: RunOptions, telling: Telling) -> None:
+        self.options = options
+        self.telling = telling
+        self.folder = Folder(options.out)
+        self.backbone: Backbone = get_backbone(options.backbone)
+        self.weights = Weights.parse(options.weights)
+        self.image_size = options.image_size or self.backbone.size
+        self.layers = options.layers or (self.backbone.layer,)
+        self.batch_size = options.batch_size or automatic_batch_size(self.image_size)
+        self.workers = options.workers or automatic_workers()
+        self._loaded: tuple[Runtime, str] | None = None
+
+    # Recipe
+
+    def load(self) -> "tuple[Runtime, str]":
+        """The runtime and the digest of its weights, loaded once."""
+        if self._loaded is None:
+            self.telling.line(f"loading {self.backbone.name}")
+            with quiet_start(self.telling.debug):
+                from extract.runtimes.keras import KerasRuntime
+            network, digest = load_network(self.backbone, self.weights, self.image_size)
+            runtime = KerasRuntime(network, self.layers, self.options.pooling, self.backbone.preprocessing)
+            self._loaded = runtime, digest
+        return self._loaded
+
+    def recipe(self, dtypes: tuple[str, ...]) -> Recipe:
+        """The recipe asked for; loads the network only if its weights' digest is not remembered."""
+        digest = remembered_digest(self.backbone, self.weights) if self._loaded is None else self._loaded[1]
+        red, green, blue = parse_color(self.options.background)
+        return Recipe(
+            backbone=self.backbone.name,
+            weights=digest or self.load()[1],
+            layers=self.layers,
+            pooling=self.options.pooling,
+            image_size=self.image_size,
+            resize=self.options.resize,
+            crop=self.options.crop,
+            background=f"#{red:02x}{green:02x}{blue:02x}",
+            precision="float32",
+            dtypes=dtypes,
+        )
+
+    def outputs(self) -> tuple[Output, ...]:
+        """The columns of features, from the loaded network."""
+        runtime, _ = self.load()
+        outputs = []
+        for layer, shape in zip(self.layers, runtime.shapes, strict=True):
+            name = layer.replace("/", ".") if len(self.layers) > 1 else "features"
+            outputs.append(Output(name, layer, self.options.pooling, shape, self._dtype(len(shape) > 1)))
+        return tuple(outputs)
+
+    def _dtype(self, spatial: bool) -> str:
+        if self.options.dtype != "auto":
+            return self.options.dtype
+        return "float16" if spatial else "float32"
+
+    # Store
+
+    def check_store(self) -> Snapshot | None:
+        """The store as it stands, or None where there is none yet.
+
+        Raises:
+            RecipeMismatch: it was made with another recipe.
+            UsageError: the folder holds something else.
+        """
+        if not self.folder.is_store():
+            self.folder.require_free()
+            return None
+        snapshot = load_snapshot(self.folder)
+        self._require_same(snapshot.info)
+        return snapshot
+
+    def _require_same(self, info: StoreInfo) -> None:
+        same_cuts = (info.recipe.layers, info.recipe.pooling) == (self.layers, self.options.pooling)
+        dtypes = tuple(self._dtype(output.spatial) for output in info.outputs) if same_cuts else info.recipe.dtypes
+        asked = self.recipe(dtypes)
+        lines = differences(info.recipe, asked)
+        if self.options.format not in ("auto", info.shard_format):
+            lines.append(f"format: the store has {info.shard_format}, this run asks for {self.options.format}")
+        if lines:
+            raise RecipeMismatch(
+                f"{self.folder.root} was made with another recipe; {'; '.join(lines)}. "
+                "Ask for the same, or choose another --out"
+            )
+
+    def new_info(self) -> StoreInfo:
+        """What store.json will say of a new store."""
+        outputs = self.outputs()
+        shard_format = self.options.format
+        if shard_format == "auto":
+            shard_format = "hdf5" if any(output.spatial for output in outputs) else "parquet"
+        return StoreInfo(self.recipe(tuple(output.dtype for output in outputs)), outputs, shard_format)
+
+    def create_store(self) -> Snapshot:
+        """Publish store.json; if another process was first, its recipe must be the same."""
+        info = self.new_info()
+        if not self.folder.create(INFO, info.to_bytes()):
+            self._require_same(StoreInfo.from_bytes(self.folder.read(INFO)))
+        return load_snapshot(self.folder)
+
+    def publish_plan(self, snapshot: Snapshot, update: _Update, listing: Listing) -> Snapshot:
+        """The store with the plan that `update` calls for as its current one."""
+        if not update.publish:
+            return snapshot
+        plan = self._plan(snapshot, update)
+        self.folder.create(f"plan/{plan.name}.parquet", plan.data)
+        view = View(plan.name, os.path.abspath(self.options.data), datetime.now(UTC).isoformat(timespec="seconds"))
+        number = snapshot.number + 1
+        while not self.folder.create(f"view/{number}.json", view.to_bytes()):
+            number += 1
+        return load_snapshot(self.folder)
+
+    def _plan(self, snapshot: Snapshot, update: _Update) -> Plan:
+        unfinished = snapshot.plan is not None and snapshot.uncommitted_shards()
+        if snapshot.plan is not None and unfinished:
+            shard_rows = snapshot.plan.shard_rows
+        else:
+            shard_rows = self.options.shard_rows or automatic_shard_rows(_row_bytes(snapshot.info.outputs))
+        return make_plan(update.table, update.held, shard_rows)
+
+    # Work
+
+    def compute(self, snapshot: Snapshot, listing: Listing, clock: Clock, stop: threading.Event) -> int:
+        """Carry out the plan's uncommitted shards; returns how many images that were."""
+        runtime, digest = self.load()
+        info = snapshot.info
+        if digest != info.recipe.weights or tuple(runtime.shapes) != tuple(output.shape for output in info.outputs):
+            raise RecipeMismatch(
+                f"the weights or shapes of {self.backbone.name} are not what {self.folder.root} was made with: "
+                "another Keras version may build it differently; install the one the store names, or use another --out"
+            )
+        tasks = self._tasks(snapshot)
+        policy = DecodePolicy(
+            self.image_size,
+            self.options.resize,
+            self.options.crop,
+            parse_color(self.options.background),
+            self.options.max_pixels,
+        )
+        with own_limits(), self.telling.progress(sum(len(task.rows) for task in tasks)) as progress:
+            records = run_tasks(
+                tasks,
+                partial(prepare, listing.root, policy=policy, clock=clock),
+                runtime,
+                partial(commit, self.folder, info, environment=self._environment(runtime)),
+                info.outputs,
+                batch_size=self.batch_size,
+                workers=self.workers,
+                clock=clock,
+                progress=progress,
+                stop=stop,
+            )
+            return sum(len(record.rows) + len(record.failures) for record in records)
+
+    def _tasks(self, snapshot: Snapshot) -> list[ShardTask]:
+        plan = snapshot.plan
+        assert plan is not None
+        attempts = latest_attempts(self.folder, plan.name)
+        return [
+            ShardTask(plan.name, index, attempts.get(index, 0) + 1, plan.shard_paths(index))
+            for index in snapshot.uncommitted_shards()
+        ]
+
+    def _environment(self, runtime: "Runtime") -> dict[str, str]:
+        versions = {name: importlib.metadata.version(name) for name in ("stillframe", "pillow", "numpy")}
+        return {**runtime.environment, "batch_size": str(self.batch_size), **versions}
+
+    # Telling
+
+    def result(
+        self, snapshot: Snapshot, update: _Update, listing: Listing, clock: Clock, computed: int
+    ) -> RunResult:
+        """The summary of a finished run.
+
+        Raises:
+            TooManyFailures: see --max-bad; it carries the result as `result`.
+        """
+        counts = snapshot.counts()
+        phases = clock.phases(self.workers)
+        seconds = clock.span
+        codes: dict[str, int] = {}
+        for failure in snapshot.failures():
+            codes[failure.code] = codes.get(failure.code, 0) + 1
+        return RunResult(
+            store=str(self.folder.root),
+            fingerprint=snapshot.info.recipe.fingerprint,
+            images=counts.images,
+            rows=counts.rows,
+            failures=counts.failures,
+            computed=computed,
+            reused=counts.rows + counts.failures - computed,
+            seconds=round(seconds, 3),
+            images_per_second=round(computed / seconds, 3) if seconds else 0.0,
+            phases={name: round(value, 3) for name, value in phases.items()},
+            limited_by=limiting_phase(phases),
+            changes=update.changes,
+            failures_by_code=codes,
+            others=listing.others,
+        )
+
+    def dry_run(self, snapshot: Snapshot | None, listing: Listing) -> DryRun:
+        """What `run` would do, computed without writing."""
+        info = self.new_info() if snapshot is None else snapshot.info
+        current = snapshot or Snapshot(info, 0, None, None, {}, {})
+        update = _update(self, current, listing)
+        plan = self._plan(current, update) if update.publish or current.plan is None else current.plan
+        to_compute = len(update.table) - len(update.held)
+        return DryRun(
+            store=str(self.folder.root),
+            images=len(update.table),
+            to_compute=to_compute,
+            shards=plan.shard_count if update.publish else len(current.uncommitted_shards()),
+            changes=update.changes,
+            outputs=info.outputs,
+            shard_format=info.shard_format,
+            feature_bytes=to_compute * _row_bytes(info.outputs),
+        )
+
+
+def _row_bytes(outputs: tuple[Output, ...]) -> int:
+    return sum(int(np.prod(output.shape)) * np.dtype(output.dtype).itemsize for output in outputs)
+
+
+def require_few_failures(result: RunResult, max_bad: float) -> None:
+    """Raise TooManyFailures if more than that fraction of the images failed."""
+    if result.failures > max_bad * result.images:
+        raise TooManyFailures(
+            f"{result.failures:,} of {result.images:,} images failed, more than --max-bad {max_bad:g} allows; "
+            f"the others are stored; `store failures {result.store}` lists them"
+        )
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT or SIGTERM sets; a second signal ends the process at once. Main thread only."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def handler(number: int, frame: object) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler_before in before.items():
+            signal.signal(number, handler_before)

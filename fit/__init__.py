@@ -1,0 +1,1 @@
+"""Stillframe second stage: heads on cached features."""

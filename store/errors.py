@@ -1,0 +1,58 @@
+"""Every error Stillframe raises on purpose, with the exit code a command ends with.
+
+    StillframeError                1   a bug, when nothing below fits
+    ├── UsageError                 2   wrong use: a bad option, a value out of range   (also ValueError)
+    │   ├── NotAStore              2   the folder holds something else, or nothing
+    │   └── RecipeMismatch         2   the store was made with another recipe
+    ├── TooManyFailures            3   done, but more images failed than --max-bad allows
+    ├── DamagedStore               4   stored bytes are not what was written
+    ├── EnvironmentFailure        74   disk full, permission, network: mend it, run again   (also OSError)
+    └── StoppedEarly              75   stopped on purpose, or not finished: run the same command again
+
+Exit codes 74 and 75 are EX_IOERR and EX_TEMPFAIL of BSD's sysexits.h, which schedulers know.
+Every message says what was expected, what came, and what to do next.
+"""
+
+
+class StillframeError(Exception):
+    """Base of every error raised on purpose; `exit_code` is what a command ends with."""
+
+    exit_code = 1
+
+
+class UsageError(StillframeError, ValueError):
+    """The request itself is wrong: running it again unchanged cannot help."""
+
+    exit_code = 2
+
+
+class NotAStore(UsageError):
+    """A folder was given as a store and is none."""
+
+
+class RecipeMismatch(UsageError):
+    """A store was asked to take features of another recipe than its own."""
+
+
+class TooManyFailures(StillframeError):
+    """The run is complete, but more images failed than was allowed."""
+
+    exit_code = 3
+
+
+class DamagedStore(StillframeError):
+    """What the store holds is not what was written to it."""
+
+    exit_code = 4
+
+
+class EnvironmentFailure(StillframeError, OSError):
+    """The machine, not the request, failed: the same command can succeed once that is mended."""
+
+    exit_code = 74
+
+
+class StoppedEarly(StillframeError):
+    """Work is left: the same command goes on where this one ended."""
+
+    exit_code = 75

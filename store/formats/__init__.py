@@ -1,0 +1,23 @@
+"""Shard formats, from one table: rows and tensors to bytes, and back."""
+
+from store.errors import UsageError
+from store.formats.hdf5 import Hdf5
+from store.formats.parquet import Parquet
+from store.formats.shard import Format, Shard, check_round_trip
+
+FORMATS: dict[str, Format] = {form.name: form for form in (Hdf5(), Parquet())}
+
+
+def get_format(name: str) -> Format:
+    """The shard format of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    try:
+        return FORMATS[name]
+    except KeyError:
+        raise UsageError(f"unknown shard format {name!r}: choose one of {', '.join(FORMATS)}") from None
+
+
+__all__ = ["FORMATS", "Format", "Shard", "check_round_trip", "get_format"]

@@ -1,0 +1,123 @@
+"""HDF5 shards: one dataset a column, one image a chunk, zstd with a Fletcher-32 checksum.
+
+Measured on InceptionV3 tensors, zstd in HDF5 writes and reads four times faster than Parquet, so this
+is the format of spatial outputs. Text columns are variable-length UTF-8; an absent text is empty.
+"""
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from store.errors import DamagedStore
+from store.formats.shard import ROW_SCHEMA, Shard, checked_tensor
+from store.recipe import Output
+
+
+class Hdf5:
+    """The `hdf5` entry of the table of formats."""
+
+    name = "hdf5"
+    suffix = "h5"
+
+    def encode(self, shard: Shard, outputs: Sequence[Output], fingerprint: str) -> bytes:
+        """See Format."""
+        import h5py
+        import hdf5plugin
+
+        sink = io.BytesIO()
+        with h5py.File(sink, "w") as file:
+            file.attrs["stillframe"] = json.dumps(
+                {"fingerprint": fingerprint, "outputs": [output.to_dict() for output in outputs]}
+            )
+            for name in ROW_SCHEMA.names:
+                column = shard.rows[name]
+                if pa.types.is_string(column.type):
+                    file.create_dataset(name, data=column.fill_null("").to_pylist(), dtype=h5py.string_dtype())
+                else:
+                    file.create_dataset(name, data=column.to_numpy())
+            for output in outputs:
+                file.create_dataset(
+                    output.name,
+                    data=shard.tensors[output.name],
+                    chunks=(1, *output.shape),
+                    fletcher32=True,
+                    **hdf5plugin.Zstd(clevel=1),
+                )
+        return sink.getvalue()
+
+    def rows(self, source: bytes | PathLike[str]) -> pa.Table:
+        """See Format."""
+        with _opened(source) as file:
+            columns = []
+            for field in ROW_SCHEMA:
+                dataset = _plain_dataset(file, field.name)
+                if pa.types.is_string(field.type):
+                    texts = pa.array(dataset.asstr()[:], pa.string())
+                    nullable = field.name in ("label", "split", "group")
+                    columns.append(_null_where_empty(texts) if nullable else texts)
+                else:
+                    columns.append(pa.array(dataset[:], field.type))
+            return pa.table(columns, schema=ROW_SCHEMA)
+
+    def tensor(
+        self, source: bytes | PathLike[str], output: Output, positions: npt.NDArray[np.int64] | None = None
+    ) -> npt.NDArray[Any]:
+        """See Format."""
+        with _opened(source) as file:
+            dataset = _plain_dataset(file, output.name)
+            tensor = dataset[:] if positions is None else _rows_at(dataset, positions)
+            return checked_tensor(tensor, len(tensor), output)
+
+
+def _rows_at(dataset: Any, positions: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """The rows at ascending positions. HDF5's own point selection is slow: read runs, or one span if it is dense."""
+    if len(positions) == 0:
+        return np.empty((0, *dataset.shape[1:]), dataset.dtype)
+    low, high = int(positions[0]), int(positions[-1]) + 1
+    if len(positions) * 2 >= high - low:
+        span: npt.NDArray[Any] = dataset[low:high]
+        return span if len(positions) == high - low else span[positions - low]
+    tensor = np.empty((len(positions), *dataset.shape[1:]), dataset.dtype)
+    for index, position in enumerate(positions):
+        tensor[index] = dataset[int(position)]
+    return tensor
+
+
+@contextmanager
+def _opened(source: bytes | PathLike[str]) -> Iterator[Any]:
+    import h5py
+    import hdf5plugin  # noqa: F401  (registers zstd)
+
+    try:
+        with h5py.File(io.BytesIO(source) if isinstance(source, bytes) else source, "r") as file:
+            yield file
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        if isinstance(error, DamagedStore):
+            raise
+        raise DamagedStore(f"an HDF5 shard cannot be read ({error}): run `store repair`") from error
+
+
+def _plain_dataset(file: Any, name: str) -> Any:
+    """The dataset of that name, refused if its bytes lie outside the file: links can read any file of the machine."""
+    import h5py
+
+    link = file.get(name, getlink=True)
+    if not isinstance(link, h5py.HardLink):
+        raise DamagedStore(f"column {name} of an HDF5 shard is missing or a link, which is never followed: run `store repair`")
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+        raise DamagedStore(f"column {name} of an HDF5 shard is no plain dataset, which is never read: run `store repair`")
+    return dataset
+
+
+def _null_where_empty(texts: pa.Array) -> pa.Array:
+    import pyarrow.compute as pc
+
+    return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)

@@ -1,0 +1,81 @@
+"""Parquet shards: one fixed-size list a row and output, zstd, page checksums.
+
+Fixed-size lists are what DuckDB, polars, pandas and Hugging Face datasets all read; a tensor's shape
+stands in the schema metadata under `stillframe`, as JSON.
+"""
+
+import io
+import json
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from store.errors import DamagedStore
+from store.formats.shard import ROW_SCHEMA, Shard, checked_tensor
+from store.recipe import Output
+
+
+class Parquet:
+    """The `parquet` entry of the table of formats."""
+
+    name = "parquet"
+    suffix = "parquet"
+
+    def encode(self, shard: Shard, outputs: Sequence[Output], fingerprint: str) -> bytes:
+        """See Format."""
+        table = shard.rows
+        for output in outputs:
+            table = table.append_column(output.name, _as_lists(shard.tensors[output.name], output))
+        metadata = {"fingerprint": fingerprint, "outputs": [output.to_dict() for output in outputs]}
+        sink = io.BytesIO()
+        pq.write_table(
+            table.replace_schema_metadata({"stillframe": json.dumps(metadata)}),
+            sink,
+            compression="zstd",
+            use_dictionary=["label", "split", "group"],
+            write_page_checksum=True,
+        )
+        return sink.getvalue()
+
+    def rows(self, source: bytes | PathLike[str]) -> pa.Table:
+        """See Format."""
+        table = _read(source, ROW_SCHEMA.names).replace_schema_metadata(None)
+        if table.schema != ROW_SCHEMA:
+            raise DamagedStore(f"a Parquet shard has columns {table.schema}, expected {ROW_SCHEMA}: run `store repair`")
+        return table
+
+    def tensor(
+        self, source: bytes | PathLike[str], output: Output, positions: npt.NDArray[np.int64] | None = None
+    ) -> npt.NDArray[Any]:
+        """See Format."""
+        table = _read(source, [output.name])
+        if output.name not in table.column_names:
+            raise DamagedStore(f"a Parquet shard lacks the column {output.name}: run `store repair`")
+        lists = table[output.name].combine_chunks()
+        if not pa.types.is_fixed_size_list(lists.type):
+            raise DamagedStore(f"column {output.name} is {lists.type}, expected a fixed-size list: run `store repair`")
+        width = lists.type.list_size
+        values = lists.flatten().to_numpy(zero_copy_only=False)
+        shape = output.shape if int(np.prod(output.shape)) == width else (width,)
+        tensor = checked_tensor(values.reshape(len(lists), *shape), len(lists), output)
+        return tensor if positions is None else tensor[positions]
+
+
+def _as_lists(tensor: npt.NDArray[Any], output: Output) -> pa.FixedSizeListArray:
+    values = pa.array(np.ascontiguousarray(tensor).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(values, int(np.prod(output.shape)))
+
+
+def _read(source: bytes | PathLike[str], columns: list[str]) -> pa.Table:
+    try:
+        with pq.ParquetFile(
+            pa.BufferReader(source) if isinstance(source, bytes) else source, page_checksum_verification=True
+        ) as file:
+            return file.read(columns=columns)
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise DamagedStore(f"a Parquet shard cannot be read ({error}): run `store repair`") from error

@@ -1,0 +1,87 @@
+"""A shard in memory, and what every shard format does with it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from store.errors import DamagedStore
+from store.recipe import Output
+
+ROW_SCHEMA = pa.schema(
+    {
+        "path": pa.string(),
+        "label": pa.string(),
+        "split": pa.string(),
+        "group": pa.string(),
+        "view": pa.int16(),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "sha256": pa.string(),
+    }
+)
+"""The columns before the outputs: `width` and `height` in pixels are the image's own, orientation applied."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Rows and, for each output, one tensor of shape (rows, *output.shape)."""
+
+    rows: pa.Table
+    tensors: Mapping[str, npt.NDArray[Any]]
+
+
+class Format(Protocol):
+    """One way to keep a shard in one file. Reading never trusts the file: DamagedStore if it is not what it should be."""
+
+    name: str
+    suffix: str
+
+    def encode(self, shard: Shard, outputs: Sequence[Output], fingerprint: str) -> bytes:
+        """The bytes of a shard file."""
+        ...
+
+    def rows(self, source: bytes | PathLike[str]) -> pa.Table:
+        """The row columns alone."""
+        ...
+
+    def tensor(
+        self, source: bytes | PathLike[str], output: Output, positions: npt.NDArray[np.int64] | None = None
+    ) -> npt.NDArray[Any]:
+        """One output's tensor, of all rows or of those at ascending `positions`."""
+        ...
+
+
+def check_round_trip(form: Format, data: bytes, shard: Shard, outputs: Sequence[Output]) -> None:
+    """Read `data` back and compare it, bit for bit, with the shard it was made of.
+
+    Raises:
+        DamagedStore: something differs; the machine's memory or a library is at fault.
+    """
+    same = form.rows(data).equals(shard.rows) and all(
+        np.array_equal(_bits(form.tensor(data, output)), _bits(shard.tensors[output.name])) for output in outputs
+    )
+    if not same:
+        raise DamagedStore(
+            f"a {form.name} shard did not read back as it was written, nothing was published: "
+            "check this machine's memory, then run the same command again"
+        )
+
+
+def _bits(tensor: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    return np.ascontiguousarray(tensor).view(np.uint8)
+
+
+def checked_tensor(tensor: npt.NDArray[Any], rows: int, output: Output) -> npt.NDArray[Any]:
+    """`tensor` if it has the output's shape and type, for so many rows; DamagedStore if not."""
+    expected = (rows, *output.shape)
+    if tensor.shape != expected or tensor.dtype != np.dtype(output.dtype):
+        raise DamagedStore(
+            f"column {output.name} is {tensor.dtype}{list(tensor.shape)}, "
+            f"expected {output.dtype}{list(expected)}: run `store repair`"
+        )
+    return tensor

@@ -1,0 +1,152 @@
+"""The plan: the sorted listing of images, each row either to be computed in a numbered shard or held by an older one.
+
+Pure: the same listing and the same holdings give the same plan, whatever the machine. A plan is a
+pyarrow table with one row an image:
+
+    path, label, split, group   the row's name and what the folder or the listing says of it
+    size                        bytes of the source file when it was listed
+    shard                       the number of this plan's shard that will hold the row, or null
+    held_by                     `<plan>/<index>`: the older shard that holds it already, or null
+"""
+
+import hashlib
+import io
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from store.errors import DamagedStore
+
+LISTING_SCHEMA = pa.schema(
+    {
+        "path": pa.string(),
+        "label": pa.string(),
+        "split": pa.string(),
+        "group": pa.string(),
+        "size": pa.int64(),
+        "time": pa.int64(),
+    }
+)
+"""What a listing knows of each image: `size` in bytes, `time` of modification in ns; -1 where unknown."""
+
+_DESCRIPTION = ["path", "label", "split", "group"]
+_SHARD_ROWS = b"stillframe.shard_rows"
+
+SHARD_BYTES = 128 * 2**20
+MAX_SHARD_ROWS = 4096
+
+
+def automatic_shard_rows(row_bytes: int) -> int:
+    """How many rows a shard takes: about 128 MB decoded, and at most 4,096 rows.
+
+    The cap keeps a shard of small vectors to a minute or so of work, for a killed run loses the shard in hand.
+    """
+    return max(1, min(SHARD_BYTES // max(1, row_bytes), MAX_SHARD_ROWS))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan and its name, the SHA-256 of its Parquet bytes."""
+
+    rows: pa.Table
+    shard_rows: int
+
+    @cached_property
+    def data(self) -> bytes:
+        """The content of plan/<name>.parquet."""
+        sink = io.BytesIO()
+        table = self.rows.replace_schema_metadata({_SHARD_ROWS: str(self.shard_rows)})
+        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+        return sink.getvalue()
+
+    @cached_property
+    def name(self) -> str:
+        """SHA-256 of `data`."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @classmethod
+    def from_bytes(cls, name: str, data: bytes) -> "Plan":
+        """The plan of that name.
+
+        Raises:
+            DamagedStore: the bytes are not those that gave the plan its name.
+        """
+        if hashlib.sha256(data).hexdigest() != name:
+            raise DamagedStore(f"plan/{name}.parquet is damaged: restore it from a backup, or extract into a new store")
+        table = pq.read_table(pa.BufferReader(data))
+        plan = cls(table.replace_schema_metadata(None), int((table.schema.metadata or {})[_SHARD_ROWS]))
+        plan.__dict__.update(data=data, name=name)  # another pyarrow may write other bytes: keep those that were read
+        return plan
+
+    @cached_property
+    def shard_count(self) -> int:
+        """How many shards this plan computes; their numbers are 0 to this."""
+        return int(pc.max(self.rows["shard"]).as_py() or 0) + 1 if self.pending_rows else 0
+
+    @property
+    def pending_rows(self) -> int:
+        """How many rows this plan's own shards have."""
+        return len(self.rows) - self.rows["shard"].null_count
+
+    def shard_paths(self, index: int) -> pa.Table:
+        """The rows of one of this plan's shards, in order."""
+        numbers = self.rows["shard"].drop_null().to_numpy()
+        positions = np.flatnonzero(self.rows["shard"].is_valid().to_numpy())
+        low, high = np.searchsorted(numbers, [index, index + 1])
+        return self.rows.take(positions[low:high])
+
+    def holders(self) -> pa.ChunkedArray:
+        """For each row the shard that holds it, or will: `<plan>/<index>`."""
+        own = pc.binary_join_element_wise(self.name, pc.cast(self.rows["shard"], pa.string()), "/")
+        return pc.coalesce(pc.cast(self.rows["held_by"], pa.string()), own)
+
+
+def make_plan(listing: pa.Table, held: Mapping[str, str], shard_rows: int) -> Plan:
+    """The plan for a sorted listing: rows in `held` (path to holder) stay there, the others fill new shards in order."""
+    holders = [held.get(path) for path in listing["path"].to_pylist()]
+    pending = np.fromiter((holder is None for holder in holders), bool, len(holders))
+    numbers = (np.cumsum(pending) - 1) // shard_rows
+    rows = listing.select([*_DESCRIPTION, "size"])
+    rows = rows.append_column("shard", pa.chunked_array([pa.array(numbers, pa.int32(), mask=~pending)]))
+    held_by = pa.array(holders, pa.string()).dictionary_encode()
+    return Plan(rows.append_column("held_by", pa.chunked_array([held_by])), shard_rows)
+
+
+def stands(plan: Plan, listing: pa.Table, held: Mapping[str, str]) -> bool:
+    """Whether `plan` still says all there is to do: the same images and labels, each held row where the plan has it."""
+    if not plan.rows.select(_DESCRIPTION).equals(listing.select(_DESCRIPTION)):
+        return False
+    expected = plan.holders().to_pylist()
+    older = plan.rows["held_by"].is_valid().to_pylist()
+    return all(
+        held.get(path) == holder or (not is_older and path not in held)
+        for path, holder, is_older in zip(listing["path"].to_pylist(), expected, older, strict=True)
+    )
+
+
+def touched(size: npt.NDArray[np.int64], time: npt.NDArray[np.int64], known: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which files differ in size or time from what is known of them; `known` is (n, 2)."""
+    return (size != known[:, 0]) | (time != known[:, 1])
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How a listing differs from what a store holds: numbers of images."""
+
+    new: int
+    changed: int
+    gone: int
+    kept: int
+
+
+def changes(listing: pa.Table, stored: Set[str], changed: Set[str]) -> Changes:
+    """Count new, changed, gone and kept images; `stored` are the paths in the store, `changed` those with other bytes."""
+    listed = set(listing["path"].to_pylist())
+    kept = len(listed & stored)
+    return Changes(new=len(listed) - kept, changed=len(changed), gone=len(stored) - kept, kept=kept - len(changed))

@@ -1,0 +1,232 @@
+"""Reading a store: rows and tensors in plan order, whole, in batches, or as a Dask array."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from store.errors import DamagedStore, UsageError
+from store.formats import get_format
+from store.formats.shard import ROW_SCHEMA
+from store.publish import Folder
+from store.recipe import Output, Recipe
+from store.snapshot import Place, Snapshot, load_snapshot
+
+if TYPE_CHECKING:
+    import dask.array
+
+    from store.upkeep import Verification
+
+_SHARDS_AT_ONCE = 4
+"""How many decoded shards `batches` keeps, and over how many it shuffles."""
+
+
+class FeatureStore:
+    """A store opened for reading, as it stood at that moment. `len()` is the number of rows.
+
+    Rows come in plan order, sorted by path; every method that gives rows gives them in this order
+    unless it shuffles.
+    """
+
+    def __init__(self, folder: Folder, snapshot: Snapshot) -> None:
+        self.folder = folder
+        self.snapshot = snapshot
+        self._decoded: OrderedDict[tuple[str, str], npt.NDArray[Any]] = OrderedDict()
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the features depend on."""
+        return self.snapshot.info.recipe
+
+    @property
+    def fingerprint(self) -> str:
+        """The recipe's SHA-256."""
+        return self.recipe.fingerprint
+
+    @property
+    def outputs(self) -> dict[str, Output]:
+        """The columns of features by name."""
+        return {output.name: output for output in self.snapshot.info.outputs}
+
+    @property
+    def complete(self) -> bool:
+        """Whether every image of the current plan is a row or a failure."""
+        return self.snapshot.plan is not None and self.snapshot.counts().pending == 0
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __repr__(self) -> str:
+        return f"FeatureStore({str(self.folder.root)!r}, {len(self)} rows, outputs {', '.join(self.outputs)})"
+
+    @cached_property
+    def _places(self) -> list[Place]:
+        return self.snapshot.places()
+
+    @cached_property
+    def _positions(self) -> npt.NDArray[np.int64]:
+        """Plan positions of the stored rows, ascending."""
+        return np.sort(np.concatenate([place.plan_positions for place in self._places] or [np.empty(0, np.int64)]))
+
+    @cached_property
+    def _located(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """For each row, the number of its place and its position in that shard."""
+        size = len(self.snapshot.plan.rows) if self.snapshot.plan else 0
+        located = np.full((2, size), -1, np.int64)
+        for number, place in enumerate(self._places):
+            located[0, place.plan_positions] = number
+            located[1, place.plan_positions] = place.shard_positions
+        return located[0, self._positions], located[1, self._positions]
+
+    @cached_property
+    def _table(self) -> pa.Table:
+        if self.snapshot.plan is None or not self._places:
+            return ROW_SCHEMA.empty_table()
+        form = get_format(self.snapshot.info.shard_format)
+        parts = [form.rows(self._shard_path(place)).take(place.shard_positions) for place in self._places]
+        order = np.argsort(np.concatenate([place.plan_positions for place in self._places]))
+        stored = pa.concat_tables(parts).take(order)
+        described = self.snapshot.plan.rows.take(self._positions)
+        for name in ("label", "split", "group"):
+            stored = stored.set_column(stored.schema.get_field_index(name), name, described[name])
+        return stored.combine_chunks()
+
+    def table(self, split: str | None = None) -> pa.Table:
+        """The rows without features: path, label, split, group, view, width, height, sha256.
+
+        Label, split and group are the current plan's, so relabelling shows at once.
+        """
+        return self._table if split is None else self._table.take(self._selected(split))
+
+    def arrays(self, output: str | None = None, split: str | None = None) -> tuple[npt.NDArray[Any], pa.Table]:
+        """All features of one output, shape (rows, *shape), and their rows in the same order.
+
+        Args:
+            output: its name; may be left out where the store has only one.
+            split: only rows of this split.
+
+        Raises:
+            UsageError: no such output, or no such split.
+            DamagedStore: a shard does not hold what its record says.
+        """
+        chosen = self._output(output)
+        selected = self._selected(split)
+        return self._gather(chosen, selected), self.table(split)
+
+    def batches(
+        self,
+        batch_size: int,
+        shuffle: bool = False,
+        seed: int = 0,
+        split: str | None = None,
+        output: str | None = None,
+    ) -> Iterator[tuple[npt.NDArray[Any], pa.Table]]:
+        """The features in batches of (X, rows), the last one short, with at most four shards in memory.
+
+        With `shuffle`, shards come in random order and rows are shuffled across four shards at a time.
+        """
+        chosen = self._output(output)
+        order = self._selected(split)
+        if shuffle:
+            order = self._shuffled(order, np.random.default_rng(seed))
+        for start in range(0, len(order), batch_size):
+            part = order[start : start + batch_size]
+            yield self._gather(chosen, part, keep=True), self._table.take(part)
+
+    def to_dask(self, output: str | None = None, chunk_rows: int = 512) -> "dask.array.Array":
+        """One output as a Dask array, rows in the order of `table()`."""
+        import dask
+        import dask.array
+
+        chosen = self._output(output)
+        pieces = []
+        for start in range(0, len(self), chunk_rows):
+            rows = np.arange(start, min(start + chunk_rows, len(self)))
+            delayed = dask.delayed(FeatureStore._gather)(self, chosen, rows)
+            pieces.append(dask.array.from_delayed(delayed, (len(rows), *chosen.shape), np.dtype(chosen.dtype)))
+        if not pieces:
+            return dask.array.zeros((0, *chosen.shape), dtype=chosen.dtype)
+        return dask.array.concatenate(pieces)
+
+    def verify(self) -> "Verification":
+        """Read everything back and check it; see `store.upkeep.verify`."""
+        from store.upkeep import verify
+
+        return verify(self.folder)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "snapshot": self.snapshot, "_decoded": OrderedDict()}
+
+    def _output(self, name: str | None) -> Output:
+        outputs = self.outputs
+        if name is None and len(outputs) == 1:
+            return next(iter(outputs.values()))
+        if name not in outputs:
+            asked = "no output was named" if name is None else f"there is no output {name!r}"
+            raise UsageError(f"{asked}: choose one of {', '.join(outputs)}")
+        return outputs[name]
+
+    def _selected(self, split: str | None) -> npt.NDArray[np.int64]:
+        if split is None:
+            return np.arange(len(self))
+        splits = self._table["split"].to_pylist()
+        if split not in splits:
+            present = sorted({str(name) for name in splits if name is not None})
+            raise UsageError(f"no rows of split {split!r}: the store has {', '.join(present) or 'no splits'}")
+        return np.flatnonzero([name == split for name in splits])
+
+    def _shuffled(self, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        numbers = self._located[0][rows]
+        shards = rng.permutation(np.unique(numbers))
+        groups = [shards[start : start + _SHARDS_AT_ONCE] for start in range(0, len(shards), _SHARDS_AT_ONCE)]
+        parts = [rng.permutation(rows[np.isin(numbers, group)]) for group in groups]
+        return np.concatenate(parts) if parts else rows
+
+    def _gather(self, output: Output, rows: npt.NDArray[np.int64], keep: bool = False) -> npt.NDArray[Any]:
+        """Features of the given rows, in that order; `keep` decodes whole shards and keeps the last few."""
+        gathered = np.empty((len(rows), *output.shape), output.dtype)
+        numbers, positions = self._located[0][rows], self._located[1][rows]
+        for number in np.unique(numbers):
+            targets = np.flatnonzero(numbers == number)
+            targets = targets[np.argsort(positions[targets], kind="stable")]
+            wanted = positions[targets]
+            place = self._places[number]
+            if keep:
+                gathered[targets] = self._whole_shard(place, output)[wanted]
+            else:
+                gathered[targets] = get_format(self.snapshot.info.shard_format).tensor(
+                    self._shard_path(place), output, wanted
+                )
+        return gathered
+
+    def _whole_shard(self, place: Place, output: Output) -> npt.NDArray[Any]:
+        key = (place.record.shard, output.name)
+        if key not in self._decoded:
+            form = get_format(self.snapshot.info.shard_format)
+            self._decoded[key] = form.tensor(self._shard_path(place), output)
+        self._decoded.move_to_end(key)
+        while len(self._decoded) > _SHARDS_AT_ONCE:
+            self._decoded.popitem(last=False)
+        return self._decoded[key]
+
+    def _shard_path(self, place: Place) -> os.PathLike[str]:
+        path = self.folder.path(f"data/{place.record.shard}")
+        if not path.is_file():
+            raise DamagedStore(f"{path} is missing: run `store repair {self.folder.root}`, then extract again")
+        return path
+
+
+def open_store(path: str | os.PathLike[str]) -> FeatureStore:
+    """Open a store for reading.
+
+    Raises:
+        NotAStore: the folder is none.
+        DamagedStore: its small files are damaged (shards are checked when read).
+    """
+    folder = Folder(path)
+    return FeatureStore(folder, load_snapshot(folder))

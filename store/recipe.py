@@ -1,0 +1,101 @@
+"""The recipe: everything that decides a feature's value, and its fingerprint.
+
+Two features may be compared, joined, or fed to the same head only if their recipes are equal. What
+may differ between runs without changing a feature beyond floating-point noise (runtime, device, batch
+size, library versions) is not here: it stands in every commit record.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+ORIENTATION_POLICY = "exif"
+"""The EXIF orientation is applied to the pixels, then forgotten."""
+
+BIT_DEPTH_POLICY = "high_byte"
+"""Of 16-bit samples the high byte is kept, as libpng's strip_16 and Pillow's RGB decoding do."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """One column of features: where the network is cut and what is kept of it.
+
+    `shape` is one row's: (height, width, channels) of a spatial tensor, (channels,) of a vector.
+    """
+
+    name: str
+    layer: str
+    pooling: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def spatial(self) -> bool:
+        """Whether a row has more than one axis."""
+        return len(self.shape) > 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {**asdict(self), "shape": list(self.shape)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The output that `to_dict` wrote."""
+        return cls(**{**values, "shape": tuple(values["shape"])})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a feature's value depends on, beside the image.
+
+    `weights` is the SHA-256 of the weight arrays, `image_size` is (height, width), `layers` names
+    each cut in the backbone and `dtypes` the stored type of each, in the same order.
+    """
+
+    backbone: str
+    weights: str
+    layers: tuple[str, ...]
+    pooling: str
+    image_size: tuple[int, int]
+    resize: str
+    crop: str
+    background: str
+    precision: str
+    dtypes: tuple[str, ...]
+    fast_decode: bool = False
+    augment: int = 0
+    orientation: str = ORIENTATION_POLICY
+    bit_depth: str = BIT_DEPTH_POLICY
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        values = asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The recipe that `to_dict` wrote."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the canonical JSON (sorted keys, no spaces) of all fields."""
+        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def differences(stored: Recipe, asked: Recipe) -> list[str]:
+    """One line for each field in which `asked` differs from `stored`."""
+    lines = []
+    for field in fields(Recipe):
+        old, new = getattr(stored, field.name), getattr(asked, field.name)
+        if old != new:
+            lines.append(f"{field.name}: the store has {_shown(old)}, this run asks for {_shown(new)}")
+    return lines
+
+
+def _shown(value: object) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    is_digest = isinstance(value, str) and len(value) == 64
+    return text[:12] + "…" if is_digest else text

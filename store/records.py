@@ -1,0 +1,181 @@
+"""The small JSON files of a store: store.json, view/<n>.json and the commit records.
+
+Plain frozen dataclasses with `to_bytes` and `from_bytes`; nothing here touches a disk.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from store.errors import DamagedStore, NotAStore
+from store.recipe import Output, Recipe
+
+FORMAT = "stillframe"
+VERSION = 1
+
+
+def _encode(values: dict[str, Any]) -> bytes:
+    return (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _decode(data: bytes, what: str) -> dict[str, Any]:
+    try:
+        values = json.loads(data)
+    except ValueError as error:
+        raise DamagedStore(
+            f"{what} is not valid JSON ({error}): restore it from a backup, or extract into a new store"
+        ) from error
+    if not isinstance(values, dict):
+        raise DamagedStore(
+            f"{what} holds {type(values).__name__}, expected an object: restore it, or extract into a new store"
+        )
+    return values
+
+
+@dataclass(frozen=True)
+class StoreInfo:
+    """store.json: what the store is. Created once, never changed."""
+
+    recipe: Recipe
+    outputs: tuple[Output, ...]
+    shard_format: str
+    compression: str = "zstd"
+
+    def to_bytes(self) -> bytes:
+        """The content of store.json."""
+        return _encode(
+            {
+                "format": FORMAT,
+                "version": VERSION,
+                "fingerprint": self.recipe.fingerprint,
+                "recipe": self.recipe.to_dict(),
+                "outputs": [output.to_dict() for output in self.outputs],
+                "shard_format": self.shard_format,
+                "compression": self.compression,
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """What `to_bytes` wrote.
+
+        Raises:
+            NotAStore: another program's file, or a later version of this format.
+            DamagedStore: the fingerprint is not that of the recipe.
+        """
+        values = _decode(data, "store.json")
+        if values.get("format") != FORMAT:
+            raise NotAStore(f"store.json has format {values.get('format')!r}, expected {FORMAT!r}: not a Stillframe store")
+        if values.get("version") != VERSION:
+            raise NotAStore(
+                f"the store has format version {values.get('version')!r}, this program reads {VERSION}: "
+                "use the Stillframe version that wrote it, or a newer one"
+            )
+        try:
+            recipe = Recipe.from_dict(values["recipe"])
+            outputs = tuple(Output.from_dict(output) for output in values["outputs"])
+            info = cls(recipe, outputs, values["shard_format"], values["compression"])
+            fingerprint = values["fingerprint"]
+        except (KeyError, TypeError) as error:
+            raise DamagedStore(f"store.json lacks or misspells a field ({error}): restore it from a backup") from error
+        if fingerprint != recipe.fingerprint:
+            raise DamagedStore("store.json was edited: its fingerprint is not that of its recipe; restore it from a backup")
+        return info
+
+
+@dataclass(frozen=True)
+class View:
+    """view/<n>.json: which plan is the current one, and where its images were found."""
+
+    plan: str
+    data: str
+    created: str
+
+    def to_bytes(self) -> bytes:
+        """The content of a view file."""
+        return _encode(asdict(self))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """What `to_bytes` wrote."""
+        values = _decode(data, "a view file")
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise DamagedStore(f"a view file lacks or misspells a field ({error}): restore it from a backup") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One stored row, as its commit record knows it: position in the shard is position in the list.
+
+    `sha256` is of the source bytes; `size` (bytes) and `time` (modification, ns) are hints for when to look again.
+    """
+
+    path: str
+    sha256: str
+    size: int
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One image that gave no row, why, and what the file looked like then (a missing file has size -1)."""
+
+    path: str
+    code: str
+    message: str
+    sha256: str = ""
+    size: int = -1
+    time: int = 0
+
+
+@dataclass(frozen=True)
+class CommitRecord:
+    """commit/<plan>/<shard>.<attempt>.json: a shard exists if and only if this does.
+
+    `shard` is the name of the file in data/ (empty when every image failed), `bytes` its length.
+    A record with `withdrawn` takes an earlier attempt back: the shard has to be computed again.
+    """
+
+    plan: str
+    index: int
+    attempt: int
+    fingerprint: str
+    shard: str
+    bytes: int
+    rows: tuple[Row, ...]
+    failures: tuple[Failure, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+    withdrawn: str = ""
+
+    def to_bytes(self) -> bytes:
+        """The content of a commit record: rows as lists, to keep large records small."""
+        head = {
+            "plan": self.plan,
+            "index": self.index,
+            "attempt": self.attempt,
+            "fingerprint": self.fingerprint,
+            "shard": self.shard,
+            "bytes": self.bytes,
+            "environment": self.environment,
+            "withdrawn": self.withdrawn,
+            "row_fields": ["path", "sha256", "size", "time"],
+        }
+        rows = ",\n".join(
+            json.dumps([row.path, row.sha256, row.size, row.time], ensure_ascii=False) for row in self.rows
+        )
+        failures = json.dumps([asdict(failure) for failure in self.failures], ensure_ascii=False, indent=1)
+        return f'{json.dumps(head, indent=1)[:-2]},\n "rows": [\n{rows}\n],\n "failures": {failures}\n}}\n'.encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """What `to_bytes` wrote."""
+        values = _decode(data, "a commit record")
+        try:
+            del values["row_fields"]
+            values["rows"] = tuple(Row(*row) for row in values["rows"])
+            values["failures"] = tuple(Failure(**failure) for failure in values["failures"])
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            raise DamagedStore(f"a commit record lacks or misspells a field ({error}): run `store repair`") from error

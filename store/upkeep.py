@@ -1,0 +1,183 @@
+"""Looking after a store: verify reads everything back, repair takes damaged shards back, gc deletes what nothing needs."""
+
+import hashlib
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from store.errors import DamagedStore
+from store.formats import get_format
+from store.publish import Folder
+from store.records import CommitRecord, StoreInfo
+from store.snapshot import Snapshot, latest_attempts, load_snapshot, record_name
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One thing that is not what it should be: the shard `<plan>/<index>` it concerns, and what is wrong."""
+
+    shard: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found. `images` = `rows` + `failures` + `pending` always holds."""
+
+    images: int
+    rows: int
+    failures: int
+    pending: int
+    shards: int
+    damage: tuple[Damage, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is damaged; the store may still be unfinished."""
+        return not self.damage
+
+
+def verify(folder: Folder) -> Verification:
+    """Read every shard that the current plan refers to and check bytes, rows, shapes and sums.
+
+    Raises:
+        NotAStore: the folder is no store.
+        DamagedStore: store.json, the view or the plan is damaged, so nothing else can be judged.
+    """
+    snapshot = load_snapshot(folder)
+    damage = [Damage(_key(name), f"{name}: {message}") for name, message in snapshot.damaged_records.items()]
+    for key, record in snapshot.records.items():
+        damage += [Damage(key, message) for message in _shard_damage(folder, snapshot.info, record)]
+    damage += _misplaced(snapshot)
+    counts = snapshot.counts()
+    return Verification(
+        counts.images, counts.rows, counts.failures, counts.pending, len(snapshot.records), tuple(damage)
+    )
+
+
+def _key(name: str) -> str:
+    _, plan_name, file_name = name.split("/")
+    return f"{plan_name}/{int(file_name.split('.')[0])}"
+
+
+def _shard_damage(folder: Folder, info: StoreInfo, record: CommitRecord) -> list[str]:
+    if record.fingerprint != info.recipe.fingerprint:
+        return [f"the record of shard {record.index} has another recipe's fingerprint"]
+    if not record.rows:
+        return []
+    name = f"data/{record.shard}"
+    try:
+        data = folder.read(name)
+    except FileNotFoundError:
+        return [f"{name} is missing"]
+    if len(data) != record.bytes:
+        return [f"{name} has {len(data):,} bytes, expected {record.bytes:,}"]
+    if hashlib.sha256(data).hexdigest() != record.shard.partition(".")[0]:
+        return [f"{name} is not the bytes that gave it its name"]
+    form = get_format(info.shard_format)
+    try:
+        rows = form.rows(data)
+        lengths = {len(form.tensor(data, output)) for output in info.outputs}
+    except DamagedStore as error:
+        return [f"{name}: {error}"]
+    if rows["path"].to_pylist() != [row.path for row in record.rows] or lengths != {len(record.rows)}:
+        return [f"{name} does not hold the rows its record names"]
+    if rows["sha256"].to_pylist() != [row.sha256 for row in record.rows]:
+        return [f"{name} and its record differ in the images' SHA-256"]
+    return []
+
+
+def _misplaced(snapshot: Snapshot) -> list[Damage]:
+    """Images that a committed shard ought to hold and does not, or holds twice."""
+    if snapshot.plan is None:
+        return []
+    damage = []
+    counted = {
+        key: Counter([entry.path for entry in (*record.rows, *record.failures)])
+        for key, record in snapshot.records.items()
+    }
+    paths = snapshot.plan.rows["path"].to_pylist()
+    for path, holder in zip(paths, snapshot.plan.holders().to_pylist(), strict=True):
+        if holder in counted and counted[holder][path] != 1:
+            damage.append(Damage(holder, f"{path!r} stands {counted[holder][path]} times in its shard, expected once"))
+    return damage
+
+
+def repair(folder: Folder) -> list[Damage]:
+    """Withdraw every damaged shard, so that the next `extract run` computes its images again; returns what was found.
+
+    A withdrawal is a commit record too, one attempt higher: nothing that was published is changed. Only a
+    data file whose bytes are wrong is deleted, for its name belongs to the right ones.
+    """
+    snapshot = load_snapshot(folder)
+    found = verify(folder).damage
+    for key in dict.fromkeys(damage.shard for damage in found):
+        reasons = "; ".join(damage.message for damage in found if damage.shard == key)
+        plan_name, _, number = key.partition("/")
+        attempt = latest_attempts(folder, plan_name).get(int(number), 0) + 1
+        withdrawal = CommitRecord(
+            plan=plan_name,
+            index=int(number),
+            attempt=attempt,
+            fingerprint=snapshot.info.recipe.fingerprint,
+            shard="",
+            bytes=0,
+            rows=(),
+            failures=(),
+            withdrawn=reasons,
+        )
+        folder.create(record_name(plan_name, int(number), attempt), withdrawal.to_bytes())
+        record = snapshot.records.get(key)
+        if record is not None and record.shard:
+            _remove_unless_intact(folder, record.shard)
+    return list(found)
+
+
+def _remove_unless_intact(folder: Folder, shard: str) -> None:
+    try:
+        data = folder.read(f"data/{shard}")
+    except FileNotFoundError:
+        return
+    if hashlib.sha256(data).hexdigest() != shard.partition(".")[0]:
+        folder.remove(f"data/{shard}")
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What `gc` deleted, or would: names within the store, and their bytes together."""
+
+    names: tuple[str, ...]
+    bytes: int
+
+
+def collect_garbage(folder: Folder, min_age: float = 3600.0, dry_run: bool = False) -> Collected:
+    """Delete what the current view does not need: temporary files, shards, plans, views and records of older plans.
+
+    Args:
+        min_age: seconds; younger files stay, for a run may be about to commit them.
+        dry_run: delete nothing, only say what would be.
+    """
+    snapshot = load_snapshot(folder)
+    needed = {f"data/{record.shard}" for record in snapshot.records.values() if record.shard}
+    needed |= {f"view/{snapshot.number}.json"}
+    holding_plans = {key.partition("/")[0] for key in snapshot.records}
+    if snapshot.plan is not None:
+        needed.add(f"plan/{snapshot.plan.name}.parquet")
+        holding_plans.add(snapshot.plan.name)
+    candidates = [f"{top}/{name}" for top in ("tmp", "data", "plan", "view") for name in folder.names(top)]
+    for plan_name in folder.names("commit"):
+        if plan_name not in holding_plans:
+            candidates += [f"commit/{plan_name}/{name}" for name in folder.names(f"commit/{plan_name}")]
+    oldest = time.time() - min_age
+    names, size = [], 0
+    for name in candidates:
+        if name in needed:
+            continue
+        status = folder.path(name).stat()
+        if status.st_mtime > oldest:
+            continue
+        names.append(name)
+        size += status.st_size
+        if not dry_run:
+            folder.remove(name)
+    return Collected(tuple(names), size)

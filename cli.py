@@ -13,14 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from extract.backbones.table import BACKBONES, DEFAULT_BACKBONE, PREPROCESSING, get_backbone
-from store.errors import DamagedStore, EnvironmentFailure, StillframeError, StoppedEarly
+from store.errors import DamagedStore, EnvironmentFailure, StillframeError, StoppedEarly, UsageError
 from store.names import printable
 
-_SETTINGS: dict[str, Any] = {"no_args_is_help": True, "add_completion": False, "rich_markup_mode": None}
+_SETTINGS: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None}
 extract_app = typer.Typer(help="Run a frozen network over images and keep what it saw in a store.", **_SETTINGS)
 fit_app = typer.Typer(help="Fit small heads on the features of a store.", **_SETTINGS)
 store_app = typer.Typer(help="Look into a store, check it, mend it, export it.", **_SETTINGS)
@@ -52,15 +51,13 @@ def store_main() -> None:
 def _main(app: typer.Typer, name: str) -> None:
     debug = "--debug" in sys.argv
     try:
-        code = app(prog_name=name, standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        _say(error.format_message())
-        code = 2
-    except click.ClickException as error:
-        hint = f"; `{name} --help` shows what is possible"
-        _say(f"error: {error.format_message().rstrip('.')}{hint}")
-        code = 2
-    except (click.exceptions.Abort, KeyboardInterrupt):
+        code = app(sys.argv[1:] or ["--help"], prog_name=name, standalone_mode=False)
+    except typer.TyperException as error:
+        given = [argument for argument in sys.argv[1:2] if argument in _command_names(app)]
+        command = " ".join([name, *given])
+        _say(f"error: {printable(error.format_message()).rstrip('.')}; `{command} --help` shows what is possible")
+        code = UsageError.exit_code
+    except (typer.Abort, KeyboardInterrupt):
         code = StoppedEarly.exit_code
     except BrokenPipeError:
         # The reader of our output has gone. Python would complain once more when it flushes at exit.
@@ -71,7 +68,7 @@ def _main(app: typer.Typer, name: str) -> None:
             raise
         _say(f"error: {printable(str(error))}")
         code = error.exit_code
-    except Exception as error:  # noqa: BLE001  the last stop before a traceback
+    except Exception as error:
         if debug:
             raise
         if isinstance(error, OSError):
@@ -81,6 +78,10 @@ def _main(app: typer.Typer, name: str) -> None:
             _say(f"bug: {type(error).__name__}: {printable(str(error))}; please report it with the output of --debug")
             code = 1
     sys.exit(code or 0)
+
+
+def _command_names(app: typer.Typer) -> list[str]:
+    return [command.name or "" for command in app.registered_commands]
 
 
 def _say(text: str) -> None:
@@ -141,34 +142,59 @@ def _automatic(value: str | None, name: str) -> int | None:
     if value is None or value == "auto":
         return None
     if not value.isdecimal():
-        raise click.BadParameter(f"{value!r} is neither a whole number nor auto", param_hint=f"--{name}")
+        raise typer.BadParameter(f"{value!r} is neither a whole number nor auto", param_hint=f"--{name}")
     return int(value)
 
 
 @extract_app.command("run")
 def extract_run(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A folder of images, or a .csv or .parquet table with a column path.")],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="A folder of images, or a .csv or .parquet table with a column path.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The store's folder.")] = Path("store"),
     backbone: Annotated[str, typer.Option(help="The network; `extract backbones` lists them.")] = DEFAULT_BACKBONE,
-    weights: Annotated[str, typer.Option(help="imagenet, random[:SEED], or a .weights.h5, .h5 or .keras file.")] = "imagenet",
-    layer: Annotated[list[str] | None, typer.Option(help="Where to cut; repeat it for several outputs.  [default: the last feature map]", show_default=False)] = None,
+    weights: Annotated[
+        str, typer.Option(help="imagenet, random[:SEED], or a .weights.h5, .h5 or .keras file.")
+    ] = "imagenet",
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where to cut; repeat it for several outputs.  [default: the last feature map]", show_default=False
+        ),
+    ] = None,
     pooling: Annotated[str, typer.Option(help="none, avg or max: reduce each spatial output to a vector.")] = "none",
-    image_size: Annotated[str | None, typer.Option(help="N or HxW in pixels.  [default: the backbone's]", show_default=False)] = None,
+    image_size: Annotated[
+        str | None, typer.Option(help="N or HxW in pixels.  [default: the backbone's]", show_default=False)
+    ] = None,
     resize: Annotated[str, typer.Option(help="bilinear, nearest, bicubic, lanczos or area.")] = "bilinear",
-    crop: Annotated[str, typer.Option(help="stretch, center or pad: how an image meets the network's shape.")] = "stretch",
+    crop: Annotated[
+        str, typer.Option(help="stretch, center or pad: how an image meets the network's shape.")
+    ] = "stretch",
     background: Annotated[str, typer.Option(help="The colour under transparency and around padding.")] = "white",
-    include: Annotated[list[str] | None, typer.Option(help="Only paths or names that match this pattern; repeatable.", show_default=False)] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="No paths or names that match this pattern; repeatable.", show_default=False)] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(help="Only paths or names that match this pattern; repeatable.", show_default=False),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="No paths or names that match this pattern; repeatable.", show_default=False),
+    ] = None,
     format: Annotated[str, typer.Option(help="auto, hdf5 or parquet: the shards' format.")] = "auto",  # noqa: A002
     dtype: Annotated[str, typer.Option(help="auto, float16 or float32: the stored type.")] = "auto",
     batch_size: Annotated[str, typer.Option(help="Images a call of the network, or auto.")] = "auto",
     workers: Annotated[str, typer.Option(help="Decoding threads, or auto.")] = "auto",
     shard_rows: Annotated[str, typer.Option(help="Images a shard, or auto.")] = "auto",
-    max_bad: Annotated[float, typer.Option(help="The fraction of images that may fail before the exit code is 3.")] = 0.05,
+    max_bad: Annotated[
+        float, typer.Option(help="The fraction of images that may fail before the exit code is 3.")
+    ] = 0.05,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try the failed images again.")] = False,
     max_pixels: Annotated[int, typer.Option(help="Larger images are failures, by their header alone.")] = 100_000_000,
-    prune: Annotated[bool, typer.Option("--prune", help="Accept that more than half of the stored images are gone.")] = False,
-    limit: Annotated[int | None, typer.Option(help="Only the first N images; what is stored stays.", show_default=False)] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Accept that more than half of the stored images are gone.")
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option(help="Only the first N images; what is stored stays.", show_default=False)
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -218,7 +244,11 @@ def _told_run(result: Any) -> str:
     from extract.progress import ADVICE
 
     changes = result.changes
-    moved = [f"{count:,} {what}" for what, count in (("new", changes.new), ("changed", changes.changed), ("gone", changes.gone)) if count]
+    moved = [
+        f"{count:,} {what}"
+        for what, count in (("new", changes.new), ("changed", changes.changed), ("gone", changes.gone))
+        if count
+    ]
     lines = [f"{result.images:,} images in, {result.rows:,} rows, {result.failures:,} failures in {result.store}"]
     if moved:
         lines[0] += f" ({', '.join(moved)})"
@@ -229,7 +259,9 @@ def _told_run(result: Any) -> str:
         lines.append(f"{result.others:,} other files in the folder were left out")
     if result.computed:
         spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.phases.items())
-        lines.append(f"computed {result.computed:,} in {result.seconds:.1f} s, {result.images_per_second:.1f} images/s; seconds by phase: {spent}")
+        lines.append(
+            f"computed {result.computed:,} in {result.seconds:.1f} s, {result.images_per_second:.1f} images/s; seconds by phase: {spent}"
+        )
         lines.append(ADVICE[result.limited_by])
     else:
         lines.append("nothing to compute")
@@ -253,7 +285,13 @@ def extract_backbones(as_json: Json = False, quiet: Quiet = False, debug: Debug 
 
     here = {backbone.name: weights_on_disk(backbone) for backbone in BACKBONES.values()}
     if as_json:
-        _print_json({"backbones": [{**asdict(backbone), "weights": str(here[backbone.name] or "")} for backbone in BACKBONES.values()]})
+        _print_json(
+            {
+                "backbones": [
+                    {**asdict(backbone), "weights": str(here[backbone.name] or "")} for backbone in BACKBONES.values()
+                ]
+            }
+        )
         return
     rows = [["name", "input", "parameters", "output", "weights here", "preprocessing"]]
     rows += [
@@ -273,7 +311,9 @@ def extract_backbones(as_json: Json = False, quiet: Quiet = False, debug: Debug 
 @extract_app.command("layers")
 def extract_layers(
     backbone: Annotated[str, typer.Argument(metavar="BACKBONE")],
-    image_size: Annotated[str | None, typer.Option(help="N or HxW in pixels.  [default: the backbone's]", show_default=False)] = None,
+    image_size: Annotated[
+        str | None, typer.Option(help="N or HxW in pixels.  [default: the backbone's]", show_default=False)
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -336,7 +376,7 @@ def store_info(store: StorePath, as_json: Json = False, quiet: Quiet = False, de
     features = open_store(store)
     snapshot = features.snapshot
     counts = snapshot.counts()
-    size = sum(record.bytes for record in snapshot.records.values())
+    size = sum(record.shard_bytes for record in snapshot.records.values())
     values = {
         "store": str(store),
         "fingerprint": features.fingerprint,
@@ -353,10 +393,16 @@ def store_info(store: StorePath, as_json: Json = False, quiet: Quiet = False, de
         return
     recipe = features.recipe
     rows = [
-        ["images", f"{counts.images:,}: {counts.rows:,} rows, {counts.failures:,} failures, {counts.pending:,} not done yet"],
+        [
+            "images",
+            f"{counts.images:,}: {counts.rows:,} rows, {counts.failures:,} failures, {counts.pending:,} not done yet",
+        ],
         ["from", printable(values["data"])],
         ["shards", f"{len(snapshot.records):,} {snapshot.info.shard_format}, {_size(size)}"],
-        *[[f"output {name}", f"{_shape(output.shape)} {output.dtype}, layer {output.layer}, pooling {output.pooling}"] for name, output in features.outputs.items()],
+        *[
+            [f"output {name}", f"{_shape(output.shape)} {output.dtype}, layer {output.layer}, pooling {output.pooling}"]
+            for name, output in features.outputs.items()
+        ],
         ["backbone", f"{recipe.backbone}, weights {recipe.weights[:12]}…"],
         ["pixels", f"{_shape(recipe.image_size)}, {recipe.crop}, {recipe.resize}, on {recipe.background}"],
         ["fingerprint", features.fingerprint],
@@ -377,9 +423,13 @@ def store_verify(store: StorePath, as_json: Json = False, quiet: Quiet = False, 
         for damage in found.damage:
             _say(f"damaged: {printable(damage.message)}")
         verdict = "sound" if found.sound else "damaged"
-        _say(f"{verdict}: {found.images:,} images = {found.rows:,} rows + {found.failures:,} failures + {found.pending:,} not done yet, in {found.shards:,} shards")
+        _say(
+            f"{verdict}: {found.images:,} images = {found.rows:,} rows + {found.failures:,} failures + {found.pending:,} not done yet, in {found.shards:,} shards"
+        )
     if not found.sound:
-        raise DamagedStore(f"{len(found.damage)} things in {store} are damaged: run `store repair {store}`, then the same `extract run` again")
+        raise DamagedStore(
+            f"{len(found.damage)} things in {store} are damaged: run `store repair {store}`, then the same `extract run` again"
+        )
     if found.pending:
         raise StoppedEarly(f"{store} is sound but not finished: run the same `extract run` again")
 
@@ -401,7 +451,9 @@ def store_repair(store: StorePath, quiet: Quiet = False, debug: Debug = False) -
 @store_app.command("gc")
 def store_gc(
     store: StorePath,
-    min_age: Annotated[float, typer.Option(help="Seconds; younger files stay, for a run may still need them.")] = 3600.0,
+    min_age: Annotated[
+        float, typer.Option(help="Seconds; younger files stay, for a run may still need them.")
+    ] = 3600.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, delete nothing.")] = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -412,7 +464,7 @@ def store_gc(
 
     collected = collect_garbage(Folder(store), min_age, dry_run)
     if not quiet:
-        _say(f"{'would delete' if dry_run else 'deleted'} {len(collected.names):,} files, {_size(collected.bytes)}")
+        _say(f"{'would delete' if dry_run else 'deleted'} {len(collected.names):,} files, {_size(collected.size)}")
 
 
 @store_app.command("failures")
@@ -422,7 +474,13 @@ def store_failures(store: StorePath, as_json: Json = False, quiet: Quiet = False
 
     failures = open_store(store).snapshot.failures()
     if as_json:
-        _print_json({"failures": [{"path": failure.path, "code": failure.code, "message": failure.message} for failure in failures]})
+        _print_json(
+            {
+                "failures": [
+                    {"path": failure.path, "code": failure.code, "message": failure.message} for failure in failures
+                ]
+            }
+        )
         return
     for failure in failures:
         print("\t".join(printable(text) for text in (failure.path, failure.code, failure.message)))
@@ -433,7 +491,9 @@ def store_export(
     store: StorePath,
     to: Annotated[str, typer.Option("--to", help="npy, npz, csv, parquet or tfrecord.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")],
-    output: Annotated[str | None, typer.Option(help="Which output, where the store has several.", show_default=False)] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Which output, where the store has several.", show_default=False)
+    ] = None,
     split: Annotated[str | None, typer.Option(help="Only rows of this split.", show_default=False)] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
     quiet: Quiet = False,
@@ -443,6 +503,9 @@ def store_export(
     from store import open_store
     from store.export import export
 
-    written = export(open_store(store), to, out, output=output, split=split, force=force)
+    features = open_store(store)
+    if not features.complete and not quiet:
+        _say(f"warning: {store} is not finished, only the {len(features):,} rows it has so far are written")
+    written = export(features, to, out, output=output, split=split, force=force)
     if not quiet:
         _say(f"wrote {', '.join(map(str, written))}")

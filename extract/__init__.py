@@ -1,8 +1,8 @@
 """Stillframe's first stage: a frozen network's view of many images, kept in a store.
 
-    from extract import extract
+from extract import extract
 
-    result = extract("data/", out="store", backbone="inception_v3")
+result = extract("data/", out="store", backbone="inception_v3")
 """
 
 from typing import TYPE_CHECKING, Any

@@ -220,7 +220,7 @@ def _check_png(data: bytes) -> None:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG)
-    except Exception:  # unreadable EXIF says nothing about orientation; the pixels are fine
+    except Exception:  # noqa: BLE001  unreadable EXIF says nothing about orientation; the pixels are fine
         return image
     transposition = _TRANSPOSITIONS.get(orientation) if isinstance(orientation, int) else None
     return image if transposition is None else image.transpose(transposition)

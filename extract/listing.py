@@ -17,7 +17,29 @@ from store.names import file_path, printable, row_name
 from store.plan import LISTING_SCHEMA
 
 IMAGE_ENDINGS = frozenset(
-    ".apng .avif .bmp .dib .gif .j2k .jfif .jp2 .jpe .jpeg .jpg .pbm .pcx .pgm .png .pnm .ppm .tga .tif .tiff .webp".split()
+    [
+        ".apng",
+        ".avif",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".j2k",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".pbm",
+        ".pcx",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".tga",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
 )
 """Which files of a folder are taken for images; what they really are, their content decides."""
 
@@ -57,7 +79,9 @@ def list_data(data: str | os.PathLike[str], include: Sequence[str] = (), exclude
         EnvironmentFailure: a folder cannot be read.
     """
     if "://" in str(data):
-        raise UsageError(f"DATA is {data}: this version reads local folders and tables only; copy or mount the data first")
+        raise UsageError(
+            f"DATA is {data}: this version reads local folders and tables only; copy or mount the data first"
+        )
     root = Path(data)
     if root.is_dir():
         listing = _list_folder(root)
@@ -66,14 +90,20 @@ def list_data(data: str | os.PathLike[str], include: Sequence[str] = (), exclude
         listing = _list_table(root)
         source = f"in the table {root}"
     elif root.exists():
-        raise UsageError(f"DATA is the file {root}: expected a folder of images, or a .csv or .parquet table with a column path")
+        raise UsageError(
+            f"DATA is the file {root}: expected a folder of images, or a .csv or .parquet table with a column path"
+        )
     else:
-        raise UsageError(f"there is no {root}: expected a folder of images, or a .csv or .parquet table with a column path")
+        raise UsageError(
+            f"there is no {root}: expected a folder of images, or a .csv or .parquet table with a column path"
+        )
     found = len(listing)
     listing = _filtered(listing, include, exclude)
     if len(listing) == 0:
         if found:
-            raise UsageError(f"none of the {found:,} images {source} passes --include and --exclude: loosen the patterns")
+            raise UsageError(
+                f"none of the {found:,} images {source} passes --include and --exclude: loosen the patterns"
+            )
         others = f" ({listing.others:,} other files are there)" if listing.others else ""
         raise UsageError(f"no images {source}{others}: expected files ending in .jpg, .png, .webp, …")
     return listing
@@ -161,7 +191,9 @@ def _list_table(path: Path) -> Listing:
     given = _read_table(path)
     if "path" not in given.column_names:
         raise UsageError(f"{path} has the columns {', '.join(given.column_names)}: expected one named path")
-    texts = {name: _texts(given, name, path) for name in ("path", "label", "split", "group") if name in given.column_names}
+    texts = {
+        name: _texts(given, name, path) for name in ("path", "label", "split", "group") if name in given.column_names
+    }
     names = [_table_name(name, number, path) for number, name in enumerate(texts["path"], start=1)]
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
@@ -191,13 +223,16 @@ def _read_table(path: Path) -> pa.Table:
         if path.suffix.lower() == ".parquet":
             return pq.read_table(path)
         options = pa.csv.ConvertOptions(
-            column_types=dict.fromkeys(("path", "label", "split", "group"), pa.string()), strings_can_be_null=True,
+            column_types=dict.fromkeys(("path", "label", "split", "group"), pa.string()),
+            strings_can_be_null=True,
             null_values=[""],
         )
         parsing = pa.csv.ParseOptions(newlines_in_values=True)
         return pa.csv.read_csv(path, convert_options=options, parse_options=parsing)
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the table {path}: {printable(str(error))}; expected a header line and UTF-8 text") from error
+        raise UsageError(
+            f"cannot read the table {path}: {printable(str(error))}; expected a header line and UTF-8 text"
+        ) from error
     except OSError as error:
         raise EnvironmentFailure(f"cannot read the table {path}: {error.strerror or error}") from error
 
@@ -206,7 +241,9 @@ def _texts(table: pa.Table, name: str, path: Path) -> list[str | None]:
     column = table[name]
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_integer(column.type)):
+    if not (
+        pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_integer(column.type)
+    ):
         raise UsageError(f"column {name} of {path} is {column.type}, expected text")
     return [None if value in (None, "") else str(value) for value in column.to_pylist()]
 

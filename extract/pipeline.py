@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 
 import numpy as np
+import numpy.typing as npt
 
 from extract.progress import Clock, Progress
 from extract.runtimes import Runtime
@@ -93,9 +94,7 @@ def _in_order(
         yield first, future.result()
 
 
-def _batches(
-    images: Iterable[Prepared | Failure], batch_size: int
-) -> Iterator[tuple[list[Prepared], list[Failure]]]:
+def _batches(images: Iterable[Prepared | Failure], batch_size: int) -> Iterator[tuple[list[Prepared], list[Failure]]]:
     """Full batches of good images, the last one short, each with the failures met on the way."""
     batch: list[Prepared] = []
     failures: list[Failure] = []
@@ -111,7 +110,7 @@ def _batches(
         yield batch, failures
 
 
-def _padded(batch: Sequence[Prepared], batch_size: int) -> np.ndarray:
+def _padded(batch: Sequence[Prepared], batch_size: int) -> npt.NDArray[np.uint8]:
     """The pixels as one array, filled up with zeros: every call has the same shape, so nothing is recompiled."""
     pixels = np.zeros((batch_size, *batch[0].decoded.pixels.shape), np.uint8)
     for position, image in enumerate(batch):

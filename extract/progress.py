@@ -50,7 +50,9 @@ class Clock:
     def phases(self, workers: int) -> dict[str, float]:
         """Seconds by phase; reading and decoding are divided by their threads, so that phases compare."""
         shares = {"read": workers, "decode": workers}
-        return {name: self._busy.get(name, 0.0) / shares.get(name, 1) for name in ("read", "decode", "compute", "write")}
+        return {
+            name: self._busy.get(name, 0.0) / shares.get(name, 1) for name in ("read", "decode", "compute", "write")
+        }
 
 
 def limiting_phase(phases: dict[str, float]) -> str:
@@ -91,9 +93,8 @@ class Bar:
 
     def __init__(self, total: int) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
-        from rich.progress import Task
         from rich.text import Text
 
         class Rate(ProgressColumn):

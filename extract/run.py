@@ -12,7 +12,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -28,17 +28,20 @@ from extract.options import RunOptions, automatic_batch_size, automatic_workers
 from extract.pipeline import run_tasks
 from extract.progress import Clock, Progress, Silence, limiting_phase
 from extract.quiet import quiet_start
-from extract.task import Collection, ShardTask, commit, prepare
+from extract.task import ShardTask, commit, prepare
 from store.errors import RecipeMismatch, TooManyFailures, UsageError
 from store.names import file_path
 from store.plan import Changes, Plan, automatic_shard_rows, changes, make_plan, stands
 from store.publish import INFO, Folder
 from store.recipe import Output, Recipe, differences
-from store.records import CommitRecord, Failure, StoreInfo, View
+from store.records import StoreInfo, View
 from store.snapshot import Held, Snapshot, latest_attempts, load_snapshot
 
 if TYPE_CHECKING:
     from extract.runtimes import Runtime
+
+
+_PROMISED = ["store", "fingerprint", "images", "rows", "failures", "computed", "reused", "seconds", "images_per_second", "phases", "limited_by"]
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,7 @@ class RunResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The keys that `extract run --json` promises."""
-        promised = ("store", "fingerprint", "images", "rows", "failures", "computed", "reused", "seconds")
-        promised += ("images_per_second", "phases", "limited_by")
-        return {name: value for name, value in asdict(self).items() if name in promised}
+        return {name: value for name, value in asdict(self).items() if name in _PROMISED}
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,8 @@ class DryRun:
 class Telling:
     """How a run speaks while it works: a progress display for so many images, and one line of text."""
 
-    progress: Callable[[int], Progress] = lambda total: Silence()
-    line: Callable[[str], None] = lambda text: None
+    progress: Callable[[int], Progress] = lambda _: Silence()
+    line: Callable[[str], None] = lambda _: None
     debug: bool = False
 
 
@@ -134,7 +135,7 @@ def run(options: RunOptions, telling: Telling = Telling()) -> RunResult | DryRun
     if not update.publish and not snapshot.uncommitted_shards():
         return job.result(snapshot, update, listing, Clock(), computed=0)
     with stop_on_signals() as stop:
-        snapshot = job.publish_plan(snapshot, update, listing)
+        snapshot = job.publish_plan(snapshot, update)
         if not snapshot.uncommitted_shards():
             return job.result(snapshot, update, listing, Clock(), computed=0)
         clock = Clock()
@@ -231,7 +232,7 @@ class _Job:
             with quiet_start(self.telling.debug):
                 from extract.runtimes.keras import KerasRuntime
             network, digest = load_network(self.backbone, self.weights, self.image_size)
-            runtime = KerasRuntime(network, self.layers, self.options.pooling, self.backbone.preprocessing)
+            runtime: Runtime = KerasRuntime(network, self.layers, self.options.pooling, self.backbone.preprocessing)
             self._loaded = runtime, digest
         return self._loaded
 
@@ -310,7 +311,7 @@ class _Job:
             self._require_same(StoreInfo.from_bytes(self.folder.read(INFO)))
         return load_snapshot(self.folder)
 
-    def publish_plan(self, snapshot: Snapshot, update: _Update, listing: Listing) -> Snapshot:
+    def publish_plan(self, snapshot: Snapshot, update: _Update) -> Snapshot:
         """The store with the plan that `update` calls for as its current one."""
         if not update.publish:
             return snapshot
@@ -379,9 +380,7 @@ class _Job:
 
     # Telling
 
-    def result(
-        self, snapshot: Snapshot, update: _Update, listing: Listing, clock: Clock, computed: int
-    ) -> RunResult:
+    def result(self, snapshot: Snapshot, update: _Update, listing: Listing, clock: Clock, computed: int) -> RunResult:
         """The summary of a finished run.
 
         Raises:
@@ -450,7 +449,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
         yield stop
         return
 
-    def handler(number: int, frame: object) -> None:
+    def handler(number: int, _: object) -> None:
         stop.set()
         signal.signal(number, signal.SIG_DFL)
 

@@ -21,8 +21,8 @@ from store.formats import Shard, check_round_trip, get_format
 from store.formats.shard import ROW_SCHEMA
 from store.names import file_path
 from store.publish import Folder
-from store.records import CommitRecord, Failure, Row, StoreInfo
 from store.recipe import Output
+from store.records import CommitRecord, Failure, Row, StoreInfo
 from store.snapshot import record_name
 
 
@@ -38,7 +38,7 @@ class ShardTask:
     @property
     def paths(self) -> list[str]:
         """The row names, in order."""
-        return self.rows["path"].to_pylist()
+        return list(self.rows["path"].to_pylist())
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,7 @@ class Collection:
         self._outputs = outputs
         self._rows: list[Row] = []
         self._sizes: list[tuple[int, int]] = []
-        self._tensors = {
-            output.name: np.empty((len(task.rows), *output.shape), output.dtype) for output in outputs
-        }
+        self._tensors = {output.name: np.empty((len(task.rows), *output.shape), output.dtype) for output in outputs}
 
     def add(self, images: Sequence[Prepared], tensors: Sequence[npt.NDArray[Any]]) -> list[Failure]:
         """Take in computed images; returns those that had to be refused, which are kept as failures too."""
@@ -166,7 +164,7 @@ def commit(folder: Folder, info: StoreInfo, collection: Collection, environment:
         attempt=task.attempt,
         fingerprint=info.recipe.fingerprint,
         shard=name,
-        bytes=size,
+        shard_bytes=size,
         rows=collection.rows,
         failures=tuple(collection.failures),
         environment=dict(environment),

@@ -1,9 +1,9 @@
 """Stillframe's stores: what was extracted, kept so that it can be trusted and read by anyone.
 
-    from store import open_store
+from store import open_store
 
-    features = open_store("store")
-    X, rows = features.arrays(split="train")
+features = open_store("store")
+X, rows = features.arrays(split="train")
 """
 
 from typing import TYPE_CHECKING, Any

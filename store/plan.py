@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -92,7 +91,7 @@ class Plan:
     @property
     def pending_rows(self) -> int:
         """How many rows this plan's own shards have."""
-        return len(self.rows) - self.rows["shard"].null_count
+        return len(self.rows) - int(self.rows["shard"].null_count)
 
     def shard_paths(self, index: int) -> pa.Table:
         """The rows of one of this plan's shards, in order."""
@@ -128,11 +127,6 @@ def stands(plan: Plan, listing: pa.Table, held: Mapping[str, str]) -> bool:
         held.get(path) == holder or (not is_older and path not in held)
         for path, holder, is_older in zip(listing["path"].to_pylist(), expected, older, strict=True)
     )
-
-
-def touched(size: npt.NDArray[np.int64], time: npt.NDArray[np.int64], known: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Which files differ in size or time from what is known of them; `known` is (n, 2)."""
-    return (size != known[:, 0]) | (time != known[:, 1])
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,9 @@ class Folder:
         if self.is_store():
             return
         if not self.root.exists():
-            raise NotAStore(f"no store at {self.root}: there is no such folder; `extract run DATA --out {self.root}` makes one")
+            raise NotAStore(
+                f"no store at {self.root}: there is no such folder; `extract run DATA --out {self.root}` makes one"
+            )
         raise NotAStore(f"{self.root} is not a store: it has no {INFO}; name the folder that `extract run --out` wrote")
 
     def require_free(self) -> None:

@@ -114,7 +114,7 @@ class FeatureStore:
             UsageError: no such output, or no such split.
             DamagedStore: a shard does not hold what its record says.
         """
-        chosen = self._output(output)
+        chosen = self.find_output(output)
         selected = self._selected(split)
         return self._gather(chosen, selected), self.table(split)
 
@@ -130,7 +130,7 @@ class FeatureStore:
 
         With `shuffle`, shards come in random order and rows are shuffled across four shards at a time.
         """
-        chosen = self._output(output)
+        chosen = self.find_output(output)
         order = self._selected(split)
         if shuffle:
             order = self._shuffled(order, np.random.default_rng(seed))
@@ -143,7 +143,7 @@ class FeatureStore:
         import dask
         import dask.array
 
-        chosen = self._output(output)
+        chosen = self.find_output(output)
         pieces = []
         for start in range(0, len(self), chunk_rows):
             rows = np.arange(start, min(start + chunk_rows, len(self)))
@@ -162,7 +162,12 @@ class FeatureStore:
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "snapshot": self.snapshot, "_decoded": OrderedDict()}
 
-    def _output(self, name: str | None) -> Output:
+    def find_output(self, name: str | None) -> Output:
+        """The output of that name, or the only one.
+
+        Raises:
+            UsageError: there is none of that name, or several and none was named.
+        """
         outputs = self.outputs
         if name is None and len(outputs) == 1:
             return next(iter(outputs.values()))

@@ -65,7 +65,9 @@ class StoreInfo:
         """
         values = _decode(data, "store.json")
         if values.get("format") != FORMAT:
-            raise NotAStore(f"store.json has format {values.get('format')!r}, expected {FORMAT!r}: not a Stillframe store")
+            raise NotAStore(
+                f"store.json has format {values.get('format')!r}, expected {FORMAT!r}: not a Stillframe store"
+            )
         if values.get("version") != VERSION:
             raise NotAStore(
                 f"the store has format version {values.get('version')!r}, this program reads {VERSION}: "
@@ -79,7 +81,9 @@ class StoreInfo:
         except (KeyError, TypeError) as error:
             raise DamagedStore(f"store.json lacks or misspells a field ({error}): restore it from a backup") from error
         if fingerprint != recipe.fingerprint:
-            raise DamagedStore("store.json was edited: its fingerprint is not that of its recipe; restore it from a backup")
+            raise DamagedStore(
+                "store.json was edited: its fingerprint is not that of its recipe; restore it from a backup"
+            )
         return info
 
 
@@ -134,7 +138,7 @@ class Failure:
 class CommitRecord:
     """commit/<plan>/<shard>.<attempt>.json: a shard exists if and only if this does.
 
-    `shard` is the name of the file in data/ (empty when every image failed), `bytes` its length.
+    `shard` is the name of the file in data/ (empty when every image failed), `shard_bytes` its length.
     A record with `withdrawn` takes an earlier attempt back: the shard has to be computed again.
     """
 
@@ -143,7 +147,7 @@ class CommitRecord:
     attempt: int
     fingerprint: str
     shard: str
-    bytes: int
+    shard_bytes: int
     rows: tuple[Row, ...]
     failures: tuple[Failure, ...]
     environment: dict[str, str] = field(default_factory=dict)
@@ -157,7 +161,7 @@ class CommitRecord:
             "attempt": self.attempt,
             "fingerprint": self.fingerprint,
             "shard": self.shard,
-            "bytes": self.bytes,
+            "shard_bytes": self.shard_bytes,
             "environment": self.environment,
             "withdrawn": self.withdrawn,
             "row_fields": ["path", "sha256", "size", "time"],

@@ -94,9 +94,7 @@ class Snapshot:
 
     def failures(self) -> list[Failure]:
         """The images of the current plan that gave no row, in plan order."""
-        return [
-            self.records[holder].failures[-1 - inside] for _, _, holder, inside in self._entries() if inside < 0
-        ]
+        return [self.records[holder].failures[-1 - inside] for _, _, holder, inside in self._entries() if inside < 0]
 
     def uncommitted_shards(self) -> list[int]:
         """The numbers of the current plan's own shards that have no record yet."""

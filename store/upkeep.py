@@ -70,8 +70,8 @@ def _shard_damage(folder: Folder, info: StoreInfo, record: CommitRecord) -> list
         data = folder.read(name)
     except FileNotFoundError:
         return [f"{name} is missing"]
-    if len(data) != record.bytes:
-        return [f"{name} has {len(data):,} bytes, expected {record.bytes:,}"]
+    if len(data) != record.shard_bytes:
+        return [f"{name} has {len(data):,} bytes, expected {record.shard_bytes:,}"]
     if hashlib.sha256(data).hexdigest() != record.shard.partition(".")[0]:
         return [f"{name} is not the bytes that gave it its name"]
     form = get_format(info.shard_format)
@@ -93,7 +93,7 @@ def _misplaced(snapshot: Snapshot) -> list[Damage]:
         return []
     damage = []
     counted = {
-        key: Counter([entry.path for entry in (*record.rows, *record.failures)])
+        key: Counter([row.path for row in record.rows] + [failure.path for failure in record.failures])
         for key, record in snapshot.records.items()
     }
     paths = snapshot.plan.rows["path"].to_pylist()
@@ -121,7 +121,7 @@ def repair(folder: Folder) -> list[Damage]:
             attempt=attempt,
             fingerprint=snapshot.info.recipe.fingerprint,
             shard="",
-            bytes=0,
+            shard_bytes=0,
             rows=(),
             failures=(),
             withdrawn=reasons,
@@ -144,16 +144,17 @@ def _remove_unless_intact(folder: Folder, shard: str) -> None:
 
 @dataclass(frozen=True)
 class Collected:
-    """What `gc` deleted, or would: names within the store, and their bytes together."""
+    """What `gc` deleted, or would: names within the store, and their bytes together (`size`)."""
 
     names: tuple[str, ...]
-    bytes: int
+    size: int
 
 
 def collect_garbage(folder: Folder, min_age: float = 3600.0, dry_run: bool = False) -> Collected:
     """Delete what the current view does not need: temporary files, shards, plans, views and records of older plans.
 
     Args:
+        folder: the store.
         min_age: seconds; younger files stay, for a run may be about to commit them.
         dry_run: delete nothing, only say what would be.
     """

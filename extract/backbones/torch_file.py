@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 _MAGIC = 0x1950A86A20F9469CFC6C
-_STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+_STORAGE_TYPES: dict[str, np.dtype[Any]] = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> tuple[str, np.dtype[Any]]:
         _, storage_type, key, *_ = pid
-        return key, _STORAGE_TYPES[storage_type]
+        return str(key), _STORAGE_TYPES[storage_type]
 
 
 def _tensor(

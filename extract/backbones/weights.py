@@ -305,19 +305,23 @@ def _fill_from_file(network: "keras.Model", backbone: Backbone, path: Path) -> N
             with h5py.File(path, "r") as file:
                 _fill_from_hdf5(network, backbone, path, file)
     except (OSError, zipfile.BadZipFile, KeyError) as error:
-        raise UsageError(f"--weights {path} cannot be read ({error}): expected Keras weights for {backbone.name}") from error
+        raise UsageError(
+            f"--weights {path} cannot be read ({error}): expected Keras weights for {backbone.name}"
+        ) from error
 
 
 def _fill_from_hdf5(network: "keras.Model", backbone: Backbone, path: Path, file: "h5py.File") -> None:
     _refuse_links(file, path)
-    root = file["model_weights"] if "model_weights" in file else file
+    root = file.get("model_weights", file)
     if "layer_names" in root.attrs:
         layers, stored, arrays = _legacy_layers(network), *_legacy_arrays(root)
     elif "layers" in root:
         layers, stored, arrays = _current_layers(network), *_current_arrays(root)
         _sort_like(stored, arrays, [slot.name for slot, _ in layers])
     else:
-        raise UsageError(f"--weights {path} holds no Keras weights: expected what save_weights wrote, or a published .h5")
+        raise UsageError(
+            f"--weights {path} holds no Keras weights: expected what save_weights wrote, or a published .h5"
+        )
     expected = [slot for slot, _ in layers]
     _require_fit(expected, stored, backbone, path)
     for (_, layer_variables), values in zip(layers, arrays, strict=False):
@@ -374,7 +378,11 @@ def _names(group: Any, attribute: str) -> list[str]:
     if attribute in group.attrs:
         parts = [group.attrs[attribute]]
     else:
-        parts = [group.attrs[f"{attribute}{number}"] for number in range(len(group.attrs)) if f"{attribute}{number}" in group.attrs]
+        parts = [
+            group.attrs[f"{attribute}{number}"]
+            for number in range(len(group.attrs))
+            if f"{attribute}{number}" in group.attrs
+        ]
     return [name.decode() if isinstance(name, bytes) else str(name) for part in parts for name in part]
 
 
@@ -428,9 +436,13 @@ def _refuse_links(file: "h5py.File", path: Path) -> None:
 
     def check(name: str, link: Any) -> None:
         if not isinstance(link, h5py.HardLink):
-            raise UsageError(f"--weights {path} holds a link at {name}, which is never followed: use a plain weights file")
+            raise UsageError(
+                f"--weights {path} holds a link at {name}, which is never followed: use a plain weights file"
+            )
         item = file[name]
         if isinstance(item, h5py.Dataset) and (item.is_virtual or item.external):
-            raise UsageError(f"--weights {path} keeps {name} outside the file, which is never read: use a plain weights file")
+            raise UsageError(
+                f"--weights {path} keeps {name} outside the file, which is never read: use a plain weights file"
+            )
 
     file.visititems_links(check)

@@ -1,6 +1,7 @@
 """The Keras runtime: TensorFlow by default, JAX or PyTorch where KERAS_BACKEND says so."""
 
 import importlib.metadata
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -53,8 +54,8 @@ class KerasRuntime:
         backend = keras.backend.backend()
         # XLA on a CPU makes TensorFlow slower, and several times so for depthwise convolutions.
         self.model.compile(jit_compile=backend == "jax")
-        self.shapes = [tuple(output.shape[1:]) for output in self.model.outputs]
-        self.environment = {
+        self.shapes: Sequence[tuple[int, ...]] = [tuple(output.shape[1:]) for output in self.model.outputs]
+        self.environment: Mapping[str, str] = {
             "runtime": "keras",
             "device": _device(backend),
             "backend": f"{backend} {importlib.metadata.version(_DISTRIBUTIONS[backend])}",

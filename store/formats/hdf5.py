@@ -110,10 +110,14 @@ def _plain_dataset(file: Any, name: str) -> Any:
 
     link = file.get(name, getlink=True)
     if not isinstance(link, h5py.HardLink):
-        raise DamagedStore(f"column {name} of an HDF5 shard is missing or a link, which is never followed: run `store repair`")
+        raise DamagedStore(
+            f"column {name} of an HDF5 shard is missing or a link, which is never followed: run `store repair`"
+        )
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
-        raise DamagedStore(f"column {name} of an HDF5 shard is no plain dataset, which is never read: run `store repair`")
+        raise DamagedStore(
+            f"column {name} of an HDF5 shard is no plain dataset, which is never read: run `store repair`"
+        )
     return dataset
 
 

@@ -6,7 +6,7 @@ stands in the schema metadata under `stillframe`, as JSON.
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -28,13 +28,9 @@ class Parquet:
 
     def encode(self, shard: Shard, outputs: Sequence[Output], fingerprint: str) -> bytes:
         """See Format."""
-        table = shard.rows
-        for output in outputs:
-            table = table.append_column(output.name, _as_lists(shard.tensors[output.name], output))
-        metadata = {"fingerprint": fingerprint, "outputs": [output.to_dict() for output in outputs]}
         sink = io.BytesIO()
         pq.write_table(
-            table.replace_schema_metadata({"stillframe": json.dumps(metadata)}),
+            with_features(shard.rows, shard.tensors, outputs).cast(parquet_schema(outputs, fingerprint)),
             sink,
             compression="zstd",
             use_dictionary=["label", "split", "group"],
@@ -64,6 +60,23 @@ class Parquet:
         shape = output.shape if int(np.prod(output.shape)) == width else (width,)
         tensor = checked_tensor(values.reshape(len(lists), *shape), len(lists), output)
         return tensor if positions is None else tensor[positions]
+
+
+def parquet_schema(outputs: Sequence[Output], fingerprint: str) -> pa.Schema:
+    """Row columns and one fixed-size list an output; shapes and fingerprint in the metadata."""
+    schema = ROW_SCHEMA
+    for output in outputs:
+        values = pa.from_numpy_dtype(np.dtype(output.dtype))
+        schema = schema.append(pa.field(output.name, pa.list_(values, int(np.prod(output.shape)))))
+    metadata = {"fingerprint": fingerprint, "outputs": [output.to_dict() for output in outputs]}
+    return schema.with_metadata({"stillframe": json.dumps(metadata)})
+
+
+def with_features(rows: pa.Table, tensors: Mapping[str, npt.NDArray[Any]], outputs: Sequence[Output]) -> pa.Table:
+    """`rows` with one column more an output."""
+    for output in outputs:
+        rows = rows.append_column(output.name, _as_lists(tensors[output.name], output))
+    return rows
 
 
 def _as_lists(tensor: npt.NDArray[Any], output: Output) -> pa.FixedSizeListArray:

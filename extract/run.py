@@ -41,7 +41,19 @@ if TYPE_CHECKING:
     from extract.runtimes import Runtime
 
 
-_PROMISED = ["store", "fingerprint", "images", "rows", "failures", "computed", "reused", "seconds", "images_per_second", "phases", "limited_by"]
+_PROMISED = [
+    "store",
+    "fingerprint",
+    "images",
+    "rows",
+    "failures",
+    "computed",
+    "reused",
+    "seconds",
+    "images_per_second",
+    "phases",
+    "limited_by",
+]
 
 
 @dataclass(frozen=True)
@@ -166,7 +178,7 @@ def _update(job: "_Job", snapshot: Snapshot, listing: Listing) -> _Update:
             "and mounted? If they are really gone, run again with --prune"
         )
     kept = {path: entry.holder for path, entry in held.items() if path not in changed and path not in retried}
-    publish = snapshot.plan is None or not stands(snapshot.plan, table, kept)
+    publish = snapshot.plan is None or not stands(snapshot.plan, table, kept, snapshot.uncommitted_shards())
     return _Update(table, kept, counted, publish)
 
 
@@ -208,6 +220,21 @@ def _sha256(listing: Listing, path: str) -> str:
         return ""
 
 
+def load_runtime(
+    backbone: Backbone,
+    weights: Weights,
+    image_size: tuple[int, int],
+    layers: tuple[str, ...],
+    pooling: str,
+    debug: bool = False,
+) -> "tuple[Runtime, str]":
+    """The network, loaded, cut and compiled, and its weights' digest; takes seconds."""
+    with quiet_start(debug):
+        from extract.runtimes.keras import KerasRuntime
+    network, digest = load_network(backbone, weights, image_size)
+    return KerasRuntime(network, layers, pooling, backbone.preprocessing), digest
+
+
 class _Job:
     """One run's request, resolved as far as it has come: the store's folder, the recipe, the runtime once loaded."""
 
@@ -229,11 +256,9 @@ class _Job:
         """The runtime and the digest of its weights, loaded once."""
         if self._loaded is None:
             self.telling.line(f"loading {self.backbone.name}")
-            with quiet_start(self.telling.debug):
-                from extract.runtimes.keras import KerasRuntime
-            network, digest = load_network(self.backbone, self.weights, self.image_size)
-            runtime: Runtime = KerasRuntime(network, self.layers, self.options.pooling, self.backbone.preprocessing)
-            self._loaded = runtime, digest
+            self._loaded = load_runtime(
+                self.backbone, self.weights, self.image_size, self.layers, self.options.pooling, self.telling.debug
+            )
         return self._loaded
 
     def recipe(self, dtypes: tuple[str, ...]) -> Recipe:

@@ -11,7 +11,7 @@ pyarrow table with one row an image:
 
 import hashlib
 import io
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -117,15 +117,19 @@ def make_plan(listing: pa.Table, held: Mapping[str, str], shard_rows: int) -> Pl
     return Plan(rows.append_column("held_by", pa.chunked_array([held_by])), shard_rows)
 
 
-def stands(plan: Plan, listing: pa.Table, held: Mapping[str, str]) -> bool:
-    """Whether `plan` still says all there is to do: the same images and labels, each held row where the plan has it."""
+def stands(plan: Plan, listing: pa.Table, held: Mapping[str, str], uncommitted: Collection[int]) -> bool:
+    """Whether `plan` still says all there is to do, given its own shards that are `uncommitted`.
+
+    It does if it has the same images and labels, each held row where it says, and if the rows that are not
+    held are just those of the uncommitted shards.
+    """
     if not plan.rows.select(_DESCRIPTION).equals(listing.select(_DESCRIPTION)):
         return False
-    expected = plan.holders().to_pylist()
-    older = plan.rows["held_by"].is_valid().to_pylist()
+    pending = set(uncommitted)
+    columns = (listing["path"].to_pylist(), plan.holders().to_pylist(), plan.rows["shard"].to_pylist())
     return all(
-        held.get(path) == holder or (not is_older and path not in held)
-        for path, holder, is_older in zip(listing["path"].to_pylist(), expected, older, strict=True)
+        path not in held if shard in pending else held.get(path) == holder
+        for path, holder, shard in zip(*columns, strict=True)
     )
 
 

@@ -81,28 +81,30 @@ def cut(network: keras.Model, layers: tuple[str, ...]) -> keras.Model:
             raise UsageError(
                 f"{network.name} has no layer {layer!r} to cut at{nearest(layer, known)}; `extract layers` lists all"
             )
-    return keras.Model(network.inputs, [_tensor_at(network, layer) for layer in layers])
+    return keras.Model(network.input, [_tensor_at(network, layer) for layer in layers])
 
 
 def _tensor_at(network: keras.Model, layer: str) -> Any:
     """The symbolic output of a layer as seen from the network's own input."""
     outer_name, _, inner = layer.partition("/")
     outer = network.get_layer(outer_name)
-    if not inner:
-        return outer.output if not isinstance(outer, keras.Model) else _fed(network, outer)
-    # A nested model's inner tensors belong to its own graph, so the part up to `inner` is called anew.
-    part = keras.Model(outer.inputs, _tensor_at(outer, inner))
-    return part(_inputs_of(network, outer))
+    if not isinstance(outer, keras.Model):
+        return outer.output
+    # A nested model's own tensors belong to another graph. What it is fed and gives in this one, only the
+    # node of its call knows, and Keras has no public way to ask for that.
+    node = next(node for node in network._nodes if node.operation is outer)
+    return _tensor_within(outer, node.input_tensors[0], inner) if inner else node.output_tensors[0]
 
 
-def _fed(network: keras.Model, nested: keras.Model) -> Any:
-    return nested(_inputs_of(network, nested))
-
-
-def _inputs_of(network: keras.Model, nested: keras.Model) -> Any:
-    """What `network` passes to a nested model at its one call there."""
-    for node in nested._inbound_nodes:  # no public way to ask where a layer was called
-        tensors = node.input_tensors
-        if tensors and all(tensor is not own for tensor, own in zip(tensors, nested.inputs, strict=True)):
-            return tensors[0] if len(tensors) == 1 else tensors
-    raise UsageError(f"{nested.name} is not called within {network.name}: it cannot be cut at")
+def _tensor_within(nested: keras.Model, x: Any, layer: str) -> Any:
+    """The output of a layer of a nested model that is fed `x`: the part up to there is called anew."""
+    if not isinstance(nested, keras.Sequential):
+        return keras.Model(nested.input, _tensor_at(nested, layer))(x)
+    name, _, inner = layer.partition("/")
+    for step in nested.layers:
+        if step.name == name and inner:
+            return _tensor_within(step, x, inner)
+        x = step(x)
+        if step.name == name:
+            break
+    return x

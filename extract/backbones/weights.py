@@ -434,15 +434,14 @@ def _refuse_links(file: "h5py.File", path: Path) -> None:
     """External links and virtual datasets can read any file of the machine (CVE-2026-1669)."""
     import h5py
 
-    def check(name: str, link: Any) -> None:
+    def problem(name: str, link: Any) -> str | None:  # h5py stops at the first text and returns it
         if not isinstance(link, h5py.HardLink):
-            raise UsageError(
-                f"--weights {path} holds a link at {name}, which is never followed: use a plain weights file"
-            )
+            return f"holds a link at {name}, which is never followed"
         item = file[name]
         if isinstance(item, h5py.Dataset) and (item.is_virtual or item.external):
-            raise UsageError(
-                f"--weights {path} keeps {name} outside the file, which is never read: use a plain weights file"
-            )
+            return f"keeps {name} outside the file, which is never read"
+        return None
 
-    file.visititems_links(check)
+    found = file.visititems_links(problem)
+    if found:
+        raise UsageError(f"--weights {path} {found}: use a plain weights file")

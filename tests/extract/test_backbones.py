@@ -1,0 +1,273 @@
+"""Networks and their weights, held against Keras itself. The fast ones run always, all with `make test-all`."""
+
+import inspect
+import io
+import math
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from extract.backbones import weights as weights_module
+from extract.backbones.build import build, cut, cut_points
+from extract.backbones.table import BACKBONES, PREPROCESSING, get_backbone
+from extract.backbones.weights import Weights, digest, load_network, remembered_digest, weights_on_disk
+from extract.runtimes.keras import KerasRuntime
+from store.errors import EnvironmentFailure, UsageError
+
+FAST = ("convnext_tiny", "densenet121", "efficientnet_lite0", "mobilenet", "mobilenet_v2", "mobilenet_v3_small")
+FAST_FILES = ("mobilenet_v2", "convnext_tiny", "efficientnet_b0")
+EVERY = [
+    pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow], id=name) for name in sorted(BACKBONES)
+]
+
+
+def random_network(name, seed=0, **options):
+    backbone = get_backbone(name)
+    return load_network(backbone, Weights("random", seed=seed), backbone.size, **options)
+
+
+def photograph(size):
+    return np.asarray(Image.fromarray(skimage.data.chelsea()).resize(size[::-1], Image.Resampling.BILINEAR))
+
+
+def reference(backbone, network, image):
+    """What a user writes by hand: Model(preprocess_input(image)).numpy(), with the same weights."""
+    if not hasattr(keras.applications, backbone.builder):
+        return np.asarray(network(image[None].astype("float32")))
+    builder = getattr(keras.applications, backbone.builder)
+    model = builder(weights=None, include_top=False, input_shape=(*backbone.size, 3))
+    model.set_weights(network.get_weights())
+    preprocess_input = inspect.getmodule(builder).preprocess_input
+    return np.asarray(model(preprocess_input(image[None].astype("float32")), training=False))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_features_are_those_of_the_reference_and_the_table_is_true(name):
+    backbone = get_backbone(name)
+    network, _ = random_network(name)
+    assert network.count_params() == backbone.parameters
+    assert [layer.name for layer in network.layers][-1] == backbone.layer
+    image = photograph(backbone.size)
+    runtime = KerasRuntime(network, (backbone.layer,), "none", backbone.preprocessing)
+    assert tuple(runtime.shapes[0]) == backbone.shape
+    (ours,) = runtime(image[None])
+    expected = reference(backbone, network, image)
+    spread = float(expected.max() - expected.min())
+    difference = float(np.abs(ours - expected).max())
+    print(f"{name}: {difference / spread:.2e} of range")
+    assert difference <= 1e-4 * spread
+    assert 0.05 < math.sqrt(float((expected**2).mean())) < 20  # random outputs are of order one
+    assert np.abs(expected).max() < np.finfo(np.float16).max
+
+
+def test_the_table_holds_all_of_keras_applications_and_our_own():
+    theirs = {name for name in dir(keras.applications) if name[0].isupper()}
+    assert {backbone.builder for backbone in BACKBONES.values()} == theirs | {"efficientnet_lite0"}
+    assert len(BACKBONES) == len(theirs) + 1 >= 39
+    assert {backbone.preprocessing for backbone in BACKBONES.values()} == set(PREPROCESSING)
+
+
+@pytest.mark.parametrize(("image", "expected"), [("chelsea", 285), ("coffee", 967)])
+def test_efficientnet_lite0_names_the_cat_and_the_cup(image, expected):
+    backbone = get_backbone("efficientnet_lite0")
+    network, _ = load_network(backbone, Weights("imagenet"), backbone.size, include_top=True)
+    pixels = Image.fromarray(getattr(skimage.data, image)()).resize((224, 224), Image.Resampling.BILINEAR)
+    probabilities = np.asarray(network(np.asarray(pixels)[None].astype("float32")))[0]
+    assert probabilities.argmax() == expected
+    assert probabilities.sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_an_unknown_backbone_is_refused_with_the_nearest_names():
+    for wrong, near in (("InceptionV3", "inception_v3"), ("resnet-50", "resnet50"), ("vgg", "vgg16")):
+        with pytest.raises(UsageError, match=near):
+            get_backbone(wrong)
+
+
+# Cutting
+
+
+def test_layer_names_are_those_of_a_fresh_process_however_often_it_is_built():
+    backbone = get_backbone("mobilenet_v3_small")
+    names = [[layer.name for layer in build(backbone, (64, 64)).layers] for _ in range(2)]
+    assert names[0] == names[1]
+    assert backbone.layer == names[1][-1]
+
+
+def test_every_cut_point_can_be_cut_at_nested_ones_too():
+    backbone = get_backbone("convnext_tiny")
+    network, _ = load_network(backbone, Weights("random"), (64, 64))
+    points = dict(cut_points(network))
+    nested = [name for name in points if "/" in name]
+    assert "convnext_tiny_downsampling_block_1/convnext_tiny_downsampling_conv_1" in nested
+    chosen = (*nested, "convnext_tiny_stem", backbone.layer)
+    tensors = cut(network, chosen)(np.zeros((1, 64, 64, 3), np.float32))
+    assert [tuple(tensor.shape[1:]) for tensor in tensors] == [points[name] for name in chosen]
+
+
+def test_a_nested_cut_gives_what_the_network_computes_there():
+    backbone = get_backbone("convnext_tiny")
+    network, _ = load_network(backbone, Weights("random"), (64, 64))
+    image = photograph((64, 64))[None].astype("float32")
+    stem = network.get_layer("convnext_tiny_stem")
+    by_hand = stem(network.get_layer("convnext_tiny_prestem_normalization")(image))
+    whole, last = cut(network, ("convnext_tiny_stem", "convnext_tiny_stem/convnext_tiny_stem_layernorm"))(image)
+    np.testing.assert_allclose(np.asarray(whole), np.asarray(by_hand), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(np.asarray(last), np.asarray(by_hand), rtol=1e-5, atol=1e-5)
+
+
+def test_an_unknown_layer_is_refused_with_the_nearest_names():
+    network = build(get_backbone("mobilenet_v2"), (64, 64))
+    with pytest.raises(UsageError, match=r"no layer 'block_6_expand_rel'.*block_6_expand_relu"):
+        cut(network, ("block_6_expand_rel",))
+
+
+def test_pooling_and_several_layers_give_one_output_each():
+    backbone = get_backbone("mobilenet_v2")
+    network, _ = load_network(backbone, Weights("random"), (64, 64))
+    layers = ("block_6_expand_relu", "out_relu")
+    image = photograph((64, 64))[None]
+    plain = KerasRuntime(network, layers, "none", backbone.preprocessing)(image)
+    for pooling, reduce in (("avg", np.mean), ("max", np.max)):
+        runtime = KerasRuntime(network, layers, pooling, backbone.preprocessing)
+        for pooled, tensor in zip(runtime(image), plain, strict=True):
+            np.testing.assert_allclose(pooled, reduce(tensor, axis=(1, 2)), rtol=1e-4, atol=1e-4)
+
+
+def test_a_size_that_a_network_cannot_take_is_refused():
+    with pytest.raises(UsageError, match=r"inception_v3 cannot take images of 40x40.*its own size is 299x299"):
+        build(get_backbone("inception_v3"), (40, 40))
+
+
+# Weights
+
+
+def test_random_weights_depend_on_the_seed_alone():
+    first, again, other = (random_network("mobilenet_v2", seed)[1] for seed in (1, 1, 2))
+    assert first == again != other
+
+
+@pytest.mark.parametrize("include_top", [False, True])
+@pytest.mark.parametrize("suffix", [".weights.h5", ".h5", ".keras"])
+@pytest.mark.parametrize("name", FAST_FILES)
+def test_every_kind_of_weights_file_gives_the_same_digest_with_and_without_top(name, suffix, include_top, tmp_path):
+    network, expected = random_network(name, 3)
+    if include_top:
+        network, _ = random_network(name, 3, include_top=True)
+    path = tmp_path / f"saved{suffix}"
+    if suffix == ".weights.h5":
+        network.save_weights(path)
+    else:
+        network.save(path)
+    loaded, found = load_network(get_backbone(name), Weights.parse(str(path)), get_backbone(name).size)
+    assert found == expected or include_top  # the top takes numbers of its own from the generator
+    arrays = network.get_weights()
+    for ours, theirs in zip(loaded.get_weights(), arrays[: len(loaded.get_weights())], strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".h5", ".keras"])
+def test_weights_of_another_network_are_refused_with_the_first_layers_that_differ(suffix, tmp_path):
+    network, _ = random_network("mobilenet")
+    path = tmp_path / f"saved{suffix}"
+    if suffix == ".weights.h5":
+        network.save_weights(path)
+    else:
+        network.save(path)
+    backbone = get_backbone("mobilenet_v2")
+    with pytest.raises(UsageError, match=r"does not fit mobilenet_v2: .* in the network, .* in the file"):
+        load_network(backbone, Weights.parse(str(path)), backbone.size)
+
+
+def test_a_file_that_is_no_weights_file_is_refused(tmp_path):
+    backbone = get_backbone("mobilenet_v2")
+    for name, content in (("a.h5", b"text"), ("b.keras", b"PK"), ("c.weights.h5", b"")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UsageError, match="cannot be read"):
+            load_network(backbone, Weights.parse(str(tmp_path / name)), (64, 64))
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["x"] = 1
+    with pytest.raises(UsageError, match="holds no Keras weights"):
+        load_network(backbone, Weights.parse(str(tmp_path / "d.h5")), (64, 64))
+    with pytest.raises(UsageError, match="no such file"):
+        Weights.parse(str(tmp_path / "missing.h5"))
+    with pytest.raises(UsageError, match="whole number"):
+        Weights.parse("random:x")
+
+
+def test_links_in_a_weights_file_are_never_followed(tmp_path):
+    network, _ = random_network("mobilenet_v2")
+    network.save_weights(tmp_path / "good.weights.h5")
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["x"] = np.zeros(3)
+    evil = tmp_path / "evil.weights.h5"
+    evil.write_bytes((tmp_path / "good.weights.h5").read_bytes())
+    with h5py.File(evil, "a") as file:
+        del file["layers/conv2d/vars/0"]
+        file["layers/conv2d/vars/0"] = h5py.ExternalLink(str(tmp_path / "secret.h5"), "x")
+    inside = io.BytesIO(evil.read_bytes())
+    with zipfile.ZipFile(tmp_path / "evil.keras", "w") as archive:
+        archive.writestr("model.weights.h5", inside.getvalue())
+    for path in (evil, tmp_path / "evil.keras"):
+        with pytest.raises(UsageError, match="holds a link"):
+            load_network(get_backbone("mobilenet_v2"), Weights.parse(str(path)), (224, 224))
+
+
+def test_published_efficientnet_weights_from_a_file_mean_what_they_mean_to_keras(tmp_path, monkeypatch):
+    """Keras adds a layer for weights="imagenet" alone; its own builder, fed our file, is the reference."""
+    backbone = get_backbone("efficientnet_b0")
+    network, _ = random_network("efficientnet_b0")
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.set_weights([np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225]), np.int32(0)])
+    path = tmp_path / "efficientnetb0_notop.h5"
+    network.save(path)
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *_, **__: str(path))
+    from_keras, keras_digest = load_network(backbone, Weights("imagenet"), backbone.size)
+    from_file, file_digest = load_network(backbone, Weights.parse(str(path)), backbone.size)
+    image = photograph(backbone.size)[None].astype("float32")
+    expected = np.asarray(from_keras(image))
+    assert np.abs(np.asarray(from_file(image)) - expected).max() <= 1e-4 * np.ptp(expected)
+    assert keras_digest == file_digest
+    assert sum(isinstance(layer, keras.layers.Rescaling) for layer in from_keras.layers) == 2
+
+
+def test_a_digest_is_remembered_until_the_file_changes(tmp_path):
+    backbone = get_backbone("mobilenet_v2")
+    network, _ = random_network("mobilenet_v2", 1)
+    path = tmp_path / "mine.weights.h5"
+    network.save_weights(path)
+    chosen = Weights.parse(str(path))
+    assert remembered_digest(backbone, chosen) is None
+    _, value = load_network(backbone, chosen, (64, 64))
+    assert remembered_digest(backbone, chosen) == value == digest(network)
+    random_network("mobilenet_v2", 2)[0].save_weights(path)
+    assert remembered_digest(backbone, chosen) is None
+
+
+def test_weights_that_cannot_be_downloaded_name_the_ways_out(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+
+    def offline(*_, **__):
+        raise OSError("URL fetch failure on https://…: None -- [Errno -2] Name or service not known")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", offline)
+    backbone = get_backbone("resnet50")
+    assert weights_on_disk(backbone) is None
+    with pytest.raises(EnvironmentFailure) as caught:
+        load_network(backbone, Weights("imagenet"), backbone.size)
+    for way_out in ("extract fetch resnet50", "--weights FILE", "--backbone efficientnet_lite0", "Name or service"):
+        assert way_out in str(caught.value)
+    assert caught.value.exit_code == 74
+
+
+def test_embedded_weights_that_were_tampered_with_are_refused(monkeypatch, tmp_path):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"not them")
+    monkeypatch.setattr(weights_module, "_lite0_file", lambda: path)
+    with pytest.raises(EnvironmentFailure, match="reinstall the package"):
+        load_network(get_backbone("efficientnet_lite0"), Weights("imagenet"), (224, 224))

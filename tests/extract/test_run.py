@@ -1,0 +1,385 @@
+"""Runs against a stub network: what is computed, kept, refused and told."""
+
+import dataclasses
+import json
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+import extract.run
+from extract import extract as extract_images
+from extract.options import RunOptions
+from extract.run import run, stop_on_signals
+from store import open_store
+from store.errors import EnvironmentFailure, RecipeMismatch, StoppedEarly, UsageError
+from store.publish import Folder
+from tests.stub import StubRuntime, load_stub, make_images, touch_later
+
+STUB = {"backbone": "mobilenet_v2", "weights": "random", "image_size": (16, 16)}
+
+
+@pytest.fixture(autouse=True)
+def loads(monkeypatch):
+    """The stub in place of the network; the list has one entry for each time it was loaded."""
+    calls = []
+
+    def load(*arguments):
+        calls.append(arguments)
+        return load_stub(*arguments)
+
+    monkeypatch.setattr(extract.run, "load_runtime", load)
+    return calls
+
+
+@pytest.fixture
+def data(tmp_path):
+    make_images(tmp_path / "data", 12)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "store"
+
+
+def files_of(folder):
+    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")}
+
+
+def expected_features(data, paths):
+    from PIL import Image
+
+    pixels = np.stack([np.asarray(Image.open(data / path)) for path in paths])
+    return StubRuntime()(pixels)[0].astype(np.float16)
+
+
+def test_every_image_becomes_the_row_that_its_own_pixels_give(data, out):
+    result = extract_images(data, out, shard_rows=5, batch_size=4, **STUB)
+    assert (result.images, result.rows, result.failures, result.computed, result.reused) == (12, 12, 0, 12, 0)
+    features, rows = open_store(out).arrays()
+    assert np.array_equal(features, expected_features(data, rows["path"].to_pylist()))
+    assert rows["label"].to_pylist() == [path.split("/")[0] for path in rows["path"].to_pylist()]
+    assert rows["path"].to_pylist() == sorted(rows["path"].to_pylist())
+
+
+@pytest.mark.parametrize(("batch_size", "shard_rows", "workers"), [(1, 1, 1), (3, 5, 2), (64, 100, 8)])
+def test_values_depend_on_no_batch_shard_or_thread(data, out, tmp_path, batch_size, shard_rows, workers):
+    extract_images(data, out, **STUB)
+    other = tmp_path / "other"
+    extract_images(data, other, batch_size=batch_size, shard_rows=shard_rows, workers=workers, **STUB)
+    assert np.array_equal(open_store(out).arrays()[0], open_store(other).arrays()[0])
+
+
+def test_nothing_to_do_loads_nothing_and_writes_nothing(data, out, loads):
+    extract_images(data, out, **STUB)
+    before = files_of(out)
+    loads.clear()
+    result = extract_images(data, out, **STUB)
+    assert (result.computed, result.reused) == (0, 12)
+    assert files_of(out) == before
+    assert loads == []
+
+
+def test_new_images_alone_are_computed(data, out):
+    extract_images(data, out, **STUB)
+    make_images(data, 10, start=12)
+    result = extract_images(data, out, **STUB)
+    assert (result.images, result.computed, result.changes.new) == (22, 10, 10)
+    features, rows = open_store(out).arrays()
+    assert np.array_equal(features, expected_features(data, rows["path"].to_pylist()))
+
+
+def test_a_changed_image_alone_is_computed_again(data, out):
+    paths = make_images(data, 12)
+    extract_images(data, out, **STUB)
+    paths[3].write_bytes(paths[4].read_bytes())
+    touch_later(paths[3])
+    result = extract_images(data, out, **STUB)
+    assert (result.computed, result.changes.changed) == (1, 1)
+    features, rows = open_store(out).arrays()
+    assert np.array_equal(features, expected_features(data, rows["path"].to_pylist()))
+
+
+def test_a_touched_image_is_not_computed_again(data, out, loads):
+    extract_images(data, out, **STUB)
+    touch_later(next(data.rglob("*.png")))
+    before = files_of(out)
+    loads.clear()
+    assert extract_images(data, out, **STUB).computed == 0
+    assert files_of(out) == before
+    assert loads == []
+
+
+def test_an_image_that_is_gone_leaves_the_view(data, out, loads):
+    extract_images(data, out, **STUB)
+    gone = next(data.rglob("*.png"))
+    gone.unlink()
+    loads.clear()
+    result = extract_images(data, out, **STUB)
+    assert (result.images, result.computed, result.changes.gone) == (11, 0, 1)
+    assert gone.relative_to(data).as_posix() not in open_store(out).table()["path"].to_pylist()
+    assert loads == []
+    assert open_store(out).verify().sound
+
+
+def test_relabelling_computes_nothing(data, out, loads, tmp_path):
+    paths = sorted(path.relative_to(tmp_path).as_posix() for path in data.rglob("*.png"))
+    table = tmp_path / "table.csv"
+    table.write_text("path,label\n" + "".join(f"{path},old\n" for path in paths))
+    extract_images(table, out, **STUB)
+    loads.clear()
+    table.write_text("path,label,split,group\n" + "".join(f"{path},new,train,g\n" for path in paths))
+    assert extract_images(table, out, **STUB).computed == 0
+    assert loads == []
+    rows = open_store(out).table()
+    assert set(rows["label"].to_pylist()) == {"new"}
+    assert set(rows["split"].to_pylist()) == {"train"}
+    assert set(rows["group"].to_pylist()) == {"g"}
+
+
+def test_half_of_the_images_missing_is_refused_unless_pruned(data, out):
+    extract_images(data, out, **STUB)
+    for path in sorted(data.rglob("*.png"))[:7]:
+        path.unlink()
+    with pytest.raises(UsageError, match="7 of the 12 stored images are not in .*--prune"):
+        extract_images(data, out, **STUB)
+    assert len(open_store(out)) == 12
+    assert extract_images(data, out, prune=True, **STUB).images == 5
+
+
+def test_a_limit_takes_the_first_images_and_never_shrinks_a_store(data, out):
+    assert extract_images(data, out, limit=4, **STUB).images == 4
+    assert open_store(out).table()["path"].to_pylist() == sorted(open_store(out).table()["path"].to_pylist())
+    assert extract_images(data, out, limit=6, **STUB).computed == 2
+    assert extract_images(data, out, **STUB).computed == 6
+    next(data.rglob("*.png")).unlink()
+    assert extract_images(data, out, limit=1, **STUB).images == 12
+
+
+def test_another_recipe_is_refused_naming_every_field_that_differs(data, out):
+    extract_images(data, out, **STUB)
+    before = files_of(out)
+    with pytest.raises(RecipeMismatch) as caught:
+        extract_images(data, out, backbone="mobilenet", weights="random", image_size=(32, 32), resize="nearest",
+                       crop="pad", background="black", pooling="avg", format="parquet")  # fmt: skip
+    for field in ("backbone", "layers", "pooling", "image_size", "resize", "crop", "background", "format"):
+        assert f"{field}: the store has" in str(caught.value)
+    assert files_of(out) == before
+
+
+def test_the_same_recipe_in_other_words_is_the_same(data, out):
+    extract_images(data, out, **STUB)
+    result = extract_images(data, out, layers=("out_relu",), background="#fff", dtype="float16", format="hdf5", **STUB)
+    assert result.computed == 0
+
+
+def test_a_folder_that_is_no_store_is_never_written_into(data, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("dear")
+    with pytest.raises(UsageError, match="not empty and not a store"):
+        extract_images(data, folder, **STUB)
+    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
+
+
+def test_bad_images_are_failures_and_their_batch_is_untouched(data, out):
+    paths = sorted(data.rglob("*.png"))
+    paths[2].write_bytes(b"")
+    paths[7].write_text("hello")
+    result = extract_images(data, out, batch_size=4, **STUB)
+    assert (result.images, result.rows, result.failures) == (12, 10, 2)
+    assert result.failures_by_code == {"empty": 1, "not_an_image": 1}
+    features, rows = open_store(out).arrays()
+    assert np.array_equal(features, expected_features(data, rows["path"].to_pylist()))
+    failed = [failure.path for failure in open_store(out).snapshot.failures()]
+    assert failed == [paths[number].relative_to(data).as_posix() for number in (2, 7)]
+
+
+def test_failures_are_tried_again_only_when_asked_or_changed(data, out):
+    paths = sorted(data.rglob("*.png"))
+    whole = paths[2].read_bytes()
+    status = paths[2].stat()
+    paths[2].write_bytes(b"\0" * len(whole))
+    os.utime(paths[2], ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert extract_images(data, out, **STUB).failures == 1
+    paths[2].write_bytes(whole)
+    os.utime(paths[2], ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert extract_images(data, out, **STUB).computed == 0
+    result = extract_images(data, out, retry_failed=True, **STUB)
+    assert (result.computed, result.failures) == (1, 0)
+    assert open_store(out).verify().sound
+    paths[3].write_bytes(b"")
+    assert extract_images(data, out, **STUB).failures == 1
+    paths[3].write_bytes(whole)
+    assert extract_images(data, out, **STUB).failures == 0
+
+
+def test_a_shard_where_every_image_fails_has_a_record_and_no_file(data, out):
+    for path in data.rglob("*.png"):
+        path.write_text("no")
+    result = extract_images(data, out, **STUB)
+    assert (result.rows, result.failures) == (0, 12)
+    assert open_store(out).verify().sound
+    assert open_store(out).arrays()[0].shape == (0, 4, 4, 3)
+
+
+def test_an_unfinished_plan_goes_on_with_its_own_shard_size(data, out, monkeypatch):
+    def fail_third(folder, *arguments):
+        if len(list(out.glob("commit/*/*.json"))) == 2:
+            raise EnvironmentFailure("disk full")
+        return commit(folder, *arguments)
+
+    commit = extract.run.commit
+    with monkeypatch.context() as patch:
+        patch.setattr(extract.run, "commit", lambda *a, environment, **k: fail_third(*a, environment))
+        with pytest.raises(EnvironmentFailure):
+            extract_images(data, out, shard_rows=3, **STUB)
+    assert open_store(out).verify().pending == 6
+    result = extract_images(data, out, shard_rows=1000, **STUB)
+    assert (result.computed, result.reused) == (6, 6)
+    assert open_store(out).snapshot.plan.shard_rows == 3
+    assert len(list(out.glob("commit/*/*.json"))) == 4
+
+
+def test_new_images_join_an_unfinished_plan_without_losing_what_is_committed(data, out, monkeypatch):
+    commit = extract.run.commit
+
+    def fail_third(*arguments, environment):
+        if len(list(out.glob("commit/*/*.json"))) == 2:
+            raise EnvironmentFailure("disk full")
+        return commit(*arguments, environment)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(extract.run, "commit", fail_third)
+        with pytest.raises(EnvironmentFailure):
+            extract_images(data, out, shard_rows=3, **STUB)
+    make_images(data, 3, start=12)
+    result = extract_images(data, out, **STUB)
+    assert (result.images, result.computed, result.reused) == (15, 9, 6)
+    features, rows = open_store(out).arrays()
+    assert np.array_equal(features, expected_features(data, rows["path"].to_pylist()))
+    assert open_store(out).verify().sound
+
+
+def test_a_damaged_shard_is_withdrawn_and_computed_again(data, out):
+    extract_images(data, out, shard_rows=4, **STUB)
+    shard = next(iter((out / "data").iterdir()))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    assert not open_store(out).verify().sound
+    from store.upkeep import repair
+
+    assert len(repair(Folder(out))) == 1
+    result = extract_images(data, out, **STUB)
+    assert (result.computed, result.reused) == (4, 8)
+    assert open_store(out).verify().sound
+    features, rows = open_store(out).arrays()
+    assert np.array_equal(features, expected_features(data, rows["path"].to_pylist()))
+
+
+def test_a_value_beyond_float16_in_the_first_batch_is_refused(data, out, monkeypatch):
+    monkeypatch.setattr(StubRuntime, "__call__", lambda self, pixels: [np.full((len(pixels), 4, 4, 3), 70000.0, np.float32)])
+    with pytest.raises(UsageError, match="--dtype float32"):
+        extract_images(data, out, **STUB)
+
+
+def test_a_value_beyond_float16_later_is_a_failure_and_never_infinity(data, out, monkeypatch):
+    plain = StubRuntime.__call__
+    calls = []
+
+    def exploding(self, pixels):
+        calls.append(1)
+        (tensor,) = plain(self, pixels)
+        if len(calls) == 2:
+            tensor[1, 0, 0, 0] = 70000.0
+            tensor[2, 0, 0, 0] = np.nan
+        return [tensor]
+
+    monkeypatch.setattr(StubRuntime, "__call__", exploding)
+    result = extract_images(data, out, batch_size=4, **STUB)
+    assert result.failures_by_code == {"float16_range": 1, "not_finite": 1}
+    assert np.isfinite(open_store(out).arrays()[0].astype(np.float32)).all()
+
+
+def test_an_empty_store_that_was_killed_before_its_info_is_taken_over(data, out):
+    (out / "tmp").mkdir(parents=True)
+    (out / "tmp" / "0123.part").write_bytes(b"{")
+    assert extract_images(data, out, **STUB).rows == 12
+
+
+def test_a_dry_run_writes_nothing(data, out):
+    plan = run(RunOptions(data=data, out=out, dry_run=True, shard_rows=5, **STUB))
+    assert (plan.images, plan.to_compute, plan.shards, plan.feature_bytes) == (12, 12, 3, 12 * 48 * 2)
+    assert not out.exists()
+    json.dumps(plan.to_dict())
+
+
+def test_the_result_has_the_keys_that_json_promises(data, out):
+    result = extract_images(data, out, **STUB)
+    assert list(result.to_dict()) == (
+        "store fingerprint images rows failures computed reused seconds images_per_second phases limited_by".split()
+    )
+    assert set(result.phases) == {"read", "decode", "compute", "write"}
+    assert result.limited_by in result.phases
+
+
+def test_an_unknown_option_is_wrong_use(data, out):
+    with pytest.raises(UsageError, match="poolings"):
+        extract_images(data, out, poolings="avg")
+
+
+def test_a_signal_stops_after_the_batch_in_hand_and_the_next_run_goes_on(data, out, monkeypatch):
+    plain = StubRuntime.__call__
+
+    def signalling(self, pixels):
+        if len(list(out.glob("commit/*/*.json"))) >= 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(self, pixels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StubRuntime, "__call__", signalling)
+        with pytest.raises(StoppedEarly):
+            extract_images(data, out, shard_rows=2, batch_size=1, **STUB)
+    done = len(open_store(out))
+    assert 0 < done < 12
+    assert extract_images(data, out, **STUB).computed == 12 - done
+
+
+def test_signal_handlers_are_put_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with stop_on_signals() as stop:
+        assert isinstance(stop, threading.Event)
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_two_runs_at_once_leave_each_row_once(data, out):
+    errors = []
+
+    def work():
+        try:
+            extract_images(data, out, shard_rows=2, **STUB)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    found = open_store(out).verify()
+    assert (found.rows, found.damage) == (12, ())
+
+
+def test_options_are_frozen_and_checked():
+    options = RunOptions(data="x")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        options.data = "y"
+    for wrong in ({"pooling": "mean"}, {"resize": "cubic"}, {"batch_size": 0}, {"max_bad": 2}, {"background": "no"}):
+        with pytest.raises(UsageError):
+            RunOptions(data="x", **wrong)

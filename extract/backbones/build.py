@@ -1,5 +1,6 @@
 """Building a network and cutting it: layers, nested ones too, by the names of a fresh process."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -92,7 +93,8 @@ def _tensor_at(network: keras.Model, layer: str) -> Any:
         return outer.output
     # A nested model's own tensors belong to another graph. What it is fed and gives in this one, only the
     # node of its call knows, and Keras has no public way to ask for that.
-    node = next(node for node in network._nodes if node.operation is outer)
+    nodes = itertools.chain.from_iterable(network._nodes_by_depth.values())
+    node = next(node for node in nodes if node.operation is outer)
     return _tensor_within(outer, node.input_tensors[0], inner) if inner else node.output_tensors[0]
 
 

@@ -21,7 +21,10 @@ from store.names import printable
 
 _SETTINGS: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None}
 extract_app = typer.Typer(help="Run a frozen network over images and keep what it saw in a store.", **_SETTINGS)
-fit_app = typer.Typer(help="Fit small heads on the features of a store.", **_SETTINGS)
+fit_app = typer.Typer(
+    help="Fit small heads on the features of a store. This version has no commands yet: heads come with the next one.",
+    **_SETTINGS,
+)
 store_app = typer.Typer(help="Look into a store, check it, mend it, export it.", **_SETTINGS)
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and results.")]
@@ -108,7 +111,7 @@ def _extract(version: Version = False) -> None:
 
 @fit_app.callback()
 def _fit(version: Version = False) -> None:
-    """Fit small heads on the features of a store."""
+    """Fit small heads on the features of a store. This version has no commands yet: heads come with the next one."""
 
 
 @store_app.callback()

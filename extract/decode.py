@@ -128,6 +128,8 @@ def read_source(path: str | os.PathLike[str]) -> Source:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise _unreadable(error) from error
+    except ValueError:  # a NUL in the name, which only a table can hold
+        raise BadImage("missing", "no file can have this name") from None
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -170,6 +172,8 @@ def decode(data: bytes, policy: DecodePolicy) -> Decoded:
     except BadImage:
         raise
     except UnidentifiedImageError:
+        if data.startswith(_PNG_SIGNATURE):
+            _check_png(data)  # a damaged header: Pillow calls that no image at all
         raise BadImage("not_an_image", f"no image format that is known here: {_looks_like(data)}") from None
     except MemoryError:
         raise BadImage("out_of_memory", "not enough memory to decode it") from None
@@ -180,6 +184,8 @@ def decode(data: bytes, policy: DecodePolicy) -> Decoded:
 
 
 def _decode(image: Image.Image, data: bytes, policy: DecodePolicy) -> Decoded:
+    if image.format == "EPS":  # Pillow would start Ghostscript, where there is one
+        raise BadImage("not_an_image", "PostScript is a program, not pixels: convert it to an image first")
     width, height = image.size
     if width * height > policy.max_pixels:
         raise BadImage(
@@ -230,7 +236,11 @@ def _to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode in _SIXTEEN_BITS or (image.mode == "I" and image.format == "PPM"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+        samples = np.asarray(image)
+        grey = Image.fromarray((samples >> 8).astype(np.uint8)).convert("RGB")
+        if isinstance(transparent := image.info.get("transparency"), int):
+            grey.paste(background, mask=Image.fromarray(samples == transparent))
+        return grey
     if image.mode in ("I", "F"):
         raise BadImage(
             "unsupported_pixels",

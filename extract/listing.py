@@ -45,6 +45,7 @@ IMAGE_ENDINGS = frozenset(
 
 _SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 _LISTING_ENDINGS = (".csv", ".parquet")
+_COLUMNS = ("path", "label", "split", "group")
 
 
 @dataclass(frozen=True)
@@ -189,11 +190,7 @@ def _labels_and_splits(names: Sequence[str]) -> tuple[list[str | None], list[str
 
 def _list_table(path: Path) -> Listing:
     given = _read_table(path)
-    if "path" not in given.column_names:
-        raise UsageError(f"{path} has the columns {', '.join(given.column_names)}: expected one named path")
-    texts = {
-        name: _texts(given, name, path) for name in ("path", "label", "split", "group") if name in given.column_names
-    }
+    texts = {name: _texts(given, name, path) for name in given.column_names}
     names = [_table_name(name, number, path) for number, name in enumerate(texts["path"], start=1)]
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
@@ -219,16 +216,18 @@ def _list_table(path: Path) -> Listing:
 
 
 def _read_table(path: Path) -> pa.Table:
+    """The columns that count here, each there at most once and valid UTF-8."""
     try:
-        if path.suffix.lower() == ".parquet":
-            return pq.read_table(path)
-        options = pa.csv.ConvertOptions(
-            column_types=dict.fromkeys(("path", "label", "split", "group"), pa.string()),
-            strings_can_be_null=True,
-            null_values=[""],
-        )
-        parsing = pa.csv.ParseOptions(newlines_in_values=True)
-        return pa.csv.read_csv(path, convert_options=options, parse_options=parsing)
+        table = pq.read_table(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+        found = table.column_names
+        if "path" not in found:
+            raise UsageError(f"{path} has the columns {', '.join(found)}: expected one named path")
+        chosen = [name for name in found if name in _COLUMNS]
+        if len(set(chosen)) < len(chosen):
+            raise UsageError(f"{path} has the columns {', '.join(found)}: expected each name once")
+        table = table.select(chosen)
+        table.validate(full=True)
+        return table
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise UsageError(
             f"cannot read the table {path}: {printable(str(error))}; expected a header line and UTF-8 text"
@@ -237,12 +236,22 @@ def _read_table(path: Path) -> pa.Table:
         raise EnvironmentFailure(f"cannot read the table {path}: {error.strerror or error}") from error
 
 
+def _read_csv(path: Path) -> pa.Table:
+    options = pa.csv.ConvertOptions(
+        column_types=dict.fromkeys(_COLUMNS, pa.string()), strings_can_be_null=True, null_values=[""]
+    )
+    return pa.csv.read_csv(path, convert_options=options, parse_options=pa.csv.ParseOptions(newlines_in_values=True))
+
+
 def _texts(table: pa.Table, name: str, path: Path) -> list[str | None]:
     column = table[name]
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if not (
-        pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_integer(column.type)
+        pa.types.is_string(column.type)
+        or pa.types.is_large_string(column.type)
+        or pa.types.is_integer(column.type)
+        or pa.types.is_null(column.type)
     ):
         raise UsageError(f"column {name} of {path} is {column.type}, expected text")
     return [None if value in (None, "") else str(value) for value in column.to_pylist()]

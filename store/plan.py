@@ -1,6 +1,8 @@
 """The plan: the sorted listing of images, each row either to be computed in a numbered shard or held by an older one.
 
-Pure: the same listing and the same holdings give the same plan, whatever the machine. A plan is a
+Pure: the same listing, holdings and number give the same plan, whatever the machine. The number is that of
+the view it is made for, so that no later plan of a store can be an earlier one: else a file that changes
+twice and keeps its length would meet its own first plan, whose shard is committed already. A plan is a
 pyarrow table with one row an image:
 
     path, label, split, group   the row's name and what the folder or the listing says of it
@@ -36,6 +38,7 @@ LISTING_SCHEMA = pa.schema(
 
 _DESCRIPTION = ["path", "label", "split", "group"]
 _SHARD_ROWS = b"stillframe.shard_rows"
+_NUMBER = b"stillframe.number"
 
 SHARD_BYTES = 128 * 2**20
 MAX_SHARD_ROWS = 4096
@@ -51,16 +54,18 @@ def automatic_shard_rows(row_bytes: int) -> int:
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan and its name, the SHA-256 of its Parquet bytes."""
+    """A plan and its name, the SHA-256 of its Parquet bytes. `number` is that of the view it was made for."""
 
     rows: pa.Table
     shard_rows: int
+    number: int = 0
 
     @cached_property
     def data(self) -> bytes:
         """The content of plan/<name>.parquet."""
         sink = io.BytesIO()
-        table = self.rows.replace_schema_metadata({_SHARD_ROWS: str(self.shard_rows)})
+        metadata = {_SHARD_ROWS: str(self.shard_rows), _NUMBER: str(self.number)}
+        table = self.rows.replace_schema_metadata(metadata)
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
         return sink.getvalue()
 
@@ -79,7 +84,8 @@ class Plan:
         if hashlib.sha256(data).hexdigest() != name:
             raise DamagedStore(f"plan/{name}.parquet is damaged: restore it from a backup, or extract into a new store")
         table = pq.read_table(pa.BufferReader(data))
-        plan = cls(table.replace_schema_metadata(None), int((table.schema.metadata or {})[_SHARD_ROWS]))
+        metadata = table.schema.metadata or {}
+        plan = cls(table.replace_schema_metadata(None), int(metadata[_SHARD_ROWS]), int(metadata[_NUMBER]))
         plan.__dict__.update(data=data, name=name)  # another pyarrow may write other bytes: keep those that were read
         return plan
 
@@ -106,15 +112,18 @@ class Plan:
         return pc.coalesce(pc.cast(self.rows["held_by"], pa.string()), own)
 
 
-def make_plan(listing: pa.Table, held: Mapping[str, str], shard_rows: int) -> Plan:
-    """The plan for a sorted listing: rows in `held` (path to holder) stay there, the others fill new shards in order."""
+def make_plan(listing: pa.Table, held: Mapping[str, str], shard_rows: int, number: int = 0) -> Plan:
+    """The plan for a sorted listing: rows in `held` (path to holder) stay there, the others fill new shards in order.
+
+    `number` is that of the view it is made for.
+    """
     holders = [held.get(path) for path in listing["path"].to_pylist()]
     pending = np.fromiter((holder is None for holder in holders), bool, len(holders))
     numbers = (np.cumsum(pending) - 1) // shard_rows
     rows = listing.select([*_DESCRIPTION, "size"])
     rows = rows.append_column("shard", pa.chunked_array([pa.array(numbers, pa.int32(), mask=~pending)]))
     held_by = pa.array(holders, pa.string()).dictionary_encode()
-    return Plan(rows.append_column("held_by", pa.chunked_array([held_by])), shard_rows)
+    return Plan(rows.append_column("held_by", pa.chunked_array([held_by])), shard_rows, number)
 
 
 def stands(plan: Plan, listing: pa.Table, held: Mapping[str, str], uncommitted: Collection[int]) -> bool:

@@ -12,6 +12,7 @@ the same instant both may believe to have been first. Each then reads a whole an
 
 import errno
 import os
+import stat
 import uuid
 from pathlib import Path
 
@@ -39,8 +40,17 @@ class Folder:
         return self.root / name
 
     def is_store(self) -> bool:
-        """Whether store.json is there."""
-        return self.path(INFO).is_file()
+        """Whether store.json is there.
+
+        Raises:
+            EnvironmentFailure: the folder cannot be looked into.
+        """
+        try:
+            return stat.S_ISREG(os.stat(self.path(INFO)).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise _explained(error, f"cannot look into {self.root}") from error
 
     def require_store(self) -> None:
         """Raise NotAStore unless this is a store."""
@@ -58,7 +68,7 @@ class Folder:
             return
         if not self.root.is_dir():
             raise UsageError(f"{self.root} is a file, expected a folder for the store: choose another --out")
-        foreign = [entry.name for entry in self.root.iterdir() if entry.name != "tmp"]
+        foreign = [name for name in _listed(self.root) if name != "tmp"]
         foreign += [f"tmp/{name}" for name in _listed(self.root / "tmp") if not name.endswith(".part")]
         if foreign:
             raise UsageError(
@@ -103,6 +113,15 @@ class Folder:
         except OSError as error:
             raise _explained(error, f"cannot write {final}") from error
         return created
+
+    def status(self, name: str) -> os.stat_result | None:
+        """A file's size and times; None if it is not there."""
+        try:
+            return self.path(name).stat()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _explained(error, f"cannot look at {self.path(name)}") from error
 
     def remove(self, name: str) -> None:
         """Delete a file, if it is there."""

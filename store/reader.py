@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from store.errors import DamagedStore, UsageError
 from store.formats import get_format
-from store.formats.shard import ROW_SCHEMA
+from store.formats.shard import ROW_SCHEMA, checked_tensor
 from store.publish import Folder
 from store.recipe import Output, Recipe
 from store.snapshot import Place, Snapshot, load_snapshot
@@ -87,8 +87,7 @@ class FeatureStore:
     def _table(self) -> pa.Table:
         if self.snapshot.plan is None or not self._places:
             return ROW_SCHEMA.empty_table()
-        form = get_format(self.snapshot.info.shard_format)
-        parts = [form.rows(self._shard_path(place)).take(place.shard_positions) for place in self._places]
+        parts = [self._shard_rows(place).take(place.shard_positions) for place in self._places]
         order = np.argsort(np.concatenate([place.plan_positions for place in self._places]))
         stored = pa.concat_tables(parts).take(order)
         described = self.snapshot.plan.rows.take(self._positions)
@@ -213,11 +212,22 @@ class FeatureStore:
         key = (place.record.shard, output.name)
         if key not in self._decoded:
             form = get_format(self.snapshot.info.shard_format)
-            self._decoded[key] = form.tensor(self._shard_path(place), output)
+            tensor = form.tensor(self._shard_path(place), output)
+            self._decoded[key] = checked_tensor(tensor, len(place.record.rows), output)
         self._decoded.move_to_end(key)
         while len(self._decoded) > _SHARDS_AT_ONCE:
             self._decoded.popitem(last=False)
         return self._decoded[key]
+
+    def _shard_rows(self, place: Place) -> pa.Table:
+        path = self._shard_path(place)
+        rows = get_format(self.snapshot.info.shard_format).rows(path)
+        if rows["path"].to_pylist() != [row.path for row in place.record.rows]:
+            raise DamagedStore(
+                f"{path} does not hold the rows its record names: "
+                f"run `store repair {self.folder.root}`, then extract again"
+            )
+        return rows
 
     def _shard_path(self, place: Place) -> os.PathLike[str]:
         path = self.folder.path(f"data/{place.record.shard}")

@@ -4,6 +4,7 @@ Plain frozen dataclasses with `to_bytes` and `from_bytes`; nothing here touches 
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -12,10 +13,16 @@ from store.recipe import Output, Recipe
 
 FORMAT = "stillframe"
 VERSION = 1
+_SHARD_NAME = re.compile(r"([0-9a-f]{64}\.[a-z0-9]+)?")
 
 
 def _encode(values: dict[str, Any]) -> bytes:
-    return (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode()
+    return _utf8(json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+
+
+def _utf8(text: str) -> bytes:
+    # A path that is not UTF-8 has lone surrogates in Python: JSON's own escape, \udcNN, keeps them.
+    return text.encode(errors="backslashreplace")
 
 
 def _decode(data: bytes, what: str) -> dict[str, Any]:
@@ -78,7 +85,7 @@ class StoreInfo:
             outputs = tuple(Output.from_dict(output) for output in values["outputs"])
             info = cls(recipe, outputs, values["shard_format"], values["compression"])
             fingerprint = values["fingerprint"]
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise DamagedStore(f"store.json lacks or misspells a field ({error}): restore it from a backup") from error
         if fingerprint != recipe.fingerprint:
             raise DamagedStore(
@@ -170,16 +177,26 @@ class CommitRecord:
             json.dumps([row.path, row.sha256, row.size, row.time], ensure_ascii=False) for row in self.rows
         )
         failures = json.dumps([asdict(failure) for failure in self.failures], ensure_ascii=False, indent=1)
-        return f'{json.dumps(head, indent=1)[:-2]},\n "rows": [\n{rows}\n],\n "failures": {failures}\n}}\n'.encode()
+        return _utf8(f'{json.dumps(head, indent=1)[:-2]},\n "rows": [\n{rows}\n],\n "failures": {failures}\n}}\n')
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """What `to_bytes` wrote."""
+        """What `to_bytes` wrote.
+
+        Raises:
+            DamagedStore: it is not, or its shard could lie outside data/.
+        """
         values = _decode(data, "a commit record")
         try:
             del values["row_fields"]
             values["rows"] = tuple(Row(*row) for row in values["rows"])
             values["failures"] = tuple(Failure(**failure) for failure in values["failures"])
-            return cls(**values)
-        except (KeyError, TypeError) as error:
+            record = cls(**values)
+            plain = _SHARD_NAME.fullmatch(record.shard)
+        except (AttributeError, KeyError, TypeError) as error:
             raise DamagedStore(f"a commit record lacks or misspells a field ({error}): run `store repair`") from error
+        if not plain:
+            raise DamagedStore(
+                f"a commit record names the shard {record.shard!r}, expected <sha256>.<ending>: run `store repair`"
+            )
+        return record

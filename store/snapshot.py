@@ -3,6 +3,7 @@
 Readers trust commit records alone. What lies in data/ without a record does not exist.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,9 @@ from store.errors import DamagedStore
 from store.plan import Plan
 from store.publish import INFO, Folder
 from store.records import CommitRecord, Failure, Row, StoreInfo, View
+
+_VIEW_NAME = re.compile(r"([1-9][0-9]*)\.json")
+_RECORD_NAME = re.compile(r"([0-9]{6,})\.([1-9][0-9]*)\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +134,11 @@ def load_snapshot(folder: Folder) -> Snapshot:
     """
     folder.require_store()
     info = StoreInfo.from_bytes(folder.read(INFO))
-    numbers = sorted(int(name[:-5]) for name in folder.names("view") if name[:-5].isdigit() and name.endswith(".json"))
+    numbers = [int(view[1]) for view in map(_VIEW_NAME.fullmatch, folder.names("view")) if view]
     if not numbers:
         return Snapshot(info, 0, None, None, {}, {})
-    view = View.from_bytes(folder.read(f"view/{numbers[-1]}.json"))
+    number = max(numbers)
+    view = View.from_bytes(folder.read(f"view/{number}.json"))
     try:
         plan = Plan.from_bytes(view.plan, folder.read(f"plan/{view.plan}.parquet"))
     except FileNotFoundError:
@@ -158,16 +163,16 @@ def load_snapshot(folder: Folder) -> Snapshot:
                 damaged[name] = f"says it is attempt {record.attempt} of {record.plan[:12]}…/{record.index}"
             elif not record.withdrawn:
                 records[key] = record
-    return Snapshot(info, numbers[-1], view, plan, records, damaged)
+    return Snapshot(info, number, view, plan, records, damaged)
 
 
 def latest_attempts(folder: Folder, plan_name: str) -> dict[int, int]:
     """For each shard of a plan that was ever committed, its highest attempt."""
     attempts: dict[int, int] = {}
     for name in folder.names(f"commit/{plan_name}"):
-        index, attempt, ending = [*name.split("."), "", ""][:3]
-        if ending == "json" and index.isdigit() and attempt.isdigit():
-            attempts[int(index)] = max(attempts.get(int(index), 0), int(attempt))
+        if record := _RECORD_NAME.fullmatch(name):
+            index, attempt = int(record[1]), int(record[2])
+            attempts[index] = max(attempts.get(index, 0), attempt)
     return attempts
 
 

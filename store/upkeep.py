@@ -161,10 +161,11 @@ def collect_garbage(folder: Folder, min_age: float = 3600.0, dry_run: bool = Fal
     snapshot = load_snapshot(folder)
     needed = {f"data/{record.shard}" for record in snapshot.records.values() if record.shard}
     needed |= {f"view/{snapshot.number}.json"}
-    holding_plans = {key.partition("/")[0] for key in snapshot.records}
+    holding_plans: set[str] = set()
     if snapshot.plan is not None:
         needed.add(f"plan/{snapshot.plan.name}.parquet")
-        holding_plans.add(snapshot.plan.name)
+        holders = snapshot.plan.holders().unique().to_pylist()
+        holding_plans = {snapshot.plan.name, *(holder.partition("/")[0] for holder in holders)}
     candidates = [f"{top}/{name}" for top in ("tmp", "data", "plan", "view") for name in folder.names(top)]
     for plan_name in folder.names("commit"):
         if plan_name not in holding_plans:
@@ -174,8 +175,8 @@ def collect_garbage(folder: Folder, min_age: float = 3600.0, dry_run: bool = Fal
     for name in candidates:
         if name in needed:
             continue
-        status = folder.path(name).stat()
-        if status.st_mtime > oldest:
+        status = folder.status(name)
+        if status is None or status.st_mtime > oldest:  # another process may have taken its temporary file away
             continue
         names.append(name)
         size += status.st_size

@@ -73,7 +73,7 @@ class Hdf5:
         with _opened(source) as file:
             dataset = _plain_dataset(file, output.name)
             tensor = dataset[:] if positions is None else _rows_at(dataset, positions)
-            return checked_tensor(tensor, len(tensor), output)
+            return checked_tensor(tensor, len(tensor) if positions is None else len(positions), output)
 
 
 def _rows_at(dataset: Any, positions: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
@@ -98,7 +98,7 @@ def _opened(source: bytes | PathLike[str]) -> Iterator[Any]:
     try:
         with h5py.File(io.BytesIO(source) if isinstance(source, bytes) else source, "r") as file:
             yield file
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except (OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, DamagedStore):
             raise
         raise DamagedStore(f"an HDF5 shard cannot be read ({error}): run `store repair`") from error

@@ -55,11 +55,16 @@ class Parquet:
         lists = table[output.name].combine_chunks()
         if not pa.types.is_fixed_size_list(lists.type):
             raise DamagedStore(f"column {output.name} is {lists.type}, expected a fixed-size list: run `store repair`")
+        values = lists.flatten()
+        if lists.null_count or values.null_count:
+            raise DamagedStore(f"column {output.name} of a Parquet shard has nulls, expected none: run `store repair`")
         width = lists.type.list_size
-        values = lists.flatten().to_numpy(zero_copy_only=False)
         shape = output.shape if int(np.prod(output.shape)) == width else (width,)
-        tensor = checked_tensor(values.reshape(len(lists), *shape), len(lists), output)
-        return tensor if positions is None else tensor[positions]
+        array = values.to_numpy(zero_copy_only=False).reshape(len(lists), *shape)
+        tensor = checked_tensor(array, len(lists), output)
+        if positions is None:
+            return tensor
+        return checked_tensor(tensor[positions[positions < len(tensor)]], len(positions), output)
 
 
 def parquet_schema(outputs: Sequence[Output], fingerprint: str) -> pa.Schema:

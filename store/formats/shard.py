@@ -52,7 +52,7 @@ class Format(Protocol):
     def tensor(
         self, source: bytes | PathLike[str], output: Output, positions: npt.NDArray[np.int64] | None = None
     ) -> npt.NDArray[Any]:
-        """One output's tensor, of all rows or of those at ascending `positions`."""
+        """One output's tensor, of all rows or of those at ascending `positions`; DamagedStore if it has fewer rows."""
         ...
 
 

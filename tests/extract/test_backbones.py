@@ -21,9 +21,7 @@ from store.errors import EnvironmentFailure, UsageError
 
 FAST = ("convnext_tiny", "densenet121", "efficientnet_lite0", "mobilenet", "mobilenet_v2", "mobilenet_v3_small")
 FAST_FILES = ("mobilenet_v2", "convnext_tiny", "efficientnet_b0")
-EVERY = [
-    pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow], id=name) for name in sorted(BACKBONES)
-]
+EVERY = [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow], id=name) for name in sorted(BACKBONES)]
 
 
 def random_network(name, seed=0, **options):

@@ -282,7 +282,9 @@ def test_a_damaged_shard_is_withdrawn_and_computed_again(data, out):
 
 
 def test_a_value_beyond_float16_in_the_first_batch_is_refused(data, out, monkeypatch):
-    monkeypatch.setattr(StubRuntime, "__call__", lambda self, pixels: [np.full((len(pixels), 4, 4, 3), 70000.0, np.float32)])
+    monkeypatch.setattr(
+        StubRuntime, "__call__", lambda self, pixels: [np.full((len(pixels), 4, 4, 3), 70000.0, np.float32)]
+    )
     with pytest.raises(UsageError, match="--dtype float32"):
         extract_images(data, out, **STUB)
 

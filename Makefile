@@ -1,0 +1,55 @@
+# What a developer can do. Everything runs in .venv, installed from constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all bench docs lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+		|| { echo "error: $(PYTHON) is not Python 3.11 to 3.13; name one that is: make PYTHON=python3.12 ..."; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing (once, some minutes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	@echo "installing the tools for tests (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/installed ## sample images, features, a checked store: the whole way in a few minutes
+	@$(BIN)/extract sample digits $(DEMO)/digits
+	$(BIN)/extract run $(DEMO)/digits --pooling max --out $(DEMO)/store
+	$(BIN)/store verify $(DEMO)/store
+	@$(BIN)/store info $(DEMO)/store
+	@echo "The images are in $(DEMO)/digits, their features in $(DEMO)/store."
+	@echo "Run the same extract command again: it has nothing to compute. docs/store-format.md shows how to read the store."
+
+test: $(VENV)/installed-dev ## linters, types, tests: what CI runs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+
+test-all: $(VENV)/installed-dev ## the slow tests too: every backbone, PyTorch, kills of real runs (half an hour)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0'
+	$(BIN)/pytest -s
+
+bench: $(VENV)/installed-dev ## measure memory and planning; writes benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.run
+
+docs: $(VENV)/installed-dev ## write docs/help.md from the commands themselves
+	$(BIN)/python -m docs.make_help
+
+lock: $(VENV)/installed-dev ## renew constraints.txt from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --upgrade --extra dev --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links pyproject.toml -o constraints.txt
+
+clean: ## remove the environment and the demo
+	rm -rf $(VENV) $(DEMO)

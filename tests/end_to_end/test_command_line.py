@@ -1,0 +1,446 @@
+"""The three programs as a user meets them: output, exit codes, odd names, odd files, odd folders."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import cli
+import extract.run
+from store import open_store
+from tests.stub import load_stub, make_images
+
+BIN = Path(sys.executable).parent
+STUB = ("--backbone", "mobilenet_v2", "--weights", "random", "--image-size", "16")
+
+AS_ANOTHER_USER = """
+import cli, os, sys, tempfile, zoneinfo, extract.run
+from tests.stub import load_stub, make_images
+from pathlib import Path
+extract.run.load_runtime = load_stub
+from extract import extract
+with tempfile.TemporaryDirectory() as warm:  # whatever is imported late must be before root is given up
+    make_images(Path(warm, "data"), 2)
+    extract(Path(warm, "data"), Path(warm, "store"), backbone="mobilenet_v2", weights="random", image_size=(16, 16))
+os.environ["STILLFRAME_CACHE"] = "/nowhere"
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+"""
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Call a program in this process, with the stub network; gives (exit code, standard output, standard error)."""
+    monkeypatch.setattr(extract.run, "load_runtime", load_stub)
+
+    def call(program, *arguments):
+        monkeypatch.setattr(sys, "argv", [program, *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            getattr(cli, f"{program}_main")()
+        captured = capsys.readouterr()
+        return ended.value.code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def data(tmp_path):
+    make_images(tmp_path / "data", 12)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "store"
+
+
+def real(program, *arguments, **options):
+    return subprocess.run([BIN / program, *map(str, arguments)], capture_output=True, text=True, check=False, **options)
+
+
+def one_line(text):
+    return text.startswith("error: ") and text.count("\n") == 1 and "Traceback" not in text
+
+
+# The everyday way
+
+
+def test_run_info_verify_failures_gc_and_repair(command, data, out):
+    code, output, told = command("extract", "run", data, "--out", out, *STUB)
+    assert (code, output) == (0, "")
+    assert "12 images in, 12 rows, 0 failures" in told
+    assert "images/s; seconds by phase: read" in told
+    code, output, _ = command("store", "info", out)
+    assert code == 0
+    assert "12: 12 rows, 0 failures, 0 not done yet" in output
+    code, _, told = command("store", "verify", out)
+    assert (code, told) == (0, "sound: 12 images = 12 rows + 0 failures + 0 not done yet, in 1 shards\n")
+    assert command("store", "failures", out)[:2] == (0, "")
+    assert command("store", "repair", out)[2] == "nothing is damaged\n"
+    assert command("store", "gc", out)[2] == "deleted 0 files, 0 bytes\n"
+
+
+def test_json_is_one_object_and_nothing_else(command, data, out):
+    code, output, _ = command("extract", "run", data, "--out", out, "--json", *STUB)
+    assert code == 0
+    result = json.loads(output)
+    assert (result["images"], result["rows"], result["computed"]) == (12, 12, 12)
+    for arguments in (("info", out), ("verify", out), ("failures", out)):
+        json.loads(command("store", *arguments, "--json")[1])
+    json.loads(command("extract", "backbones", "--json")[1])
+    json.loads(command("extract", "run", data, "--out", out, "--json", "--dry-run", *STUB)[1])
+
+
+def test_quiet_says_nothing(command, data, out):
+    assert command("extract", "run", data, "--out", out, "--quiet", *STUB) == (0, "", "")
+    assert command("store", "verify", out, "--quiet") == (0, "", "")
+
+
+def test_more_failures_than_allowed_is_exit_code_three_and_the_rest_is_stored(command, data, out):
+    for path in sorted(data.rglob("*.png"))[:2]:
+        path.write_bytes(b"")
+    code, _, told = command("extract", "run", data, "--out", out, *STUB)
+    assert code == 3
+    assert "error: 2 of 12 images failed, more than --max-bad 0.05 allows" in told
+    assert len(open_store(out)) == 10
+    assert command("extract", "run", data, "--out", out, "--max-bad", "0.5", *STUB)[0] == 0
+
+
+def test_the_backbones_table_is_never_cut(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    _, output, _ = command("extract", "backbones")
+    assert "inception_resnet_v2  299 x 299" in output
+    assert len(output.splitlines()) == 42
+
+
+def test_store_export_writes_what_was_asked_for(command, data, out, tmp_path):
+    command("extract", "run", data, "--out", out, *STUB)
+    for to in ("npy", "npz", "csv", "parquet", "tfrecord"):
+        target = tmp_path / f"features.{to}"
+        assert command("store", "export", out, "--to", to, "--out", target)[0] == 0
+        assert target.stat().st_size > 0
+        assert command("store", "export", out, "--to", to, "--out", target)[0] == 2
+        assert command("store", "export", out, "--to", to, "--out", target, "--force")[0] == 0
+    assert not list(tmp_path.glob(".*part"))
+
+
+def test_samples_are_written(command, tmp_path):
+    assert command("extract", "sample", "photos", tmp_path / "photos")[0] == 0
+    assert {path.name for path in (tmp_path / "photos").iterdir()} == {"china.jpg", "flower.jpg"}
+    assert command("extract", "sample", "cats", tmp_path / "cats")[0] == 2
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["run", "missing"], "there is no missing"),
+        (["run", "."], "no images under ."),
+        (["run", "data", "--backbone", "inceptionv3"], "did you mean inception_v3"),
+        (["run", "data", "--weights", "nope.h5"], "no such file"),
+        (["run", "data", "--weights", "random:x"], "whole number"),
+        (["run", "data", "--image-size", "big"], "--image-size is 'big'"),
+        (["run", "data", "--resize", "cubic"], "--resize is 'cubic'"),
+        (["run", "data", "--batch-size", "many"], "neither a whole number nor auto"),
+        (["run", "data", "--batch-size", "0"], "expected 1 or more"),
+        (["run", "data", "--background", "whitish"], "unknown colour"),
+        (["run", "data", "--bakbone", "vgg16"], "--backbone"),
+        (["run", "s3://bucket/data"], "local folders"),
+        (["run"], "DATA"),
+        (["rum", "data"], "run"),
+        (["layers", "resnet"], "resnet50"),
+        (["fetch", "resnet"], "resnet50"),
+    ],
+)
+def test_wrong_use_is_one_line_with_a_hint_and_exit_code_two(command, tmp_path, monkeypatch, arguments, hint):
+    if arguments != ["run", "."]:
+        make_images(tmp_path / "data", 2)
+    monkeypatch.chdir(tmp_path)
+    code, output, told = command("extract", *arguments)
+    assert code == 2
+    assert output == ""
+    assert one_line(told), told
+    assert hint in told
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_folder_that_is_no_store_is_refused_by_every_store_command(command, tmp_path):
+    for arguments in (["info"], ["verify"], ["repair"], ["gc"], ["failures"], ["export", "--to", "npy", "--out", "x"]):
+        code, _, told = command("store", arguments[0], tmp_path, *arguments[1:])
+        assert code == 2
+        assert one_line(told), told
+
+
+def test_another_recipe_is_exit_code_two(command, data, out):
+    command("extract", "run", data, "--out", out, *STUB)
+    code, _, told = command("extract", "run", data, "--out", out, *STUB, "--resize", "area")
+    assert code == 2
+    assert "resize: the store has bilinear, this run asks for area" in told
+
+
+def test_a_damaged_store_is_exit_code_four_and_an_unfinished_one_seventy_five(command, data, out):
+    command("extract", "run", data, "--out", out, "--shard-rows", "4", *STUB)
+    first = sorted(out.glob("commit/*/*.json"))[0]
+    first.rename(out / "kept.json")
+    assert command("store", "verify", out)[0] == 75
+    (out / "kept.json").rename(first)
+    shard = next((out / "data").iterdir())
+    shard.write_bytes(shard.read_bytes()[:-10])
+    code, _, told = command("store", "verify", out)
+    assert code == 4
+    assert "error: 1 things in" in told or "error: 1 thing in" in told
+    assert command("store", "repair", out)[0] == 0
+    assert command("store", "verify", out)[0] == 75
+    assert command("extract", "run", data, "--out", out, *STUB)[0] == 0
+    assert command("store", "verify", out)[0] == 0
+
+
+def test_a_bug_is_exit_code_one_and_a_traceback_only_with_debug(command, data, out, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("oh")
+
+    monkeypatch.setattr(extract.run, "load_runtime", broken)
+    code, _, told = command("extract", "run", data, "--out", out, *STUB)
+    assert code == 1
+    assert "bug: RuntimeError: oh" in told
+    assert "Traceback" not in told
+    monkeypatch.setattr(sys, "argv", ["extract", "run", str(data), "--out", str(out), "--debug", *STUB])
+    with pytest.raises(RuntimeError):
+        cli.extract_main()
+
+
+# Odd files
+
+
+def test_bad_images_are_rows_in_store_failures_and_the_rest_is_untouched(command, data, out, tmp_path):
+    photograph = tmp_path / "whole.jpg"
+    Image.effect_noise((64, 64), 50).convert("RGB").save(photograph, quality=95)
+    whole = photograph.read_bytes()
+    png = sorted(data.rglob("*.png"))[0].read_bytes()
+    flipped = bytearray(png)
+    flipped[len(png) // 2] ^= 4
+    chunks = [b"IHDR" + (60000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0", b"IDAT" + zlib.compress(b"")]
+    sizes_and_sums = [(len(chunk) - 4, zlib.crc32(chunk)) for chunk in chunks]
+    huge = b"".join(
+        size.to_bytes(4, "big") + chunk + crc.to_bytes(4, "big")
+        for chunk, (size, crc) in zip(chunks, sizes_and_sums, strict=True)
+    )
+    bad = data / "bad"
+    bad.mkdir()
+    (bad / "empty.jpg").write_bytes(b"")
+    (bad / "text.jpg").write_text("not an image at all")
+    (bad / "half.jpg").write_bytes(whole[: len(whole) // 2])
+    (bad / "flipped.png").write_bytes(flipped)
+    (bad / "huge.png").write_bytes(bytes.fromhex("89504e470d0a1a0a") + huge)
+    os.mkfifo(bad / "pipe.jpg")
+    os.symlink("loop.jpg", bad / "loop.jpg")
+    os.symlink("nowhere.png", bad / "dangling.png")
+    os.symlink(data, bad / "again")
+    code, _, told = command("extract", "run", data, "--out", out, "--max-bad", "1", *STUB)
+    assert code == 0
+    assert "12 rows, 8 failures" in told
+    code, output, _ = command("store", "failures", out)
+    listed = {line.split("\t")[0].removeprefix("bad/"): line.split("\t")[1:] for line in output.splitlines()}
+    assert {name: code for name, (code, _) in listed.items()} == {
+        "empty.jpg": "empty",
+        "text.jpg": "not_an_image",
+        "half.jpg": "truncated",
+        "flipped.png": "corrupt",
+        "huge.png": "too_many_pixels",
+        "pipe.jpg": "not_a_file",
+        "loop.jpg": "missing",
+        "dangling.png": "missing",
+    }
+    assert all(len(message) > 15 for _, message in listed.values())
+    assert command("store", "verify", out)[0] == 0
+    assert command("extract", "run", data, "--out", out, "--max-bad", "1", *STUB)[0] == 0
+
+
+def test_an_unreadable_file_is_a_failure(data, out):
+    hidden = sorted(data.rglob("*.png"))[0]
+    hidden.chmod(0)
+    try:
+        script = (
+            AS_ANOTHER_USER
+            + f"result = extract({str(data)!r}, {str(out)!r}, backbone='mobilenet_v2', weights='random',"
+            " image_size=(16, 16), max_bad=1)\n"
+            "assert result.failures_by_code == {'unreadable': 1}, result\n"
+        )
+        for folder in (out.parent, *out.parent.parents[:-2]):  # another user has to get there
+            folder.chmod(folder.stat().st_mode | stat.S_IRWXO)
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    finally:
+        hidden.chmod(0o644)
+
+
+def test_odd_names_are_ordinary_rows_shown_harmlessly(command, data, out):
+    odd = ["new\nline.png", "quo\"te'.png", "emo😀ji.png", "esc\x1b[31mape.png", "back\\slash.png", "tab\t.png"]
+    image = sorted(data.rglob("*.png"))[0].read_bytes()
+    for name in odd:
+        (data / "cat" / name).write_bytes(image)
+    with open(os.fsencode(data / "cat") + b"/by\xfftes.png", "wb") as file:
+        file.write(image)
+    (data / "cat" / "bad\n\x1b[2J.png").write_bytes(b"")
+    code, _, _ = command("extract", "run", data, "--out", out, "--max-bad", "1", *STUB)
+    assert code == 0
+    paths = open_store(out).table()["path"].to_pylist()
+    expected = [f"cat/{name}".replace("\\", "\\\\") for name in odd] + ["cat/by\\xfftes.png"]
+    assert set(expected) <= set(paths)
+    assert len(paths) == 19
+    _, output, _ = command("store", "failures", out)
+    assert output.splitlines()[0].split("\t")[0] == "cat/bad\\n\\x1b[2J.png"
+    assert command("extract", "run", data, "--out", out, "--max-bad", "1", *STUB)[2].endswith("nothing to compute\n")
+
+
+# Odd machines
+
+
+def test_a_full_disk_is_exit_code_seventy_four_and_leaves_nothing_half_written(command, data, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode:  # not root: the limit on a file's size gives the same error from the same call
+        limited_disk(data, tmp_path / "store")
+        return
+    try:
+        make_images(data, 400)
+        code, _, told = command("extract", "run", data, "--out", disk / "store", *STUB)
+        assert code == 74
+        assert one_line(told.removeprefix("loading mobilenet_v2\n")), told
+        assert "No space left on device; free some space" in told
+        assert list((disk / "store" / "tmp").iterdir()) == []
+        assert not (disk / "store" / "commit").exists() or not list((disk / "store" / "commit").rglob("*.json"))
+        subprocess.run(["mount", "-o", "remount,size=10m", disk], check=True)
+        assert command("extract", "run", data, "--out", disk / "store", *STUB)[0] == 0
+        assert command("store", "verify", disk / "store")[0] == 0
+    finally:
+        subprocess.run(["umount", disk], check=False)
+
+
+def limited_disk(data, out):
+    script = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))\n"
+        "import extract.run; from tests.stub import load_stub; extract.run.load_runtime = load_stub\n"
+        f"import cli; sys.argv = ['extract', 'run', {str(data)!r}, '--out', {str(out)!r}, *{STUB!r}]\n"
+        "cli.extract_main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 74
+    assert "Traceback" not in done.stderr
+
+
+def test_a_read_only_store_is_exit_code_seventy_four(data, out):
+    script = (
+        AS_ANOTHER_USER
+        + f"import cli; sys.argv = ['extract', 'run', {str(data)!r}, '--out', {str(out)!r}, *{STUB!r}]\n"
+        "cli.extract_main()\n"
+    )
+    for folder in (out.parent, *out.parent.parents[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o005)
+    out.parent.chmod(0o555)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    out.parent.chmod(0o755)
+    assert done.returncode == 74, done.stderr
+    assert "Permission denied; check the folder's permissions" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not out.exists()
+
+
+def test_a_closed_pipe_is_no_traceback(data, out):
+    done = subprocess.run(f"{BIN}/extract backbones | head -1", shell=True, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout.startswith("name")
+
+
+# Start-up
+
+
+@pytest.mark.parametrize("arguments", [["extract", "--help"], ["extract", "backbones"], ["store", "info", "STORE"]])
+def test_light_commands_import_no_tensorflow(command, data, out, arguments):
+    command("extract", "run", data, "--out", out, *STUB)
+    arguments = [str(out) if word == "STORE" else word for word in arguments]
+    script = (
+        f"import sys, cli; sys.argv = {arguments!r}\n"
+        f"try: cli.{arguments[0]}_main()\n"
+        "finally: print([name for name in ('tensorflow', 'keras', 'jax', 'torch') if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr == "[]\n"
+
+
+def test_help_imports_nothing_heavy():
+    script = (
+        "import sys, cli; sys.argv = ['extract', '--help']\n"
+        "try: cli.extract_main()\n"
+        "finally: print([name for name in ('numpy', 'pyarrow', 'PIL', 'h5py', 'dask', 'rich') if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stderr == "[]\n"
+
+
+def test_every_program_has_help_and_a_version():
+    for program in ("extract", "fit", "store"):
+        assert real(program, "--help").stdout.startswith(f"Usage: {program}")
+        assert real(program).returncode == 0
+        assert real(program, "--version").stdout.startswith("stillframe ")
+
+
+# For real
+
+
+def test_a_real_run_is_clean_on_the_terminal_and_the_same_under_jax(data, tmp_path):
+    stores = {}
+    for backend in ("tensorflow", "jax"):
+        stores[backend] = tmp_path / backend
+        done = real(
+            "extract", "run", data, "--out", stores[backend], "--backbone", "mobilenet_v2", "--weights", "random:1",
+            "--image-size", "96", "--dtype", "float32",
+            env={**os.environ, "KERAS_BACKEND": backend},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == ""
+        assert [
+            line
+            for line in done.stderr.splitlines()
+            if not line.startswith(
+                ("loading", "12 images", "computed", "the network", "decoding", "reading", "writing")
+            )
+        ] == []
+    assert_same_features(stores["tensorflow"], stores["jax"])
+
+
+@pytest.mark.slow
+def test_a_real_run_is_the_same_under_pytorch(data, tmp_path):
+    for backend in ("tensorflow", "torch"):
+        done = real(
+            "extract", "run", data, "--out", tmp_path / backend, "--backbone", "mobilenet_v2", "--weights", "random:1",
+            "--image-size", "96", "--dtype", "float32",
+            env={**os.environ, "KERAS_BACKEND": backend},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert_same_features(tmp_path / "tensorflow", tmp_path / "torch")
+
+
+def assert_same_features(first, second):
+    one, two = open_store(first), open_store(second)
+    assert one.fingerprint == two.fingerprint
+    assert one.table().equals(two.table())
+    expected, found = one.arrays()[0], two.arrays()[0]
+    difference = abs(expected - found).max() / (expected.max() - expected.min())
+    print(f"{second.name} against {first.name}: {difference:.2e} of range")
+    assert difference <= 1e-4

@@ -1,0 +1,187 @@
+"""Small stores made without a network: a feature is random numbers that depend on the image alone."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from store.formats import Shard, check_round_trip, get_format
+from store.formats.shard import ROW_SCHEMA
+from store.plan import LISTING_SCHEMA, make_plan, stands
+from store.publish import INFO, Folder
+from store.recipe import Output, Recipe
+from store.records import CommitRecord, Failure, Row, StoreInfo, View
+from store.snapshot import latest_attempts, load_snapshot, record_name
+
+SPATIAL = Output("features", "top", "none", (2, 3, 4), "float16")
+VECTOR = Output("features", "top", "avg", (5,), "float32")
+
+BROKEN = "broken"
+"""The content of an image that cannot be decoded."""
+
+
+def make_recipe(**changed):
+    values = {
+        "backbone": "mobilenet",
+        "weights": "0123456789abcdef" * 4,
+        "layers": ("top",),
+        "pooling": "avg",
+        "image_size": (224, 160),
+        "resize": "bilinear",
+        "crop": "stretch",
+        "background": "#ffffff",
+        "precision": "float32",
+        "dtypes": ("float32",),
+    }
+    return Recipe(**{**values, **changed})
+
+
+@dataclass(frozen=True)
+class Image:
+    """A source image as far as a store can tell: all contents have the same length."""
+
+    content: str = "first"
+    label: str | None = None
+    split: str | None = None
+    group: str | None = None
+
+    @property
+    def sha256(self):
+        return hashlib.sha256(self.content.encode()).hexdigest()
+
+
+def make_images(*paths, **described):
+    return {path: Image(**described) for path in paths}
+
+
+def make_listing(images):
+    """The sorted listing of `images`, a dict from path to Image."""
+    paths = sorted(images)
+    return pa.table(
+        {
+            "path": paths,
+            **{name: [getattr(images[path], name) for path in paths] for name in ("label", "split", "group")},
+            "size": [100] * len(paths),
+            "time": [1] * len(paths),
+        },
+        schema=LISTING_SCHEMA,
+    )
+
+
+def feature_of(path, image, output):
+    """The feature of one image: other images, and other outputs, have others."""
+    seed = hashlib.sha256(f"{path}\0{image.content}\0{output.name}".encode(errors="surrogatepass")).digest()
+    values = np.random.default_rng(list(seed)).normal(size=output.shape)
+    return values.astype(output.dtype)
+
+
+def features_of(images, paths, output):
+    tensors = [feature_of(path, images[path], output) for path in paths]
+    return np.stack(tensors) if tensors else np.empty((0, *output.shape), output.dtype)
+
+
+def make_shard(images, paths, outputs):
+    rows = {
+        "path": paths,
+        **{name: [getattr(images[path], name) for path in paths] for name in ("label", "split", "group")},
+        "view": [0] * len(paths),
+        "width": [64] * len(paths),
+        "height": [48 + number for number in range(len(paths))],
+        "sha256": [images[path].sha256 for path in paths],
+    }
+    tensors = {output.name: features_of(images, paths, output) for output in outputs}
+    return Shard(pa.table(rows, schema=ROW_SCHEMA), tensors)
+
+
+class SmallStore:
+    """A store under construction; `update` does to it what a run over `images` does."""
+
+    def __init__(self, root, outputs=(VECTOR,), shard_format="parquet"):
+        self.folder = Folder(root)
+        self.info = StoreInfo(make_recipe(), tuple(outputs), shard_format)
+        self.folder.create(INFO, self.info.to_bytes())
+
+    @property
+    def snapshot(self):
+        return load_snapshot(self.folder)
+
+    def update(self, images, shard_rows=2, stop_after=None):
+        """Plan and commit what is new or changed, at most `stop_after` shards; returns the current plan."""
+        snapshot = self.snapshot
+        listing = make_listing(images)
+        held = {
+            path: entry.holder
+            for path, entry in snapshot.held().items()
+            if path in images and entry.entry.sha256 == images[path].sha256
+        }
+        if snapshot.plan is None or not stands(snapshot.plan, listing, held, snapshot.uncommitted_shards()):
+            self.publish(make_plan(listing, held, shard_rows, snapshot.number + 1), snapshot.number + 1)
+            snapshot = self.snapshot
+        for index in snapshot.uncommitted_shards()[:stop_after]:
+            self.commit(snapshot.plan, index, images)
+        return snapshot.plan
+
+    def publish(self, plan, number):
+        self.folder.create(f"plan/{plan.name}.parquet", plan.data)
+        assert self.folder.create(f"view/{number}.json", View(plan.name, "/data", "2025-01-01").to_bytes())
+
+    def commit(self, plan, index, images, paths=None):
+        """Commit one shard of a plan; `paths` other than the plan's make a record that is wrong."""
+        paths = plan.shard_paths(index)["path"].to_pylist() if paths is None else paths
+        good = [path for path in paths if images[path].content != BROKEN]
+        name, size = self.publish_shard(images, good)
+        record = CommitRecord(
+            plan=plan.name,
+            index=index,
+            attempt=latest_attempts(self.folder, plan.name).get(index, 0) + 1,
+            fingerprint=self.info.recipe.fingerprint,
+            shard=name,
+            shard_bytes=size,
+            rows=tuple(Row(path, images[path].sha256, 100, 1) for path in good),
+            failures=tuple(
+                Failure(path, "decode", "not an image", images[path].sha256, 100, 1)
+                for path in paths
+                if images[path].content == BROKEN
+            ),
+            environment={"runtime": "none"},
+        )
+        assert self.folder.create(record_name(plan.name, index, record.attempt), record.to_bytes())
+        return record
+
+    def publish_shard(self, images, paths):
+        if not paths:
+            return "", 0
+        form = get_format(self.info.shard_format)
+        shard = make_shard(images, paths, self.info.outputs)
+        data = form.encode(shard, self.info.outputs, self.info.recipe.fingerprint)
+        check_round_trip(form, data, shard, self.info.outputs)
+        name = f"{hashlib.sha256(data).hexdigest()}.{form.suffix}"
+        self.folder.create(f"data/{name}", data)
+        return name, len(data)
+
+    # For damage
+
+    def shard_file(self, plan, index):
+        record = self.snapshot.records[f"{plan.name}/{index}"]
+        return self.folder.path(f"data/{record.shard}")
+
+    def record_file(self, plan, index, attempt=1):
+        return self.folder.path(record_name(plan.name, index, attempt))
+
+    def files(self):
+        """Every file's bytes, by name within the store."""
+        root = self.folder.root
+        return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def edit_json(path, **changed):
+    """Change fields of a JSON file where it lies."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+
+
+def flip_bit(path, position):
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)

@@ -1,0 +1,94 @@
+import json
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store.recipe import Output, Recipe, differences
+from tests.store.build import SPATIAL, VECTOR, make_recipe
+
+texts = st.text(max_size=5)
+numbers = st.integers(0, 3)
+recipes = st.builds(
+    Recipe,
+    backbone=st.sampled_from(["vgg16", "resnet50"]),
+    weights=texts,
+    layers=st.lists(texts, max_size=2).map(tuple),
+    pooling=st.sampled_from(["none", "avg"]),
+    image_size=st.tuples(numbers, numbers),
+    resize=texts,
+    crop=texts,
+    background=texts,
+    precision=texts,
+    dtypes=st.lists(texts, max_size=2).map(tuple),
+    fast_decode=st.booleans(),
+    augment=numbers,
+)
+
+OTHER = {
+    "backbone": "vgg16",
+    "weights": "f" * 64,
+    "layers": ("middle",),
+    "pooling": "max",
+    "image_size": (160, 224),
+    "resize": "nearest",
+    "crop": "center",
+    "background": "#000000",
+    "precision": "bfloat16",
+    "dtypes": ("float16",),
+    "fast_decode": True,
+    "augment": 3,
+    "orientation": "ignored",
+    "bit_depth": "low_byte",
+}
+
+
+@given(recipes, recipes)
+def test_fingerprints_are_equal_exactly_where_recipes_are(one, other):
+    assert (one.fingerprint == other.fingerprint) == (one == other)
+
+
+@given(recipes)
+def test_a_recipe_survives_json_in_any_order_of_its_fields(recipe):
+    values = json.loads(json.dumps(recipe.to_dict()))
+    backwards = Recipe.from_dict(dict(reversed(values.items())))
+    assert backwards == recipe
+    assert backwards.fingerprint == recipe.fingerprint
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Recipe)])
+def test_every_field_changes_the_fingerprint_and_is_named_as_a_difference(name):
+    recipe = make_recipe()
+    other = replace(recipe, **{name: OTHER[name]})
+    assert other.fingerprint != recipe.fingerprint
+    (line,) = differences(recipe, other)
+    assert line.startswith(f"{name}: ")
+
+
+def test_the_fingerprint_of_a_known_recipe_never_changes():
+    # Stores in the field carry such fingerprints: a recipe of old must give the one it gave then.
+    assert make_recipe().fingerprint == "272cdee5ce5b794b1cdca4c190d9b8a2e31735b5a0bd6507c7c32293a1c697c4"
+
+
+def test_equal_recipes_have_no_differences():
+    assert differences(make_recipe(), make_recipe()) == []
+
+
+def test_a_difference_says_both_values_and_cuts_digests():
+    stored = make_recipe(weights="a" * 64, layers=("x", "y"))
+    asked = make_recipe(weights="b" * 64, layers=("z",))
+    assert differences(stored, asked) == [
+        f"weights: the store has {'a' * 12}…, this run asks for {'b' * 12}…",
+        "layers: the store has x, y, this run asks for z",
+    ]
+
+
+@pytest.mark.parametrize("output", [SPATIAL, VECTOR])
+def test_an_output_survives_json(output):
+    assert Output.from_dict(json.loads(json.dumps(output.to_dict()))) == output
+
+
+def test_a_tensor_is_spatial_and_a_vector_is_not():
+    assert SPATIAL.spatial
+    assert not VECTOR.spatial

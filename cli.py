@@ -7,6 +7,7 @@ its own exit code (see store/errors.py); a traceback appears only with --debug.
 import importlib.metadata
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -53,6 +54,7 @@ def store_main() -> None:
 
 def _main(app: typer.Typer, name: str) -> None:
     debug = "--debug" in sys.argv
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's wish to stop is a user's Ctrl-C
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name=name, standalone_mode=False)
     except typer.TyperException as error:
@@ -61,6 +63,7 @@ def _main(app: typer.Typer, name: str) -> None:
         _say(f"error: {printable(error.format_message()).rstrip('.')}; `{command} --help` shows what is possible")
         code = UsageError.exit_code
     except (typer.Abort, KeyboardInterrupt):
+        _say("stopped early: run the same command again to go on")
         code = StoppedEarly.exit_code
     except BrokenPipeError:
         # The reader of our output has gone. Python would complain once more when it flushes at exit.

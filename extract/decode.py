@@ -128,8 +128,6 @@ def read_source(path: str | os.PathLike[str]) -> Source:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise _unreadable(error) from error
-    except ValueError:  # a NUL in the name, which only a table can hold
-        raise BadImage("missing", "no file can have this name") from None
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

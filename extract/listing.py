@@ -254,7 +254,10 @@ def _texts(table: pa.Table, name: str, path: Path) -> list[str | None]:
         or pa.types.is_null(column.type)
     ):
         raise UsageError(f"column {name} of {path} is {column.type}, expected text")
-    return [None if value in (None, "") else str(value) for value in column.to_pylist()]
+    texts = [None if value in (None, "") else str(value) for value in column.to_pylist()]
+    if any(text is not None and "\0" in text for text in texts):  # no file name and no HDF5 text can hold it
+        raise UsageError(f"column {name} of {path} has a NUL character in it, expected text")
+    return texts
 
 
 def _table_name(name: str | None, number: int, path: Path) -> str:

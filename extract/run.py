@@ -30,7 +30,7 @@ from extract.progress import Clock, Progress, Silence, limiting_phase
 from extract.quiet import quiet_start
 from extract.task import ShardTask, commit, prepare
 from store.errors import RecipeMismatch, TooManyFailures, UsageError
-from store.names import file_path
+from store.names import file_path, row_name
 from store.plan import Changes, Plan, automatic_shard_rows, changes, make_plan, stands
 from store.publish import INFO, Folder
 from store.recipe import Output, Recipe, differences
@@ -342,7 +342,9 @@ class _Job:
             return snapshot
         plan = self._plan(snapshot, update)
         self.folder.create(f"plan/{plan.name}.parquet", plan.data)
-        view = View(plan.name, os.path.abspath(self.options.data), datetime.now(UTC).isoformat(timespec="seconds"))
+        view = View(
+            plan.name, row_name(os.path.abspath(self.options.data)), datetime.now(UTC).isoformat(timespec="seconds")
+        )
         number = snapshot.number + 1
         while not self.folder.create(f"view/{number}.json", view.to_bytes()):
             number += 1
@@ -354,7 +356,7 @@ class _Job:
             shard_rows = snapshot.plan.shard_rows
         else:
             shard_rows = self.options.shard_rows or automatic_shard_rows(_row_bytes(snapshot.info.outputs))
-        return make_plan(update.table, update.held, shard_rows)
+        return make_plan(update.table, update.held, shard_rows, snapshot.number + 1)
 
     # Work
 
@@ -367,6 +369,7 @@ class _Job:
                 f"the weights or shapes of {self.backbone.name} are not what {self.folder.root} was made with: "
                 "another Keras version may build it differently; install the one the store names, or use another --out"
             )
+        self._warn_of_versions(snapshot, runtime)
         tasks = self._tasks(snapshot)
         policy = DecodePolicy(
             self.image_size,
@@ -389,6 +392,17 @@ class _Job:
                 stop=stop,
             )
             return sum(len(record.rows) + len(record.failures) for record in records)
+
+    def _warn_of_versions(self, snapshot: Snapshot, runtime: "Runtime") -> None:
+        """Versions are not part of the recipe, but what a store was made with should not change unnoticed."""
+        ours = self._environment(runtime)
+        for name in ("runtime", "backend", "keras", "pillow", "stillframe"):
+            theirs = {record.environment.get(name, ours.get(name)) for record in snapshot.records.values()}
+            others = sorted(str(value) for value in theirs - {ours.get(name)})
+            if others:
+                self.telling.line(
+                    f"warning: the store was made with {name} {', '.join(others)}, this is {ours.get(name)}"
+                )
 
     def _tasks(self, snapshot: Snapshot) -> list[ShardTask]:
         plan = snapshot.plan

@@ -99,6 +99,8 @@ def differences(stored: Recipe, asked: Recipe) -> list[str]:
 
 
 def _shown(value: object) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return ("x" if isinstance(value[0], int) else ", ").join(map(str, value))
+    text = str(value)
     is_digest = isinstance(value, str) and len(value) == 64
     return text[:12] + "…" if is_digest else text

@@ -9,16 +9,17 @@ from PIL import Image
 from extract.backbones.weights import remember_digest
 
 SHAPE = (4, 4, 3)
+KERAS = "99"
 
 
 class StubRuntime:
     """Averages the pixels over a 4 x 4 grid: a feature that depends on its image alone."""
 
     shapes = (SHAPE,)
-    environment = {"runtime": "stub"}
 
     def __init__(self, seconds=0.0):
         self.seconds = seconds
+        self.environment = {"runtime": "stub", "keras": KERAS}
 
     def __call__(self, pixels):
         time.sleep(self.seconds)

@@ -63,11 +63,11 @@ def read_state_dict(data: bytes) -> dict[str, npt.NDArray[Any]]:
         _Unpickler(file).load()
         tensors: dict[str, _Tensor] = _Unpickler(file).load()
         keys: list[str] = _Unpickler(file).load()
-    except (pickle.UnpicklingError, EOFError) as error:
+        dtypes = {tensor.storage: tensor.dtype for tensor in tensors.values()}
+        storages = {key: _storage(file, dtypes[key]) for key in keys}
+        return {name: _strided(storages[tensor.storage], tensor) for name, tensor in tensors.items()}
+    except Exception as error:  # a pickle of anything else raises nearly everything
         raise ValueError(f"not a PyTorch state dict of the legacy format: {error}") from error
-    dtypes = {tensor.storage: tensor.dtype for tensor in tensors.values()}
-    storages = {key: _storage(file, dtypes[key]) for key in keys}
-    return {name: _strided(storages[tensor.storage], tensor) for name, tensor in tensors.items()}
 
 
 def _storage(file: io.BytesIO, dtype: np.dtype[Any]) -> npt.NDArray[Any]:

@@ -94,6 +94,10 @@ def _read(source: bytes | PathLike[str], columns: list[str]) -> pa.Table:
         with pq.ParquetFile(
             pa.BufferReader(source) if isinstance(source, bytes) else source, page_checksum_verification=True
         ) as file:
-            return file.read(columns=columns)
+            table = file.read(columns=columns)
+            rows = file.metadata.num_rows
     except (OSError, pa.ArrowException, ValueError) as error:
         raise DamagedStore(f"a Parquet shard cannot be read ({error}): run `store repair`") from error
+    if len(table) != rows:  # a page whose type is damaged is skipped, not refused
+        raise DamagedStore(f"a Parquet shard has {len(table)} rows, expected {rows}: run `store repair`")
+    return table

@@ -12,7 +12,7 @@ import pytest
 import extract.run
 from extract import extract as extract_images
 from extract.options import RunOptions
-from extract.run import run, stop_on_signals
+from extract.run import Telling, run, stop_on_signals
 from store import open_store
 from store.errors import EnvironmentFailure, RecipeMismatch, StoppedEarly, UsageError
 from store.publish import Folder
@@ -103,6 +103,21 @@ def test_a_changed_image_alone_is_computed_again(data, out):
     assert np.array_equal(features, expected_features(data, rows["path"].to_pylist()))
 
 
+def test_all_images_changed_are_all_computed_again(data, out):
+    """The new plan has the same rows as the old one, yet it must not be taken for it."""
+    extract_images(data, out, **STUB)
+    for number, path in enumerate(sorted(data.rglob("*.png"))):
+        size = path.stat().st_size
+        make_images(data.parent / "other", 1, start=100 + number, classes=("x",))
+        path.write_bytes((data.parent / "other" / "x" / f"{100 + number:05d}.png").read_bytes())
+        assert path.stat().st_size == size
+        touch_later(path)
+    result = extract_images(data, out, **STUB)
+    assert (result.computed, result.changes.changed) == (12, 12)
+    features, rows = open_store(out).arrays()
+    assert np.array_equal(features, expected_features(data, rows["path"].to_pylist()))
+
+
 def test_a_touched_image_is_not_computed_again(data, out, loads):
     extract_images(data, out, **STUB)
     touch_later(next(data.rglob("*.png")))
@@ -144,7 +159,7 @@ def test_half_of_the_images_missing_is_refused_unless_pruned(data, out):
     extract_images(data, out, **STUB)
     for path in sorted(data.rglob("*.png"))[:7]:
         path.unlink()
-    with pytest.raises(UsageError, match="7 of the 12 stored images are not in .*--prune"):
+    with pytest.raises(UsageError, match=r"7 of the 12 stored images are not in .*--prune"):
         extract_images(data, out, **STUB)
     assert len(open_store(out)) == 12
     assert extract_images(data, out, prune=True, **STUB).images == 5
@@ -376,6 +391,19 @@ def test_two_runs_at_once_leave_each_row_once(data, out):
     assert errors == []
     found = open_store(out).verify()
     assert (found.rows, found.damage) == (12, ())
+
+
+def test_other_versions_than_the_stores_are_warned_of(data, out, monkeypatch):
+    said = []
+    telling = Telling(line=said.append)
+    run(RunOptions(data=data, out=out, **STUB), telling)
+    make_images(data, 1, start=12)
+    run(RunOptions(data=data, out=out, **STUB), telling)
+    assert set(said) == {"loading mobilenet_v2"}
+    make_images(data, 1, start=13)
+    monkeypatch.setattr("tests.stub.KERAS", "100")
+    run(RunOptions(data=data, out=out, **STUB), telling)
+    assert said[-1] == "warning: the store was made with keras 99, this is 100"
 
 
 def test_options_are_frozen_and_checked():

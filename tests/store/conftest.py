@@ -3,7 +3,7 @@ from hypothesis import settings
 
 from tests.store.build import SPATIAL, VECTOR, SmallStore
 
-settings.register_profile("stillframe", deadline=None, database=None)
+settings.register_profile("stillframe", deadline=None)
 settings.load_profile("stillframe")
 
 

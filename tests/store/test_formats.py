@@ -1,0 +1,422 @@
+"""One contract for every shard format, then what only one of them can get wrong."""
+
+import io
+import json
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store.errors import DamagedStore, UsageError
+from store.formats import FORMATS, check_round_trip, get_format
+from store.formats.shard import ROW_SCHEMA, Shard
+from store.recipe import Output
+from tests.store.build import SPATIAL, VECTOR, Image, feature_of, make_images, make_shard
+
+PATHS = ["a.png", "line\nbreak.png", 'quoted "1".png', r"caf\xe9\\.png", "büro/猫.jpg", "z/😀.webp"]
+IMAGES = {
+    **make_images(*PATHS[:2], label="cat", split="train"),
+    **make_images(*PATHS[2:4], label="chien très grand", group="g\n1"),
+    **make_images(*PATHS[4:]),
+}
+
+
+def column_named(name, output=VECTOR):
+    return replace(output, name=name)
+
+
+@pytest.fixture(params=FORMATS, name="form")
+def every_format(request):
+    return FORMATS[request.param]
+
+
+@pytest.fixture(params=[SPATIAL, VECTOR], ids=["spatial", "vector"])
+def output(request):
+    return request.param
+
+
+@pytest.fixture
+def shard(output):
+    return make_shard(IMAGES, PATHS, [output])
+
+
+@pytest.fixture
+def data(form, shard, output):
+    return form.encode(shard, [output], "f" * 64)
+
+
+def bits(tensor):
+    return tensor.dtype, tensor.shape, np.ascontiguousarray(tensor).tobytes()
+
+
+# What every format keeps
+
+
+def test_rows_come_back_as_they_were(form, data, shard):
+    rows = form.rows(data)
+    assert rows.schema == ROW_SCHEMA
+    assert rows.to_pylist() == shard.rows.to_pylist()
+
+
+def test_absent_texts_come_back_as_none(form, data):
+    rows = form.rows(data).to_pylist()
+    assert [row["label"] for row in rows] == ["cat"] * 2 + ["chien très grand"] * 2 + [None] * 2
+    assert [row["split"] for row in rows] == ["train"] * 2 + [None] * 4
+    assert [row["group"] for row in rows] == [None] * 2 + ["g\n1"] * 2 + [None] * 2
+
+
+def test_tensors_come_back_bit_for_bit(form, data, output):
+    tensor = form.tensor(data, output)
+    assert bits(tensor) == bits(np.stack([feature_of(path, IMAGES[path], output) for path in PATHS]))
+
+
+def test_a_file_reads_like_its_bytes(form, data, output, tmp_path):
+    path = tmp_path / "shard"
+    path.write_bytes(data)
+    assert form.rows(path).equals(form.rows(data))
+    assert bits(form.tensor(path, output)) == bits(form.tensor(data, output))
+
+
+@pytest.mark.parametrize(
+    "positions", [[], [0], [5], [0, 1, 2, 3, 4, 5], [2, 3, 4], [0, 1, 3, 4], [0, 5], [1, 4]], ids=str
+)
+def test_rows_can_be_selected(form, data, output, positions):
+    selected = form.tensor(data, output, np.array(positions, np.int64))
+    assert bits(selected) == bits(form.tensor(data, output)[positions])
+
+
+@pytest.mark.parametrize("positions", [[6], [5, 6], [0, 6], [3, 4, 5, 6, 7], [0, 1000]], ids=str)
+def test_rows_beyond_the_last_are_refused(form, data, output, positions):
+    with pytest.raises(DamagedStore):
+        form.tensor(data, output, np.array(positions, np.int64))
+
+
+def test_several_outputs_lie_side_by_side(form):
+    outputs = [column_named("block1", SPATIAL), column_named("block1.conv"), column_named("with space\nand 猫")]
+    shard = make_shard(IMAGES, PATHS, outputs)
+    data = form.encode(shard, outputs, "f" * 64)
+    check_round_trip(form, data, shard, outputs)
+    for output in outputs:
+        assert bits(form.tensor(data, output)) == bits(shard.tensors[output.name])
+    assert form.rows(data).equals(shard.rows)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [Output("features", "top", "none", (4, 4, 3), "float32"), Output("features", "top", "avg", (7,), "float16")],
+)
+def test_either_type_goes_with_either_shape(form, output):
+    shard = make_shard(IMAGES, PATHS, [output])
+    check_round_trip(form, form.encode(shard, [output], "f" * 64), shard, [output])
+
+
+def test_extreme_values_are_kept(form):
+    values = np.array([[65504, -65504, 6e-8, -0.0], [0, 1, -1, 2.0**-14]], np.float16)
+    output = Output("features", "top", "avg", (4,), "float16")
+    shard = Shard(make_shard(IMAGES, PATHS[:2], []).rows, {"features": values})
+    assert bits(form.tensor(form.encode(shard, [output], "f"), output)) == bits(values)
+
+
+def test_one_row_is_enough(form, output):
+    shard = make_shard(IMAGES, PATHS[:1], [output])
+    check_round_trip(form, form.encode(shard, [output], "f"), shard, [output])
+
+
+def test_the_same_shard_gives_the_same_bytes(form, shard, output, data):
+    assert form.encode(shard, [output], "f" * 64) == data
+
+
+@given(
+    st.sampled_from(sorted(FORMATS)),
+    st.dictionaries(
+        st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=8),
+        st.builds(
+            Image,
+            content=st.sampled_from(["first", "second"]),
+            label=st.none() | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1),
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+)
+def test_any_names_and_labels_make_the_round_trip(name, images):
+    shard = make_shard(images, sorted(images), [VECTOR])
+    form = get_format(name)
+    check_round_trip(form, form.encode(shard, [VECTOR], "f"), shard, [VECTOR])
+
+
+# What every format refuses
+
+
+def feature_bytes(name, data):
+    """Where the features lie in a shard file."""
+    if name == "hdf5":
+        with h5py.File(io.BytesIO(data)) as file:
+            dataset = file["features"].id
+            chunks = [dataset.get_chunk_info(number) for number in range(dataset.get_num_chunks())]
+            return [byte for chunk in chunks for byte in range(chunk.byte_offset, chunk.byte_offset + chunk.size)]
+    column = pq.ParquetFile(pa.BufferReader(data)).metadata.row_group(0).column(len(ROW_SCHEMA))
+    assert column.path_in_schema.startswith("features.")
+    return list(range(column.data_page_offset, column.data_page_offset + column.total_compressed_size))
+
+
+def test_a_flipped_bit_never_gives_other_features(form, data, output):
+    written = bits(form.tensor(data, output))
+    refused, places = 0, feature_bytes(form.name, data)
+    for position in places:
+        for bit in range(8):
+            flipped = bytearray(data)
+            flipped[position] ^= 1 << bit
+            try:
+                # The header of a Parquet page has bits that change nothing, such as its statistics.
+                assert bits(form.tensor(bytes(flipped), output)) == written, (position, bit)
+            except DamagedStore:
+                refused += 1
+    assert refused >= 0.8 * 8 * len(places)
+    assert form.name != "hdf5" or refused == 8 * len(places)
+
+
+def test_truncated_bytes_are_refused(form, data, output):
+    for length in [*range(0, len(data), 97), len(data) - 1]:
+        with pytest.raises(DamagedStore):
+            form.tensor(data[:length], output)
+        with pytest.raises(DamagedStore):
+            form.rows(data[:length])
+
+
+@pytest.mark.parametrize("content", [b"", b"not a shard", b"\x89HDF\r\n\x1a\n", b"PAR1PAR1", bytes(5000)])
+def test_other_files_are_refused(form, output, content):
+    with pytest.raises(DamagedStore):
+        form.tensor(content, output)
+    with pytest.raises(DamagedStore):
+        form.rows(content)
+
+
+def test_another_formats_file_is_refused(form, shard, output):
+    for other in FORMATS.values():
+        if other is not form:
+            data = other.encode(shard, [output], "f")
+            with pytest.raises(DamagedStore):
+                form.tensor(data, output)
+            with pytest.raises(DamagedStore):
+                form.rows(data)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        column_named("elsewhere"),
+        replace(VECTOR, shape=(4,)),
+        replace(VECTOR, shape=(6,)),
+        replace(VECTOR, shape=(1, 5)),
+        replace(VECTOR, shape=()),
+        replace(VECTOR, dtype="float16"),
+        replace(VECTOR, dtype="float64"),
+        replace(VECTOR, dtype="int32"),
+        column_named("path"),
+        column_named("width"),
+    ],
+    ids=lambda output: f"{output.name} {output.dtype} {output.shape}",
+)
+@pytest.mark.parametrize("positions", [None, np.array([0, 5]), np.array([1, 2, 3])], ids=["all", "two", "three"])
+def test_a_column_of_another_name_shape_or_type_is_refused(form, asked, positions):
+    if form.name == "parquet" and asked.shape == (1, 5):
+        pytest.xfail("a Parquet list has no shape of its own")
+    shard = make_shard(IMAGES, PATHS, [VECTOR])
+    data = form.encode(shard, [VECTOR], "f")
+    with pytest.raises(DamagedStore):
+        form.tensor(data, asked, positions)
+
+
+def test_a_round_trip_that_changes_a_value_is_found(form, data, shard, output):
+    check_round_trip(form, data, shard, [output])
+    changed = shard.tensors["features"].copy()
+    changed.flat[-1] += 1
+    with pytest.raises(DamagedStore, match="did not read back"):
+        check_round_trip(form, data, Shard(shard.rows, {"features": changed}), [output])
+    rows = shard.rows.set_column(0, "path", pa.array(["other", *PATHS[1:]]))
+    with pytest.raises(DamagedStore, match="did not read back"):
+        check_round_trip(form, data, Shard(rows, shard.tensors), [output])
+
+
+def test_a_round_trip_tells_nan_and_signed_zero_apart(form, shard, output):
+    values = shard.tensors["features"].copy()
+    values.flat[0], values.flat[1] = np.nan, -0.0
+    odd = Shard(shard.rows, {"features": values})
+    data = form.encode(odd, [output], "f")
+    check_round_trip(form, data, odd, [output])
+    values = values.copy()
+    values.flat[1] = 0.0
+    with pytest.raises(DamagedStore):
+        check_round_trip(form, data, Shard(shard.rows, {"features": values}), [output])
+
+
+def test_formats_are_found_by_name(form):
+    assert get_format(form.name) is form
+    with pytest.raises(UsageError, match="hdf5, parquet"):
+        get_format("zip")
+
+
+# HDF5
+
+
+@pytest.fixture
+def hdf5():
+    return FORMATS["hdf5"]
+
+
+def edited(change, outputs=(VECTOR,)):
+    """An HDF5 shard after `change(file)`."""
+    sink = io.BytesIO(FORMATS["hdf5"].encode(make_shard(IMAGES, PATHS, outputs), outputs, "f"))
+    with h5py.File(sink, "r+") as file:
+        change(file)
+    return sink.getvalue()
+
+
+def replaced(name, **dataset):
+    def change(file):
+        del file[name]
+        file.create_dataset(name, **dataset)
+
+    return edited(change)
+
+
+def test_hdf5_says_its_outputs_and_fingerprint(hdf5):
+    with h5py.File(io.BytesIO(edited(lambda file: None))) as file:
+        said = json.loads(file.attrs["stillframe"])
+        assert said == {"fingerprint": "f", "outputs": [VECTOR.to_dict()]}
+        assert file["features"].chunks == (1, *VECTOR.shape)
+        assert file["features"].fletcher32
+
+
+@pytest.fixture
+def secret(tmp_path):
+    """Another file of the machine, that has what a shard would have."""
+    path = tmp_path / "secret.h5"
+    with h5py.File(path, "w") as file:
+        file["features"] = np.zeros((len(PATHS), *VECTOR.shape), np.float32)
+        file.create_dataset("path", data=["secret"] * len(PATHS), dtype=h5py.string_dtype())
+    return path
+
+
+def external_link(file, name, secret):
+    del file[name]
+    file[name] = h5py.ExternalLink(str(secret), name)
+
+
+def soft_link(file, name, secret):
+    file.move(name, "elsewhere")
+    file[name] = h5py.SoftLink("/elsewhere")
+
+
+def virtual_dataset(file, name, secret):
+    like = file[name]
+    layout = h5py.VirtualLayout(like.shape, like.dtype)
+    layout[:] = h5py.VirtualSource(str(secret), name, like.shape)
+    del file[name]
+    file.create_virtual_dataset(name, layout)
+
+
+def external_storage(file, name, secret):
+    del file[name]
+    size = len(PATHS) * 4 * 5
+    file.create_dataset(name, (len(PATHS), 5), np.float32, external=[(str(secret), 0, size)])
+
+
+def group(file, name, secret):
+    del file[name]
+    file.create_group(name)
+
+
+def nothing(file, name, secret):
+    del file[name]
+
+
+@pytest.mark.parametrize("name", ["features", "path"])
+@pytest.mark.parametrize(
+    "change", [external_link, soft_link, virtual_dataset, external_storage, group, nothing], ids=lambda f: f.__name__
+)
+def test_hdf5_never_reads_what_is_not_in_the_file(hdf5, secret, change, name, tmp_path):
+    path = tmp_path / "shard.h5"
+    path.write_bytes(edited(lambda file: change(file, name, secret)))
+    with pytest.raises(DamagedStore, match=f"column {name} "):
+        hdf5.tensor(path, VECTOR) if name == "features" else hdf5.rows(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset"),
+    [
+        ("path", {"data": np.arange(6)}),
+        ("path", {"data": ["x"] * 5, "dtype": h5py.string_dtype()}),
+        ("path", {"data": [b"\xff"] * 6, "dtype": h5py.string_dtype()}),
+        ("path", {"data": h5py.Empty("f4")}),
+        ("view", {"data": ["a"] * 6, "dtype": h5py.string_dtype()}),
+        ("view", {"data": np.full(6, 2**20)}),
+        ("width", {"data": np.zeros((6, 2), np.int32)}),
+        ("height", {"data": 3}),
+    ],
+    ids=str,
+)
+def test_hdf5_refuses_malformed_row_columns(hdf5, name, dataset):
+    with pytest.raises(DamagedStore):
+        hdf5.rows(replaced(name, **dataset))
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        {"data": 3.0},
+        {"data": np.zeros(6, np.float32)},
+        {"data": h5py.Empty("f4")},
+        {"data": ["a"] * 6, "dtype": h5py.string_dtype()},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("positions", [None, np.array([0, 5])], ids=["all", "two"])
+def test_hdf5_refuses_malformed_features(hdf5, dataset, positions):
+    with pytest.raises(DamagedStore):
+        hdf5.tensor(replaced("features", **dataset), VECTOR, positions)
+
+
+# Parquet
+
+
+@pytest.fixture
+def parquet():
+    return FORMATS["parquet"]
+
+
+def parquet_of(lists):
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"features": lists}), sink)
+    return sink.getvalue()
+
+
+def test_parquet_says_its_outputs_and_fingerprint(parquet):
+    shard = make_shard(IMAGES, PATHS, [SPATIAL])
+    schema = pq.read_schema(pa.BufferReader(parquet.encode(shard, [SPATIAL], "f")))
+    assert json.loads(schema.metadata[b"stillframe"]) == {"fingerprint": "f", "outputs": [SPATIAL.to_dict()]}
+    assert schema.field("features").type == pa.list_(pa.float16(), 24)
+
+
+@pytest.mark.parametrize(
+    "lists",
+    [
+        pa.array([[1] * 5, None, [2] * 5], pa.list_(pa.float32(), 5)),
+        pa.array([[1, 2, None, 4, 5]], pa.list_(pa.float32(), 5)),
+        pa.array([[1] * 5], pa.list_(pa.float32())),
+        pa.array([["a"] * 5], pa.list_(pa.string(), 5)),
+        pa.array([1.0], pa.float32()),
+    ],
+    ids=str,
+)
+def test_parquet_refuses_malformed_features(parquet, lists):
+    with pytest.raises(DamagedStore):
+        parquet.tensor(parquet_of(lists), VECTOR)
+    with pytest.raises(DamagedStore):
+        parquet.rows(parquet_of(lists))

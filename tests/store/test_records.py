@@ -1,0 +1,144 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store.errors import DamagedStore, NotAStore
+from store.records import CommitRecord, Failure, Row, StoreInfo, View
+from tests.store.build import SPATIAL, VECTOR, make_recipe
+
+INFO = StoreInfo(make_recipe(), (SPATIAL, VECTOR), "hdf5")
+VIEW = View("a" * 64, "/data", "2025-01-01T00:00:00+00:00")
+RECORD = CommitRecord(
+    plan="a" * 64,
+    index=3,
+    attempt=2,
+    fingerprint=make_recipe().fingerprint,
+    shard="b" * 64 + ".h5",
+    shard_bytes=1234,
+    rows=(Row("cat/1.png", "c" * 64, 10, 11), Row("line\nbreak \\xff 猫.png", "d" * 64, -1, -1)),
+    failures=(Failure("dog/2.png", "decode", "not an image"),),
+    environment={"runtime": "keras"},
+)
+
+texts = st.text(st.characters(), max_size=10)
+rows = st.builds(Row, texts, texts, st.integers(), st.integers())
+failures = st.builds(Failure, texts, texts, texts, texts, st.integers(), st.integers())
+records = st.builds(
+    CommitRecord,
+    plan=texts,
+    index=st.integers(0),
+    attempt=st.integers(1),
+    fingerprint=texts,
+    shard=st.sampled_from(["", "0123456789abcdef" * 4 + ".parquet"]),
+    shard_bytes=st.integers(0),
+    rows=st.lists(rows, max_size=3).map(tuple),
+    failures=st.lists(failures, max_size=3).map(tuple),
+    environment=st.dictionaries(texts, texts, max_size=2),
+    withdrawn=texts,
+)
+
+
+def changed(data, **values):
+    return json.dumps({**json.loads(data), **values}).encode()
+
+
+def without(data, name):
+    return json.dumps({key: value for key, value in json.loads(data).items() if key != name}).encode()
+
+
+def test_store_info_survives_its_bytes():
+    assert StoreInfo.from_bytes(INFO.to_bytes()) == INFO
+
+
+def test_store_info_can_be_read_without_us():
+    values = json.loads(INFO.to_bytes())
+    assert (values["format"], values["version"], values["shard_format"]) == ("stillframe", 1, "hdf5")
+    assert values["fingerprint"] == INFO.recipe.fingerprint
+    assert values["outputs"][0] == {
+        "name": "features",
+        "layer": "top",
+        "pooling": "none",
+        "shape": [2, 3, 4],
+        "dtype": "float16",
+    }
+
+
+@given(st.builds(View, texts, texts, texts))
+def test_a_view_survives_its_bytes_wherever_its_data_lie(view):
+    assert View.from_bytes(view.to_bytes()) == view
+
+
+@given(records)
+def test_a_record_survives_its_bytes(record):
+    assert CommitRecord.from_bytes(record.to_bytes()) == record
+
+
+@given(records)
+def test_a_record_is_json_with_a_row_a_line(record):
+    data = record.to_bytes()
+    assert [row[0] for row in json.loads(data)["rows"]] == [row.path for row in record.rows]
+    assert json.loads(data)["row_fields"] == ["path", "sha256", "size", "time"]
+
+
+@pytest.mark.parametrize("version", [0, 2, None])
+def test_another_version_is_refused_by_its_number(version):
+    with pytest.raises(NotAStore, match=f"version {version!r}, this program reads 1"):
+        StoreInfo.from_bytes(changed(INFO.to_bytes(), version=version))
+
+
+def test_another_programs_file_is_no_store():
+    with pytest.raises(NotAStore, match="not a Stillframe store"):
+        StoreInfo.from_bytes(b'{"format": "zarr"}')
+
+
+def test_an_edited_recipe_is_found_out():
+    recipe = {**INFO.recipe.to_dict(), "resize": "nearest"}
+    with pytest.raises(DamagedStore, match="edited"):
+        StoreInfo.from_bytes(changed(INFO.to_bytes(), recipe=recipe))
+
+
+@pytest.mark.parametrize("read", [StoreInfo.from_bytes, View.from_bytes, CommitRecord.from_bytes])
+@pytest.mark.parametrize("data", [b"", b"{", b"[1]", b"\xff\xfe", b'"text"', b"null"])
+def test_what_is_no_json_object_is_damage(read, data):
+    with pytest.raises(DamagedStore, match=r"restore|repair"):
+        read(data)
+
+
+@pytest.mark.parametrize("name", ["fingerprint", "recipe", "outputs", "shard_format", "compression"])
+def test_store_info_that_lacks_a_field_is_damage(name):
+    with pytest.raises(DamagedStore):
+        StoreInfo.from_bytes(without(INFO.to_bytes(), name))
+
+
+@pytest.mark.parametrize("values", [{"recipe": []}, {"recipe": {"a": 1}}, {"outputs": [1]}, {"outputs": 5}])
+def test_store_info_with_a_malformed_field_is_damage(values):
+    with pytest.raises(DamagedStore):
+        StoreInfo.from_bytes(changed(INFO.to_bytes(), **values))
+
+
+@pytest.mark.parametrize("name", ["plan", "data", "created"])
+def test_a_view_that_lacks_a_field_is_damage(name):
+    with pytest.raises(DamagedStore):
+        View.from_bytes(without(VIEW.to_bytes(), name))
+
+
+@pytest.mark.parametrize("name", ["plan", "index", "attempt", "fingerprint", "shard", "rows", "failures", "row_fields"])
+def test_a_record_that_lacks_a_field_is_damage(name):
+    with pytest.raises(DamagedStore):
+        CommitRecord.from_bytes(without(RECORD.to_bytes(), name))
+
+
+@pytest.mark.parametrize(
+    "values", [{"rows": 5}, {"rows": [["a", "b"]]}, {"failures": [["a"]]}, {"failures": [{"x": 1}]}, {"more": 1}]
+)
+def test_a_record_with_a_malformed_field_is_damage(values):
+    with pytest.raises(DamagedStore):
+        CommitRecord.from_bytes(changed(RECORD.to_bytes(), **values))
+
+
+@pytest.mark.parametrize("shard", ["../../notes.txt", "/etc/passwd", "b" * 64, f"{'b' * 64}.h5/..", 5, None])
+def test_a_record_never_leads_out_of_the_data_folder(shard):
+    with pytest.raises(DamagedStore):
+        CommitRecord.from_bytes(changed(RECORD.to_bytes(), shard=shard))

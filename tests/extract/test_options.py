@@ -1,0 +1,76 @@
+"""Options of a run: defaults, what is refused, and the small functions that parse and choose."""
+
+import os
+
+import pytest
+
+from extract.options import RunOptions, automatic_batch_size, automatic_workers, parse_image_size
+from store.errors import UsageError
+
+
+def test_defaults_are_those_of_the_command_line():
+    options = RunOptions("data")
+    assert (options.out, options.backbone, options.weights) == ("store", "efficientnet_lite0", "imagenet")
+    assert (options.pooling, options.resize, options.crop, options.background) == (
+        "none",
+        "bilinear",
+        "stretch",
+        "white",
+    )
+    assert (options.format, options.dtype, options.max_bad, options.max_pixels) == ("auto", "auto", 0.05, 100_000_000)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("pooling", "mean", "--pooling is 'mean': expected one of none, avg, max"),
+        ("resize", "box", "--resize is 'box': expected one of bilinear, nearest, bicubic, lanczos, area"),
+        ("crop", "centre", "--crop is 'centre': expected one of stretch, center, pad"),
+        ("format", "npy", "--format is 'npy': expected one of auto, hdf5, parquet"),
+        ("dtype", "int8", "--dtype is 'int8': expected one of auto, float16, float32"),
+        ("background", "whiteish", "unknown colour 'whiteish'"),
+        ("batch_size", 0, "--batch-size is 0: expected 1 or more"),
+        ("workers", -1, "--workers is -1: expected 1 or more"),
+        ("shard_rows", 0, "--shard-rows is 0: expected 1 or more"),
+        ("limit", 0, "--limit is 0: expected 1 or more"),
+        ("max_pixels", 0, "--max-pixels is 0: expected 1 or more"),
+        ("max_bad", 1.5, "--max-bad is 1.5: expected a fraction from 0 to 1"),
+        ("max_bad", -0.1, "--max-bad is -0.1"),
+        ("max_bad", float("nan"), "--max-bad is nan"),
+        ("layers", ("mixed5", "mixed5"), "--layer names the same layer twice"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_its_flag(option, value, said):
+    with pytest.raises(UsageError) as caught:
+        RunOptions("data", **{option: value})
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(("option", "value"), [("max_bad", 0), ("max_bad", 1), ("batch_size", 1), ("limit", None)])
+def test_the_ends_of_a_range_are_taken(option, value):
+    assert getattr(RunOptions("data", **{option: value}), option) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("224", (224, 224)), ("240x320", (240, 320)), ("240X320", (240, 320)), ("1", (1, 1))],
+)
+def test_an_image_size_is_n_or_height_by_width(text, size):
+    assert parse_image_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "x", "224x", "x224", "0", "224x0", "-224", "2.5", "1x2x3", "224 x 224", "big"])
+def test_anything_else_is_no_image_size(text):
+    with pytest.raises(UsageError, match="--image-size"):
+        parse_image_size(text)
+
+
+@pytest.mark.parametrize(
+    ("size", "batch"), [((32, 32), 32), ((224, 224), 32), ((299, 299), 32), ((598, 598), 8), ((9999, 9999), 1)]
+)
+def test_larger_images_come_in_smaller_batches(size, batch):
+    assert automatic_batch_size(size) == batch
+
+
+def test_there_is_a_decoding_thread_for_each_core_of_this_process():
+    assert 1 <= automatic_workers() <= os.cpu_count()

@@ -1,0 +1,54 @@
+"""Sample images: how many, how labelled, the same every time."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from extract.listing import list_data
+from extract.samples import SAMPLES, write_samples
+from store.errors import EnvironmentFailure, UsageError
+
+
+def test_digits_are_a_folder_a_class_of_small_png_files(tmp_path):
+    assert write_samples("digits", tmp_path / "new" / "digits") == 1797
+    listing = list_data(tmp_path / "new" / "digits")
+    assert len(listing) == 1797
+    assert listing.others == 0
+    assert sorted(set(listing.table["label"].to_pylist())) == list("0123456789")
+
+
+def test_a_digit_is_the_data_sets_own_image_in_grey(tmp_path):
+    write_samples("digits", tmp_path)
+    digits = load_digits()
+    for number in (0, 1, 1796):
+        with Image.open(tmp_path / str(digits.target[number]) / f"{number:04d}.png") as image:
+            assert image.mode == "L"
+            levels = np.asarray(image) * (16 / 255)
+        assert np.array_equal(np.round(levels), digits.images[number])
+
+
+def test_photos_are_two_photographs(tmp_path):
+    assert write_samples("photos", tmp_path) == 2
+    for path in tmp_path.iterdir():
+        with Image.open(path) as image:
+            assert (image.format, image.size) == ("JPEG", (640, 427))
+
+
+def test_writing_again_writes_the_same_bytes(tmp_path):
+    write_samples("photos", tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    write_samples("photos", tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_unknown_sample_is_refused_by_name(tmp_path):
+    with pytest.raises(UsageError, match="unknown sample 'cats': choose digits or photos"):
+        write_samples("cats", tmp_path)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_folder_that_cannot_be_made_is_the_environments_fault(tmp_path, name):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(EnvironmentFailure, match="cannot write to"):
+        write_samples(name, tmp_path / "file" / "samples")

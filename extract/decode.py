@@ -128,16 +128,18 @@ def read_source(path: str | os.PathLike[str]) -> Source:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise _unreadable(error) from error
-    with open(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise BadImage("not_a_file", f"expected a file, this is a {_kind(status.st_mode)}")
         if status.st_size > MAX_FILE_BYTES:
             raise BadImage("too_large", f"{status.st_size:,} bytes, more than the {MAX_FILE_BYTES:,} that are read")
-        try:
+        with open(descriptor, "rb", closefd=False) as file:
             data = file.read()
-        except OSError as error:
-            raise _unreadable(error) from error
+    except OSError as error:
+        raise _unreadable(error) from error
+    finally:
+        os.close(descriptor)
     if not data:
         raise BadImage("empty", "the file is empty")
     return Source(data, hashlib.sha256(data).hexdigest(), status.st_mtime_ns)
@@ -173,6 +175,8 @@ def decode(data: bytes, policy: DecodePolicy) -> Decoded:
         if data.startswith(_PNG_SIGNATURE):
             _check_png(data)  # a damaged header: Pillow calls that no image at all
         raise BadImage("not_an_image", f"no image format that is known here: {_looks_like(data)}") from None
+    except Image.DecompressionBombError as error:  # outside `own_limits`, Pillow's own limit holds
+        raise BadImage("too_many_pixels", str(error)) from None
     except MemoryError:
         raise BadImage("out_of_memory", "not enough memory to decode it") from None
     except Exception as error:  # Pillow's plugins raise nearly everything on damaged files

@@ -195,7 +195,9 @@ class FeatureStore:
         """Features of the given rows, in that order; `keep` decodes whole shards and keeps the last few."""
         gathered = np.empty((len(rows), *output.shape), output.dtype)
         numbers, positions = self._located[0][rows], self._located[1][rows]
-        for number in np.unique(numbers):
+        for number in dict.fromkeys(
+            numbers.tolist()
+        ):  # as first needed: the last batch's shards before they are dropped
             targets = np.flatnonzero(numbers == number)
             targets = targets[np.argsort(positions[targets], kind="stable")]
             wanted = positions[targets]

@@ -78,7 +78,7 @@ def _storage(file: io.BytesIO, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 def _strided(storage: npt.NDArray[Any], tensor: _Tensor) -> npt.NDArray[Any]:
     """The tensor's elements out of its storage; offset and strides count elements."""
     last = tensor.offset + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
-    if min(tensor.shape, default=1) < 1 or min(tensor.strides, default=0) < 0 or not 0 <= last < len(storage):
+    if min(tensor.shape, default=1) < 1 or min(tensor.offset, *tensor.strides, 0) < 0 or last >= len(storage):
         raise ValueError("not a PyTorch state dict: a tensor lies outside its storage")
     strides = [stride * storage.itemsize for stride in tensor.strides]
     return np.array(np.lib.stride_tricks.as_strided(storage[tensor.offset :], tensor.shape, strides))

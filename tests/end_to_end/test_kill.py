@@ -10,6 +10,8 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -127,3 +129,40 @@ def test_killed_at_fifty_random_moments(world, tmp_path):
         before = committed(out)
         assert in_child(run_stub, data, out) == 0
         assert_same_store(out, reference, before)
+
+
+@pytest.mark.slow
+def test_the_real_command_killed_at_fifty_moments(tmp_path):
+    """Killed and started again and again until a store is complete; then the next store, until fifty kills."""
+    make_images(tmp_path / "data", 400)
+    program = os.path.join(os.path.dirname(sys.executable), "extract")
+    command = [program, "run", tmp_path / "data", "--backbone", "mobilenet_v2", "--weights", "random",
+               "--image-size", "96", "--shard-rows", "25", "--quiet", "--out"]  # fmt: skip
+    start = time.monotonic()
+    subprocess.run([*command, tmp_path / "reference"], check=True)
+    whole = time.monotonic() - start
+    expected, rows = open_store(tmp_path / "reference").arrays()
+    rng = random.Random(1)
+    kills = stores = 0
+    while kills < 50:
+        out = tmp_path / f"store{stores}"
+        before = committed(out)
+        child = subprocess.Popen([*command, out])
+        try:
+            assert child.wait(rng.uniform(whole * 0.4, whole)) == 0
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            kills += 1
+        assert before.items() <= committed(out).items()
+        features = open_store(out) if (out / "store.json").exists() else None
+        if features is None or not features.complete:
+            continue
+        found, found_rows = features.arrays()
+        assert found_rows.equals(rows)
+        assert np.abs(found.astype(np.float32) - expected.astype(np.float32)).max() <= 1e-2
+        assert features.verify().sound
+        assert len(committed(out)) == 16
+        stores += 1
+    assert stores > 3
+    print(f"{kills} kills over {stores} stores")

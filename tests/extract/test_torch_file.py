@@ -35,8 +35,6 @@ class Tensor:
 class _Pickler(pickle._Pickler):
     """The pickler in Python, so that it can write the names of modules that are not installed."""
 
-    dispatch = dict(pickle._Pickler.dispatch)
-
     def persistent_id(self, value):
         if isinstance(value, tuple) and value[:1] == ("storage",):
             return value
@@ -51,8 +49,7 @@ class _Pickler(pickle._Pickler):
         self.save((storage, *value.place, False, OrderedDict()))
         self.write(pickle.REDUCE)
 
-    dispatch[Named] = save_named
-    dispatch[Tensor] = save_tensor
+    dispatch = pickle._Pickler.dispatch | {Named: save_named, Tensor: save_tensor}
 
 
 def pickled(value):

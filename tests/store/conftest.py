@@ -3,7 +3,7 @@ from hypothesis import settings
 
 from tests.store.build import SPATIAL, VECTOR, SmallStore
 
-settings.register_profile("stillframe", deadline=None)
+settings.register_profile("stillframe", deadline=None, max_examples=50)
 settings.load_profile("stillframe")
 
 

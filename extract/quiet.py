@@ -16,7 +16,7 @@ def quiet_start(debug: bool = False) -> Iterator[None]:
     if debug:
         yield
         return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     for name in ("tensorflow", "absl", "jax"):
         logging.getLogger(name).setLevel(logging.ERROR)
     sys.stderr.flush()

@@ -195,9 +195,8 @@ class FeatureStore:
         """Features of the given rows, in that order; `keep` decodes whole shards and keeps the last few."""
         gathered = np.empty((len(rows), *output.shape), output.dtype)
         numbers, positions = self._located[0][rows], self._located[1][rows]
-        for number in dict.fromkeys(
-            numbers.tolist()
-        ):  # as first needed: the last batch's shards before they are dropped
+        # In the order of first need: the last batch's shards are done with before others push them out.
+        for number in dict.fromkeys(numbers.tolist()):
             targets = np.flatnonzero(numbers == number)
             targets = targets[np.argsort(positions[targets], kind="stable")]
             wanted = positions[targets]

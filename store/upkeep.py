@@ -165,7 +165,7 @@ def collect_garbage(folder: Folder, min_age: float = 3600.0, dry_run: bool = Fal
     if snapshot.plan is not None:
         needed.add(f"plan/{snapshot.plan.name}.parquet")
         holders = snapshot.plan.holders().unique().to_pylist()
-        holding_plans = {snapshot.plan.name, *(holder.partition("/")[0] for holder in holders)}
+        holding_plans = {holder.partition("/")[0] for holder in holders}
     candidates = [f"{top}/{name}" for top in ("tmp", "data", "plan", "view") for name in folder.names(top)]
     for plan_name in folder.names("commit"):
         if plan_name not in holding_plans:

@@ -43,7 +43,7 @@ def test_stray_bytes_and_backslashes_are_escaped():
     assert row_name(os.fsdecode(b"caf\xe9\\1.png")) == r"caf\xe9\\1.png"
 
 
-@given(st.text(alphabet=st.characters(), max_size=30))
+@given(st.text(max_size=30) | paths)
 def test_printable_gives_one_line_of_printable_characters(text):
     shown = printable(text)
     assert shown.isprintable()

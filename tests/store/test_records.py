@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ RECORD = CommitRecord(
     environment={"runtime": "keras"},
 )
 
-texts = st.text(st.characters(), max_size=10)
+texts = st.text(max_size=10) | st.binary(max_size=10).map(os.fsdecode)
 rows = st.builds(Row, texts, texts, st.integers(), st.integers())
 failures = st.builds(Failure, texts, texts, texts, texts, st.integers(), st.integers())
 records = st.builds(

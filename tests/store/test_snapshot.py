@@ -46,6 +46,14 @@ def test_images_are_rows_failures_or_pending(small):
     assert isinstance(snapshot.failures()[0], Failure)
 
 
+def test_places_lie_in_ascending_order_in_plan_and_shard(small):
+    small.update(IMAGES, shard_rows=4)
+    small.update({path: image for path, image in IMAGES.items() if path != "b.png"})
+    places = small.snapshot.places()
+    assert [place.plan_positions.tolist() for place in places] == [[0, 1, 2], [3]]
+    assert [place.shard_positions.tolist() for place in places] == [[0, 2, 3], [0]]
+
+
 def test_a_shard_of_failures_alone_needs_no_file(small):
     small.update({path: Image(BROKEN) for path in IMAGES})
     assert small.folder.names("data") == []

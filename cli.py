@@ -209,7 +209,8 @@ def extract_run(
     """Extract features of all images of DATA, or bring a store up to date."""
     from extract.options import RunOptions, parse_image_size
     from extract.progress import progress_for
-    from extract.run import DryRun, Telling, require_few_failures, run
+    from extract.result import DryRun, require_few_failures
+    from extract.run import Telling, run
 
     options = RunOptions(
         data=data,
@@ -344,12 +345,12 @@ def extract_fetch(
     backbone: Annotated[str, typer.Argument(metavar="BACKBONE")], quiet: Quiet = False, debug: Debug = False
 ) -> None:
     """Get a network's ImageNet weights ahead, for machines without a network, and check that they fit."""
-    from extract.backbones.weights import Weights, load_network, weights_on_disk
+    from extract.backbones.weights import Weights, weights_on_disk
     from extract.quiet import quiet_start
 
     chosen = get_backbone(backbone)
     with quiet_start(debug):
-        import keras  # noqa: F401
+        from extract.backbones.load import load_network
     _, digest = load_network(chosen, Weights("imagenet"), chosen.size)
     print(weights_on_disk(chosen))
     if not quiet:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from extract.options import RunOptions
-    from extract.run import RunResult, extract
+    from extract.result import RunResult
+    from extract.run import extract
 
 __all__ = ["RunOptions", "RunResult", "extract"]
 

@@ -8,11 +8,9 @@ is loaded only if something is to be computed or its weights' digest is not reme
 import hashlib
 import importlib.metadata
 import os
-import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,15 +19,17 @@ import numpy as np
 import pyarrow as pa
 
 from extract.backbones.table import Backbone, get_backbone
-from extract.backbones.weights import Weights, load_network, remembered_digest
+from extract.backbones.weights import Weights, remembered_digest
 from extract.decode import DecodePolicy, own_limits, parse_color
 from extract.listing import Listing, list_data
 from extract.options import RunOptions, automatic_batch_size, automatic_workers
 from extract.pipeline import run_tasks
 from extract.progress import Clock, Progress, Silence, limiting_phase
 from extract.quiet import quiet_start
+from extract.result import DryRun, RunResult
+from extract.signals import stop_on_signals
 from extract.task import ShardTask, commit, prepare
-from store.errors import RecipeMismatch, TooManyFailures, UsageError
+from store.errors import RecipeMismatch, UsageError
 from store.names import file_path, row_name
 from store.plan import Changes, Plan, automatic_shard_rows, changes, make_plan, stands
 from store.publish import INFO, Folder
@@ -39,67 +39,6 @@ from store.snapshot import Held, Snapshot, latest_attempts, load_snapshot
 
 if TYPE_CHECKING:
     from extract.runtimes import Runtime
-
-
-_PROMISED = [
-    "store",
-    "fingerprint",
-    "images",
-    "rows",
-    "failures",
-    "computed",
-    "reused",
-    "seconds",
-    "images_per_second",
-    "phases",
-    "limited_by",
-]
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run came to. `images` = `rows` + `failures`, unless it was limited to planning.
-
-    `computed` counts images of this run, failures included; `reused` those that were there before.
-    `images_per_second` is computed over the seconds from the first read to the last commit.
-    """
-
-    store: str
-    fingerprint: str
-    images: int
-    rows: int
-    failures: int
-    computed: int
-    reused: int
-    seconds: float
-    images_per_second: float
-    phases: Mapping[str, float]
-    limited_by: str
-    changes: Changes
-    failures_by_code: Mapping[str, int]
-    others: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """The keys that `extract run --json` promises."""
-        return {name: value for name, value in asdict(self).items() if name in _PROMISED}
-
-
-@dataclass(frozen=True)
-class DryRun:
-    """What a run would do: `store_bytes` is that of the features before compression, `shards` those to compute."""
-
-    store: str
-    images: int
-    to_compute: int
-    shards: int
-    changes: Changes
-    outputs: tuple[Output, ...]
-    shard_format: str
-    feature_bytes: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {**asdict(self), "outputs": [output.to_dict() for output in self.outputs]}
 
 
 @dataclass(frozen=True)
@@ -230,6 +169,7 @@ def load_runtime(
 ) -> "tuple[Runtime, str]":
     """The network, loaded, cut and compiled, and its weights' digest; takes seconds."""
     with quiet_start(debug):
+        from extract.backbones.load import load_network
         from extract.runtimes.keras import KerasRuntime
     network, digest = load_network(backbone, weights, image_size)
     return KerasRuntime(network, layers, pooling, backbone.preprocessing), digest
@@ -469,32 +409,3 @@ class _Job:
 
 def _row_bytes(outputs: tuple[Output, ...]) -> int:
     return sum(int(np.prod(output.shape)) * np.dtype(output.dtype).itemsize for output in outputs)
-
-
-def require_few_failures(result: RunResult, max_bad: float) -> None:
-    """Raise TooManyFailures if more than that fraction of the images failed."""
-    if result.failures > max_bad * result.images:
-        raise TooManyFailures(
-            f"{result.failures:,} of {result.images:,} images failed, more than --max-bad {max_bad:g} allows; "
-            f"the others are stored; `store failures {result.store}` lists them"
-        )
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT or SIGTERM sets; a second signal ends the process at once. Main thread only."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def handler(number: int, _: object) -> None:
-        stop.set()
-        signal.signal(number, signal.SIG_DFL)
-
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler_before in before.items():
-            signal.signal(number, handler_before)

@@ -8,8 +8,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ALLOWED = {"store": {"store"}, "extract": {"extract", "store"}, "fit": {"fit", "extract", "store"}}
 COMPUTING = {"tensorflow", "jax", "torch"}
-KERAS_PLACES = {"extract/runtimes/keras.py", "extract/backbones/build.py", "extract/backbones/efficientnet_lite.py",
-                "extract/backbones/weights.py"}  # fmt: skip
+KERAS_PLACES = {
+    "extract/runtimes/keras.py",
+    "extract/backbones/build.py",
+    "extract/backbones/efficientnet_lite.py",
+    "extract/backbones/load.py",
+    "extract/backbones/weights_file.py",
+}
 
 
 def imports(path):

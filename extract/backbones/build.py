@@ -58,6 +58,15 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0].rstrip(".")
 
 
+def leaf_layers(network: keras.Model) -> Iterator[keras.Layer]:
+    """All layers that are no models themselves, nested ones in place, in the network's order."""
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):
+            yield from leaf_layers(layer)
+        else:
+            yield layer
+
+
 def cut_points(network: keras.Model, prefix: str = "") -> Iterator[tuple[str, tuple[int, ...]]]:
     """Every layer the network can be cut at, with the shape of one image's output; nested ones as `outer/inner`."""
     for layer in network.layers:

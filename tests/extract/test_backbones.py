@@ -12,10 +12,10 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from extract.backbones import weights as weights_module
 from extract.backbones.build import build, cut, cut_points
+from extract.backbones.load import digest, load_network
 from extract.backbones.table import BACKBONES, PREPROCESSING, get_backbone
-from extract.backbones.weights import Weights, digest, load_network, remembered_digest, weights_on_disk
+from extract.backbones.weights import Weights, remembered_digest, weights_on_disk
 from extract.runtimes.keras import KerasRuntime
 from store.errors import EnvironmentFailure, UsageError
 
@@ -266,6 +266,6 @@ def test_weights_that_cannot_be_downloaded_name_the_ways_out(monkeypatch, tmp_pa
 def test_embedded_weights_that_were_tampered_with_are_refused(monkeypatch, tmp_path):
     path = tmp_path / "weights.pth"
     path.write_bytes(b"not them")
-    monkeypatch.setattr(weights_module, "_lite0_file", lambda: path)
+    monkeypatch.setattr("extract.backbones.load.lite0_file", lambda: path)
     with pytest.raises(EnvironmentFailure, match="reinstall the package"):
         load_network(get_backbone("efficientnet_lite0"), Weights("imagenet"), (224, 224))

@@ -12,7 +12,8 @@ import pytest
 import extract.run
 from extract import extract as extract_images
 from extract.options import RunOptions
-from extract.run import Telling, run, stop_on_signals
+from extract.run import Telling, run
+from extract.signals import stop_on_signals
 from store import open_store
 from store.errors import EnvironmentFailure, RecipeMismatch, StoppedEarly, UsageError
 from store.publish import Folder

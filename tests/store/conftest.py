@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from hypothesis import settings
 
@@ -5,6 +7,12 @@ from tests.store.build import SPATIAL, VECTOR, SmallStore
 
 settings.register_profile("stillframe", deadline=None, max_examples=50)
 settings.load_profile("stillframe")
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch):
+    """Hundreds of small stores are made: what a power cut would lose of them is nobody's loss."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture

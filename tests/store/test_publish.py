@@ -13,6 +13,11 @@ from store.errors import EnvironmentFailure, NotAStore, UsageError
 from store.publish import Folder
 
 
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk():
+    """In this file the disk is waited for."""
+
+
 @pytest.fixture
 def folder(tmp_path):
     return Folder(tmp_path / "deep" / "store")

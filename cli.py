@@ -4,6 +4,7 @@ Results go to standard output, everything for people to standard error. A Stillf
 its own exit code (see store/errors.py); a traceback appears only with --debug.
 """
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -39,51 +40,60 @@ StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="The store's fo
 
 def extract_main() -> None:
     """Entry point of `extract`."""
-    _main(extract_app, "extract")
+    _leave(run_app(extract_app, "extract"))
 
 
 def fit_main() -> None:
     """Entry point of `fit`."""
-    _main(fit_app, "fit")
+    _leave(run_app(fit_app, "fit"))
 
 
 def store_main() -> None:
     """Entry point of `store`."""
-    _main(store_app, "store")
+    _leave(run_app(store_app, "store"))
 
 
-def _main(app: typer.Typer, name: str) -> None:
+def run_app(app: typer.Typer, name: str) -> int:
+    """Run an app on the process's arguments; returns its exit code. With --debug, exceptions pass through."""
     debug = "--debug" in sys.argv
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's wish to stop is a user's Ctrl-C
     try:
-        code = app(sys.argv[1:] or ["--help"], prog_name=name, standalone_mode=False)
+        return int(app(sys.argv[1:] or ["--help"], prog_name=name, standalone_mode=False) or 0)
     except typer.TyperException as error:
         given = [argument for argument in sys.argv[1:2] if argument in _command_names(app)]
         command = " ".join([name, *given])
         _say(f"error: {printable(error.format_message()).rstrip('.')}; `{command} --help` shows what is possible")
-        code = UsageError.exit_code
+        return UsageError.exit_code
     except (typer.Abort, KeyboardInterrupt):
         _say("stopped early: run the same command again to go on")
-        code = StoppedEarly.exit_code
+        return StoppedEarly.exit_code
     except BrokenPipeError:
-        # The reader of our output has gone. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        return 0  # the reader of our output has seen enough
     except StillframeError as error:
         if debug:
             raise
         _say(f"error: {printable(str(error))}")
-        code = error.exit_code
+        return error.exit_code
     except Exception as error:
         if debug:
             raise
         if isinstance(error, OSError):
             _say(f"error: {printable(str(error))}; mend that, then run the same command again")
-            code = EnvironmentFailure.exit_code
-        else:
-            _say(f"bug: {type(error).__name__}: {printable(str(error))}; please report it with the output of --debug")
-            code = 1
-    sys.exit(code or 0)
+            return EnvironmentFailure.exit_code
+        _say(f"bug: {type(error).__name__}: {printable(str(error))}; please report it with the output of --debug")
+        return 1
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process at once.
+
+    An interpreter that takes TensorFlow's libraries down while their threads still run aborts now and then (once
+    in some seventy runs on two cores), and would turn a finished run into a failed one.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def _command_names(app: typer.Typer) -> list[str]:

@@ -37,16 +37,15 @@ class Run:
 
 def extract_run(data: Path, out: Path) -> Run:
     """Run the command once in a process of its own."""
-    script = (
-        "import resource, runpy, sys; sys.argv = sys.argv[1:]\n"
-        "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
-        "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
-    )
-    command = [sys.executable, "-c", script, EXTRACT, "run", data, "--out", out, "--json", "--quiet", *RECIPE]
+    command = [EXTRACT, "run", data, "--out", out, "--json", "--quiet", *RECIPE]
     start = time.perf_counter()
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
-    seconds = time.perf_counter() - start
-    return Run(seconds, int(done.stderr.split()[-1]) / 1024, json.loads(done.stdout))
+    with tempfile.TemporaryFile("w+") as told:
+        child = subprocess.Popen(list(map(str, command)), stdout=told)
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - start
+        told.seek(0)
+        return Run(seconds, usage.ru_maxrss / 1024, json.load(told))
 
 
 def write_images(folder: Path, count: int, start: int = 0) -> None:

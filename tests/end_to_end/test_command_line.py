@@ -43,10 +43,9 @@ def command(monkeypatch, capsys):
 
     def call(program, *arguments):
         monkeypatch.setattr(sys, "argv", [program, *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            getattr(cli, f"{program}_main")()
+        code = cli.run_app(getattr(cli, f"{program}_app"), program)
         captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err
+        return code, captured.out, captured.err
 
     return call
 
@@ -216,7 +215,7 @@ def test_a_bug_is_exit_code_one_and_a_traceback_only_with_debug(command, data, o
     assert "Traceback" not in told
     monkeypatch.setattr(sys, "argv", ["extract", "run", str(data), "--out", str(out), "--debug", *STUB])
     with pytest.raises(RuntimeError):
-        cli.extract_main()
+        cli.run_app(cli.extract_app, "extract")
 
 
 # Odd files
@@ -375,8 +374,8 @@ def test_light_commands_import_no_tensorflow(command, data, out, arguments):
     arguments = [str(out) if word == "STORE" else word for word in arguments]
     script = (
         f"import sys, cli; sys.argv = {arguments!r}\n"
-        f"try: cli.{arguments[0]}_main()\n"
-        "finally: print([name for name in ('tensorflow', 'keras', 'jax', 'torch') if name in sys.modules], file=sys.stderr)"
+        f"code = cli.run_app(cli.{arguments[0]}_app, '{arguments[0]}')\n"
+        "print([name for name in ('tensorflow', 'keras', 'jax', 'torch') if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0
@@ -386,8 +385,8 @@ def test_light_commands_import_no_tensorflow(command, data, out, arguments):
 def test_help_imports_nothing_heavy():
     script = (
         "import sys, cli; sys.argv = ['extract', '--help']\n"
-        "try: cli.extract_main()\n"
-        "finally: print([name for name in ('numpy', 'pyarrow', 'PIL', 'h5py', 'dask', 'rich') if name in sys.modules], file=sys.stderr)"
+        "cli.run_app(cli.extract_app, 'extract')\n"
+        "print([name for name in ('numpy', 'pyarrow', 'PIL', 'h5py', 'dask', 'rich') if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stderr == "[]\n"

@@ -140,6 +140,10 @@ def _size(count: float) -> str:
     raise AssertionError
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def _shape(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
@@ -289,7 +293,7 @@ def _told_dry_run(plan: Any) -> str:
     columns = ", ".join(f"{output.name} {_shape(output.shape)} {output.dtype}" for output in plan.outputs)
     return "\n".join(
         [
-            f"{plan.images:,} images, {plan.to_compute:,} to compute in {plan.shards:,} shards; nothing was written",
+            f"{plan.images:,} images, {plan.to_compute:,} to compute in {_counted(plan.shards, 'shard')}; nothing was written",
             f"each row: {columns} in {plan.shard_format}; {_size(plan.feature_bytes)} before compression",
         ]
     )
@@ -441,11 +445,11 @@ def store_verify(store: StorePath, as_json: Json = False, quiet: Quiet = False, 
             _say(f"damaged: {printable(damage.message)}")
         verdict = "sound" if found.sound else "damaged"
         _say(
-            f"{verdict}: {found.images:,} images = {found.rows:,} rows + {found.failures:,} failures + {found.pending:,} not done yet, in {found.shards:,} shards"
+            f"{verdict}: {found.images:,} images = {found.rows:,} rows + {found.failures:,} failures + {found.pending:,} not done yet, in {_counted(found.shards, 'shard')}"
         )
     if not found.sound:
         raise DamagedStore(
-            f"{len(found.damage)} things in {store} are damaged: run `store repair {store}`, then the same `extract run` again"
+            f"{_counted(len(found.damage), 'thing')} in {store} damaged: run `store repair {store}`, then the same `extract run` again"
         )
     if found.pending:
         raise StoppedEarly(f"{store} is sound but not finished: run the same `extract run` again")
@@ -481,7 +485,9 @@ def store_gc(
 
     collected = collect_garbage(Folder(store), min_age, dry_run)
     if not quiet:
-        _say(f"{'would delete' if dry_run else 'deleted'} {len(collected.names):,} files, {_size(collected.size)}")
+        _say(
+            f"{'would delete' if dry_run else 'deleted'} {_counted(len(collected.names), 'file')}, {_size(collected.size)}"
+        )
 
 
 @store_app.command("failures")

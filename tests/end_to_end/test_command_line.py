@@ -81,7 +81,7 @@ def test_run_info_verify_failures_gc_and_repair(command, data, out):
     assert code == 0
     assert "12: 12 rows, 0 failures, 0 not done yet" in output
     code, _, told = command("store", "verify", out)
-    assert (code, told) == (0, "sound: 12 images = 12 rows + 0 failures + 0 not done yet, in 1 shards\n")
+    assert (code, told) == (0, "sound: 12 images = 12 rows + 0 failures + 0 not done yet, in 1 shard\n")
     assert command("store", "failures", out)[:2] == (0, "")
     assert command("store", "repair", out)[2] == "nothing is damaged\n"
     assert command("store", "gc", out)[2] == "deleted 0 files, 0 bytes\n"
@@ -197,7 +197,7 @@ def test_a_damaged_store_is_exit_code_four_and_an_unfinished_one_seventy_five(co
     shard.write_bytes(shard.read_bytes()[:-10])
     code, _, told = command("store", "verify", out)
     assert code == 4
-    assert "error: 1 things in" in told or "error: 1 thing in" in told
+    assert f"error: 1 thing in {out} damaged: run `store repair {out}`" in told
     assert command("store", "repair", out)[0] == 0
     assert command("store", "verify", out)[0] == 75
     assert command("extract", "run", data, "--out", out, *STUB)[0] == 0

@@ -27,6 +27,7 @@ from extract.pipeline import run_tasks
 from extract.progress import Clock, Progress, Silence, limiting_phase
 from extract.quiet import quiet_start
 from extract.result import DryRun, RunResult
+from extract.runtimes import require_backend
 from extract.signals import stop_on_signals
 from extract.task import ShardTask, commit, prepare
 from store.errors import RecipeMismatch, UsageError
@@ -168,6 +169,7 @@ def load_runtime(
     debug: bool = False,
 ) -> "tuple[Runtime, str]":
     """The network, loaded, cut and compiled, and its weights' digest; takes seconds."""
+    require_backend()
     with quiet_start(debug):
         from extract.backbones.load import load_network
         from extract.runtimes.keras import KerasRuntime

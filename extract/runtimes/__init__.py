@@ -3,11 +3,17 @@
 Nothing outside a runtime knows which library computes.
 """
 
+import importlib.util
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from store.errors import UsageError
+
+BACKENDS = ("tensorflow", "jax", "torch")
 
 
 class Runtime(Protocol):
@@ -22,3 +28,12 @@ class Runtime(Protocol):
     def __call__(self, pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:
         """Float32 tensors of shape (batch, *shape), one an output, for pixels of (batch, height, width, 3)."""
         ...
+
+
+def require_backend() -> None:
+    """Raise UsageError unless the library that KERAS_BACKEND names is one of BACKENDS and installed."""
+    name = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if name not in BACKENDS:
+        raise UsageError(f"KERAS_BACKEND is {name!r}: expected {', '.join(BACKENDS)}, or nothing for tensorflow")
+    if importlib.util.find_spec(name) is None:
+        raise UsageError(f"KERAS_BACKEND is {name!r}, which is not installed: `pip install {name}`, or choose another")

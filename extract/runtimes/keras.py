@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from extract.backbones.build import cut
 
-_DISTRIBUTIONS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
-
 
 @keras.saving.register_keras_serializable(package="stillframe")
 class Preprocess(keras.layers.Layer):
@@ -58,7 +56,7 @@ class KerasRuntime:
         self.environment: Mapping[str, str] = {
             "runtime": "keras",
             "device": _device(backend),
-            "backend": f"{backend} {importlib.metadata.version(_DISTRIBUTIONS[backend])}",
+            "backend": f"{backend} {importlib.metadata.version(backend)}",
             "keras": keras.version(),
         }
 

@@ -173,6 +173,13 @@ def test_wrong_use_is_one_line_with_a_hint_and_exit_code_two(command, tmp_path, 
     assert not (tmp_path / "store").exists()
 
 
+def test_an_unknown_backend_is_wrong_use(data, out):
+    done = real("extract", "run", data, "--out", out, *STUB, env={**os.environ, "KERAS_BACKEND": "nonsense"})
+    assert done.returncode == 2
+    assert "error: KERAS_BACKEND is 'nonsense': expected tensorflow, jax, torch" in done.stderr
+    assert not out.exists()
+
+
 def test_a_folder_that_is_no_store_is_refused_by_every_store_command(command, tmp_path):
     for arguments in (["info"], ["verify"], ["repair"], ["gc"], ["failures"], ["export", "--to", "npy", "--out", "x"]):
         code, _, told = command("store", arguments[0], tmp_path, *arguments[1:])

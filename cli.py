@@ -29,6 +29,8 @@ fit_app = typer.Typer(
 )
 store_app = typer.Typer(help="Look into a store, check it, mend it, export it.", **_SETTINGS)
 
+_TYPER_INTERRUPTED = 130  # what Typer makes of a KeyboardInterrupt
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and results.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and the libraries' own messages.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
@@ -58,7 +60,10 @@ def run_app(app: typer.Typer, name: str) -> int:
     debug = "--debug" in sys.argv
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's wish to stop is a user's Ctrl-C
     try:
-        return int(app(sys.argv[1:] or ["--help"], prog_name=name, standalone_mode=False) or 0)
+        code = int(app(sys.argv[1:] or ["--help"], prog_name=name, standalone_mode=False) or 0)
+        if code != _TYPER_INTERRUPTED:
+            return code
+        raise KeyboardInterrupt
     except typer.TyperException as error:
         given = [argument for argument in sys.argv[1:2] if argument in _command_names(app)]
         command = " ".join([name, *given])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -223,6 +224,14 @@ def test_a_bug_is_exit_code_one_and_a_traceback_only_with_debug(command, data, o
     monkeypatch.setattr(sys, "argv", ["extract", "run", str(data), "--out", str(out), "--debug", *STUB])
     with pytest.raises(RuntimeError):
         cli.run_app(cli.extract_app, "extract")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_the_first_batch_is_exit_code_seventy_five(command, data, out, monkeypatch, number):
+    monkeypatch.setattr(extract.run, "list_data", lambda *_: os.kill(os.getpid(), number))
+    code, output, told = command("extract", "run", data, "--out", out, *STUB)
+    assert (code, output) == (75, "")
+    assert told.strip() == "stopped early: run the same command again to go on"
 
 
 # Odd files

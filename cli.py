@@ -282,7 +282,7 @@ def _told_run(result: Any) -> str:
         codes = ", ".join(f"{count:,} {code}" for code, count in sorted(result.failures_by_code.items()))
         lines.append(f"failures: {codes}; `store failures {result.store}` lists them")
     if result.others:
-        lines.append(f"{result.others:,} other files in the folder were left out")
+        lines.append(f"{_counted(result.others, 'other file')} in the folder left out")
     if result.computed:
         spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.phases.items())
         lines.append(

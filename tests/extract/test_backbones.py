@@ -16,7 +16,9 @@ from extract.backbones.build import build, cut, cut_points
 from extract.backbones.load import digest, load_network
 from extract.backbones.table import BACKBONES, PREPROCESSING, get_backbone
 from extract.backbones.weights import Weights, remembered_digest, weights_on_disk
+from extract.decode import DecodePolicy, load_pixels
 from extract.runtimes.keras import KerasRuntime
+from extract.samples import write_samples
 from store.errors import EnvironmentFailure, UsageError
 
 FAST = ("convnext_tiny", "densenet121", "efficientnet_lite0", "mobilenet", "mobilenet_v2", "mobilenet_v3_small")
@@ -61,6 +63,16 @@ def test_features_are_those_of_the_reference_and_the_table_is_true(name):
     assert difference <= 1e-4 * spread
     assert 0.05 < math.sqrt(float((expected**2).mean())) < 20  # random outputs are of order one
     assert np.abs(expected).max() < np.finfo(np.float16).max
+
+
+@pytest.mark.parametrize("size", [(224, 224), (299, 299), (100, 150)])
+def test_nearest_and_stretch_give_the_pixels_of_the_tutorials(size, tmp_path):
+    """`keras.utils.load_img(path, target_size=…)`, whose interpolation is nearest by default."""
+    write_samples("photos", tmp_path)
+    for path in tmp_path.iterdir():
+        policy = DecodePolicy(size, "nearest", "stretch", (255, 255, 255), 10**8)
+        expected = keras.utils.img_to_array(keras.utils.load_img(path, target_size=size))
+        assert np.array_equal(load_pixels(path, policy).pixels, expected)
 
 
 def test_the_table_holds_all_of_keras_applications_and_our_own():

@@ -275,8 +275,3 @@ def _looks_like(data: bytes) -> str:
     if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start):
         return "it looks like text"
     return f"it begins with {start[:8].hex(' ')}"
-
-
-def load_pixels(path: str | Path, policy: DecodePolicy) -> Decoded:
-    """Read and decode one file; raises BadImage."""
-    return decode(read_source(path).data, policy)

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_images
 
 import extract.decode
-from extract.decode import BadImage, DecodePolicy, decode, load_pixels, own_limits, parse_color, read_source
+from extract.decode import BadImage, DecodePolicy, decode, own_limits, parse_color, read_source
 from store.errors import UsageError
 
 WHITE = (255, 255, 255)
@@ -71,7 +71,7 @@ def code_of(data, **changed):
 
 def code_of_file(path):
     with pytest.raises(BadImage) as caught:
-        load_pixels(path, policy((8, 8)))
+        decode(read_source(path).data, policy((8, 8)))
     return caught.value.code
 
 
@@ -469,7 +469,7 @@ def test_of_several_images_the_first_counts(form):
 
 def test_content_decides_what_a_file_is_and_not_its_ending(tmp_path):
     (tmp_path / "really_png.jpg").write_bytes(PNG)
-    decoded = load_pixels(tmp_path / "really_png.jpg", policy((64, 48)))
+    decoded = decode(read_source(tmp_path / "really_png.jpg").data, policy((64, 48)))
     assert np.array_equal(decoded.pixels, np.asarray(PHOTO))
 
 

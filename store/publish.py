@@ -70,7 +70,7 @@ class Folder:
             raise UsageError(f"{self.root} is a file, expected a folder for the store: choose another --out")
         foreign = [name for name in _listed(self.root) if name != "tmp"]
         foreign += [f"tmp/{name}" for name in _listed(self.root / "tmp") if not name.endswith(".part")]
-        if foreign:
+        if foreign and not self.is_store():  # another process may have made it one just now
             raise UsageError(
                 f"{self.root} is not empty and not a store (it holds {sorted(foreign)[0]!r}): choose another --out"
             )

@@ -375,6 +375,18 @@ def test_signal_handlers_are_put_back():
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_store_that_another_run_makes_in_the_same_instant_is_joined(data, out, monkeypatch):
+    require_free = Folder.require_free
+
+    def overtaken(folder):
+        monkeypatch.setattr(Folder, "require_free", require_free)
+        extract_images(data, out, **STUB)
+        folder.require_free()
+
+    monkeypatch.setattr(Folder, "require_free", overtaken)
+    assert extract_images(data, out, **STUB).reused == 12
+
+
 def test_two_runs_at_once_leave_each_row_once(data, out):
     errors = []
 

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -56,7 +57,7 @@ def store_main() -> None:
 
 
 def run_app(app: typer.Typer, name: str) -> int:
-    """Run an app on the process's arguments; returns its exit code. With --debug, exceptions pass through."""
+    """Run an app on the process's arguments; returns its exit code."""
     debug = "--debug" in sys.argv
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's wish to stop is a user's Ctrl-C
     try:
@@ -76,12 +77,12 @@ def run_app(app: typer.Typer, name: str) -> int:
         return 0  # the reader of our output has seen enough
     except StillframeError as error:
         if debug:
-            raise
+            traceback.print_exc()
         _say(f"error: {printable(str(error))}")
         return error.exit_code
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  the last stop
         if debug:
-            raise
+            traceback.print_exc()
         if isinstance(error, OSError):
             _say(f"error: {printable(str(error))}; mend that, then run the same command again")
             return EnvironmentFailure.exit_code
@@ -92,7 +93,7 @@ def run_app(app: typer.Typer, name: str) -> int:
 def _leave(code: int) -> NoReturn:
     """End the process at once.
 
-    An interpreter that takes TensorFlow's libraries down while their threads still run aborts now and then (once
+    An interpreter that takes the numerical libraries down while their threads still run aborts now and then (once
     in some seventy runs on two cores), and would turn a finished run into a failed one.
     """
     for stream in (sys.stdout, sys.stderr):
@@ -347,9 +348,11 @@ def extract_layers(
     """List every layer that a network can be cut at, with its output shape."""
     from extract.options import parse_image_size
     from extract.quiet import quiet_start
+    from extract.runtimes import require_backend
 
     chosen = get_backbone(backbone)
     size = parse_image_size(image_size) if image_size else chosen.size
+    require_backend()
     with quiet_start(debug):
         from extract.backbones.build import build, cut_points
     points = list(cut_points(build(chosen, size)))
@@ -366,8 +369,10 @@ def extract_fetch(
     """Get a network's ImageNet weights ahead, for machines without a network, and check that they fit."""
     from extract.backbones.weights import Weights, weights_on_disk
     from extract.quiet import quiet_start
+    from extract.runtimes import require_backend
 
     chosen = get_backbone(backbone)
+    require_backend()
     with quiet_start(debug):
         from extract.backbones.load import load_network
     _, digest = load_network(chosen, Weights("imagenet"), chosen.size)

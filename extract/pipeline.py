@@ -33,12 +33,13 @@ def run_tasks(
     clock: Clock,
     progress: Progress,
     stop: threading.Event,
+    new_store: bool,
 ) -> Iterator[CommitRecord]:
     """Carry out shard tasks in order and give each record once it is committed.
 
     Raises:
         StoppedEarly: `stop` was set; the shard in hand is dropped, those before it are committed.
-        UsageError: the first batch does not fit the stored type.
+        UsageError: the first batch of a new store does not fit the stored type.
     """
     decoders = ThreadPoolExecutor(workers, "decode")
     writer = ThreadPoolExecutor(1, "write")
@@ -48,7 +49,7 @@ def run_tasks(
         with clock.phase("write"):
             return commit(collection)
 
-    first_batch = True
+    first_batch = new_store
     try:
         window = 2 * batch_size + workers
         prepared = _in_order(decoders, prepare, ((task, path) for task in tasks for path in task.paths), window)

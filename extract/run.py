@@ -62,7 +62,6 @@ def extract(data: str | os.PathLike[str], out: str | os.PathLike[str] = "store",
     Raises:
         UsageError: a wrong option, no images, another recipe than the store's.
         EnvironmentFailure: disk, permission or network.
-        TooManyFailures: done, but more than `max_bad` of the images failed.
         StoppedEarly: a signal came; call again to go on.
     """
     try:
@@ -332,6 +331,7 @@ class _Job:
                 clock=clock,
                 progress=progress,
                 stop=stop,
+                new_store=not snapshot.records,
             )
             return sum(len(record.rows) + len(record.failures) for record in records)
 

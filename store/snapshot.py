@@ -136,6 +136,8 @@ def load_snapshot(folder: Folder) -> Snapshot:
     info = StoreInfo.from_bytes(folder.read(INFO))
     numbers = [int(view[1]) for view in map(_VIEW_NAME.fullmatch, folder.names("view")) if view]
     if not numbers:
+        if folder.names("commit"):
+            raise DamagedStore("view/ is empty though shards are committed: restore it from a backup, or extract anew")
         return Snapshot(info, 0, None, None, {}, {})
     number = max(numbers)
     view = View.from_bytes(folder.read(f"view/{number}.json"))

@@ -49,7 +49,9 @@ def fill_from_file(network: keras.Model, backbone: str, path: Path) -> None:
         else:
             with h5py.File(path, "r") as file:
                 _fill_from_hdf5(network, backbone, path, file)
-    except (OSError, zipfile.BadZipFile, KeyError) as error:
+    except UsageError:
+        raise
+    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise UsageError(f"--weights {path} cannot be read ({error}): expected Keras weights for {backbone}") from error
 
 

@@ -19,15 +19,13 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from extract.backbones.table import BACKBONES, DEFAULT_BACKBONE, PREPROCESSING, get_backbone
+from fit.heads.table import DEFAULT_HEAD, HEADS
 from store.errors import DamagedStore, EnvironmentFailure, StillframeError, StoppedEarly, UsageError
 from store.names import printable
 
 _SETTINGS: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None}
 extract_app = typer.Typer(help="Run a frozen network over images and keep what it saw in a store.", **_SETTINGS)
-fit_app = typer.Typer(
-    help="Fit small heads on the features of a store. This version has no commands yet: heads come with the next one.",
-    **_SETTINGS,
-)
+fit_app = typer.Typer(help="Fit small heads on the features of a store, and use them on images.", **_SETTINGS)
 store_app = typer.Typer(help="Look into a store, check it, mend it, export it.", **_SETTINGS)
 
 _TYPER_INTERRUPTED = 130  # what Typer makes of a KeyboardInterrupt
@@ -130,7 +128,7 @@ def _extract(version: Version = False) -> None:
 
 @fit_app.callback()
 def _fit(version: Version = False) -> None:
-    """Fit small heads on the features of a store. This version has no commands yet: heads come with the next one."""
+    """Fit small heads on the features of a store, and use them on images."""
 
 
 @store_app.callback()
@@ -394,6 +392,218 @@ def extract_sample(
     count = write_samples(name, folder)
     if not quiet:
         _say(f"{count:,} images in {folder}")
+
+
+# fit
+
+HeadPath = Annotated[Path, typer.Argument(metavar="HEAD", help="The folder that `fit head` wrote.")]
+OwnHead = Annotated[
+    str | None,
+    typer.Option("--head", help="module:function, for a head that your own function built.", show_default=False),
+]
+LabelsFile = Annotated[
+    str | None,
+    typer.Option(help="A .csv or .parquet table of path,label[,split,group]: other labels.", show_default=False),
+]
+WeightsFile = Annotated[
+    str | None,
+    typer.Option(help="Where the backbone's weights are, if no longer where they were.", show_default=False),
+]
+
+
+@fit_app.command("head")
+def fit_head_command(
+    features: Annotated[Path, typer.Option("--features", "-f", help="The store.")],
+    head: Annotated[
+        str, typer.Option(help="What to fit; `fit heads` lists them. module:function for one of your own.")
+    ] = DEFAULT_HEAD,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The head's folder.  [default: heads/<head>]", show_default=False)
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Which output, where the store has several.", show_default=False)
+    ] = None,
+    reduce: Annotated[
+        str | None,
+        typer.Option(
+            help="avg, max or flatten: how spatial tensors become vectors.  [default: avg]", show_default=False
+        ),
+    ] = None,
+    labels: LabelsFile = None,
+    val: Annotated[float, typer.Option(help="The fraction for validation, where the store has none.")] = 0.2,
+    test: Annotated[float, typer.Option(help="The fraction for the test, where the store has no splits.")] = 0.2,
+    cv: Annotated[int, typer.Option(help="Folds of a cross-validation beside that; 0 for none.")] = 0,
+    group_by: Annotated[
+        str | None, typer.Option(help="A column, such as group, whose equals stay on one side.", show_default=False)
+    ] = None,
+    class_weight: Annotated[str, typer.Option(help="balanced or none.")] = "none",
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes at most: sgd, mlp, dense, conv.", show_default=False)
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step: sgd, dense, conv.", show_default=False)] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="sgd, boosting, dense, conv.", show_default=False)] = None,
+    optimizer: Annotated[str | None, typer.Option(help="dense, conv: any of Keras'.", show_default=False)] = None,
+    seed: Annotated[int, typer.Option(help="Of splits, folds and all that is random.")] = 0,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value, a parameter of the head; repeatable.", show_default=False),
+    ] = None,
+    tensorboard: Annotated[
+        str | None, typer.Option(help="A folder for TensorBoard: dense, conv.", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a head that is there.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Fit a head on a store's features and say how good it is."""
+    from fit.head import require_place
+    from fit.tables import told_confusion, told_metrics
+    from fit.train import fit_head, parse_settings
+
+    folder = out or Path("heads") / head.replace(":", ".")
+    require_place(folder, force)
+    shortcuts = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "optimizer": optimizer}
+    parameters = {name: value for name, value in shortcuts.items() if value is not None}
+    fitted = fit_head(
+        features,
+        head,
+        say=lambda text: None if quiet else _say(text),
+        output=output,
+        reduction=reduce,
+        labels=labels,
+        validation=val,
+        test=test,
+        cv=cv,
+        group_by=group_by,
+        class_weight=class_weight,
+        seed=seed,
+        parameters={**parameters, **parse_settings(settings or [])},
+        tensorboard=tensorboard,
+    )
+    fitted.save(folder, force)
+    if as_json:
+        _print_json({"head": str(folder), **fitted.metrics})
+    elif not quiet:
+        _print_columns(told_metrics(fitted.metrics))
+        print()
+        _print_columns(told_confusion(fitted.metrics))
+        print()
+        print(
+            f"fitted in {fitted.metrics['seconds']:.1f} s; the head is in {folder}: metrics.json, predictions.parquet"
+        )
+        print(f"next: fit predict {folder} IMAGES…   fit export {folder} --to onnx --out FILE")
+
+
+@fit_app.command("heads")
+def fit_heads(as_json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """List the heads and their parameters, for --set."""
+    if as_json:
+        _print_json({"heads": [asdict(kind) for kind in HEADS.values()]})
+        return
+    for kind in HEADS.values():
+        print(f"{kind.name}: {kind.summary} ({kind.library})")
+        if kind.parameters:
+            _print_columns([["   ", f"{known.name}={known.default}", known.help] for known in kind.parameters])
+
+
+@fit_app.command("evaluate")
+def fit_evaluate(
+    head: HeadPath,
+    features: Annotated[Path, typer.Option("--features", "-f", help="A store of the same recipe.")],
+    labels: LabelsFile = None,
+    split: Annotated[str | None, typer.Option(help="Only rows of this split.", show_default=False)] = None,
+    own: OwnHead = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Say how good a head is on another store."""
+    from fit.head import load_head
+    from fit.tables import told_confusion, told_metrics
+    from fit.train import evaluate_head
+    from store import open_store
+
+    metrics = evaluate_head(load_head(head, own), open_store(features), labels, split)
+    if as_json:
+        _print_json(metrics)
+    elif not quiet:
+        _print_columns(told_metrics(metrics))
+        print()
+        _print_columns(told_confusion(metrics))
+
+
+@fit_app.command("predict")
+def fit_predict(
+    head: HeadPath,
+    images: Annotated[
+        list[str] | None, typer.Argument(metavar="IMAGES…", help="Image files, folders, tables, or glob patterns.")
+    ] = None,
+    features: Annotated[
+        Path | None, typer.Option("--features", "-f", help="A store of the same recipe, instead of images.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A .csv or .parquet file.")] = None,
+    top: Annotated[int, typer.Option(help="How many classes to show of each image.")] = 1,
+    weights: WeightsFile = None,
+    own: OwnHead = None,
+    max_bad: Annotated[
+        float, typer.Option(help="The fraction of images that may fail before the exit code is 3.")
+    ] = 0.05,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Predict the classes of images, through the head's own recipe."""
+    from extract.progress import progress_for
+    from fit.head import load_head
+    from fit.predictions import require_few_errors, require_table_name, write_table
+    from fit.tables import told_predictions
+    from fit.train import predict_store
+    from store import open_store
+
+    if bool(images) == bool(features):
+        raise UsageError("name either images or --features STORE to predict")
+    if top < 1:
+        raise UsageError(f"--top is {top}: expected 1 or more")
+    if out is not None:
+        require_table_name(out)
+    loaded = load_head(head, own)
+    if features is not None:
+        table = predict_store(loaded, open_store(features))
+    else:
+        table = loaded.predict(images or [], weights, lambda total: progress_for(total, quiet), debug)
+    if out is not None:
+        write_table(table, out)
+    if as_json:
+        _print_json({"predictions": table.to_pylist()})
+    elif out is None:
+        _print_columns(told_predictions(table, loaded.classes, top))
+    elif not quiet:
+        _say(f"{_counted(len(table), 'prediction')} in {out}")
+    require_few_errors(table, max_bad)
+
+
+@fit_app.command("export")
+def fit_export(
+    head: HeadPath,
+    to: Annotated[str, typer.Option("--to", help="keras, saved_model, onnx, litert or openvino.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file, or the folder of a saved_model.")],
+    weights: WeightsFile = None,
+    own: OwnHead = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write one model from pixels to probabilities, and check it against `fit predict`."""
+    from fit.export import export_head
+
+    from fit.head import load_head
+
+    difference = export_head(load_head(head, own), out, to, weights, force=force, debug=debug)
+    if not quiet:
+        _say(
+            f"wrote {out}; on 20 images it is within {difference:.1e} of `fit predict`; recipe and classes stand beside it"
+        )
 
 
 # store

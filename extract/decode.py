@@ -27,6 +27,7 @@ import numpy.typing as npt
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from store.errors import UsageError
+from store.recipe import Recipe
 
 RESIZE_FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -70,6 +71,12 @@ class DecodePolicy:
     crop: str
     background: tuple[int, int, int]
     max_pixels: int
+
+
+def decode_policy(recipe: Recipe, max_pixels: int) -> DecodePolicy:
+    """How a recipe makes pixels of an image."""
+    background = parse_color(recipe.background)
+    return DecodePolicy(recipe.image_size, recipe.resize, recipe.crop, background, max_pixels)
 
 
 @dataclass(frozen=True)

@@ -188,7 +188,15 @@ def _labels_and_splits(names: Sequence[str]) -> tuple[list[str | None], list[str
     return [parts[0] if parts else None for parts in folders], [None] * len(names)
 
 
-def _list_table(path: Path) -> Listing:
+def read_labels(path: Path) -> pa.Table:
+    """The columns path, label, split and group of a CSV or Parquet table, as far as it has them; paths as row names.
+
+    Raises:
+        UsageError: there is no such table, it has no column path, repeats a path, or holds what is no text.
+        EnvironmentFailure: it cannot be read.
+    """
+    if not path.is_file() or path.suffix.lower() not in _LISTING_ENDINGS:
+        raise UsageError(f"{path} is no table: expected a .csv or .parquet file with a column path")
     given = _read_table(path)
     texts = {name: _texts(given, name, path) for name in given.column_names}
     names = [_table_name(name, number, path) for number, name in enumerate(texts["path"], start=1)]
@@ -198,21 +206,21 @@ def _list_table(path: Path) -> Listing:
             f"{path} names {printable(repeated[0])} more than once ({len(repeated)} paths repeat): "
             "a path is a row's identity, keep one row for each"
         )
-    empty: list[str | None] = [None] * len(names)
-    splits = [_split(split, number, path) for number, split in enumerate(texts.get("split", empty), start=1)]
-    files = [_stat_file(path.parent, name) for name in names]
-    table = pa.table(
-        {
-            "path": names,
-            "label": texts.get("label", empty),
-            "split": splits,
-            "group": texts.get("group", empty),
-            "size": [file.size for file in files],
-            "time": [file.time for file in files],
-        },
-        schema=LISTING_SCHEMA,
-    )
-    return Listing(path.parent, table.sort_by("path"))
+    columns: dict[str, list[str] | list[str | None]] = {**texts, "path": names}
+    if "split" in columns:
+        columns["split"] = [_split(split, number, path) for number, split in enumerate(texts["split"], start=1)]
+    return pa.table({name: pa.array(columns[name], pa.string()) for name in _COLUMNS if name in columns})
+
+
+def _list_table(path: Path) -> Listing:
+    table = read_labels(path)
+    for name in _COLUMNS:
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(len(table), pa.string()))
+    files = [_stat_file(path.parent, name) for name in table["path"].to_pylist()]
+    table = table.append_column("size", pa.array([file.size for file in files], pa.int64()))
+    table = table.append_column("time", pa.array([file.time for file in files], pa.int64()))
+    return Listing(path.parent, table.select(LISTING_SCHEMA.names).sort_by("path"))
 
 
 def _read_table(path: Path) -> pa.Table:

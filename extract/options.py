@@ -12,6 +12,7 @@ POOLINGS = ("none", "avg", "max")
 DTYPES = ("auto", "float16", "float32")
 SHARD_FORMATS = ("auto", *FORMATS)
 
+MAX_PIXELS = 100_000_000
 _BATCH_PIXELS = 32 * 299 * 299
 
 
@@ -41,7 +42,7 @@ class RunOptions:
     shard_rows: int | None = None
     max_bad: float = 0.05
     retry_failed: bool = False
-    max_pixels: int = 100_000_000
+    max_pixels: int = MAX_PIXELS
     prune: bool = False
     limit: int | None = None
     dry_run: bool = False

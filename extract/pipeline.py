@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +19,16 @@ from extract.runtimes import Runtime
 from extract.task import Collection, Prepared, ShardTask, refuse_range
 from store.errors import StoppedEarly
 from store.recipe import Output
-from store.records import CommitRecord, Failure
+from store.records import Failure
+
+Result = TypeVar("Result")
 
 
 def run_tasks(
     tasks: Iterable[ShardTask],
     prepare: Callable[[str], Prepared | Failure],
     runtime: Runtime,
-    commit: Callable[[Collection], CommitRecord],
+    commit: Callable[[Collection], Result],
     outputs: Sequence[Output],
     *,
     batch_size: int,
@@ -34,8 +37,8 @@ def run_tasks(
     progress: Progress,
     stop: threading.Event,
     new_store: bool,
-) -> Iterator[CommitRecord]:
-    """Carry out shard tasks in order and give each record once it is committed.
+) -> Iterator[Result]:
+    """Carry out shard tasks in order and give what `commit` makes of each: its record, once it is published.
 
     Raises:
         StoppedEarly: `stop` was set; the shard in hand is dropped, those before it are committed.
@@ -43,9 +46,9 @@ def run_tasks(
     """
     decoders = ThreadPoolExecutor(workers, "decode")
     writer = ThreadPoolExecutor(1, "write")
-    writing: Future[CommitRecord] | None = None
+    writing: Future[Result] | None = None
 
-    def write(collection: Collection) -> CommitRecord:
+    def write(collection: Collection) -> Result:
         with clock.phase("write"):
             return commit(collection)
 

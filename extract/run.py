@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from extract.backbones.table import Backbone, get_backbone
 from extract.backbones.weights import Weights, remembered_digest
-from extract.decode import DecodePolicy, own_limits, parse_color
+from extract.decode import decode_policy, own_limits, parse_color
 from extract.listing import Listing, list_data
 from extract.options import RunOptions, automatic_batch_size, automatic_workers
 from extract.pipeline import run_tasks
@@ -312,13 +312,7 @@ class _Job:
             )
         self._warn_of_versions(snapshot, runtime)
         tasks = self._tasks(snapshot)
-        policy = DecodePolicy(
-            self.image_size,
-            self.options.resize,
-            self.options.crop,
-            parse_color(self.options.background),
-            self.options.max_pixels,
-        )
+        policy = decode_policy(info.recipe, self.options.max_pixels)
         with own_limits(), self.telling.progress(sum(len(task.rows) for task in tasks)) as progress:
             records = run_tasks(
                 tasks,
@@ -357,7 +351,8 @@ class _Job:
 
     def _environment(self, runtime: "Runtime") -> dict[str, str]:
         versions = {name: importlib.metadata.version(name) for name in ("stillframe", "pillow", "numpy")}
-        return {**runtime.environment, "batch_size": str(self.batch_size), **versions}
+        weights = self.weights.spelled()
+        return {**runtime.environment, "weights": weights, "batch_size": str(self.batch_size), **versions}
 
     # Telling
 

@@ -3,9 +3,11 @@
     StillframeError                1   a bug, when nothing below fits
     ├── UsageError                 2   wrong use: a bad option, a value out of range   (also ValueError)
     │   ├── NotAStore              2   the folder holds something else, or nothing
+    │   ├── UnsafeFile             2   a file that could run code when it is loaded
     │   └── RecipeMismatch         2   the store was made with another recipe
     ├── TooManyFailures            3   done, but more images failed than --max-bad allows
     ├── DamagedStore               4   stored bytes are not what was written
+    ├── DamagedHead                4   a head's files are not what was written
     ├── EnvironmentFailure        74   disk full, permission, network: mend it, run again   (also OSError)
     └── StoppedEarly              75   stopped on purpose, or not finished: run the same command again
 
@@ -30,6 +32,10 @@ class NotAStore(UsageError):
     """A folder was given as a store and is none."""
 
 
+class UnsafeFile(UsageError):
+    """A file that could run code when it is loaded: it is not loaded."""
+
+
 class RecipeMismatch(UsageError):
     """A store was asked to take features of another recipe than its own."""
 
@@ -42,6 +48,12 @@ class TooManyFailures(StillframeError):
 
 class DamagedStore(StillframeError):
     """What the store holds is not what was written to it."""
+
+    exit_code = 4
+
+
+class DamagedHead(StillframeError):
+    """A head's folder does not hold what was written to it."""
 
     exit_code = 4
 

@@ -36,7 +36,7 @@ LISTING_SCHEMA = pa.schema(
 )
 """What a listing knows of each image: `size` in bytes, `time` of modification in ns; -1 where unknown."""
 
-_DESCRIPTION = ["path", "label", "split", "group"]
+DESCRIPTION = ["path", "label", "split", "group"]
 _SHARD_ROWS = b"stillframe.shard_rows"
 _NUMBER = b"stillframe.number"
 
@@ -120,7 +120,7 @@ def make_plan(listing: pa.Table, held: Mapping[str, str], shard_rows: int, numbe
     holders = [held.get(path) for path in listing["path"].to_pylist()]
     pending = np.fromiter((holder is None for holder in holders), bool, len(holders))
     numbers = (np.cumsum(pending) - 1) // shard_rows
-    rows = listing.select([*_DESCRIPTION, "size"])
+    rows = listing.select([*DESCRIPTION, "size"])
     rows = rows.append_column("shard", pa.chunked_array([pa.array(numbers, pa.int32(), mask=~pending)]))
     held_by = pa.array(holders, pa.string()).dictionary_encode()
     return Plan(rows.append_column("held_by", pa.chunked_array([held_by])), shard_rows, number)
@@ -132,7 +132,7 @@ def stands(plan: Plan, listing: pa.Table, held: Mapping[str, str], uncommitted: 
     It does if it has the same images and labels, each held row where it says, and if the rows that are not
     held are just those of the uncommitted shards.
     """
-    if not plan.rows.select(_DESCRIPTION).equals(listing.select(_DESCRIPTION)):
+    if not plan.rows.select(DESCRIPTION).equals(listing.select(DESCRIPTION)):
         return False
     pending = set(uncommitted)
     columns = (listing["path"].to_pylist(), plan.holders().to_pylist(), plan.rows["shard"].to_pylist())

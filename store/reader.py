@@ -129,13 +129,22 @@ class FeatureStore:
 
         With `shuffle`, shards come in random order and rows are shuffled across four shards at a time.
         """
+        for features, rows in self.passes(self._selected(split), batch_size, seed if shuffle else None, output):
+            yield features, self._table.take(rows)
+
+    def passes(
+        self, rows: npt.NDArray[np.int64], batch_size: int, seed: int | None = None, output: str | None = None
+    ) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.int64]]]:
+        """One pass over chosen rows, by position in `table()`: batches of (features, positions), as `batches` gives them.
+
+        Without a seed the rows come in the order given.
+        """
         chosen = self.find_output(output)
-        order = self._selected(split)
-        if shuffle:
-            order = self._shuffled(order, np.random.default_rng(seed))
-        for start in range(0, len(order), batch_size):
-            part = order[start : start + batch_size]
-            yield self._gather(chosen, part, keep=True), self._table.take(part)
+        if seed is not None:
+            rows = self._shuffled(rows, np.random.default_rng(seed))
+        for start in range(0, len(rows), batch_size):
+            part = rows[start : start + batch_size]
+            yield self._gather(chosen, part, keep=True), part
 
     def to_dask(self, output: str | None = None, chunk_rows: int = 512) -> "dask.array.Array":
         """One output as a Dask array, rows in the order of `table()`."""

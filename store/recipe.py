@@ -88,13 +88,15 @@ class Recipe:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def differences(stored: Recipe, asked: Recipe) -> list[str]:
-    """One line for each field in which `asked` differs from `stored`."""
+def differences(
+    stored: Recipe, asked: Recipe, first: str = "the store has", second: str = "this run asks for"
+) -> list[str]:
+    """One line for each field in which `asked` differs from `stored`; `first` and `second` say whose is whose."""
     lines = []
     for field in fields(Recipe):
         old, new = getattr(stored, field.name), getattr(asked, field.name)
         if old != new:
-            lines.append(f"{field.name}: the store has {_shown(old)}, this run asks for {_shown(new)}")
+            lines.append(f"{field.name}: {first} {_shown(old)}, {second} {_shown(new)}")
     return lines
 
 

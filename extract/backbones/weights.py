@@ -12,6 +12,7 @@ import platformdirs
 
 from extract.backbones.table import DEFAULT_BACKBONE, Backbone
 from store.errors import UsageError
+from store.names import row_name
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,12 @@ class Weights:
         if not text.endswith((".weights.h5", ".h5", ".hdf5", ".keras")):
             raise UsageError(f"--weights {text}: expected a file ending in .weights.h5, .h5 or .keras")
         return cls("file", path=text)
+
+    def spelled(self) -> str:
+        """What `parse` would take from any folder; a path as a row name, which JSON can hold."""
+        if self.kind == "file":
+            return row_name(os.path.abspath(self.path))
+        return f"random:{self.seed}" if self.kind == "random" else self.kind
 
 
 def cache_folder() -> Path:

@@ -1,0 +1,191 @@
+"""A store's features as heads see them: reduced, and in memory where they fit, streamed from shards where not."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fit.memory import available_memory
+from fit.splits import Positions
+from store import FeatureStore, Output
+from store.errors import UsageError
+from store.names import printable
+
+REDUCTIONS = ("avg", "max", "flatten")
+WHOLE = "none"
+"""The reduction of heads that take spatial tensors as they are."""
+
+_READ_ROWS = 256
+_SHARE = 0.5  # of the memory that is left; the rest is for the fit itself
+
+
+def reduce_tensor(tensor: npt.NDArray[Any], reduction: str) -> npt.NDArray[Any]:
+    """Rows of (height, width, channels) as vectors: avg in float32, max and flatten in the tensor's own type.
+
+    Rows that are vectors already, and the reduction none, stay as they are.
+    """
+    if tensor.ndim == 2 or reduction == WHOLE:
+        return tensor
+    if reduction == "flatten":
+        return tensor.reshape(len(tensor), -1)
+    axes = tuple(range(1, tensor.ndim - 1))
+    reduced: npt.NDArray[Any] = (
+        tensor.mean(axis=axes, dtype=np.float32) if reduction == "avg" else tensor.max(axis=axes)
+    )
+    return reduced
+
+
+def reduced_shape(shape: tuple[int, ...], reduction: str) -> tuple[int, ...]:
+    """The shape of one row after `reduce_tensor`."""
+    if len(shape) == 1 or reduction == WHOLE:
+        return shape
+    return (int(np.prod(shape)),) if reduction == "flatten" else shape[-1:]
+
+
+class Features(Protocol):
+    """Features of a data set's rows, `shape` that of one as the head sees it. Values come as float32."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One row's."""
+        ...
+
+    def take(self, rows: Positions) -> npt.NDArray[np.float32]:
+        """Those rows, in that order."""
+        ...
+
+    def batches(
+        self, rows: Positions, batch_size: int, seed: int | None
+    ) -> Iterator[tuple[npt.NDArray[np.float32], Positions]]:
+        """One pass over those rows: batches of (features, positions), in random order where a seed is given."""
+        ...
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """`values` is (rows, *shape). See `Features`."""
+
+    values: npt.NDArray[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One row's."""
+        return self.values.shape[1:]
+
+    def take(self, rows: Positions) -> npt.NDArray[np.float32]:
+        """See `Features`."""
+        return self.values[rows].astype(np.float32, copy=False)
+
+    def batches(
+        self, rows: Positions, batch_size: int, seed: int | None
+    ) -> Iterator[tuple[npt.NDArray[np.float32], Positions]]:
+        """See `Features`."""
+        if seed is not None:
+            rows = np.random.default_rng(seed).permutation(rows)
+        for start in range(0, len(rows), batch_size):
+            part = rows[start : start + batch_size]
+            yield self.take(part), part
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """Read from the store's shards at each pass, a few shards in memory. See `Features`.
+
+    `stored` maps each of the data set's rows to its position in the store.
+    """
+
+    store: FeatureStore
+    output: Output
+    reduction: str
+    stored: Positions
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One row's."""
+        return reduced_shape(self.output.shape, self.reduction)
+
+    def take(self, rows: Positions) -> npt.NDArray[np.float32]:
+        """See `Features`."""
+        taken = np.empty((len(rows), *self.shape), np.float32)
+        order = np.argsort(self.stored[rows], kind="stable")
+        done = 0
+        for part, _ in self.batches(rows[order], _READ_ROWS, None):
+            taken[order[done : done + len(part)]] = part
+            done += len(part)
+        return taken
+
+    def batches(
+        self, rows: Positions, batch_size: int, seed: int | None
+    ) -> Iterator[tuple[npt.NDArray[np.float32], Positions]]:
+        """See `Features`."""
+        numbers = np.empty(len(self.store), np.int64)
+        numbers[self.stored] = np.arange(len(self.stored))
+        for tensor, positions in self.store.passes(self.stored[rows], batch_size, seed, self.output.name):
+            yield reduce_tensor(tensor, self.reduction).astype(np.float32), numbers[positions]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows to learn from and their targets, batch by batch. `targets` is of all rows of the features."""
+
+    features: Features
+    rows: Positions
+    targets: npt.NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batches(self, batch_size: int, seed: int | None) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[Any]]]:
+        """One pass: batches of (features, targets), in random order where a seed is given."""
+        for values, rows in self.features.batches(self.rows, batch_size, seed):
+            yield values, self.targets[rows]
+
+
+def load_features(store: FeatureStore, output: Output, reduction: str, stored: Positions, streams: bool) -> Features:
+    """The features of those rows of the store, checked to be finite.
+
+    Args:
+        store: where they are.
+        output: which of its outputs.
+        reduction: how spatial tensors become vectors.
+        stored: the rows, by position in the store, ascending.
+        streams: whether the head can learn from batches, so that they need not fit into memory.
+
+    Raises:
+        UsageError: a value is NaN or infinite; or they do not fit into memory and the head cannot stream.
+    """
+    streamed = Streamed(store, output, reduction, stored)
+    rows = np.arange(len(stored))
+    needed = len(stored) * int(np.prod(streamed.shape)) * 4
+    left = available_memory()
+    if needed <= _SHARE * left:
+        kept = np.float32 if reduction == "avg" else np.dtype(output.dtype)
+        values = np.empty((len(stored), *streamed.shape), kept)
+        for part, at in streamed.batches(rows, _READ_ROWS, None):
+            _require_finite(part, at, streamed)
+            values[at] = part
+        return InMemory(values)
+    if not streams:
+        spatial = output.spatial and reduction in ("flatten", WHOLE)
+        ways = "--reduce avg, " if spatial else ""
+        raise UsageError(
+            f"the features take {needed / 1e9:.1f} GB and {left / 1e9:.1f} GB of memory are left, of which half may go "
+            f"to them: use {ways}--head sgd or --head dense, which learn batch by batch, or a machine with more memory"
+        )
+    for part, at in streamed.batches(rows, _READ_ROWS, None):
+        _require_finite(part, at, streamed)
+    return streamed
+
+
+def _require_finite(values: npt.NDArray[np.float32], rows: Positions, streamed: Streamed) -> None:
+    finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+    if not finite.all():
+        position = int(streamed.stored[rows[~finite][0]])
+        path = printable(streamed.store.table()["path"][position].as_py())
+        raise UsageError(
+            f"the features of {path} hold NaN or infinity ({int((~finite).sum())} such rows in its batch): no head can "
+            f"learn from them; look for the cause with `store verify {streamed.store.folder.root}`, leave such images "
+            "out with --labels FILE, or extract again with sound weights"
+        )

@@ -1,0 +1,67 @@
+"""What a terminal shows of metrics and predictions: rows of cells."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fit.metrics import METRICS
+from fit.predictions import class_column
+from store.names import printable
+
+_EVALUATIONS = ("validation", "test", "cv", "evaluation", "baseline")
+_MATRIX_CLASSES = 20
+_CONFUSIONS = 10
+
+
+def told_metrics(metrics: Mapping[str, Any]) -> list[list[str]]:
+    """One line an evaluation, each metric with its 95 % interval."""
+    rows = [["", "images", *(name.replace("_", " ") for name in METRICS)]]
+    for name in _EVALUATIONS:
+        scores = metrics.get(name)
+        if scores is not None:
+            rows.append([name, f"{scores['rows']:,}", *(_interval(scores[metric]) for metric in METRICS)])
+    return rows
+
+
+def _interval(metric: Mapping[str, float | None]) -> str:
+    if metric["value"] is None:
+        return "-"
+    if metric["low"] is None:
+        return f"{metric['value']:.3f}"
+    return f"{metric['value']:.3f} ({metric['low']:.3f}..{metric['high']:.3f})"
+
+
+def told_confusion(metrics: Mapping[str, Any]) -> list[list[str]]:
+    """The confusion matrix, a row a true class; of many classes, those most often taken for another."""
+    classes = [printable(name) for name in metrics["classes"]]
+    matrix = np.array(metrics["confusion"])
+    title = f"{metrics['confusion_of']}: " if "confusion_of" in metrics else ""
+    if matrix.shape != (len(classes), len(classes)) or (len(classes) == 4 and "|" in "".join(classes)):
+        rows = [[f"{title}label", "true negative", "false positive", "false negative", "true positive"]]
+        return rows + [[name, *map(str, counts)] for name, counts in zip(classes, matrix.tolist(), strict=True)]
+    if len(classes) <= _MATRIX_CLASSES:
+        rows = [[f"{title}true \\ predicted", *classes]]
+        return rows + [[name, *map(str, counts)] for name, counts in zip(classes, matrix.tolist(), strict=True)]
+    np.fill_diagonal(matrix, 0)
+    order = np.argsort(-matrix, axis=None, kind="stable")[:_CONFUSIONS]
+    rows = [[f"{title}true", "taken for", "images"]]
+    for true, predicted in zip(*np.unravel_index(order, matrix.shape), strict=True):
+        if matrix[true, predicted]:
+            rows.append([classes[true], classes[predicted], str(matrix[true, predicted])])
+    return rows
+
+
+def told_predictions(table: pa.Table, classes: Sequence[str], top: int) -> list[list[str]]:
+    """One line an image: its path and its most probable classes, or what was wrong with it."""
+    rows = []
+    columns = np.array([table[class_column(name)].to_numpy() for name in classes]).T
+    errors = table["error"].to_pylist()
+    for number, path in enumerate(table["path"].to_pylist()):
+        if errors[number] is not None:
+            rows.append([printable(path), f"error: {printable(errors[number])}"])
+            continue
+        best = np.argsort(-columns[number], kind="stable")[:top]
+        rows.append([printable(path), "  ".join(f"{printable(classes[at])} {columns[number, at]:.3f}" for at in best)])
+    return rows

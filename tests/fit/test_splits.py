@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fit.splits import cut, find_units, folds, split_rows
+from store.errors import UsageError
+
+CLASSES = 3
+
+
+@st.composite
+def data_sets(draw, groups=True):
+    """Rows of three classes, each with two units or more; digests and groups repeat."""
+    count = draw(st.integers(2 * CLASSES, 60))
+    digests = [f"{number}" for number in draw(st.lists(st.integers(0, 200), min_size=count, max_size=count))]
+    owners = draw(st.lists(st.none() | st.integers(0, 12).map(str), min_size=count, max_size=count)) if groups else None
+    strata = np.arange(count) % CLASSES
+    return digests, owners, strata
+
+
+def draw_split(digests, owners, strata, seed=0, validation=0.2, test=0.2):
+    units = find_units(digests, owners, seed)
+    return units, split_rows([None] * len(digests), strata, units, validation, test)
+
+
+@given(data_sets(), st.integers(0, 5))
+def test_every_row_stands_on_one_side_with_its_twins_and_its_group(data, seed):
+    digests, owners, strata = data
+    _, split = draw_split(digests, owners, strata, seed)
+    sides = [split.train, split.validation, split.test]
+    assert sorted(np.concatenate(sides).tolist()) == list(range(len(digests)))
+    for names in (digests, owners):
+        seen = [{names[row] for row in side} - {None} for side in sides]
+        assert not (seen[0] & seen[1]) and not (seen[0] & seen[2]) and not (seen[1] & seen[2])
+
+
+@given(data_sets(), st.integers(2, 6))
+def test_folds_are_a_partition_and_keep_units_whole(data, count):
+    digests, owners, strata = data
+    units = find_units(digests, owners, 0)
+    parts = folds(np.arange(len(digests)), strata, units, count)
+    assert len(parts) == count
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(digests)))
+    for first in range(count):
+        for second in range(first):
+            assert not set(units.of_rows[parts[first]]) & set(units.of_rows[parts[second]])
+
+
+@given(data_sets(groups=False), st.randoms(use_true_random=False))
+def test_the_order_of_rows_does_not_matter(data, random):
+    digests, _, _ = data
+    strata = np.array([int(digest) % CLASSES for digest in digests])
+    order = list(range(len(digests)))
+    random.shuffle(order)
+    _, split = draw_split(digests, None, strata)
+    _, shuffled = draw_split([digests[row] for row in order], None, strata[order])
+    for side, other in zip(
+        (split.train, split.validation, split.test), (shuffled.train, shuffled.validation, shuffled.test), strict=True
+    ):
+        assert {digests[row] for row in side} == {digests[order[row]] for row in other}
+
+
+@given(st.integers(10, 200), st.integers(1, 20))
+def test_adding_images_moves_few_rows(count, more):
+    digests = [f"{number:064x}" for number in range(count + more)]
+    strata = np.zeros(count + more, np.int64)
+    _, before = draw_split(digests[:count], None, strata[:count])
+    _, after = draw_split(digests, None, strata)
+
+    def side(split, row):
+        return next(number for number, rows in enumerate((split.train, split.validation, split.test)) if row in rows)
+
+    moved = sum(side(before, row) != side(after, row) for row in range(count))
+    assert moved <= 2 * more
+
+
+@pytest.mark.parametrize("count", [5, 10, 100, 1000])
+def test_the_fractions_hold_in_each_class(count):
+    digests = [f"{number}" for number in range(2 * count)]
+    strata = np.arange(2 * count) // count
+    _, split = draw_split(digests, None, strata, validation=0.2, test=0.3)
+    for stratum in (0, 1):
+        assert (strata[split.test] == stratum).sum() == pytest.approx(0.3 * count, abs=1)
+        assert (strata[split.validation] == stratum).sum() == pytest.approx(0.2 * count, abs=1)
+
+
+def test_small_classes_reach_train_first_then_test_then_validation():
+    for size, expected in ((1, (1, 0, 0)), (2, (1, 0, 1)), (3, (1, 1, 1))):
+        units = find_units([str(number) for number in range(size)], None, 0)
+        parts = cut(np.arange(size), np.zeros(size, np.int64), units, 0.2, 0.2)
+        assert tuple(map(len, parts)) == expected
+
+
+def test_no_test_and_no_validation_can_be_asked_for():
+    _, split = draw_split([str(number) for number in range(20)], None, np.zeros(20, np.int64), validation=0.0, test=0.0)
+    assert (len(split.train), len(split.validation), len(split.test)) == (20, 0, 0)
+
+
+def test_a_class_of_two_units_never_lies_in_one_fold():
+    for seed in range(50):
+        units = find_units(["a", "b", "c", "d"], None, seed)
+        parts = folds(np.arange(4), np.array([0, 0, 1, 1]), units, 5)
+        assert all(len(part) <= 2 for part in parts)
+        for stratum in ([0, 1], [2, 3]):
+            assert not any(set(stratum) <= set(part.tolist()) for part in parts)
+
+
+def test_another_seed_is_another_split():
+    digests, strata = [str(number) for number in range(100)], np.zeros(100, np.int64)
+    assert set(draw_split(digests, None, strata, 0)[1].test) != set(draw_split(digests, None, strata, 1)[1].test)
+
+
+OWN = ["train", "train", "train", "train", "test", "test"]
+
+
+def test_an_own_split_is_kept_and_validation_taken_from_train():
+    units = find_units(list("abcdef"), None, 0)
+    split = split_rows(OWN, np.zeros(6, np.int64), units, 0.25, 0.5)
+    assert split.test.tolist() == [4, 5]
+    assert len(split.validation) == 1
+    assert sorted([*split.train, *split.validation]) == [0, 1, 2, 3]
+
+
+def test_an_own_split_without_test_has_none():
+    split = split_rows(["train"] * 6, np.zeros(6, np.int64), find_units(list("abcdef"), None, 0), 0.2, 0.5)
+    assert len(split.test) == 0
+
+
+def test_of_an_own_split_train_loses_what_stands_in_test_too():
+    own = [*OWN, "validation", "validation"]
+    units = find_units(["a", "b", "c", "t", "t", "e", "a", "t"], None, 0)
+    split = split_rows(own, np.zeros(8, np.int64), units, 0.2, 0.2)
+    assert split.test.tolist() == [4, 5]
+    assert split.validation.tolist() == [6]
+    assert split.train.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(("own", "words"), [(["train", None], "no split"), (["test", "test"], "no train")])
+def test_a_split_that_cannot_be_is_refused(own, words):
+    with pytest.raises(UsageError, match=words):
+        split_rows(own, np.zeros(2, np.int64), find_units(["a", "b"], None, 0), 0.2, 0.2)

@@ -345,14 +345,13 @@ def extract_layers(
 ) -> None:
     """List every layer that a network can be cut at, with its output shape."""
     from extract.options import parse_image_size
-    from extract.quiet import quiet_start
-    from extract.runtimes import require_backend
+    from extract.runtimes import start_keras
 
     chosen = get_backbone(backbone)
     size = parse_image_size(image_size) if image_size else chosen.size
-    require_backend()
-    with quiet_start(debug):
-        from extract.backbones.build import build, cut_points
+    start_keras(debug)
+    from extract.backbones.build import build, cut_points
+
     points = list(cut_points(build(chosen, size)))
     if as_json:
         _print_json({"backbone": backbone, "layers": [{"name": name, "shape": list(shape)} for name, shape in points]})
@@ -366,13 +365,12 @@ def extract_fetch(
 ) -> None:
     """Get a network's ImageNet weights ahead, for machines without a network, and check that they fit."""
     from extract.backbones.weights import Weights, weights_on_disk
-    from extract.quiet import quiet_start
-    from extract.runtimes import require_backend
+    from extract.runtimes import start_keras
 
     chosen = get_backbone(backbone)
-    require_backend()
-    with quiet_start(debug):
-        from extract.backbones.load import load_network
+    start_keras(debug)
+    from extract.backbones.load import load_network
+
     _, digest = load_network(chosen, Weights("imagenet"), chosen.size)
     print(weights_on_disk(chosen))
     if not quiet:
@@ -595,9 +593,11 @@ def fit_export(
     debug: Debug = False,
 ) -> None:
     """Write one model from pixels to probabilities, and check it against `fit predict`."""
-    from fit.export import export_head
-
+    from extract.runtimes import start_keras
     from fit.head import load_head
+
+    start_keras(debug)
+    from fit.export import export_head
 
     difference = export_head(load_head(head, own), out, to, weights, force=force, debug=debug)
     if not quiet:

@@ -5,7 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from extract.backbones.table import get_backbone
@@ -89,6 +92,17 @@ class Extractor:
                 stop=threading.Event(),
                 new_store=False,
             )
+
+    def of_pixels(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+        """Features (rows, *shape), as stored, of pixels (rows, height, width, 3) of the recipe's size."""
+        size = automatic_batch_size(self.recipe.image_size)
+        parts = []
+        for start in range(0, len(pixels), size):
+            batch = np.zeros((size, *pixels.shape[1:]), np.uint8)  # one shape, so that nothing is recompiled
+            part = pixels[start : start + size]
+            batch[: len(part)] = part
+            parts.append(self.runtime(batch)[0][: len(part)])
+        return np.concatenate(parts).astype(self.output.dtype)
 
 
 def _extracted(collection: Collection) -> Extracted:

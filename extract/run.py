@@ -25,9 +25,8 @@ from extract.listing import Listing, list_data
 from extract.options import RunOptions, automatic_batch_size, automatic_workers
 from extract.pipeline import run_tasks
 from extract.progress import Clock, Progress, Silence, limiting_phase
-from extract.quiet import quiet_start
 from extract.result import DryRun, RunResult
-from extract.runtimes import require_backend
+from extract.runtimes import start_keras
 from extract.signals import stop_on_signals
 from extract.task import ShardTask, commit, prepare
 from store.errors import RecipeMismatch, UsageError
@@ -168,10 +167,10 @@ def load_runtime(
     debug: bool = False,
 ) -> "tuple[Runtime, str]":
     """The network, loaded, cut and compiled, and its weights' digest; takes seconds."""
-    require_backend()
-    with quiet_start(debug):
-        from extract.backbones.load import load_network
-        from extract.runtimes.keras import KerasRuntime
+    start_keras(debug)
+    from extract.backbones.load import load_network
+    from extract.runtimes.keras import KerasRuntime
+
     network, digest = load_network(backbone, weights, image_size)
     return KerasRuntime(network, layers, pooling, backbone.preprocessing), digest
 

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from extract.features import Extractor
 from extract.listing import list_data
 from extract.progress import Progress, Silence
+from extract.runtimes import start_keras
 from fit.data import reduce_tensor, reduced_shape
 from fit.heads.build import build_estimator, rebuild_network, require_own
 from fit.heads.table import Value
@@ -205,6 +206,12 @@ class Head:
             {"path": paths, **columns, "error": pa.array([errors.get(path) for path in paths], pa.string())}
         )
 
+    def predict_pixels(
+        self, pixels: npt.NDArray[np.uint8], weights: str | os.PathLike[str] | None = None, debug: bool = False
+    ) -> npt.NDArray[np.float64]:
+        """Probabilities (rows, classes) of pixels (rows, height, width, 3) that the recipe has decoded and resized."""
+        return self.predict_features(self.extractor(weights, debug).of_pixels(pixels))
+
     def extractor(self, weights: str | os.PathLike[str] | None = None, debug: bool = False) -> Extractor:
         """The head's recipe, its network loaded once."""
         chosen = os.fspath(weights) if weights is not None else file_path(self.info.weights)
@@ -270,6 +277,7 @@ class Head:
 
     def export(self, path: str | os.PathLike[str], to: str, weights: str | None = None) -> float:
         """Write one model from uint8 pixels to probabilities; see `fit.export.export_head`."""
+        start_keras()
         from fit.export import export_head
 
         return export_head(self, Path(path), to, weights)
@@ -416,6 +424,7 @@ def _load_estimator(path: Path, data: bytes) -> Any:
 
 
 def _load_network(info: HeadInfo, path: Path, own: Callable[..., Any] | str | None) -> Any:
+    start_keras()
     from extract.backbones.weights_file import fill_from_file
 
     estimator = build_estimator(

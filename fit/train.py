@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from extract.quiet import quiet_start
 from fit.data import Features, Source, load_features, reduced_shape
 from fit.evaluate import Truth, predict_rows
 from fit.head import Head, HeadInfo, installed_versions
@@ -212,17 +211,16 @@ class _Fit:
     def estimator(self, classes: int, several: bool) -> Any:
         """A new, unfitted one."""
         shape = reduced_shape(self.output.shape, self.reduction)
-        with quiet_start(debug=False):
-            estimator = build_estimator(
-                self.kind.name,
-                self.parameters,
-                shape,
-                classes,
-                self.options.class_weight,
-                self.options.seed,
-                several,
-                self.options.own,
-            )
+        estimator = build_estimator(
+            self.kind.name,
+            self.parameters,
+            shape,
+            classes,
+            self.options.class_weight,
+            self.options.seed,
+            several,
+            self.options.own,
+        )
         if self.options.tensorboard is not None:
             estimator.tensorboard = self.options.tensorboard
         return estimator

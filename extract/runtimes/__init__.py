@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from extract.quiet import quiet_start
 from store.errors import UsageError
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -37,3 +38,16 @@ def require_backend() -> None:
         raise UsageError(f"KERAS_BACKEND is {name!r}: expected {', '.join(BACKENDS)}, or nothing for tensorflow")
     if importlib.util.find_spec(name) is None:
         raise UsageError(f"KERAS_BACKEND is {name!r}, which is not installed: `pip install {name}`, or choose another")
+
+
+def start_keras(debug: bool = False) -> None:
+    """Import Keras and wake its backend, without the noise that both make unless `debug`.
+
+    Raises:
+        UsageError: see `require_backend`.
+    """
+    require_backend()
+    with quiet_start(debug):
+        import keras
+
+        keras.ops.zeros(())

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from extract.runtimes import start_keras
 from fit.heads.table import HEADS, OWN_TRAINING, HeadKind, Parameter, Value, get_head
 from store.errors import UsageError
 
@@ -96,6 +97,8 @@ def build_estimator(
     if kind.library == "own":
         function = own if callable(own) else import_function(name)
         return _own_estimator(function, parameters, shape, outputs, weight, seed)
+    if kind.library == "keras":
+        start_keras()
     module, _, builder = kind.build.partition(":")
     arguments: dict[str, Any] = {**parameters, "random_state": seed}
     if kind.weighted:
@@ -111,6 +114,7 @@ def build_estimator(
 def _own_estimator(
     function: Own, parameters: Mapping[str, Value], shape: tuple[int, ...], outputs: int, weight: str | None, seed: int
 ) -> Any:
+    start_keras()
     training = {parameter.name for parameter in OWN_TRAINING}
     own_names = set(inspect.signature(function).parameters)
     made = function(

@@ -106,6 +106,7 @@ class Network(ClassifierMixin, BaseEstimator):
             validation_data=None if validation is None else self._endless(validation, None),
             validation_steps=None if validation is None else math.ceil(len(validation) / self.batch_size),
             callbacks=self._callbacks(validation is not None),
+            shuffle=False,  # the batches come shuffled
             verbose=0,
         )
         self.history_ = {name: [float(value) for value in values] for name, values in told.history.items()}

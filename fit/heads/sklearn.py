@@ -364,7 +364,7 @@ def linear_form(estimator: Any) -> Linear:
         offsets = np.array([-calibrator.b_ for calibrator in inner.calibrators])
         model = inner.estimator
     scaler = estimator.scaler_
-    coefficients = model.coef_.astype(np.float64)
+    coefficients = np.atleast_2d(model.coef_).astype(np.float64)  # ridge has one axis where there are two classes
     kernel = (coefficients / scaler.scale_).T * slopes
     bias = (model.intercept_ - coefficients @ (scaler.mean_ / scaler.scale_)) * slopes + offsets
     return Linear(kernel, bias, "sigmoid" if kernel.shape[1] == 1 else link)

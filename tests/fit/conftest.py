@@ -1,0 +1,44 @@
+"""Images whose class can be seen, and stores of them: by a stub for what surrounds the network, by a real one for the rest."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import extract.features
+import extract.run
+from extract import extract as run_extract
+from store import open_store
+from tests.stub import load_stub
+
+CLASSES = {"blue": (40, 60, 200), "green": (40, 190, 60), "red": (200, 50, 40)}
+
+
+def make_colours(folder, each=20, size=24):
+    """Noise around a class's colour, `<class>/<number>.png`, the last of each class of a doubtful colour."""
+    rng = np.random.default_rng(0)
+    for name, colour in CLASSES.items():
+        for number in range(each):
+            path = folder / name / f"{number:03d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            noise = rng.normal(0, 40, (size, size, 3))
+            middle = np.array(colour) if number < each - 1 else np.array((110, 110, 110))
+            Image.fromarray(np.clip(middle + noise, 0, 255).astype(np.uint8)).save(path)
+    return folder
+
+
+@pytest.fixture
+def stub(monkeypatch):
+    monkeypatch.setattr(extract.run, "load_runtime", load_stub)
+    monkeypatch.setattr(extract.features, "load_runtime", load_stub)
+
+
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory):
+    return make_colours(tmp_path_factory.mktemp("colours") / "data")
+
+
+@pytest.fixture
+def colour_store(stub, colours, tmp_path):
+    """60 rows of 4 x 4 x 3, float16."""
+    run_extract(colours, out=tmp_path / "store", backbone="mobilenet", weights="random", image_size=(16, 16))
+    return open_store(tmp_path / "store")

@@ -1,0 +1,193 @@
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegressionCV, RidgeClassifierCV
+from sklearn.metrics import accuracy_score
+from sklearn.model_selection import StratifiedKFold
+from sklearn.neighbors import NearestCentroid
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer, StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+from fit.data import InMemory, Source
+from fit.head import _dump, _load_estimator
+from fit.heads.build import build_estimator, find_kind
+from fit.heads.keras import Conv, Dense, linear_model
+from fit.heads.sklearn import Calibrated, Logistic, Rounded, StochasticGradient, fit_arrays, inner_splits, linear_form
+from fit.heads.table import HEADS, get_head
+from store.errors import UsageError
+
+SCIKIT = [kind.name for kind in HEADS.values() if kind.library == "scikit-learn"]
+
+
+def blobs(classes=3, rows=90, features=6, seed=0):
+    rng = np.random.default_rng(seed)
+    y = np.arange(rows) % classes
+    centres = rng.normal(0, 2, (classes, features))
+    return (centres[y] + rng.normal(0, 1, (rows, features))).astype(np.float32), y
+
+
+def make(name, several=False, class_weight="none", **given):
+    kind = get_head(name)
+    return build_estimator(name, kind.complete(given), (6,), 3, class_weight, 0, several)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        Logistic(),
+        Calibrated(RidgeClassifierCV()),
+        Calibrated(make_pipeline(Normalizer(), NearestCentroid()), "temperature"),
+        StochasticGradient(),
+        Rounded(),
+    ],
+    ids=lambda estimator: f"{type(estimator).__name__}",
+)
+@pytest.mark.filterwarnings("ignore")
+def test_our_estimators_have_scikit_learns_manners(estimator):
+    check_estimator(estimator, on_skip=None)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_dense_head_has_scikit_learns_manners():
+    check_estimator(Dense(units=32, dropout=0.0, epochs=20, learning_rate=0.01), on_skip=None)
+
+
+@pytest.mark.parametrize("name", sorted(HEADS))
+def test_the_table_says_what_a_head_can_be_told(name):
+    kind = HEADS[name]
+    estimator = build_estimator(name, kind.complete({}), (4, 4, 3), 3, "none", 0, False)
+    assert hasattr(estimator, "fit_batches") == kind.streams
+    assert hasattr(estimator, "is_network") == (kind.library == "keras")
+    if kind.library == "keras" or name in ("logistic", "sgd"):
+        known = estimator.get_params()
+        assert {parameter.name: parameter.default for parameter in kind.parameters}.items() <= known.items()
+
+
+@pytest.mark.parametrize("name", SCIKIT)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_every_head_learns_again_the_same_and_is_the_same_after_loading(name, tmp_path):
+    X, y = blobs()
+    fitted = []
+    for _ in range(2):
+        estimator = make(name)
+        if hasattr(estimator, "fit_batches"):
+            estimator.fit_batches(Source(InMemory(X), np.arange(len(X)), y))
+        else:
+            fit_arrays(estimator, X, y, np.arange(len(X)))
+        fitted.append(estimator.predict_proba(X))
+    assert np.array_equal(*fitted)
+    assert accuracy_score(y, fitted[0].argmax(axis=1)) > 0.9
+    np.testing.assert_allclose(fitted[0].sum(axis=1), 1, atol=1e-6)
+    loaded = _load_estimator(tmp_path / "head.skops", _dump(estimator))
+    assert np.array_equal(loaded.predict_proba(X), fitted[0])
+
+
+@pytest.mark.parametrize("name", [kind.name for kind in HEADS.values() if kind.linear])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_linear_head_as_layers_gives_the_same(name, classes):
+    X, y = blobs(classes)
+    X = X * 50 + 7
+    estimator = make(name)
+    estimator.fit(X, y)
+    found = np.asarray(linear_model(linear_form(estimator)).predict_on_batch(X), np.float64)
+    if classes == 2:
+        found = np.concatenate([1 - found, found], axis=1)
+    np.testing.assert_allclose(found, estimator.predict_proba(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["logistic", "knn"])
+def test_rows_with_several_labels(name, tmp_path):
+    X, y = blobs()
+    targets = np.stack([y == 0, y != 2, X[:, 0] > 0], axis=1)
+    estimator = make(name, several=True)
+    fit_arrays(estimator, X, targets, np.arange(len(X)))
+    values = estimator.predict_proba(X)
+    assert values.shape == (90, 3)
+    assert ((values >= 0.5) == targets).mean() > 0.85
+    loaded = _load_estimator(tmp_path / "head.skops", _dump(estimator))
+    assert np.array_equal(loaded.predict_proba(X), values)
+    if name == "logistic":
+        found = np.asarray(linear_model(linear_form(estimator)).predict_on_batch(X))
+        np.testing.assert_allclose(found, values, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_logistic_is_as_good_as_scikit_learns_own_search():
+    from sklearn.datasets import load_digits
+
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:900].astype(np.float32), y[:900]
+    ours, theirs = [], []
+    for train, test in StratifiedKFold(3, shuffle=True, random_state=0).split(X, y):
+        own = Logistic().fit(X[train], y[train])
+        search = LogisticRegressionCV(
+            Cs=10, cv=5, l1_ratios=(0.0,), use_legacy_attributes=False, scoring="accuracy", max_iter=1000
+        )
+        reference = make_pipeline(StandardScaler(), search).fit(X[train], y[train])
+        ours.append(accuracy_score(y[test], own.predict(X[test])))
+        theirs.append(accuracy_score(y[test], reference.predict(X[test])))
+    assert np.mean(ours) >= np.mean(theirs) - 0.005
+
+
+def test_inner_folds_keep_groups_whole_and_every_class_in_train():
+    y = np.repeat([0, 1], 30)
+    groups = np.arange(60) // 3
+    splits = inner_splits(y, groups, 5, 0)
+    assert len(splits) == 5
+    for train, test in splits:
+        assert not set(groups[train]) & set(groups[test])
+        assert set(y[train]) == {0, 1}
+    assert inner_splits(np.array([0, 1, 1]), None, 5, 0) == []
+
+
+def test_rounding_hides_noise_and_keeps_order():
+    X = np.random.default_rng(0).normal(5, 2, (500, 3)).astype(np.float32)
+    rounded = Rounded().fit(X)
+    noisy = X * (1 + np.float32(1e-6))
+    assert (rounded.transform(X) == rounded.transform(noisy)).mean() > 0.999
+    assert (np.diff(rounded.transform(np.sort(X, axis=0)), axis=0) >= 0).all()
+
+
+@pytest.mark.parametrize(("classes", "head"), [(2, Dense), (3, Dense), (3, Conv)])
+def test_a_network_stops_early_and_keeps_the_best_epoch(classes, head):
+    X, y = blobs(classes, features=48)
+    X = X.reshape(-1, 4, 4, 3) if head is Conv else X
+    rows = np.arange(len(X))
+    network = head(units=16, epochs=60, patience=3, learning_rate=0.01)
+    if head is Conv:
+        network.set_params(filters=8, kernel=2)
+    network.fit_batches(Source(InMemory(X), rows[:60], y), Source(InMemory(X), rows[60:], y))
+    losses = network.history_["val_loss"]
+    assert len(losses) <= 60
+    values = network.predict_proba(X[60:])
+    loss = -np.log(np.clip(values[np.arange(30), y[60:]], 1e-7, 1)).mean()
+    assert loss == pytest.approx(min(losses), rel=1e-3)
+    assert "learning_rate" in network.history_
+
+
+def test_a_network_is_the_same_for_the_same_seed_and_whatever_comes_with_a_row():
+    X, y = blobs()
+    first, second = (Dense(units=8, epochs=3).fit(X, y) for _ in range(2))
+    assert np.array_equal(first.predict_proba(X), second.predict_proba(X))
+    assert np.array_equal(first.predict_proba(X)[5:6], first.predict_proba(X[5:6]))
+
+
+def test_class_weights_help_the_rare_class():
+    X, y = blobs(2, rows=300)
+    rare = np.concatenate([np.flatnonzero(y == 0), np.flatnonzero(y == 1)[:8]])
+    noisy = X[rare] + np.random.default_rng(1).normal(0, 3, X[rare].shape).astype(np.float32)
+    plain = Dense(units=8, epochs=20).fit(noisy, y[rare])
+    balanced = Dense(units=8, epochs=20, class_weight="balanced").fit(noisy, y[rare])
+    assert balanced.predict_proba(noisy)[:, 1].mean() > plain.predict_proba(noisy)[:, 1].mean()
+
+
+def test_an_unknown_head_and_a_wrong_parameter_are_refused():
+    with pytest.raises(UsageError, match="did you mean logistic"):
+        get_head("logistc")
+    with pytest.raises(UsageError, match="has no parameter 'depth'"):
+        get_head("forest").complete({"depth": 3})
+    with pytest.raises(UsageError, match="expected a whole number"):
+        get_head("forest").complete({"trees": "many"})
+    with pytest.raises(UsageError, match="module:function"):
+        find_kind("no_such_module:head")

@@ -1,0 +1,226 @@
+import json
+import shutil
+
+import numpy as np
+import pyarrow.csv
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from extract import extract as run_extract
+from fit import fit_head, load_head
+from fit.heads.table import HEADS
+from fit.train import evaluate_head, predict_store
+from store import open_store
+from store.errors import RecipeMismatch, StoppedEarly, UsageError
+
+QUICK = {
+    "forest": {"trees": 20},
+    "boosting": {"rounds": 10},
+    "dense": {"epochs": 5},
+    "conv": {"epochs": 3, "kernel": 2, "filters": 8},
+}
+
+
+@pytest.mark.parametrize("name", sorted(HEADS))
+def test_every_head_learns_colours(name, colour_store):
+    head = fit_head(colour_store, name, parameters=QUICK.get(name, {}))
+    metrics = head.metrics
+    json.dumps(metrics, allow_nan=False)
+    assert metrics["rows"] == {"train": 36, "validation": 12, "test": 12}
+    if HEADS[name].library != "keras":  # some epochs only
+        assert metrics["test"]["accuracy"]["value"] >= 0.9
+    assert metrics["baseline"]["accuracy"]["value"] == pytest.approx(1 / 3, abs=0.01)
+    assert metrics["fingerprint"] == colour_store.fingerprint
+    assert np.sum(metrics["confusion"]) == 12
+    table = head.predictions
+    assert table.column_names == ["path", "label", "predicted", "probability", "blue", "green", "red", "split"]
+    assert {split: table["split"].to_pylist().count(split) for split in ("train", "validation", "test")} == metrics[
+        "rows"
+    ]
+
+
+@pytest.mark.parametrize("name", ["logistic", "forest", "sgd", "mlp"])
+def test_the_same_seed_gives_the_same_numbers(name, colour_store):
+    first, second = (fit_head(colour_store, name, cv=3, seed=4).metrics for _ in range(2))
+    assert {**first, "seconds": 0} == {**second, "seconds": 0}
+
+
+def test_cross_validation_predicts_every_row_once(colour_store):
+    head = fit_head(colour_store, "logistic", cv=4)
+    held_out = head.predictions.filter(pyarrow.compute.equal(head.predictions["split"], "cv"))
+    assert held_out["path"].to_pylist() == colour_store.table()["path"].to_pylist()
+    assert head.metrics["cv"]["rows"] == 60
+    right = np.mean(
+        [a == b for a, b in zip(held_out["label"].to_pylist(), held_out["predicted"].to_pylist(), strict=True)]
+    )
+    assert head.metrics["cv"]["accuracy"]["value"] == pytest.approx(right)
+
+
+def test_cross_validation_of_a_network(colour_store):
+    head = fit_head(colour_store, "dense", cv=2, parameters={"epochs": 2})
+    assert head.metrics["cv"]["rows"] == 60
+    assert len(head.metrics["history"]["val_loss"]) == 2
+
+
+def test_other_labels_without_extracting(colour_store, tmp_path):
+    paths = colour_store.table()["path"].to_pylist()
+    lines = [f"{path},{'warm' if path.startswith('red') else 'cold'}" for path in paths[5:]]
+    (tmp_path / "labels.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
+    said = []
+    head = fit_head(colour_store, labels=tmp_path / "labels.csv", say=said.append)
+    assert head.classes == ("cold", "warm")
+    assert sum(head.metrics["rows"].values()) == 55
+    assert any("5 images of the store are not in" in line for line in said)
+
+
+@pytest.mark.parametrize("name", ["logistic", "dense", "knn"])
+def test_several_labels(colour_store, tmp_path, name):
+    paths = colour_store.table()["path"].to_pylist()
+    words = {"red": "warm", "green": "cold|leaf", "blue": "cold"}
+    (tmp_path / "labels.csv").write_text(
+        "path,label\n" + "".join(f"{path},{words[path.split('/')[0]]}\n" for path in paths)
+    )
+    head = fit_head(colour_store, name, labels=tmp_path / "labels.csv", parameters=QUICK.get(name, {}))
+    assert head.classes == ("cold", "leaf", "warm")
+    assert np.shape(head.metrics["confusion"]) == (3, 4)
+    predicted = set(head.predictions["predicted"].to_pylist())
+    if name != "dense":
+        assert "cold|leaf" in predicted
+    loaded = load_head(head.save(tmp_path / name))
+    X, _ = colour_store.arrays()
+    assert np.array_equal(loaded.predict_features(X), head.predict_features(X))
+    with pytest.raises(UsageError, match="several labels"):
+        fit_head(colour_store, "forest", labels=tmp_path / "labels.csv")
+
+
+def grouped(colour_store, tmp_path, group):
+    paths = colour_store.table()["path"].to_pylist()
+    lines = [f"{path},{path.split('/')[0]},{group(path)}" for path in paths]
+    (tmp_path / "groups.csv").write_text("path,label,group\n" + "\n".join(lines) + "\n")
+    return tmp_path / "groups.csv"
+
+
+def test_groups_stay_together(colour_store, tmp_path):
+    table = grouped(colour_store, tmp_path, lambda path: int(path[-7:-4]) // 4)
+    head = fit_head(colour_store, labels=table, group_by="group", cv=3)
+    sides = {}
+    for row in head.predictions.to_pylist():
+        if row["split"] != "cv":
+            sides.setdefault(int(row["path"][-7:-4]) // 4, set()).add(row["split"])
+    assert all(len(side) == 1 for side in sides.values())
+
+
+def test_a_class_of_one_group_and_a_column_that_is_not_there(colour_store, tmp_path):
+    table = grouped(colour_store, tmp_path, lambda path: "same" if path.startswith("red") else path)
+    with pytest.raises(UsageError, match="class red are identical or of one group"):
+        fit_head(colour_store, labels=table, group_by="group")
+    with pytest.raises(UsageError, match="--group-by patient: there is no such column"):
+        fit_head(colour_store, group_by="patient")
+    with pytest.raises(UsageError, match="no image has one"):
+        fit_head(colour_store, group_by="group")
+
+
+def test_twins_are_said_and_stay_together(stub, colours, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(colours, data)
+    for number in range(5):
+        shutil.copy(data / "red" / f"{number:03d}.png", data / "red" / f"twin{number}.png")
+    run_extract(data, out=tmp_path / "store", backbone="mobilenet", weights="random", image_size=(16, 16))
+    said = []
+    head = fit_head(tmp_path / "store", say=said.append)
+    assert any(line.startswith("10 images are identical to another (5 different ones)") for line in said)
+    splits = {row["path"]: row["split"] for row in head.predictions.to_pylist()}
+    assert all(splits[f"red/{number:03d}.png"] == splits[f"red/twin{number}.png"] for number in range(5))
+
+
+def test_the_stores_own_split_is_kept(stub, colours, tmp_path):
+    for path in sorted(colours.rglob("*.png")):
+        split = "test" if int(path.stem) % 4 == 0 else "train"
+        target = tmp_path / "data" / split / path.parent.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    run_extract(tmp_path / "data", out=tmp_path / "store", backbone="mobilenet", weights="random", image_size=(16, 16))
+    head = fit_head(tmp_path / "store")
+    assert head.metrics["rows"] == {"train": 36, "validation": 9, "test": 15}
+    for row in head.predictions.to_pylist():
+        assert (row["split"] == "test") == row["path"].startswith("test/")
+    shutil.rmtree(tmp_path / "data" / "test")
+    run_extract(tmp_path / "data", out=tmp_path / "other", backbone="mobilenet", weights="random", image_size=(16, 16))
+    assert fit_head(tmp_path / "other").metrics["test"] is None
+
+
+def test_an_unfinished_store_is_refused(colour_store):
+    for record in (colour_store.folder.root / "commit").rglob("*.json"):
+        record.unlink()
+    with pytest.raises(StoppedEarly, match="not finished: run the same `extract run` again"):
+        fit_head(open_store(colour_store.folder.root))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"head": "logistc"}, "did you mean logistic"),
+        (
+            {"head": "forest", "parameters": {"epochs": 3}},
+            "--epochs is not for the head forest, but for sgd, mlp, dense, conv",
+        ),
+        ({"head": "knn", "class_weight": "balanced"}, "has no weights"),
+        ({"head": "forest", "tensorboard": "logs"}, "--tensorboard is not for"),
+        ({"validation": 0.6, "test": 0.5}, "leave nothing to train on"),
+        ({"cv": 1}, "--cv is 1"),
+        ({"reduction": "sum"}, "--reduce is 'sum'"),
+        ({"head": "conv", "reduction": "avg"}, "takes tensors as they are"),
+        ({"head": "conv", "parameters": {"kernel": 9}}, "needs tensors of 10 x 10"),
+        ({"head": "dense", "parameters": {"optimizer": "fast"}}, "unknown optimizer 'fast'"),
+        ({"head": "linear_svm", "parameters": {"c": -1.0}}, "the head linear_svm refused"),
+        ({"head": "knn", "parameters": {"neighbors": 0}}, "neighbors is 0"),
+        ({"output": "logits"}, "there is no output 'logits'"),
+        ({"colour": "red"}, "FitOptions"),
+    ],
+)
+def test_wrong_requests_are_refused(colour_store, options, words):
+    with pytest.raises(UsageError, match=words):
+        fit_head(colour_store, **options)
+
+
+def test_evaluating_elsewhere(colour_store, stub, colours, tmp_path):
+    head = fit_head(colour_store)
+    metrics = evaluate_head(head, colour_store)
+    assert metrics["rows"] == 60
+    assert metrics["evaluation"]["accuracy"]["value"] > 0.9
+    run_extract(colours, out=tmp_path / "other", backbone="mobilenet", weights="random", image_size=(24, 24))
+    with pytest.raises(RecipeMismatch, match="image_size: the head has 16x16, the store has 24x24"):
+        evaluate_head(head, open_store(tmp_path / "other"))
+    table = predict_store(head, colour_store)
+    assert table["path"].to_pylist() == colour_store.table()["path"].to_pylist()
+
+
+def own_network(shape, outputs, seed, units=4):
+    import keras
+
+    return keras.Sequential(
+        [
+            keras.Input(shape),
+            keras.layers.Flatten(),
+            keras.layers.Dense(units, "relu"),
+            keras.layers.Dense(outputs, "softmax"),
+        ]
+    )
+
+
+def own_estimator(shape, outputs, seed, strength=1.0):
+    return LogisticRegression(C=strength, random_state=seed, max_iter=500)
+
+
+@pytest.mark.parametrize("function", ["own_network", "own_estimator"])
+def test_a_head_of_ones_own(colour_store, tmp_path, function):
+    name = f"{__name__}:{function}"
+    parameters = {"units": 8, "epochs": 3} if function == "own_network" else {"strength": 0.5}
+    options = {} if function == "own_network" else {"reduction": "flatten"}
+    head = fit_head(colour_store, name, parameters=parameters, **options)
+    folder = head.save(tmp_path / "head")
+    with pytest.raises(UsageError, match="built by your own function"):
+        load_head(folder)
+    loaded = load_head(folder, name)
+    X, _ = colour_store.arrays()
+    np.testing.assert_allclose(loaded.predict_features(X), head.predict_features(X), atol=1e-6)

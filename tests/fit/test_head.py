@@ -1,0 +1,233 @@
+import json
+import pickle
+import shutil
+
+import keras
+import numpy as np
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+import skops.io
+from sklearn.preprocessing import FunctionTransformer
+
+from fit import fit_head, load_head
+from fit.heads.table import HEADS
+from fit.predictions import write_table
+from store.errors import DamagedHead, RecipeMismatch, UnsafeFile, UsageError
+from tests.fit.test_train import QUICK
+
+
+@pytest.fixture
+def saved(colour_store, tmp_path):
+    return fit_head(colour_store).save(tmp_path / "heads" / "logistic")
+
+
+@pytest.mark.parametrize("name", sorted(HEADS))
+def test_a_head_is_the_same_after_loading(name, colour_store, tmp_path):
+    head = fit_head(colour_store, name, parameters=QUICK.get(name, {}))
+    loaded = load_head(head.save(tmp_path / name))
+    X, _ = colour_store.arrays()
+    assert np.array_equal(loaded.predict_features(X), head.predict_features(X))
+    assert loaded.info == head.info
+    assert loaded.metrics == json.loads(json.dumps(head.metrics))
+    assert isinstance(loaded.model, keras.Model) == (HEADS[name].library == "keras")
+
+
+def test_the_folder_holds_what_the_contract_says(saved, colour_store):
+    assert {path.name for path in saved.iterdir()} == {"head.json", "head.skops", "metrics.json", "predictions.parquet"}
+    described = json.loads((saved / "head.json").read_text())
+    assert described["fingerprint"] == colour_store.fingerprint
+    assert described["classes"] == ["blue", "green", "red"]
+    assert described["weights"] == "random:0"
+    assert set(described["versions"]) == {"stillframe", "numpy", "scikit-learn", "keras"}
+    assert len(pq.read_table(saved / "predictions.parquet")) == 60
+
+
+@pytest.mark.parametrize("name", ["logistic", "forest", "dense"])
+def test_images_get_what_their_cached_features_get(name, colour_store, colours):
+    head = fit_head(colour_store, name, parameters=QUICK.get(name, {}))
+    X, rows = colour_store.arrays()
+    table = head.predict([colours / path for path in reversed(rows["path"].to_pylist())])
+    found = np.array([table[label].to_numpy() for label in head.classes]).T[::-1]
+    np.testing.assert_allclose(found, head.predict_features(X), atol=1e-6)
+
+
+def test_predictions_are_in_the_order_given_and_bad_images_are_rows(saved, stub, colours, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(colours / "red", tmp_path / "red")
+    (tmp_path / "broken.png").write_bytes((colours / "red" / "000.png").read_bytes()[:60])
+    odd = "näme, with 'quotes'\n.png"
+    shutil.copy(colours / "blue" / "000.png", tmp_path / odd)
+    table = load_head(saved).predict(["red", "broken.png", odd, "gone.png", "red/00[01].png", "red/001.png"])
+    paths = table["path"].to_pylist()
+    assert paths[:20] == [f"red/{number:03d}.png" for number in range(20)]
+    assert paths[20:] == ["broken.png", odd, "gone.png", "red/000.png", "red/001.png", "red/001.png"]
+    errors = table["error"].to_pylist()
+    assert [number for number, error in enumerate(errors) if error] == [20, 22]
+    assert errors[22].startswith("missing: ")
+    assert table["predicted"].to_pylist()[20] is None
+    assert table["blue"].to_pylist()[20] is None
+    assert table["predicted"].to_pylist()[21] == "blue"
+    assert table.column_names == ["path", "predicted", "probability", "blue", "green", "red", "error"]
+    for name in ("out.csv", "deep/out.parquet"):
+        write_table(table, tmp_path / name)
+    assert (
+        len(pyarrow.csv.read_csv(tmp_path / "out.csv", parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True)))
+        == 26
+    )
+    assert pq.read_table(tmp_path / "deep" / "out.parquet").equals(table)
+    with pytest.raises(UsageError, match=r"expected a file ending in \.csv or \.parquet"):
+        write_table(table, tmp_path / "out.txt")
+
+
+def test_no_such_images(saved, stub, tmp_path):
+    with pytest.raises(UsageError, match="no file matches"):
+        load_head(saved).predict(str(tmp_path / "*.png"))
+
+
+def test_other_weights_are_refused(saved, stub, monkeypatch, colours):
+    import extract.features
+    from tests.stub import StubRuntime
+
+    monkeypatch.setattr(extract.features, "load_runtime", lambda *_: (StubRuntime(), "6" * 64))
+    with pytest.raises(RecipeMismatch, match="--weights FILE"):
+        load_head(saved).predict(colours)
+
+
+def test_features_of_another_shape_are_refused(saved):
+    with pytest.raises(UsageError, match=r"features of shape \(3,\) a row came"):
+        load_head(saved).predict_features(np.zeros((2, 3)))
+
+
+def test_a_class_may_be_named_as_a_column(colour_store, tmp_path, stub, colours):
+    words = {"red": "error", "green": "path", "blue": "x"}
+    paths = colour_store.table()["path"].to_pylist()
+    (tmp_path / "labels.csv").write_text(
+        "path,label\n" + "".join(f"{path},{words[path.split('/')[0]]}\n" for path in paths)
+    )
+    table = fit_head(colour_store, labels=tmp_path / "labels.csv").predict(colours / "red")
+    assert table.column_names == ["path", "predicted", "probability", "class:error", "class:path", "x", "error"]
+    assert table["error"].null_count == 20
+
+
+def test_a_head_is_replaced_only_when_asked_and_nothing_else_ever(colour_store, saved, tmp_path):
+    head = fit_head(colour_store, "centroid")
+    with pytest.raises(UsageError, match="replace it with --force"):
+        head.save(saved)
+    head.save(saved, force=True)
+    assert load_head(saved).info.head == "centroid"
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.png").write_bytes(b"cat")
+    with pytest.raises(UsageError, match="exists and is no head"):
+        head.save(tmp_path / "photos", force=True)
+    assert (tmp_path / "photos" / "cat.png").read_bytes() == b"cat"
+    assert not [path for path in saved.parent.iterdir() if path.name.startswith(".")]
+
+
+class Bomb:
+    """Says so if anything ever runs it."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("code of a file was run",))
+
+
+def rewrite(folder, name, data, **changes):
+    """Put another model into a head's folder, digest included, as someone would who means harm."""
+    import hashlib
+
+    (folder / name).write_bytes(data)
+    described = json.loads((folder / "head.json").read_text())
+    described["model"] = {"file": name, "sha256": hashlib.sha256(data).hexdigest()}
+    (folder / "head.json").write_text(json.dumps({**described, **changes}))
+
+
+def test_a_pickle_is_never_loaded(saved, tmp_path):
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(UnsafeFile, match="never loaded"):
+        load_head(tmp_path / "model.pkl")
+    rewrite(saved, "head.skops", pickle.dumps(Bomb()))
+    with pytest.raises(UnsafeFile, match="a pickle"):
+        load_head(saved)
+    rewrite(saved, "model.pkl", pickle.dumps(Bomb()))
+    with pytest.raises(UnsafeFile, match="names the model"):
+        load_head(saved)
+
+
+def test_a_lambda_is_never_loaded(saved, tmp_path):
+    keras.Sequential([keras.Input((3,)), keras.layers.Lambda(abs)]).save(tmp_path / "model.keras")
+    with pytest.raises(UnsafeFile, match="keras among them"):
+        load_head(tmp_path / "model.keras")
+    rewrite(saved, "model.keras", (tmp_path / "model.keras").read_bytes())
+    with pytest.raises(UnsafeFile):
+        load_head(saved)
+    rewrite(
+        saved,
+        "head.weights.h5",
+        (tmp_path / "model.keras").read_bytes(),
+        head="dense",
+        parameters={name.name: name.default for name in HEADS["dense"].parameters},
+    )
+    with pytest.raises(DamagedHead, match="does not hold this head's weights"):
+        load_head(saved)
+
+
+def test_a_skops_file_with_another_type_is_never_loaded(saved):
+    rewrite(saved, "head.skops", skops.io.dumps(FunctionTransformer(shutil.rmtree)))
+    with pytest.raises(UnsafeFile, match=r"shutil\.rmtree"):
+        load_head(saved)
+
+
+def test_a_folder_never_names_code(saved):
+    described = json.loads((saved / "head.json").read_text())
+    (saved / "head.json").write_text(json.dumps({**described, "head": "os:system"}))
+    with pytest.raises(UsageError, match="a head's folder alone never names code to run"):
+        load_head(saved)
+
+
+def damage_bytes(folder):
+    data = bytearray((folder / "head.skops").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "head.skops").write_bytes(data)
+
+
+def edit(folder, **changes):
+    described = json.loads((folder / "head.json").read_text())
+    (folder / "head.json").write_text(json.dumps({**described, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (damage_bytes, "is not the file that was written"),
+        (lambda folder: (folder / "head.skops").unlink(), "is missing"),
+        (lambda folder: (folder / "head.json").write_text("{"), "is not valid JSON"),
+        (lambda folder: edit(folder, fingerprint="0" * 64), "was edited"),
+        (lambda folder: edit(folder, recipe={}), "lacks or misspells"),
+        (lambda folder: edit(folder, colour="red"), "lacks or misspells"),
+        (lambda folder: rewrite(folder, "head.skops", b"PK\5\6" + bytes(18)), "cannot be read"),
+    ],
+)
+def test_a_damaged_folder_is_said_to_be(saved, damage, words):
+    damage(saved)
+    with pytest.raises(DamagedHead, match=words):
+        load_head(saved)
+
+
+def test_what_is_no_head(tmp_path, colours):
+    with pytest.raises(UsageError, match="there is no such folder"):
+        load_head(tmp_path / "nothing")
+    with pytest.raises(UsageError, match="is no head"):
+        load_head(colours)
+
+
+def test_a_later_format_is_refused(saved):
+    edit(saved, version=2)
+    with pytest.raises(UsageError, match="format version 2"):
+        load_head(saved)
+
+
+def test_a_damaged_weights_file(colour_store, tmp_path):
+    folder = fit_head(colour_store, "dense", parameters={"epochs": 1}).save(tmp_path / "dense")
+    rewrite(folder, "head.weights.h5", b"not HDF5")
+    with pytest.raises(DamagedHead, match="does not hold this head's weights"):
+        load_head(folder)

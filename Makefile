@@ -23,13 +23,14 @@ $(VENV)/installed-dev: $(VENV)/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(VENV)/installed ## sample images, features, a checked store: the whole way in a few minutes
+demo: $(VENV)/installed ## sample images, features, a fitted head and its numbers: the whole way in a few minutes
 	@$(BIN)/extract sample digits $(DEMO)/digits
 	$(BIN)/extract run $(DEMO)/digits --pooling max --out $(DEMO)/store
 	$(BIN)/store verify $(DEMO)/store
-	@$(BIN)/store info $(DEMO)/store
-	@echo "The images are in $(DEMO)/digits, their features in $(DEMO)/store."
-	@echo "Run the same extract command again: it has nothing to compute. docs/store-format.md shows how to read the store."
+	$(BIN)/fit head --features $(DEMO)/store --out $(DEMO)/head --force
+	$(BIN)/fit predict $(DEMO)/head $(DEMO)/digits/3/0003.png $(DEMO)/digits/8/0008.png --top 3
+	@echo "The images are in $(DEMO)/digits, their features in $(DEMO)/store, the head and its numbers in $(DEMO)/head."
+	@echo "Run make demo again: nothing is computed twice. Or fit another: $(BIN)/fit head --features $(DEMO)/store --head forest"
 
 test: $(VENV)/installed-dev ## linters, types, tests: what CI runs
 	$(BIN)/ruff check .

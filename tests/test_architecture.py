@@ -9,6 +9,7 @@ ROOT = Path(__file__).parent.parent
 ALLOWED = {"store": {"store"}, "extract": {"extract", "store"}, "fit": {"fit", "extract", "store"}}
 COMPUTING = {"tensorflow", "jax", "torch"}
 KERAS_PLACES = {
+    "extract/runtimes/__init__.py",
     "extract/runtimes/keras.py",
     "extract/backbones/build.py",
     "extract/backbones/efficientnet_lite.py",

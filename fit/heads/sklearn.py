@@ -28,7 +28,7 @@ from fit.data import InMemory, Source
 Matrix = npt.NDArray[Any]
 
 _MAX_ITERATIONS = 2000
-_COARSE = 1e-3  # tolerance while choosing: ten times the solver's own, and the same choice
+_COARSE = 1e-2  # tolerance while choosing, a hundred times the solver's own: much quicker, and as good a choice
 
 
 class Logistic(ClassifierMixin, BaseEstimator):
@@ -141,7 +141,7 @@ class Calibrated(ClassifierMixin, BaseEstimator):
 
 
 class StochasticGradient(ClassifierMixin, BaseEstimator):
-    """Logistic regression, one class against the rest, by averaged stochastic gradient descent over batches.
+    """Logistic regression, one class against the rest, by stochastic gradient descent over batches.
 
     Attributes:
         scaler_, model_: the fitted StandardScaler and SGDClassifier.
@@ -152,7 +152,7 @@ class StochasticGradient(ClassifierMixin, BaseEstimator):
         epochs: int = 20,
         batch_size: int = 256,
         learning_rate: float = 0.01,
-        alpha: float = 0.01,
+        alpha: float = 0.03,
         class_weight: Any = None,
         random_state: int = 0,
     ) -> None:
@@ -183,7 +183,6 @@ class StochasticGradient(ClassifierMixin, BaseEstimator):
             alpha=self.alpha,
             learning_rate="constant",
             eta0=self.learning_rate,
-            average=True,
             class_weight=self._weights(seen),
             random_state=self.random_state,
         )

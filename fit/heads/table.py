@@ -126,12 +126,12 @@ _TABLE = (
     ),
     HeadKind(
         "sgd", "sklearn:StochasticGradient", "scikit-learn",
-        "logistic regression by averaged stochastic gradient descent, batch by batch: for stores beyond memory",
+        "logistic regression by stochastic gradient descent, batch by batch: for stores beyond memory",
         (
             Parameter("epochs", 20, "passes over the training images"),
             Parameter("batch_size", 256, "images a step of reading"),
             Parameter("learning_rate", 0.01, "the step size, constant"),
-            Parameter("alpha", 0.01, "strength of the regularisation"),
+            Parameter("alpha", 0.03, "strength of the regularisation"),
         ),
         streams=True, weighted=True, linear=True,
     ),

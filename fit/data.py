@@ -12,6 +12,7 @@ from fit.splits import Positions
 from store import FeatureStore, Output
 from store.errors import UsageError
 from store.names import printable
+from store.reader import SHARDS_AT_ONCE
 
 REDUCTIONS = ("avg", "max", "flatten")
 WHOLE = "none"
@@ -19,6 +20,7 @@ WHOLE = "none"
 
 _READ_ROWS = 256
 _SHARE = 0.5  # of the memory that is left; the rest is for the fit itself
+_SHARDS_SHARE = 0.2
 
 
 def reduce_tensor(tensor: npt.NDArray[Any], reduction: str) -> npt.NDArray[Any]:
@@ -93,13 +95,14 @@ class InMemory:
 class Streamed:
     """Read from the store's shards at each pass, a few shards in memory. See `Features`.
 
-    `stored` maps each of the data set's rows to its position in the store.
+    `stored` maps each of the data set's rows to its position in the store; `shards` is how many are in memory at a time.
     """
 
     store: FeatureStore
     output: Output
     reduction: str
     stored: Positions
+    shards: int
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -122,7 +125,7 @@ class Streamed:
         """See `Features`."""
         numbers = np.empty(len(self.store), np.int64)
         numbers[self.stored] = np.arange(len(self.stored))
-        for tensor, positions in self.store.passes(self.stored[rows], batch_size, seed, self.output.name):
+        for tensor, positions in self.store.passes(self.stored[rows], batch_size, seed, self.output.name, self.shards):
             yield reduce_tensor(tensor, self.reduction).astype(np.float32), numbers[positions]
 
 
@@ -156,10 +159,11 @@ def load_features(store: FeatureStore, output: Output, reduction: str, stored: P
     Raises:
         UsageError: a value is NaN or infinite; or they do not fit into memory and the head cannot stream.
     """
-    streamed = Streamed(store, output, reduction, stored)
+    left = available_memory()
+    shards = int(min(SHARDS_AT_ONCE, max(1, _SHARDS_SHARE * left // _shard_bytes(store, output))))
+    streamed = Streamed(store, output, reduction, stored, shards)
     rows = np.arange(len(stored))
     needed = len(stored) * int(np.prod(streamed.shape)) * 4
-    left = available_memory()
     if needed <= _SHARE * left:
         kept = np.float32 if reduction == "avg" else np.dtype(output.dtype)
         values = np.empty((len(stored), *streamed.shape), kept)
@@ -177,6 +181,12 @@ def load_features(store: FeatureStore, output: Output, reduction: str, stored: P
     for part, at in streamed.batches(rows, _READ_ROWS, None):
         _require_finite(part, at, streamed)
     return streamed
+
+
+def _shard_bytes(store: FeatureStore, output: Output) -> int:
+    """Of a whole shard in memory, at most."""
+    largest = max((len(record.rows) for record in store.snapshot.records.values()), default=1)
+    return max(1, largest * int(np.prod(output.shape)) * np.dtype(output.dtype).itemsize)
 
 
 def _require_finite(values: npt.NDArray[np.float32], rows: Positions, streamed: Streamed) -> None:

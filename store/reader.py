@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from store.upkeep import Verification
 
-_SHARDS_AT_ONCE = 4
+SHARDS_AT_ONCE = 4
 """How many decoded shards `batches` keeps, and over how many it shuffles."""
 
 
@@ -133,18 +133,23 @@ class FeatureStore:
             yield features, self._table.take(rows)
 
     def passes(
-        self, rows: npt.NDArray[np.int64], batch_size: int, seed: int | None = None, output: str | None = None
+        self,
+        rows: npt.NDArray[np.int64],
+        batch_size: int,
+        seed: int | None = None,
+        output: str | None = None,
+        shards: int = SHARDS_AT_ONCE,
     ) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.int64]]]:
         """One pass over chosen rows, by position in `table()`: batches of (features, positions), as `batches` gives them.
 
-        Without a seed the rows come in the order given.
+        Without a seed the rows come in the order given. `shards` is how many are kept in memory and shuffled across.
         """
         chosen = self.find_output(output)
         if seed is not None:
-            rows = self._shuffled(rows, np.random.default_rng(seed))
+            rows = self._shuffled(rows, np.random.default_rng(seed), shards)
         for start in range(0, len(rows), batch_size):
             part = rows[start : start + batch_size]
-            yield self._gather(chosen, part, keep=True), part
+            yield self._gather(chosen, part, shards), part
 
     def to_dask(self, output: str | None = None, chunk_rows: int = 512) -> "dask.array.Array":
         """One output as a Dask array, rows in the order of `table()`."""
@@ -193,15 +198,15 @@ class FeatureStore:
             raise UsageError(f"no rows of split {split!r}: the store has {', '.join(present) or 'no splits'}")
         return np.flatnonzero([name == split for name in splits])
 
-    def _shuffled(self, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    def _shuffled(self, rows: npt.NDArray[np.int64], rng: np.random.Generator, shards: int) -> npt.NDArray[np.int64]:
         numbers = self._located[0][rows]
-        shards = rng.permutation(np.unique(numbers))
-        groups = [shards[start : start + _SHARDS_AT_ONCE] for start in range(0, len(shards), _SHARDS_AT_ONCE)]
+        order = rng.permutation(np.unique(numbers))
+        groups = [order[start : start + shards] for start in range(0, len(order), shards)]
         parts = [rng.permutation(rows[np.isin(numbers, group)]) for group in groups]
         return np.concatenate(parts) if parts else rows
 
-    def _gather(self, output: Output, rows: npt.NDArray[np.int64], keep: bool = False) -> npt.NDArray[Any]:
-        """Features of the given rows, in that order; `keep` decodes whole shards and keeps the last few."""
+    def _gather(self, output: Output, rows: npt.NDArray[np.int64], keep: int = 0) -> npt.NDArray[Any]:
+        """Features of the given rows, in that order; with `keep`, whole shards are decoded and the last so many kept."""
         gathered = np.empty((len(rows), *output.shape), output.dtype)
         numbers, positions = self._located[0][rows], self._located[1][rows]
         # In the order of first need: the last batch's shards are done with before others push them out.
@@ -211,22 +216,22 @@ class FeatureStore:
             wanted = positions[targets]
             place = self._places[number]
             if keep:
-                gathered[targets] = self._whole_shard(place, output)[wanted]
+                gathered[targets] = self._whole_shard(place, output, keep)[wanted]
             else:
                 gathered[targets] = get_format(self.snapshot.info.shard_format).tensor(
                     self._shard_path(place), output, wanted
                 )
         return gathered
 
-    def _whole_shard(self, place: Place, output: Output) -> npt.NDArray[Any]:
+    def _whole_shard(self, place: Place, output: Output, keep: int) -> npt.NDArray[Any]:
         key = (place.record.shard, output.name)
         if key not in self._decoded:
+            while len(self._decoded) >= keep:
+                self._decoded.popitem(last=False)
             form = get_format(self.snapshot.info.shard_format)
             tensor = form.tensor(self._shard_path(place), output)
             self._decoded[key] = checked_tensor(tensor, len(place.record.rows), output)
         self._decoded.move_to_end(key)
-        while len(self._decoded) > _SHARDS_AT_ONCE:
-            self._decoded.popitem(last=False)
         return self._decoded[key]
 
     def _shard_rows(self, place: Place) -> pa.Table:

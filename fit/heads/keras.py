@@ -3,7 +3,6 @@
 A head is rebuilt from its own parameters and given its weights: no serialised code is ever loaded.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
@@ -99,17 +98,7 @@ class Network(ClassifierMixin, BaseEstimator):
         exclusive = self.model_.output_shape[-1] > 1 and not several
         loss = "sparse_categorical_crossentropy" if exclusive else "binary_crossentropy"
         self.model_.compile(optimizer=self._optimizer(), loss=loss, weighted_metrics=["accuracy"])
-        told = self.model_.fit(
-            self._endless(source, self._weights(source)),
-            steps_per_epoch=math.ceil(len(source) / self.batch_size),
-            epochs=self.epochs,
-            validation_data=None if validation is None else self._endless(validation, None),
-            validation_steps=None if validation is None else math.ceil(len(validation) / self.batch_size),
-            callbacks=self._callbacks(validation is not None),
-            shuffle=False,  # the batches come shuffled
-            verbose=0,
-        )
-        self.history_ = {name: [float(value) for value in values] for name, values in told.history.items()}
+        self._train(source, validation)
         return self
 
     def start(self, shape: Sequence[int], count: int, several: bool) -> None:
@@ -147,16 +136,39 @@ class Network(ClassifierMixin, BaseEstimator):
         counts = np.bincount(source.targets[source.rows], minlength=len(self.classes_))
         return (len(source) / (len(counts) * counts)).astype(np.float32)
 
-    def _endless(self, source: Source, weights: npt.NDArray[np.float32] | None) -> Iterator[tuple[Matrix, ...]]:
-        """Pass after pass, each in another order."""
-        seed = self.random_state
-        while True:
-            for features, targets in source.batches(self.batch_size, seed):
-                kind = np.int32 if self.model_.output_shape[-1] > 1 and targets.ndim == 1 else np.float32
-                shaped = targets.astype(kind).reshape(len(targets), -1)
-                drawn = np.ones(len(targets), np.float32) if weights is None else weights[targets]
-                yield features, shaped, drawn
-            seed += 1
+    def _train(self, source: Source, validation: Source | None) -> None:
+        """Epoch after epoch, as Keras' own fit; that one reads ahead as far as the machine's memory goes."""
+        history = keras.callbacks.History()
+        callbacks = keras.callbacks.CallbackList([*self._callbacks(validation is not None), history], model=self.model_)
+        weights = self._weights(source)
+        self.model_.stop_training = False
+        callbacks.on_train_begin()
+        for epoch in range(self.epochs):
+            callbacks.on_epoch_begin(epoch)
+            self.model_.reset_metrics()
+            logs: dict[str, float] = {}
+            for batch in self._batches(source, weights, self.random_state + epoch):
+                logs = self.model_.train_on_batch(*batch, return_dict=True)
+            if validation is not None:
+                self.model_.reset_metrics()
+                checked: dict[str, float] = {}
+                for batch in self._batches(validation, None, None):
+                    checked = self.model_.test_on_batch(*batch, return_dict=True)
+                logs |= {f"val_{name}": value for name, value in checked.items()}
+            callbacks.on_epoch_end(epoch, {name: float(value) for name, value in logs.items()})
+            if self.model_.stop_training:
+                break
+        callbacks.on_train_end()
+        self.history_ = {name: [float(value) for value in values] for name, values in history.history.items()}
+
+    def _batches(
+        self, source: Source, weights: npt.NDArray[np.float32] | None, seed: int | None
+    ) -> Iterator[tuple[Matrix, Matrix, Matrix]]:
+        """Features, targets as the loss wants them, and each row's weight."""
+        kind = np.int32 if self.model_.output_shape[-1] > 1 and not self.several_ else np.float32
+        for features, targets in source.batches(self.batch_size, seed):
+            drawn = np.ones(len(targets), np.float32) if weights is None else weights[targets]
+            yield features, targets.astype(kind).reshape(len(targets), -1), drawn
 
     def predict_proba(self, X: Matrix) -> Matrix:
         """(rows, classes), or (rows, labels), float64."""

@@ -136,12 +136,12 @@ class Head:
     @property
     def model(self) -> Any:
         """The Keras model or the scikit-learn estimator."""
-        return getattr(self.estimator, "model_", self.estimator) if self.is_network else self.estimator
+        return self.estimator.model_ if self.is_network else self.estimator
 
     @property
     def is_network(self) -> bool:
         """Whether Keras computes it."""
-        return hasattr(self.estimator, "history_") or hasattr(self.estimator, "is_network")
+        return hasattr(self.estimator, "is_network")
 
     def __repr__(self) -> str:
         return f"Head({self.info.head!r}, {len(self.classes)} classes, on {self.info.recipe.backbone})"

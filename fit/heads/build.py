@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from extract.quiet import quiet_start
 from extract.runtimes import start_keras
 from fit.heads.table import HEADS, OWN_TRAINING, HeadKind, Parameter, Value, get_head
 from store.errors import UsageError
@@ -44,7 +45,8 @@ def import_function(name: str) -> Own:
     module, _, function = name.partition(":")
     sys.path.insert(0, "")
     try:
-        found = getattr(importlib.import_module(module), function)
+        with quiet_start():  # it may import Keras
+            found = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(
             f"--head {name}: {error}; expected module:function, the module in the current folder or installed"

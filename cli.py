@@ -71,7 +71,7 @@ def run_app(app: typer.Typer, name: str) -> int:
     except (typer.Abort, KeyboardInterrupt):
         _say("stopped early: run the same command again to go on")
         return StoppedEarly.exit_code
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # Typer makes the second of the first
         return 0  # the reader of our output has seen enough
     except StillframeError as error:
         if debug:

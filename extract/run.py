@@ -356,11 +356,7 @@ class _Job:
     # Telling
 
     def result(self, snapshot: Snapshot, update: _Update, listing: Listing, clock: Clock, computed: int) -> RunResult:
-        """The summary of a finished run.
-
-        Raises:
-            TooManyFailures: see --max-bad; it carries the result as `result`.
-        """
+        """The summary of a finished run."""
         counts = snapshot.counts()
         phases = clock.phases(self.workers)
         seconds = clock.span

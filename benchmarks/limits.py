@@ -1,0 +1,236 @@
+"""What a run cannot be faster than on this machine: each program measures a part and prints one JSON object.
+
+    python -m benchmarks.limits parts BACKBONE RUNTIME PRECISION FOLDER COUNT
+        images/s of the network alone, in our own runtime; core-seconds an image of decoding, compressing, hashing
+        and checking; and FLOP an image, counted from the layers' shapes
+    python -m benchmarks.limits peak
+        FLOP/s of a matrix product of 4096 x 4096, by precision and library
+
+A network computes with all cores, and so do decoding and compressing: the limit of a whole run is
+1 / (seconds of the network + core-seconds of the rest / cores) images/s.
+"""
+
+import hashlib
+import json
+import math
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.measure import cores
+from extract.backbones.table import Backbone, get_backbone
+from extract.backbones.weights import Weights
+from extract.decode import DecodePolicy, own_limits
+from extract.progress import Clock
+from extract.quiet import quiet_start
+from extract.runtimes import Runtime
+from extract.task import Collection, Prepared, listed_task, prepare
+from store.formats import Shard, check_round_trip, get_format
+from store.recipe import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NETWORK_SECONDS = 5.0
+MATRIX = 4096
+MATRIX_REPEATS = 5
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an image costs: the network's rate alone, and core-seconds of all else."""
+
+    network_images_per_second: float
+    flop: int
+    decode: float
+    compress: float
+    hash: float
+    check: float
+
+    @property
+    def images_per_second(self) -> float:
+        """The limit. Reading a shard back to check it is our own choice, so it is not part of it."""
+        work = self.decode + self.compress + self.hash
+        return 1 / (1 / self.network_images_per_second + work / cores())
+
+    @property
+    def network_flops(self) -> float:
+        """FLOP/s of the network alone."""
+        return self.flop * self.network_images_per_second
+
+
+@contextmanager
+def processor_seconds(into: dict[str, float], name: str) -> "Iterator[None]":
+    """Processor time of this process, all threads together, spent within the block."""
+    start = time.process_time()
+    yield
+    into[name] = time.process_time() - start
+
+
+def parts(backbone: Backbone, runtime: str, precision: str, files: list[Path]) -> Parts:
+    """Everything of `Parts`, on those photographs."""
+    spent: dict[str, float] = {}
+    images = decoded(backbone, files, spent)
+    loaded = load_runtime(backbone, runtime, precision)
+    rate = network_alone(loaded, images)
+    output = Output("features", backbone.layer, "none", tuple(loaded.shapes[0]), "float16")
+    stored(shard_of(loaded, images, output), output, spent)
+    each = {name: seconds / len(files) for name, seconds in spent.items()}
+    return Parts(rate, flop(backbone), **each)
+
+
+def decoded(backbone: Backbone, files: list[Path], spent: dict[str, float]) -> list[Prepared]:
+    """The photographs as a run prepares them: read, hashed, decoded and resized, by one thread."""
+    policy = DecodePolicy(backbone.size, "bilinear", "stretch", (255, 255, 255), 100_000_000)
+    root, clock = files[0].parent, Clock()
+    prepare(root, files[0].name, policy, clock)  # Pillow loads its plugins at the first image
+    with own_limits(), processor_seconds(spent, "decode"):
+        found = [prepare(root, file.name, policy, clock) for file in files]
+    return [image for image in found if isinstance(image, Prepared)]
+
+
+def load_runtime(backbone: Backbone, runtime: str, precision: str) -> Runtime:
+    """As `extract run` loads it with these options."""
+    from extract.runtimes.load import Wanted, load_runtime
+
+    wanted = Wanted(
+        backbone=backbone,
+        weights=Weights.parse("random"),
+        image_size=backbone.size,
+        layers=(backbone.layer,),
+        pooling="none",
+        dtype="auto",
+        precision=precision,
+        runtime=runtime,
+    )
+    return load_runtime(wanted)[0]
+
+
+def network_alone(runtime: Runtime, images: list[Prepared]) -> float:
+    """Images/s with the pixels at hand, the runtime always having as many calls under way as it asks for."""
+    pixels = [image.decoded.pixels for image in images]
+    while len(pixels) < runtime.batch_size:
+        pixels += pixels
+    batch = pixels[: runtime.batch_size]
+    runtime.start(batch).result()
+    under_way = deque(runtime.start(batch) for _ in range(runtime.in_flight))
+    done, start = 0, time.perf_counter()
+    while time.perf_counter() - start < NETWORK_SECONDS:
+        under_way.popleft().result()
+        done += len(batch)
+        under_way.append(runtime.start(batch))
+    rate = done / (time.perf_counter() - start)
+    for call in under_way:
+        call.result()
+    return rate
+
+
+def shard_of(runtime: Runtime, images: list[Prepared], output: Output) -> Shard:
+    """The images' features, as they would be stored."""
+    collection = Collection(listed_task([image.row.path for image in images]), [output])
+    for start in range(0, len(images), runtime.batch_size):
+        batch = images[start : start + runtime.batch_size]
+        collection.add(batch, runtime.start([image.decoded.pixels for image in batch]).result())
+    return collection.shard()
+
+
+def stored(shard: Shard, output: Output, spent: dict[str, float]) -> None:
+    """What is done to a shard before it is published."""
+    form = get_format("hdf5")
+    form.encode(shard, [output], "")  # h5py and its filters are loaded at the first shard
+    with processor_seconds(spent, "compress"):
+        data = form.encode(shard, [output], "")
+    with processor_seconds(spent, "hash"):
+        hashlib.sha256(data)
+    with processor_seconds(spent, "check"):
+        check_round_trip(form, data, shard, [output])
+
+
+def flop(backbone: Backbone) -> int:
+    """Floating-point operations an image: twice the multiply-adds of all convolutions and dense layers."""
+    with quiet_start():
+        from extract.backbones.build import build, leaf_layers
+
+        return 2 * sum(multiply_adds(layer) for layer in leaf_layers(build(backbone, backbone.size)))
+
+
+def multiply_adds(layer: Any) -> int:
+    """Of one layer, an image: each place of the output takes every weight that leads to it once."""
+    import keras
+
+    if isinstance(layer, keras.layers.SeparableConv2D):
+        depthwise, pointwise = layer.depthwise_kernel.shape, layer.pointwise_kernel.shape
+        return math.prod(layer.output.shape[1:3]) * (math.prod(depthwise) + math.prod(pointwise))
+    if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
+        return math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape)
+    return math.prod(layer.kernel.shape) if isinstance(layer, keras.layers.Dense) else 0
+
+
+def peak() -> dict[str, dict[str, float]]:
+    """FLOP/s of a matrix product by precision and library; what is not installed is left out."""
+    rng = np.random.default_rng(0)
+    left, right = rng.standard_normal((2, MATRIX, MATRIX), np.float32)
+    found: dict[str, dict[str, float]] = {"float32": {}, "bfloat16": {}}
+    found["float32"]["numpy"] = _product_flops(lambda: left @ right)
+    with quiet_start():
+        import tensorflow as tf
+    first, second = tf.constant(left), tf.constant(right)
+    found["float32"]["tensorflow"] = _product_flops(lambda: tf.matmul(first, second).numpy())
+    for precision, product in _openvino_products(left, right).items():
+        found[precision]["openvino"] = _product_flops(product)
+    return found
+
+
+def _openvino_products(left: Any, right: Any) -> dict[str, Callable[[], object]]:
+    """The product by precision; the second matrix is a constant, as a network's weights are."""
+    try:
+        import openvino
+        from openvino import opset13 as ops
+    except ImportError:
+        return {}
+    core = openvino.Core()
+    able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    parameter = ops.parameter(left.shape, np.float32)
+    model = openvino.Model([ops.matmul(parameter, ops.constant(right), False, False)], [parameter], "product")
+    products: dict[str, Callable[[], object]] = {}
+    for precision, capability, hint in (("float32", "FP32", "f32"), ("bfloat16", "BF16", "bf16")):
+        if capability in able:
+            options = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": cores()}
+            request = core.compile_model(model, "CPU", options).create_infer_request()
+            request.set_input_tensor(openvino.Tensor(left))
+            products[precision] = request.infer
+    return products
+
+
+def _product_flops(product: Callable[[], object]) -> float:
+    """The best of a few: a peak is what the machine can do, not what it usually does."""
+    product()
+    seconds = []
+    for _ in range(MATRIX_REPEATS):
+        start = time.perf_counter()
+        product()
+        seconds.append(time.perf_counter() - start)
+    return 2 * MATRIX**3 / min(seconds)
+
+
+def main() -> None:
+    """Measure one part."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    if sys.argv[1] == "peak":
+        print(json.dumps(peak()))
+        return
+    backbone, runtime, precision, folder, count = sys.argv[2:]
+    files = sorted(Path(folder).iterdir())[: int(count)]
+    print(json.dumps(asdict(parts(get_backbone(backbone), runtime, precision, files))))
+
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,7 @@ import hashlib
 import importlib.metadata
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -22,23 +22,29 @@ from extract.backbones.table import Backbone, get_backbone
 from extract.backbones.weights import Weights, remembered_digest
 from extract.decode import decode_policy, own_limits, parse_color
 from extract.listing import Listing, list_data
-from extract.options import RunOptions, automatic_batch_size, automatic_workers
+from extract.options import RunOptions
 from extract.pipeline import run_tasks
-from extract.progress import Clock, Progress, Silence, limiting_phase
-from extract.result import DryRun, RunResult
-from extract.runtimes import start_keras
+from extract.progress import Clock, Progress, Silence
+from extract.result import DryRun, RunResult, Trial
+from extract.runtimes.device import machine_has_gpu, peak_memory, processor_precisions, usable_cores
+from extract.runtimes.load import Wanted, load_runtime
 from extract.signals import stop_on_signals
-from extract.task import ShardTask, commit, prepare
+from extract.task import ShardTask, commit, encoded_bytes, listed_task, prepare
+from extract.verdict import Usage, limiting_phase, verdict
 from store.errors import RecipeMismatch, UsageError
 from store.names import file_path, row_name
 from store.plan import Changes, Plan, automatic_shard_rows, changes, make_plan, stands
 from store.publish import INFO, Folder
-from store.recipe import Output, Recipe, differences
+from store.recipe import Output, Recipe, differences, stored_dtype
 from store.records import StoreInfo, View
 from store.snapshot import Held, Snapshot, latest_attempts, load_snapshot
 
 if TYPE_CHECKING:
     from extract.runtimes import Runtime
+
+
+_TRIAL_IMAGES = 64
+_TRIAL_BATCHES = 4
 
 
 @dataclass(frozen=True)
@@ -158,23 +164,6 @@ def _sha256(listing: Listing, path: str) -> str:
         return ""
 
 
-def load_runtime(
-    backbone: Backbone,
-    weights: Weights,
-    image_size: tuple[int, int],
-    layers: tuple[str, ...],
-    pooling: str,
-    debug: bool = False,
-) -> "tuple[Runtime, str]":
-    """The network, loaded, cut and compiled, and its weights' digest; takes seconds."""
-    start_keras(debug)
-    from extract.backbones.load import load_network
-    from extract.runtimes.keras import KerasRuntime
-
-    network, digest = load_network(backbone, weights, image_size)
-    return KerasRuntime(network, layers, pooling, backbone.preprocessing), digest
-
-
 class _Job:
     """One run's request, resolved as far as it has come: the store's folder, the recipe, the runtime once loaded."""
 
@@ -186,8 +175,7 @@ class _Job:
         self.weights = Weights.parse(options.weights)
         self.image_size = options.image_size or self.backbone.size
         self.layers = options.layers or (self.backbone.layer,)
-        self.batch_size = options.batch_size or automatic_batch_size(self.image_size)
-        self.workers = options.workers or automatic_workers()
+        self.workers = options.workers or usable_cores()
         self._loaded: tuple[Runtime, str] | None = None
 
     # Recipe
@@ -196,9 +184,18 @@ class _Job:
         """The runtime and the digest of its weights, loaded once."""
         if self._loaded is None:
             self.telling.line(f"loading {self.backbone.name}")
-            self._loaded = load_runtime(
-                self.backbone, self.weights, self.image_size, self.layers, self.options.pooling, self.telling.debug
+            wanted = Wanted(
+                self.backbone,
+                self.weights,
+                self.image_size,
+                self.layers,
+                self.options.pooling,
+                self.options.dtype,
+                self.options.precision,
+                self.options.runtime,
+                self.options.batch_size,
             )
+            self._loaded = load_runtime(wanted, self.telling.line, self.telling.debug)
         return self._loaded
 
     def recipe(self, dtypes: tuple[str, ...]) -> Recipe:
@@ -214,8 +211,9 @@ class _Job:
             resize=self.options.resize,
             crop=self.options.crop,
             background=f"#{red:02x}{green:02x}{blue:02x}",
-            precision="float32",
+            precision=self.options.precision,
             dtypes=dtypes,
+            fast_decode=self.options.fast_decode,
         )
 
     def outputs(self) -> tuple[Output, ...]:
@@ -224,13 +222,9 @@ class _Job:
         outputs = []
         for layer, shape in zip(self.layers, runtime.shapes, strict=True):
             name = layer.replace("/", ".") if len(self.layers) > 1 else "features"
-            outputs.append(Output(name, layer, self.options.pooling, shape, self._dtype(len(shape) > 1)))
+            dtype = stored_dtype(self.options.dtype, spatial=len(shape) > 1)
+            outputs.append(Output(name, layer, self.options.pooling, shape, dtype))
         return tuple(outputs)
-
-    def _dtype(self, spatial: bool) -> str:
-        if self.options.dtype != "auto":
-            return self.options.dtype
-        return "float16" if spatial else "float32"
 
     # Store
 
@@ -250,7 +244,11 @@ class _Job:
 
     def _require_same(self, info: StoreInfo) -> None:
         same_cuts = (info.recipe.layers, info.recipe.pooling) == (self.layers, self.options.pooling)
-        dtypes = tuple(self._dtype(output.spatial) for output in info.outputs) if same_cuts else info.recipe.dtypes
+        dtypes = (
+            tuple(stored_dtype(self.options.dtype, output.spatial) for output in info.outputs)
+            if same_cuts
+            else info.recipe.dtypes
+        )
         asked = self.recipe(dtypes)
         lines = differences(info.recipe, asked)
         if self.options.format not in ("auto", info.shard_format):
@@ -302,13 +300,8 @@ class _Job:
 
     def compute(self, snapshot: Snapshot, listing: Listing, clock: Clock, stop: threading.Event) -> int:
         """Carry out the plan's uncommitted shards; returns how many images that were."""
-        runtime, digest = self.load()
         info = snapshot.info
-        if digest != info.recipe.weights or tuple(runtime.shapes) != tuple(output.shape for output in info.outputs):
-            raise RecipeMismatch(
-                f"the weights or shapes of {self.backbone.name} are not what {self.folder.root} was made with: "
-                "another Keras version may build it differently; install the one the store names, or use another --out"
-            )
+        runtime = self._require_network(info)
         self._warn_of_versions(snapshot, runtime)
         tasks = self._tasks(snapshot)
         policy = decode_policy(info.recipe, self.options.max_pixels)
@@ -319,7 +312,6 @@ class _Job:
                 runtime,
                 partial(commit, self.folder, info, environment=self._environment(runtime)),
                 info.outputs,
-                batch_size=self.batch_size,
                 workers=self.workers,
                 clock=clock,
                 progress=progress,
@@ -327,6 +319,16 @@ class _Job:
                 new_store=not snapshot.records,
             )
             return sum(len(record.rows) + len(record.failures) for record in records)
+
+    def _require_network(self, info: StoreInfo) -> "Runtime":
+        """The runtime, if it computes what the store holds."""
+        runtime, digest = self.load()
+        if digest != info.recipe.weights or tuple(runtime.shapes) != tuple(output.shape for output in info.outputs):
+            raise RecipeMismatch(
+                f"the weights or shapes of {self.backbone.name} are not what {self.folder.root} was made with: "
+                "another Keras version may build it differently; install the one the store names, or use another --out"
+            )
+        return runtime
 
     def _warn_of_versions(self, snapshot: Snapshot, runtime: "Runtime") -> None:
         """Versions are not part of the recipe, but what a store was made with should not change unnoticed."""
@@ -351,14 +353,14 @@ class _Job:
     def _environment(self, runtime: "Runtime") -> dict[str, str]:
         versions = {name: importlib.metadata.version(name) for name in ("stillframe", "pillow", "numpy")}
         weights = self.weights.spelled()
-        return {**runtime.environment, "weights": weights, "batch_size": str(self.batch_size), **versions}
+        return {**runtime.environment, "weights": weights, "batch_size": str(runtime.batch_size), **versions}
 
     # Telling
 
     def result(self, snapshot: Snapshot, update: _Update, listing: Listing, clock: Clock, computed: int) -> RunResult:
         """The summary of a finished run."""
         counts = snapshot.counts()
-        phases = clock.phases(self.workers)
+        phases = clock.phases()
         seconds = clock.span
         codes: dict[str, int] = {}
         for failure in snapshot.failures():
@@ -375,27 +377,78 @@ class _Job:
             images_per_second=round(computed / seconds, 3) if seconds else 0.0,
             phases={name: round(value, 3) for name, value in phases.items()},
             limited_by=limiting_phase(phases),
+            verdict=self._verdict(clock) if computed else "",
             changes=update.changes,
             failures_by_code=codes,
             others=listing.others,
         )
 
+    def _verdict(self, clock: Clock) -> str:
+        environment = self.load()[0].environment
+        return verdict(
+            Usage(
+                phases=clock.phases(),
+                cores=usable_cores(),
+                cores_used=clock.processor_seconds / clock.span,
+                workers=self.workers,
+                runtime=environment["runtime"],
+                device=environment["device"],
+                backend=environment["backend"],
+                precision=self.options.precision,
+                precisions=processor_precisions(),
+                gpu_here=machine_has_gpu(),
+            )
+        )
+
     def dry_run(self, snapshot: Snapshot | None, listing: Listing) -> DryRun:
-        """What `run` would do, computed without writing."""
+        """What `run` would do; a few batches are computed, and nothing is written."""
         info = self.new_info() if snapshot is None else snapshot.info
         current = snapshot or Snapshot(info, 0, None, None, {}, {})
         update = _update(self, current, listing)
         plan = self._plan(current, update) if update.publish or current.plan is None else current.plan
-        to_compute = len(update.table) - len(update.held)
+        pending = [path for path in update.table["path"].to_pylist() if path not in update.held]
+        trial = self._try(info, listing, pending, plan.shard_rows) if pending else Trial()
         return DryRun(
             store=str(self.folder.root),
             images=len(update.table),
-            to_compute=to_compute,
+            to_compute=len(pending),
             shards=plan.shard_count if update.publish else len(current.uncommitted_shards()),
             changes=update.changes,
             outputs=info.outputs,
             shard_format=info.shard_format,
-            feature_bytes=to_compute * _row_bytes(info.outputs),
+            feature_bytes=len(pending) * _row_bytes(info.outputs),
+            trial=trial,
+        )
+
+    def _try(self, info: StoreInfo, listing: Listing, pending: Sequence[str], shard_rows: int) -> Trial:
+        """Compute a few batches, evenly from all of the images, and conclude from them on the whole run."""
+        runtime = self._require_network(info)
+        count = min(len(pending), max(_TRIAL_IMAGES, _TRIAL_BATCHES * runtime.batch_size))
+        paths = [pending[position * len(pending) // count] for position in range(count)]
+        clock = Clock()
+        policy = decode_policy(info.recipe, self.options.max_pixels)
+        with own_limits(), self.telling.progress(count) as progress:
+            (encoded,) = run_tasks(
+                [listed_task(paths)],
+                partial(prepare, listing.root, policy=policy, clock=clock),
+                runtime,
+                partial(encoded_bytes, info),
+                info.outputs,
+                workers=self.workers,
+                clock=clock,
+                progress=progress,
+                stop=threading.Event(),
+                new_store=True,
+            )
+        rows = min(shard_rows, len(pending))
+        return Trial(
+            images=count,
+            images_per_second=round(count / clock.span, 3),
+            seconds=round(clock.span / count * len(pending), 1),
+            disk_bytes=encoded * len(pending) // count,
+            # Two shards at once and one read back to be checked, the compressed bytes twice: see extract.pipeline.
+            peak_memory_bytes=peak_memory() + 3 * rows * _row_bytes(info.outputs) + 2 * encoded * rows // count,
+            verdict=self._verdict(clock),
         )
 
 

@@ -54,7 +54,7 @@ def expected_features(data, paths):
     from PIL import Image
 
     pixels = np.stack([np.asarray(Image.open(data / path)) for path in paths])
-    return StubRuntime()(pixels)[0].astype(np.float16)
+    return StubRuntime().compute(pixels).astype(np.float16)
 
 
 def test_every_image_becomes_the_row_that_its_own_pixels_give(data, out):
@@ -299,25 +299,25 @@ def test_a_damaged_shard_is_withdrawn_and_computed_again(data, out):
 
 def test_a_value_beyond_float16_in_the_first_batch_is_refused(data, out, monkeypatch):
     monkeypatch.setattr(
-        StubRuntime, "__call__", lambda self, pixels: [np.full((len(pixels), 4, 4, 3), 70000.0, np.float32)]
+        StubRuntime, "compute", lambda self, pixels: np.full((len(pixels), 4, 4, 3), 70000.0, np.float32)
     )
     with pytest.raises(UsageError, match="--dtype float32"):
         extract_images(data, out, **STUB)
 
 
 def test_a_value_beyond_float16_later_is_a_failure_and_never_infinity(data, out, monkeypatch):
-    plain = StubRuntime.__call__
+    plain = StubRuntime.compute
     calls = []
 
     def exploding(self, pixels):
         calls.append(1)
-        (tensor,) = plain(self, pixels)
+        tensor = plain(self, pixels)
         if len(calls) == 2:
             tensor[1, 0, 0, 0] = 70000.0
             tensor[2, 0, 0, 0] = np.nan
-        return [tensor]
+        return tensor
 
-    monkeypatch.setattr(StubRuntime, "__call__", exploding)
+    monkeypatch.setattr(StubRuntime, "compute", exploding)
     result = extract_images(data, out, batch_size=4, **STUB)
     assert result.failures_by_code == {"float16_range": 1, "not_finite": 1}
     assert np.isfinite(open_store(out).arrays()[0].astype(np.float32)).all()
@@ -351,7 +351,7 @@ def test_an_unknown_option_is_wrong_use(data, out):
 
 
 def test_a_signal_stops_after_the_batch_in_hand_and_the_next_run_goes_on(data, out, monkeypatch):
-    plain = StubRuntime.__call__
+    plain = StubRuntime.compute
 
     def signalling(self, pixels):
         if len(list(out.glob("commit/*/*.json"))) >= 1:
@@ -359,7 +359,7 @@ def test_a_signal_stops_after_the_batch_in_hand_and_the_next_run_goes_on(data, o
         return plain(self, pixels)
 
     with monkeypatch.context() as patch:
-        patch.setattr(StubRuntime, "__call__", signalling)
+        patch.setattr(StubRuntime, "compute", signalling)
         with pytest.raises(StoppedEarly):
             extract_images(data, out, shard_rows=2, batch_size=1, **STUB)
     done = len(open_store(out))

@@ -26,8 +26,8 @@ from extract.samples import write_samples
 from store.errors import EnvironmentFailure, UsageError
 
 FAST = (
-    "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_lite0", "inception_v3", "mobilenet",
-    "mobilenet_v2", "mobilenet_v3_small", "resnet50", "vgg16", "xception",
+    "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_lite0", "mobilenet", "mobilenet_v2",
+    "mobilenet_v3_small",
 )  # fmt: skip
 FAST_FILES = ("mobilenet_v2", "convnext_tiny", "efficientnet_b0")
 EVERY = [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow], id=name) for name in sorted(BACKBONES)]

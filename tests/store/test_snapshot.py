@@ -1,25 +1,31 @@
 import shutil
 
+import pyarrow as pa
 import pytest
 
 from store.errors import DamagedStore, NotAStore
 from store.plan import make_plan
 from store.publish import Folder
-from store.records import Failure, Row
-from store.snapshot import latest_attempts, load_snapshot, record_name
+from store.records import FAILURES, Failure
+from store.snapshot import HELD, latest_attempts, load_snapshot, record_name
 from tests.store.build import BROKEN, Image, edit_json, make_images, make_listing
 
 IMAGES = make_images("a.png", "b.png", "c.png", "d.png", "e.png", label="cat")
 
 
 def rows_of(snapshot):
-    return sorted(row.path for place in snapshot.places() for row in place.record.rows)
+    return sorted(path for place in snapshot.places() for path in place.record.rows["path"].to_pylist())
+
+
+def held_by_path(snapshot):
+    return {row["path"]: row for row in snapshot.held().to_pylist()}
 
 
 def test_a_new_store_has_neither_plan_nor_rows(small):
     snapshot = small.snapshot
     assert (snapshot.info, snapshot.number, snapshot.view, snapshot.plan) == (small.info, 0, None, None)
-    assert (snapshot.held(), snapshot.places(), snapshot.failures()) == ({}, [], [])
+    assert (len(snapshot.held()), len(snapshot.places()), len(snapshot.failures())) == (0, 0, 0)
+    assert (snapshot.held().schema, snapshot.failures().schema) == (HELD, FAILURES)
     assert snapshot.uncommitted_shards() == []
     counts = snapshot.counts()
     assert (counts.images, counts.rows, counts.failures, counts.pending) == (0, 0, 0, 0)
@@ -37,13 +43,14 @@ def test_images_are_rows_failures_or_pending(small):
     counts = snapshot.counts()
     assert (counts.images, counts.rows, counts.failures, counts.pending) == (5, 1, 1, 3)
     assert snapshot.uncommitted_shards() == [1, 2]
-    held = snapshot.held()
-    assert held["a.png"].entry == Row("a.png", images["a.png"].sha256, 100, 1)
-    assert held["b.png"].failed
-    assert set(held) == {"a.png", "b.png"}
-    assert {entry.holder for entry in held.values()} == {f"{plan.name}/0"}
-    assert [failure.path for failure in snapshot.failures()] == ["b.png"]
-    assert isinstance(snapshot.failures()[0], Failure)
+    assert snapshot.held().schema == HELD
+    same = {"size": 100, "time": 1, "holder": f"{plan.name}/0"}
+    assert snapshot.held().to_pylist() == [
+        {"path": "a.png", "sha256": images["a.png"].sha256, "failed": False, **same},
+        {"path": "b.png", "sha256": images["b.png"].sha256, "failed": True, **same},
+    ]
+    (failure,) = snapshot.failures().to_pylist()
+    assert Failure(**failure) == Failure("b.png", "decode", "not an image", images["b.png"].sha256, 100, 1)
 
 
 def test_places_lie_in_ascending_order_in_plan_and_shard(small):
@@ -63,7 +70,7 @@ def test_a_shard_of_failures_alone_needs_no_file(small):
 
 def test_the_view_of_the_highest_number_counts(small):
     for number in range(1, 12):
-        small.publish(make_plan(make_listing(make_images(f"{number}.png")), {}, 1), number)
+        small.publish(make_plan(make_listing(make_images(f"{number}.png")), pa.nulls(1), 1), number)
     snapshot = small.snapshot
     assert snapshot.number == 11
     assert snapshot.plan.rows["path"].to_pylist() == ["11.png"]
@@ -106,7 +113,7 @@ def test_the_highest_attempt_counts(small):
         images = {**IMAGES, "a.png": Image(f"attempt {number}")}
         assert small.commit(plan, 0, images).attempt == number
     assert latest_attempts(small.folder, plan.name) == {0: 11, 1: 1, 2: 1}
-    assert small.snapshot.held()["a.png"].entry.sha256 == Image("attempt 11").sha256
+    assert held_by_path(small.snapshot)["a.png"]["sha256"] == Image("attempt 11").sha256
 
 
 def test_a_withdrawn_shard_is_uncommitted_until_it_is_committed_again(small):
@@ -143,15 +150,15 @@ def test_held_rows_stay_in_the_shards_that_have_them(small):
     images = {**IMAGES, "b.png": Image("second"), "x.png": Image()}
     del images["e.png"]
     second = small.update(images)
-    held = small.snapshot.held()
-    assert {path: entry.holder for path, entry in held.items()} == {
+    held = held_by_path(small.snapshot)
+    assert {path: row["holder"] for path, row in held.items()} == {
         "a.png": f"{first.name}/0",
         "b.png": f"{second.name}/0",
         "c.png": f"{first.name}/1",
         "d.png": f"{first.name}/1",
         "x.png": f"{second.name}/0",
     }
-    assert held["b.png"].entry.sha256 == Image("second").sha256
+    assert held["b.png"]["sha256"] == Image("second").sha256
     assert f"{first.name}/2" not in small.snapshot.records
 
 

@@ -288,7 +288,19 @@ def _texts(table: pa.Table, name: str, path: Path) -> list[str | None]:
 def _table_name(name: str | None, number: int, path: Path) -> str:
     if name is None:
         raise UsageError(f"row {number} of {path} has no path: fill it in or drop the row")
-    return row_name(os.path.normpath(name))
+    return row_name(_normal(name, path.parent))
+
+
+def _normal(name: str, root: Path) -> str:
+    """`name` without `.`, `//`, and folders that `..` leaves again; what `..` makes of a link, only the system knows."""
+    start = "/" if name.startswith("/") else ""
+    parts: list[str] = []
+    for part in name.split("/"):
+        if part == ".." and parts and parts[-1] != ".." and not os.path.islink(root / (start + "/".join(parts))):
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    return start + "/".join(parts) or "."
 
 
 def _split(split: str | None, number: int, path: Path) -> str | None:

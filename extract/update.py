@@ -1,7 +1,7 @@
 """What is asked against what is stored: which images are new, changed or gone, and where the others are kept."""
 
-import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from extract.listing import Listing
 from extract.options import RunOptions
+from extract.touched import hold_bytes, memory_file
 from store.errors import UsageError
-from store.names import file_path
 from store.plan import DESCRIPTION, Plan, stands
 from store.snapshot import Snapshot
 
@@ -62,8 +62,8 @@ def find_update(snapshot: Snapshot, listing: Listing, options: RunOptions) -> Up
     if options.limit is not None:
         table = limited(table, options.limit, held, unlisted, snapshot.plan)
     positions = pc.index_in(table["path"], value_set=held["path"])
-    known = held.take(positions)
-    changed = changed_images(listing, table, known)
+    known = held.select(["sha256", "size", "time", "failed"]).take(positions)
+    changed = changed_images(table, known, listing.root, memory_file(options.out, options.data))
     again = changed | (known["failed"].fill_null(False).to_numpy() & options.retry_failed)
     holders = held["holder"].take(pc.if_else(pa.array(again), None, positions)).combine_chunks()
     new, differ = positions.null_count, int(changed.sum())
@@ -88,23 +88,22 @@ def limited(table: pa.Table, limit: int, held: pa.Table, unlisted: pa.Table, pla
     return pa.concat_tables([part, stored]).sort_by("path")
 
 
-def changed_images(listing: Listing, table: pa.Table, known: pa.Table) -> npt.NDArray[np.bool_]:
-    """Which images of `table` are stored with other bytes; `known` is what the store knows of each, null of new ones."""
+def changed_images(table: pa.Table, known: pa.Table, root: Path, memory: Path) -> npt.NDArray[np.bool_]:
+    """Which images of `table` are stored with other bytes.
+
+    Args:
+        table: LISTING_SCHEMA.
+        known: what the store knows of each image (columns of HELD), null of new ones.
+        root: the folder that paths are relative to.
+        memory: where touched files are remembered.
+    """
     same_size = pc.equal(table["size"], known["size"])
     untouched = pc.and_(same_size, pc.equal(table["time"], known["time"]))
-    readable = pc.and_(same_size, pc.not_equal(known["sha256"], ""))
+    comparable = pc.and_(same_size, pc.not_equal(known["sha256"], ""))
     touched = ~untouched.fill_null(True).to_numpy()
-    changed: npt.NDArray[np.bool_] = touched & ~readable.fill_null(False).to_numpy()
-    for position in np.flatnonzero(touched & ~changed).tolist():
-        path, sha256 = table["path"][position].as_py(), known["sha256"][position].as_py()
-        changed[position] = file_sha256(listing, path) != sha256
+    changed: npt.NDArray[np.bool_] = touched & ~comparable.fill_null(False).to_numpy()
+    unsure = np.flatnonzero(touched & ~changed)
+    if len(unsure):
+        files = table.select(["path", "time"]).append_column("sha256", known["sha256"]).take(unsure)
+        changed[unsure] = ~hold_bytes(files, root, memory)
     return changed
-
-
-def file_sha256(listing: Listing, path: str) -> str:
-    """SHA-256 of an image's bytes; empty if it cannot be read."""
-    try:
-        with open(listing.root / file_path(path), "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""

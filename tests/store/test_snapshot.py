@@ -1,14 +1,18 @@
+import json
 import shutil
+import tempfile
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from store.errors import DamagedStore, NotAStore
 from store.plan import make_plan
 from store.publish import Folder
-from store.records import FAILURES, Failure
-from store.snapshot import HELD, latest_attempts, load_snapshot, record_name
-from tests.store.build import BROKEN, Image, edit_json, make_images, make_listing
+from store.records import FAILURES, ROWS, Failure
+from store.snapshot import HELD, Counts, latest_attempts, load_snapshot, record_name
+from tests.store.build import BROKEN, Image, SmallStore, edit_json, make_images, make_listing
 
 IMAGES = make_images("a.png", "b.png", "c.png", "d.png", "e.png", label="cat")
 
@@ -186,6 +190,67 @@ def test_a_copied_store_is_the_same_store(small, tmp_path):
     shutil.copytree(small.folder.root, tmp_path / "copy")
     copy = load_snapshot(Folder(tmp_path / "copy"))
     assert copy.held() == small.snapshot.held()
+
+
+def stored_images(small):
+    """What a store holds, straight from its JSON files: for each image of the plan its record and where it stands."""
+    plan = small.snapshot.plan
+    found = []
+    for row in plan.rows.to_pylist():
+        name, index = (row["held_by"] or f"{plan.name}/{row['shard']}").split("/")
+        attempt = latest_attempts(small.folder, name).get(int(index))
+        record = json.loads(small.folder.read(record_name(name, int(index), attempt))) if attempt else {}
+        rows = {path: position for position, (path, *_) in enumerate(record.get("rows", []))}
+        failures = {failure["path"]: failure for failure in record.get("failures", [])}
+        if row["path"] in rows or row["path"] in failures:
+            found.append((row["path"], record, rows.get(row["path"]), failures.get(row["path"])))
+    return found
+
+
+contents = st.sampled_from(["first", "second", BROKEN])
+histories = st.lists(
+    st.tuples(
+        st.dictionaries(st.sampled_from("abcdefgh"), st.builds(Image, contents), min_size=1),
+        st.integers(1, 4),
+        st.none() | st.integers(0, 2),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=30)
+@given(histories)
+def test_columns_say_what_the_records_say_one_by_one(history):
+    with tempfile.TemporaryDirectory() as folder:
+        small = SmallStore(folder)
+        for images, shard_rows, stop_after in history:
+            small.update(images, shard_rows, stop_after)
+            snapshot = small.snapshot
+            held, failures, shown = [], [], {}
+            for path, record, position, failure in stored_images(small):
+                values = record["rows"][position] if failure is None else [failure[name] for name in ROWS.names]
+                holder = f"{record['plan']}/{record['index']}"
+                held.append(
+                    {**dict(zip(ROWS.names, values, strict=True)), "failed": failure is not None, "holder": holder}
+                )
+                if failure is not None:
+                    failures.append(failure)
+                else:
+                    shown.setdefault(holder, []).append((position, path))
+            assert snapshot.held().to_pylist() == held
+            assert snapshot.failures().to_pylist() == failures
+            paths = snapshot.plan.rows["path"].to_pylist()
+            places = {
+                f"{place.record.plan}/{place.record.index}": [
+                    (position, paths[at])
+                    for position, at in zip(place.shard_positions.tolist(), place.plan_positions.tolist(), strict=True)
+                ]
+                for place in snapshot.places()
+            }
+            assert list(places.items()) == [(holder, sorted(pairs)) for holder, pairs in shown.items()]
+            rows = len(held) - len(failures)
+            assert snapshot.counts() == Counts(len(paths), rows, len(failures), len(paths) - len(held))
 
 
 def test_record_names_sort_like_their_numbers():

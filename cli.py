@@ -742,18 +742,12 @@ def store_failures(store: StorePath, as_json: Json = False, quiet: Quiet = False
     """List the images that gave no row, and why: path, code, message, separated by tabs."""
     from store import open_store
 
-    failures = open_store(store).snapshot.failures()
+    failures = open_store(store).snapshot.failures().select(["path", "code", "message"])
     if as_json:
-        _print_json(
-            {
-                "failures": [
-                    {"path": failure.path, "code": failure.code, "message": failure.message} for failure in failures
-                ]
-            }
-        )
+        _print_json({"failures": failures.to_pylist()})
         return
-    for failure in failures:
-        print("\t".join(printable(text) for text in (failure.path, failure.code, failure.message)))
+    for failure in failures.to_pylist():
+        print("\t".join(printable(text) for text in failure.values()))
 
 
 @store_app.command("export")

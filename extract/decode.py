@@ -28,6 +28,7 @@ import numpy.typing as npt
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from store.errors import UsageError
+from store.names import printable
 from store.recipe import Recipe
 
 RESIZE_FILTERS = {
@@ -139,7 +140,7 @@ def read_source(path: str | os.PathLike[str]) -> Source:
         # Without O_NONBLOCK, opening a FIFO would wait for a writer for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise _unreadable(error) from error
+        raise _unreadable(error, path) from error
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -149,7 +150,7 @@ def read_source(path: str | os.PathLike[str]) -> Source:
         with open(descriptor, "rb", closefd=False) as file:
             data = file.read()
     except OSError as error:
-        raise _unreadable(error) from error
+        raise _unreadable(error, path) from error
     finally:
         os.close(descriptor)
     if not data:
@@ -157,9 +158,9 @@ def read_source(path: str | os.PathLike[str]) -> Source:
     return Source(data, hashlib.sha256(data).hexdigest(), status.st_mtime_ns)
 
 
-def _unreadable(error: OSError) -> BadImage:
+def _unreadable(error: OSError, path: str | os.PathLike[str]) -> BadImage:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return BadImage("missing", "there is no such file (any more)")
+        return BadImage("missing", f"there is no such file (any more): {printable(os.fspath(path))}")
     if error.errno == errno.ELOOP:
         return BadImage("missing", "a link that leads to itself")
     if error.errno == errno.ENXIO:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from extract.update import Changes
 from store.errors import TooManyFailures
-from store.plan import Changes
 from store.recipe import Output
 
 _PROMISED = [

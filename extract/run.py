@@ -5,18 +5,17 @@ if the current one no longer says all there is to do; carry out its uncommitted 
 is loaded only if something is to be computed or its weights' digest is not remembered.
 """
 
-import hashlib
 import importlib.metadata
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from extract.backbones.table import Backbone, get_backbone
 from extract.backbones.weights import Weights, remembered_digest
@@ -30,14 +29,15 @@ from extract.runtimes.device import machine_has_gpu, peak_memory, processor_prec
 from extract.runtimes.load import Wanted, load_runtime
 from extract.signals import stop_on_signals
 from extract.task import ShardTask, commit, encoded_bytes, listed_task, prepare
+from extract.update import Update, find_update
 from extract.verdict import Usage, limiting_phase, verdict
 from store.errors import RecipeMismatch, UsageError
-from store.names import file_path, row_name
-from store.plan import Changes, Plan, automatic_shard_rows, changes, make_plan, stands
+from store.names import row_name
+from store.plan import Plan, automatic_shard_rows, make_plan
 from store.publish import INFO, Folder
 from store.recipe import Output, Recipe, differences, stored_dtype
 from store.records import StoreInfo, View
-from store.snapshot import Held, Snapshot, latest_attempts, load_snapshot
+from store.snapshot import Snapshot, latest_attempts, load_snapshot, with_records
 
 if TYPE_CHECKING:
     from extract.runtimes import Runtime
@@ -85,83 +85,13 @@ def run(options: RunOptions, telling: Telling = Telling()) -> RunResult | DryRun
     listing = list_data(options.data, options.include, options.exclude)
     if options.dry_run:
         return job.dry_run(snapshot, listing)
-    if snapshot is None:
-        snapshot = job.create_store()
-    update = _update(job, snapshot, listing)
-    if not update.publish and not snapshot.uncommitted_shards():
+    snapshot, update = job.planned(snapshot or job.create_store(), listing)
+    if not snapshot.uncommitted_shards():
         return job.result(snapshot, update, listing, Clock(), computed=0)
     with stop_on_signals() as stop:
-        snapshot = job.publish_plan(snapshot, update)
-        if not snapshot.uncommitted_shards():
-            return job.result(snapshot, update, listing, Clock(), computed=0)
         clock = Clock()
         computed = job.compute(snapshot, listing, clock, stop)
-    return job.result(load_snapshot(job.folder), update, listing, clock, computed)
-
-
-@dataclass(frozen=True)
-class _Update:
-    """What has to be done to bring a store up to a listing: the images, where each is held, what changed."""
-
-    table: pa.Table
-    held: Mapping[str, str]
-    changes: Changes
-    publish: bool
-
-
-def _update(job: "_Job", snapshot: Snapshot, listing: Listing) -> _Update:
-    held = snapshot.held()
-    options = job.options
-    table = _limited(listing.table, snapshot, held, options.limit)
-    changed = _changed_paths(listing, table, held)
-    retried = {path for path, entry in held.items() if entry.failed} if options.retry_failed else set()
-    counted = changes(table, set(held), changed)
-    if counted.gone * 2 > len(held) and not options.prune:
-        raise UsageError(
-            f"{counted.gone:,} of the {len(held):,} stored images are not in {options.data}: is it the right folder, "
-            "and mounted? If they are really gone, run again with --prune"
-        )
-    kept = {path: entry.holder for path, entry in held.items() if path not in changed and path not in retried}
-    publish = snapshot.plan is None or not stands(snapshot.plan, table, kept, snapshot.uncommitted_shards())
-    return _Update(table, kept, counted, publish)
-
-
-def _limited(table: pa.Table, snapshot: Snapshot, held: Mapping[str, Held], limit: int | None) -> pa.Table:
-    """The first `limit` images of the listing, and all that are stored already: a limit never shrinks a store."""
-    if limit is None:
-        return table
-    paths = table["path"].to_pylist()
-    keep = [position < limit or path in held for position, path in enumerate(paths)]
-    limited = table.filter(pa.array(keep))
-    missing = set(held) - set(paths)
-    if not missing or snapshot.plan is None:
-        return limited
-    stored = snapshot.plan.rows.select(["path", "label", "split", "group", "size"])
-    stored = stored.filter(pa.array([path in missing for path in stored["path"].to_pylist()]))
-    times = pa.array([held[path].entry.time for path in stored["path"].to_pylist()], pa.int64())
-    return pa.concat_tables([limited, stored.append_column("time", times)]).sort_by("path")
-
-
-def _changed_paths(listing: Listing, table: pa.Table, held: Mapping[str, Held]) -> set[str]:
-    """Stored images whose bytes differ now. Files are read only where size or time say to look."""
-    changed = set()
-    columns = (table[name].to_pylist() for name in ("path", "size", "time"))
-    for path, size, time in zip(*columns, strict=True):
-        known = held.get(path)
-        if known is None or (size, time) == (known.entry.size, known.entry.time):
-            continue
-        same_size = size == known.entry.size and known.entry.sha256
-        if not same_size or _sha256(listing, path) != known.entry.sha256:
-            changed.add(path)
-    return changed
-
-
-def _sha256(listing: Listing, path: str) -> str:
-    try:
-        with open(listing.root / file_path(path), "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
+    return job.result(with_records(job.folder, snapshot), update, listing, clock, computed)
 
 
 class _Job:
@@ -274,27 +204,31 @@ class _Job:
             self._require_same(StoreInfo.from_bytes(self.folder.read(INFO)))
         return load_snapshot(self.folder)
 
-    def publish_plan(self, snapshot: Snapshot, update: _Update) -> Snapshot:
-        """The store with the plan that `update` calls for as its current one."""
-        if not update.publish:
-            return snapshot
-        plan = self._plan(snapshot, update)
-        self.folder.create(f"plan/{plan.name}.parquet", plan.data)
-        view = View(
-            plan.name, row_name(os.path.abspath(self.options.data)), datetime.now(UTC).isoformat(timespec="seconds")
-        )
-        number = snapshot.number + 1
-        while not self.folder.create(f"view/{number}.json", view.to_bytes()):
-            number += 1
-        return load_snapshot(self.folder)
+    def planned(self, snapshot: Snapshot, listing: Listing) -> tuple[Snapshot, Update]:
+        """The store once its current plan says all there is to do for `listing`, and how the listing differed.
 
-    def _plan(self, snapshot: Snapshot, update: _Update) -> Plan:
+        Where another process publishes its plan first, what is stored has changed: it is looked at anew.
+        """
+        while True:
+            update = find_update(snapshot, listing, self.options)
+            if not update.publish:
+                return snapshot, update
+            plan = self._plan(snapshot, update)
+            self.folder.create(f"plan/{plan.name}.parquet", plan.data)
+            data = row_name(os.path.abspath(self.options.data))
+            view = View(plan.name, data, datetime.now(UTC).isoformat(timespec="seconds"))
+            if self.folder.create(f"view/{snapshot.number + 1}.json", view.to_bytes()):
+                published = Snapshot(snapshot.info, snapshot.number + 1, view, plan)
+                return with_records(self.folder, published), update
+            snapshot = load_snapshot(self.folder)
+
+    def _plan(self, snapshot: Snapshot, update: Update) -> Plan:
         unfinished = snapshot.plan is not None and snapshot.uncommitted_shards()
         if snapshot.plan is not None and unfinished:
             shard_rows = snapshot.plan.shard_rows
         else:
             shard_rows = self.options.shard_rows or automatic_shard_rows(_row_bytes(snapshot.info.outputs))
-        return make_plan(update.table, update.held, shard_rows, snapshot.number + 1)
+        return make_plan(update.table, update.holders, shard_rows, snapshot.number + 1)
 
     # Work
 
@@ -303,11 +237,10 @@ class _Job:
         info = snapshot.info
         runtime = self._require_network(info)
         self._warn_of_versions(snapshot, runtime)
-        tasks = self._tasks(snapshot)
         policy = decode_policy(info.recipe, self.options.max_pixels)
-        with own_limits(), self.telling.progress(sum(len(task.rows) for task in tasks)) as progress:
+        with own_limits(), self.telling.progress(snapshot.counts().pending) as progress:
             records = run_tasks(
-                tasks,
+                self._tasks(snapshot),
                 partial(prepare, listing.root, policy=policy, clock=clock),
                 runtime,
                 partial(commit, self.folder, info, environment=self._environment(runtime)),
@@ -341,14 +274,12 @@ class _Job:
                     f"warning: the store was made with {name} {', '.join(others)}, this is {ours.get(name)}"
                 )
 
-    def _tasks(self, snapshot: Snapshot) -> list[ShardTask]:
+    def _tasks(self, snapshot: Snapshot) -> Iterator[ShardTask]:
         plan = snapshot.plan
         assert plan is not None
         attempts = latest_attempts(self.folder, plan.name)
-        return [
-            ShardTask(plan.name, index, attempts.get(index, 0) + 1, plan.shard_paths(index))
-            for index in snapshot.uncommitted_shards()
-        ]
+        for index in snapshot.uncommitted_shards():
+            yield ShardTask(plan.name, index, attempts.get(index, 0) + 1, plan.shard_paths(index))
 
     def _environment(self, runtime: "Runtime") -> dict[str, str]:
         versions = {name: importlib.metadata.version(name) for name in ("stillframe", "pillow", "numpy")}
@@ -357,14 +288,11 @@ class _Job:
 
     # Telling
 
-    def result(self, snapshot: Snapshot, update: _Update, listing: Listing, clock: Clock, computed: int) -> RunResult:
+    def result(self, snapshot: Snapshot, update: Update, listing: Listing, clock: Clock, computed: int) -> RunResult:
         """The summary of a finished run."""
         counts = snapshot.counts()
         phases = clock.phases()
         seconds = clock.span
-        codes: dict[str, int] = {}
-        for failure in snapshot.failures():
-            codes[failure.code] = codes.get(failure.code, 0) + 1
         return RunResult(
             store=str(self.folder.root),
             fingerprint=snapshot.info.recipe.fingerprint,
@@ -379,7 +307,7 @@ class _Job:
             limited_by=limiting_phase(phases),
             verdict=self._verdict(clock) if computed else "",
             changes=update.changes,
-            failures_by_code=codes,
+            failures_by_code=Counter(snapshot.failures()["code"].to_pylist()),
             others=listing.others,
         )
 
@@ -404,32 +332,32 @@ class _Job:
         """What `run` would do; a few batches are computed, and nothing is written."""
         info = self.new_info() if snapshot is None else snapshot.info
         current = snapshot or Snapshot(info, 0, None, None, {}, {})
-        update = _update(self, current, listing)
+        update = find_update(current, listing, self.options)
         plan = self._plan(current, update) if update.publish or current.plan is None else current.plan
-        pending = [path for path in update.table["path"].to_pylist() if path not in update.held]
-        trial = self._try(info, listing, pending, plan.shard_rows) if pending else Trial()
+        trial = self._try(info, listing, update, plan.shard_rows) if update.to_compute else Trial()
         return DryRun(
             store=str(self.folder.root),
             images=len(update.table),
-            to_compute=len(pending),
+            to_compute=update.to_compute,
             shards=plan.shard_count if update.publish else len(current.uncommitted_shards()),
             changes=update.changes,
             outputs=info.outputs,
             shard_format=info.shard_format,
-            feature_bytes=len(pending) * _row_bytes(info.outputs),
+            feature_bytes=update.to_compute * _row_bytes(info.outputs),
             trial=trial,
         )
 
-    def _try(self, info: StoreInfo, listing: Listing, pending: Sequence[str], shard_rows: int) -> Trial:
+    def _try(self, info: StoreInfo, listing: Listing, update: Update, shard_rows: int) -> Trial:
         """Compute a few batches, evenly from all of the images, and conclude from them on the whole run."""
         runtime = self._require_network(info)
-        count = min(len(pending), max(_TRIAL_IMAGES, _TRIAL_BATCHES * runtime.batch_size))
-        paths = [pending[position * len(pending) // count] for position in range(count)]
+        count = min(update.to_compute, max(_TRIAL_IMAGES, _TRIAL_BATCHES * runtime.batch_size))
+        pending = np.flatnonzero(update.holders.is_null())
+        sample = update.table["path"].take(pending[np.arange(count) * len(pending) // count])
         clock = Clock()
         policy = decode_policy(info.recipe, self.options.max_pixels)
         with own_limits(), self.telling.progress(count) as progress:
             (encoded,) = run_tasks(
-                [listed_task(paths)],
+                [listed_task(sample.to_pylist())],
                 partial(prepare, listing.root, policy=policy, clock=clock),
                 runtime,
                 partial(encoded_bytes, info),

@@ -23,7 +23,7 @@ from store.names import file_path
 from store.plan import DESCRIPTION, LISTING_SCHEMA
 from store.publish import Folder
 from store.recipe import Output
-from store.records import CommitRecord, Failure, Row, StoreInfo
+from store.records import CommitRecord, Failure, Row, StoreInfo, failure_table, row_table
 from store.snapshot import record_name
 
 LARGEST = {dtype: float(np.finfo(dtype).max) for dtype in ("float16", "float32")}
@@ -117,9 +117,9 @@ class Collection:
         return refused
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> Sequence[Row]:
         """The stored rows, in shard order."""
-        return tuple(self._rows)
+        return self._rows
 
     def shard(self) -> Shard:
         """The rows and tensors collected."""
@@ -171,8 +171,8 @@ def commit(folder: Folder, info: StoreInfo, collection: Collection, environment:
         fingerprint=info.recipe.fingerprint,
         shard=name,
         shard_bytes=size,
-        rows=collection.rows,
-        failures=tuple(collection.failures),
+        rows=row_table(collection.rows),
+        failures=failure_table(collection.failures),
         environment=dict(environment),
     )
     record_file = record_name(task.plan, task.index, task.attempt)

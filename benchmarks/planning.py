@@ -13,19 +13,22 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import Future
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
 
 import extract.run
-from extract.backbones.table import Backbone
-from extract.backbones.weights import Weights, remember_digest
+from extract.backbones.weights import remember_digest
 from extract.decode import Decoded
 from extract.options import RunOptions
+from extract.runtimes import Computed
+from extract.runtimes.load import Wanted
 from extract.task import Prepared
 from store.names import file_path
 from store.records import Row
@@ -41,19 +44,24 @@ class Stub:
     """What stands in for the network and for decoding; `marks` are the times at which each was first asked for."""
 
     shapes = ((4,),)
-    environment = {"runtime": "stub"}  # noqa: RUF012
+    environment: ClassVar = {"runtime": "stub", "device": "CPU", "backend": "stub"}
+    batch_size = 1024
+    in_flight = 1
 
     def __init__(self) -> None:
         self.marks: dict[str, float] = {}
 
-    def __call__(self, pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
+    def start(self, images: Sequence[npt.NDArray[np.uint8]]) -> "Future[Computed]":
         """Four zeros an image."""
-        return [np.zeros((len(pixels), 4), np.float32)]
+        zeros = np.zeros((len(images), 4), np.float32)
+        done: Future[Computed] = Future()
+        done.set_result(Computed([zeros], [zeros[:, 0]]))
+        return done
 
-    def load(self, backbone: Backbone, weights: Weights, *_: object) -> "tuple[Stub, str]":
+    def load(self, wanted: Wanted, *_: object) -> "tuple[Stub, str]":
         """In place of `extract.run.load_runtime`, which a new store needs once its images are listed."""
         self.marks.setdefault("listed", time.perf_counter())
-        remember_digest(backbone, weights, NOTHING)
+        remember_digest(wanted.backbone, wanted.weights, NOTHING)
         return self, NOTHING
 
     def prepare(self, root: Path, path: str, **_: object) -> Prepared:
@@ -66,7 +74,7 @@ class Stub:
 def run(data: str, out: str) -> dict[str, float]:
     """One run in this process: seconds of each part, and this process's peak memory."""
     stub = Stub()
-    options = RunOptions(data, out, "mobilenet_v2", "random", pooling="avg", image_size=SIZE, batch_size=1024)
+    options = RunOptions(data, out, "mobilenet_v2", "random", pooling="avg", image_size=SIZE)
     with mock.patch.multiple(extract.run, load_runtime=stub.load, prepare=stub.prepare):
         start = time.perf_counter()
         extract.run.run(options)

@@ -144,6 +144,12 @@ def _size(count: float) -> str:
     raise AssertionError
 
 
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
@@ -205,6 +211,13 @@ def extract_run(
     ] = None,
     format: Annotated[str, typer.Option(help="auto, hdf5 or parquet: the shards' format.")] = "auto",  # noqa: A002
     dtype: Annotated[str, typer.Option(help="auto, float16 or float32: the stored type.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="float32, bfloat16 or float16: computed in, where the machine can.")
+    ] = "float32",
+    runtime: Annotated[str, typer.Option(help="auto, keras or openvino: what computes.")] = "auto",
+    fast_decode: Annotated[
+        bool, typer.Option("--fast-decode", help="Decode large JPEG files at a fraction of their size.")
+    ] = False,
     batch_size: Annotated[str, typer.Option(help="Images a call of the network, or auto.")] = "auto",
     workers: Annotated[str, typer.Option(help="Decoding threads, or auto.")] = "auto",
     shard_rows: Annotated[str, typer.Option(help="Images a shard, or auto.")] = "auto",
@@ -219,7 +232,13 @@ def extract_run(
     limit: Annotated[
         int | None, typer.Option(help="Only the first N images; what is stored stays.", show_default=False)
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, write nothing.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what would be done and how long it would take, by computing a few batches; write nothing.",
+        ),
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -245,6 +264,9 @@ def extract_run(
         exclude=tuple(exclude or ()),
         format=format,
         dtype=dtype,
+        precision=precision,
+        runtime=runtime,
+        fast_decode=fast_decode,
         batch_size=_automatic(batch_size, "batch-size"),
         workers=_automatic(workers, "workers"),
         shard_rows=_automatic(shard_rows, "shard-rows"),
@@ -266,8 +288,6 @@ def extract_run(
 
 
 def _told_run(result: Any) -> str:
-    from extract.progress import ADVICE
-
     changes = result.changes
     moved = [
         f"{count:,} {what}"
@@ -283,11 +303,11 @@ def _told_run(result: Any) -> str:
     if result.others:
         lines.append(f"{_counted(result.others, 'other file')} in the folder left out")
     if result.computed:
-        spent = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.phases.items())
+        waited = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.phases.items())
         lines.append(
-            f"computed {result.computed:,} in {result.seconds:.1f} s, {result.images_per_second:.1f} images/s; seconds by phase: {spent}"
+            f"computed {result.computed:,} in {result.seconds:.1f} s, {result.images_per_second:.1f} images/s; seconds waited for: {waited}"
         )
-        lines.append(ADVICE[result.limited_by])
+        lines.append(result.verdict)
     else:
         lines.append("nothing to compute")
     return "\n".join(lines)
@@ -295,12 +315,19 @@ def _told_run(result: Any) -> str:
 
 def _told_dry_run(plan: Any) -> str:
     columns = ", ".join(f"{output.name} {_shape(output.shape)} {output.dtype}" for output in plan.outputs)
-    return "\n".join(
-        [
-            f"{plan.images:,} images, {plan.to_compute:,} to compute in {_counted(plan.shards, 'shard')}; nothing was written",
-            f"each row: {columns} in {plan.shard_format}; {_size(plan.feature_bytes)} before compression",
+    lines = [
+        f"{plan.images:,} images, {plan.to_compute:,} to compute in {_counted(plan.shards, 'shard')}; nothing was written",
+        f"each row: {columns} in {plan.shard_format}; {_size(plan.feature_bytes)} before compression",
+    ]
+    trial = plan.trial
+    if trial.images:
+        lines += [
+            f"computed {_counted(trial.images, 'image')} to see: {trial.images_per_second:.1f} images/s, "
+            f"{_duration(trial.seconds)} for all",
+            f"about {_size(trial.disk_bytes)} on disk and {_size(trial.peak_memory_bytes)} of memory at its peak",
+            trial.verdict,
         ]
-    )
+    return "\n".join(lines)
 
 
 @extract_app.command("backbones")
@@ -715,18 +742,12 @@ def store_failures(store: StorePath, as_json: Json = False, quiet: Quiet = False
     """List the images that gave no row, and why: path, code, message, separated by tabs."""
     from store import open_store
 
-    failures = open_store(store).snapshot.failures()
+    failures = open_store(store).snapshot.failures().select(["path", "code", "message"])
     if as_json:
-        _print_json(
-            {
-                "failures": [
-                    {"path": failure.path, "code": failure.code, "message": failure.message} for failure in failures
-                ]
-            }
-        )
+        _print_json({"failures": failures.to_pylist()})
         return
-    for failure in failures:
-        print("\t".join(printable(text) for text in (failure.path, failure.code, failure.message)))
+    for failure in failures.to_pylist():
+        print("\t".join(printable(text) for text in failure.values()))
 
 
 @store_app.command("export")

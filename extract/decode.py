@@ -7,7 +7,8 @@ The rules, which the recipe names:
 - of 16-bit samples the high byte is kept; 32-bit integer and float samples have no agreed range and are refused;
 - grey, palette, CMYK and YCbCr become RGB as Pillow converts them;
 - transparency is composited over the background colour, before resizing;
-- resizing is done on uint8 with Pillow's antialiased filters (`nearest` is not antialiased, as everywhere).
+- resizing is done on uint8 with Pillow's antialiased filters (`nearest` is not antialiased, as everywhere);
+- with fast decoding, a JPEG's own transform makes it smaller first, to no less than twice the size it is resized to.
 """
 
 import errno
@@ -27,6 +28,7 @@ import numpy.typing as npt
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from store.errors import UsageError
+from store.names import printable
 from store.recipe import Recipe
 
 RESIZE_FILTERS = {
@@ -49,6 +51,7 @@ _TRANSPOSITIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_ON_THE_SIDE = (5, 6, 7, 8)
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -64,19 +67,23 @@ class BadImage(Exception):
 
 @dataclass(frozen=True)
 class DecodePolicy:
-    """How pixels are made: `size` is (height, width), `background` an RGB triple, `max_pixels` a limit to the source's."""
+    """How pixels are made: `size` is (height, width), `background` an RGB triple, `max_pixels` a limit to the source's.
+
+    `fast` lets JPEG's transform do the first halvings of a large image.
+    """
 
     size: tuple[int, int]
     resize: str
     crop: str
     background: tuple[int, int, int]
     max_pixels: int
+    fast: bool = False
 
 
 def decode_policy(recipe: Recipe, max_pixels: int) -> DecodePolicy:
     """How a recipe makes pixels of an image."""
     background = parse_color(recipe.background)
-    return DecodePolicy(recipe.image_size, recipe.resize, recipe.crop, background, max_pixels)
+    return DecodePolicy(recipe.image_size, recipe.resize, recipe.crop, background, max_pixels, recipe.fast_decode)
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,7 @@ def read_source(path: str | os.PathLike[str]) -> Source:
         # Without O_NONBLOCK, opening a FIFO would wait for a writer for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise _unreadable(error) from error
+        raise _unreadable(error, path) from error
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -143,7 +150,7 @@ def read_source(path: str | os.PathLike[str]) -> Source:
         with open(descriptor, "rb", closefd=False) as file:
             data = file.read()
     except OSError as error:
-        raise _unreadable(error) from error
+        raise _unreadable(error, path) from error
     finally:
         os.close(descriptor)
     if not data:
@@ -151,9 +158,9 @@ def read_source(path: str | os.PathLike[str]) -> Source:
     return Source(data, hashlib.sha256(data).hexdigest(), status.st_mtime_ns)
 
 
-def _unreadable(error: OSError) -> BadImage:
+def _unreadable(error: OSError, path: str | os.PathLike[str]) -> BadImage:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return BadImage("missing", "there is no such file (any more)")
+        return BadImage("missing", f"there is no such file (any more): {printable(os.fspath(path))}")
     if error.errno == errno.ELOOP:
         return BadImage("missing", "a link that leads to itself")
     if error.errno == errno.ENXIO:
@@ -202,11 +209,22 @@ def _decode(image: Image.Image, data: bytes, policy: DecodePolicy) -> Decoded:
         )
     if data.startswith(_PNG_SIGNATURE):
         _check_png(data)
+    if policy.fast and image.format == "JPEG":
+        _draft(image, policy.size)
     image.load()
-    upright = _upright(image)
+    orientation = _orientation(image)
+    upright = image.transpose(_TRANSPOSITIONS[orientation]) if orientation in _TRANSPOSITIONS else image
     rgb = _to_rgb(upright, policy.background)
     pixels = np.asarray(_fit(rgb, policy))
-    return Decoded(pixels, upright.width, upright.height)
+    return Decoded(pixels, *((height, width) if orientation in _ON_THE_SIDE else (width, height)))
+
+
+def _draft(image: Image.Image, size: tuple[int, int]) -> None:
+    """Have a JPEG decoded at a half, a quarter or an eighth, both sides at least twice those of `size`."""
+    height, width = size
+    if _orientation(image) in _ON_THE_SIDE:
+        height, width = width, height
+    image.draft(None, (2 * width, 2 * height))
 
 
 def _check_png(data: bytes) -> None:
@@ -231,13 +249,13 @@ def _check_png(data: bytes) -> None:
         offset = end + 4
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _orientation(image: Image.Image) -> int:
+    """EXIF's number for how the image lies; 1 is upright."""
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG)
     except Exception:  # noqa: BLE001  unreadable EXIF says nothing about orientation; the pixels are fine
-        return image
-    transposition = _TRANSPOSITIONS.get(orientation) if isinstance(orientation, int) else None
-    return image if transposition is None else image.transpose(transposition)
+        return 1
+    return orientation if isinstance(orientation, int) else 1
 
 
 def _to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:

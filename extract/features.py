@@ -9,19 +9,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from extract.backbones.table import get_backbone
 from extract.backbones.weights import Weights
 from extract.decode import decode_policy, own_limits
-from extract.options import MAX_PIXELS, automatic_batch_size, automatic_workers
+from extract.options import MAX_PIXELS
 from extract.pipeline import run_tasks
 from extract.progress import Clock, Progress, Silence
-from extract.run import load_runtime
-from extract.task import Collection, ShardTask, prepare
+from extract.runtimes.device import usable_cores
+from extract.runtimes.load import Wanted, load_runtime
+from extract.task import Collection, ShardTask, listed_task, prepare
 from store.errors import RecipeMismatch
 from store.formats import Shard
-from store.plan import DESCRIPTION, LISTING_SCHEMA
 from store.recipe import Output, Recipe
 from store.records import Failure
 
@@ -53,14 +52,16 @@ class Extractor:
     def __init__(self, recipe: Recipe, output: Output, weights: str, debug: bool = False) -> None:
         self.recipe = recipe
         self.output = output
-        self.runtime, digest = load_runtime(
+        wanted = Wanted(
             get_backbone(recipe.backbone),
             Weights.parse(weights),
             recipe.image_size,
             (output.layer,),
             output.pooling,
-            debug,
+            output.dtype,
+            recipe.precision,
         )
+        self.runtime, digest = load_runtime(wanted, debug=debug)
         if digest != recipe.weights:
             raise RecipeMismatch(
                 f"the weights {weights} have the digest {digest[:12]}…, the recipe has {recipe.weights[:12]}…: "
@@ -85,8 +86,7 @@ class Extractor:
                 self.runtime,
                 _extracted,
                 (self.output,),
-                batch_size=automatic_batch_size(self.recipe.image_size),
-                workers=automatic_workers(),
+                workers=usable_cores(),
                 clock=clock,
                 progress=shown,
                 stop=threading.Event(),
@@ -95,14 +95,9 @@ class Extractor:
 
     def of_pixels(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
         """Features (rows, *shape), as stored, of pixels (rows, height, width, 3) of the recipe's size."""
-        size = automatic_batch_size(self.recipe.image_size)
-        parts = []
-        for start in range(0, len(pixels), size):
-            batch = np.zeros((size, *pixels.shape[1:]), np.uint8)  # one shape, so that nothing is recompiled
-            part = pixels[start : start + size]
-            batch[: len(part)] = part
-            parts.append(self.runtime(batch)[0][: len(part)])
-        return np.concatenate(parts).astype(self.output.dtype)
+        size = self.runtime.batch_size
+        calls = (self.runtime.start(list(pixels[start : start + size])) for start in range(0, len(pixels), size))
+        return np.concatenate([call.result().tensors[0] for call in calls])
 
 
 def _extracted(collection: Collection) -> Extracted:
@@ -110,9 +105,5 @@ def _extracted(collection: Collection) -> Extracted:
 
 
 def _tasks(paths: Sequence[str]) -> Iterator[ShardTask]:
-    schema = pa.schema([LISTING_SCHEMA.field(name) for name in DESCRIPTION])
     for index, start in enumerate(range(0, len(paths), _CHUNK_ROWS)):
-        part = paths[start : start + _CHUNK_ROWS]
-        nothing = [None] * len(part)
-        rows = pa.table({"path": part, "label": nothing, "split": nothing, "group": nothing}, schema=schema)
-        yield ShardTask("", index, 1, rows)
+        yield listed_task(paths[start : start + _CHUNK_ROWS], index)

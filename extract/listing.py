@@ -2,13 +2,16 @@
 
 import os
 import stat
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
@@ -46,6 +49,7 @@ IMAGE_ENDINGS = frozenset(
 _SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 _LISTING_ENDINGS = (".csv", ".parquet")
 _COLUMNS = ("path", "label", "split", "group")
+_Identity = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,6 @@ class Listing:
 
     def __len__(self) -> int:
         return len(self.table)
-
-
-@dataclass(frozen=True)
-class _File:
-    name: str
-    size: int
-    time: int
 
 
 def list_data(data: str | os.PathLike[str], include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Listing:
@@ -124,68 +121,85 @@ def _filtered(listing: Listing, include: Sequence[str], exclude: Sequence[str]) 
     return Listing(listing.root, listing.table.filter(pa.array(keep, pa.bool_())), listing.others)
 
 
+class _Files:
+    """Files found so far, a column a field: an object a file would take more memory than all else."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.sizes = array("q")
+        self.times = array("q")
+
+    def add(self, name: str, status: os.stat_result | None) -> None:
+        """Take in a file by its row name; without a status its size and time are unknown, -1."""
+        self.names.append(name)
+        self.sizes.append(status.st_size if status else -1)
+        self.times.append(status.st_mtime_ns if status else -1)
+
+    def columns(self) -> dict[str, pa.Array]:
+        """Path, size and time."""
+        return {
+            "path": pa.array(self.names, pa.string()),
+            "size": pa.array(np.asarray(self.sizes)),
+            "time": pa.array(np.asarray(self.times)),
+        }
+
+
 def _list_folder(root: Path) -> Listing:
-    others: Counter[str] = Counter()
-    files = sorted(_walk(root, "", _ancestor_ids(root), others), key=lambda file: file.name)
-    names = [row_name(file.name) for file in files]
-    labels, splits = _labels_and_splits(names)
-    table = pa.table(
-        {
-            "path": names,
-            "label": labels,
-            "split": splits,
-            "group": pa.nulls(len(files), pa.string()),
-            "size": [file.size for file in files],
-            "time": [file.time for file in files],
-        },
-        schema=LISTING_SCHEMA,
-    )
-    return Listing(root, table.sort_by("path"), others.total())
+    files, others = _walk(root)
+    columns = files.columns()
+    folders = pc.replace_substring_regex(columns["path"], "/?[^/]*$", "").dictionary_encode()
+    labels, splits = _labels_and_splits(folders.dictionary.to_pylist())
+    columns["label"] = pa.array(labels, pa.string()).take(folders.indices)
+    columns["split"] = pa.array(splits, pa.string()).take(folders.indices)
+    columns["group"] = pa.nulls(len(folders), pa.string())
+    return Listing(root, pa.table(columns).select(LISTING_SCHEMA.names).sort_by("path").combine_chunks(), others)
 
 
-def _ancestor_ids(folder: Path) -> frozenset[tuple[int, int]]:
-    status = folder.stat()
-    return frozenset({(status.st_dev, status.st_ino)})
+def _walk(root: Path) -> tuple[_Files, int]:
+    """Files with an image ending and the number of others; links are followed, but not to a folder above themselves."""
+    files, others = _Files(), 0
+    pending = [(str(root), "", frozenset[_Identity](), _identity(os.stat(root)))]
+    while pending:
+        folder, prefix, above, own = pending.pop()
+        ancestors = above | {own}
+        for entry in _visible(folder):
+            try:
+                status = entry.stat()
+            except OSError:  # a link to nowhere or to itself: reading it will say so, if it claims to be an image
+                status = None
+            if status is not None and stat.S_ISDIR(status.st_mode):
+                identity = _identity(status if status.st_ino else os.stat(entry.path))
+                if identity not in ancestors:
+                    pending.append((entry.path, f"{prefix}{entry.name}/", ancestors, identity))
+            elif os.path.splitext(entry.name)[1].lower() in IMAGE_ENDINGS:
+                files.add(row_name(prefix + entry.name), status)
+            else:
+                others += 1
+    return files, others
 
 
-def _walk(folder: Path, prefix: str, ancestors: frozenset[tuple[int, int]], others: Counter[str]) -> Iterator[_File]:
-    """Files with an image ending, links followed; a link to a folder above itself ends there."""
+def _visible(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            visible = [entry for entry in entries if not entry.name.startswith(".")]
+            return [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         raise EnvironmentFailure(
-            f"cannot list {printable(str(folder))}: {error.strerror}; mend its permissions, or leave it out of DATA"
+            f"cannot list {printable(folder)}: {error.strerror}; mend its permissions, or leave it out of DATA"
         ) from error
-    for entry in visible:
-        name = prefix + entry.name
-        try:
-            status = entry.stat()
-        except OSError:  # a link to nowhere or to itself: reading it will say so, if it claims to be an image
-            status = None
-        if status is not None and stat.S_ISDIR(status.st_mode):
-            identity = (status.st_dev, status.st_ino) if status.st_ino else _stat_id(entry)
-            if identity not in ancestors:
-                yield from _walk(Path(entry.path), name + "/", ancestors | {identity}, others)
-        elif os.path.splitext(entry.name)[1].lower() in IMAGE_ENDINGS:
-            yield _File(name, status.st_size, status.st_mtime_ns) if status else _File(name, -1, -1)
-        else:
-            others["file"] += 1
 
 
-def _stat_id(entry: os.DirEntry[str]) -> tuple[int, int]:
-    status = os.stat(entry.path)
+def _identity(status: os.stat_result) -> _Identity:
     return status.st_dev, status.st_ino
 
 
-def _labels_and_splits(names: Sequence[str]) -> tuple[list[str | None], list[str | None]]:
-    """Label is the first folder; or split the first and label the second, where all top folders are split names."""
-    folders = [name.split("/")[:-1] for name in names]
-    tops = {parts[0] if parts else "" for parts in folders}
+def _labels_and_splits(folders: Sequence[str]) -> tuple[list[str | None], list[str | None]]:
+    """For each folder with images its first part as label; or split and label, where all first parts are split names."""
+    parts = [folder.split("/") for folder in folders]
+    tops = {first for first, *_ in parts}
     if "train" in tops and tops <= set(_SPLITS):
-        labels = [parts[1] if len(parts) > 1 else None for parts in folders]
-        return labels, [_SPLITS[parts[0]] for parts in folders]
-    return [parts[0] if parts else None for parts in folders], [None] * len(names)
+        labels = [second[0] if second else None for _, *second in parts]
+        return labels, [_SPLITS[first] for first, *_ in parts]
+    return [first or None for first, *_ in parts], [None] * len(folders)
 
 
 def read_labels(path: Path) -> pa.Table:
@@ -217,9 +231,12 @@ def _list_table(path: Path) -> Listing:
     for name in _COLUMNS:
         if name not in table.column_names:
             table = table.append_column(name, pa.nulls(len(table), pa.string()))
-    files = [_stat_file(path.parent, name) for name in table["path"].to_pylist()]
-    table = table.append_column("size", pa.array([file.size for file in files], pa.int64()))
-    table = table.append_column("time", pa.array([file.time for file in files], pa.int64()))
+    files = _Files()
+    for name in table["path"].to_pylist():
+        files.add(name, _status(path.parent / file_path(name)))
+    columns = files.columns()
+    for name in ("size", "time"):
+        table = table.append_column(name, columns[name])
     return Listing(path.parent, table.select(LISTING_SCHEMA.names).sort_by("path"))
 
 
@@ -271,7 +288,19 @@ def _texts(table: pa.Table, name: str, path: Path) -> list[str | None]:
 def _table_name(name: str | None, number: int, path: Path) -> str:
     if name is None:
         raise UsageError(f"row {number} of {path} has no path: fill it in or drop the row")
-    return row_name(os.path.normpath(name))
+    return row_name(_normal(name, path.parent))
+
+
+def _normal(name: str, root: Path) -> str:
+    """`name` without `.`, `//`, and folders that `..` leaves again; what `..` makes of a link, only the system knows."""
+    start = "/" if name.startswith("/") else ""
+    parts: list[str] = []
+    for part in name.split("/"):
+        if part == ".." and parts and parts[-1] != ".." and not os.path.islink(root / (start + "/".join(parts))):
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    return start + "/".join(parts) or "."
 
 
 def _split(split: str | None, number: int, path: Path) -> str | None:
@@ -280,9 +309,8 @@ def _split(split: str | None, number: int, path: Path) -> str | None:
     return split and _SPLITS[split]
 
 
-def _stat_file(root: Path, name: str) -> _File:
+def _status(path: Path) -> os.stat_result | None:
     try:
-        status = os.stat(root / file_path(name))
+        return os.stat(path)
     except (OSError, ValueError):
-        return _File(name, -1, -1)
-    return _File(name, status.st_size, status.st_mtime_ns)
+        return None

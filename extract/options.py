@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from extract.backbones.table import DEFAULT_BACKBONE
 from extract.decode import CROPS, RESIZE_FILTERS, parse_color
+from extract.runtimes import PRECISIONS, RUNTIMES
 from store.errors import UsageError
 from store.formats import FORMATS
 
@@ -13,7 +14,7 @@ DTYPES = ("auto", "float16", "float32")
 SHARD_FORMATS = ("auto", *FORMATS)
 
 MAX_PIXELS = 100_000_000
-_BATCH_PIXELS = 32 * 299 * 299
+_IMAGE_PIXELS = 299 * 299
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class RunOptions:
     shard_rows: int | None = None
     max_bad: float = 0.05
     retry_failed: bool = False
+    precision: str = "float32"
+    runtime: str = "auto"
+    fast_decode: bool = False
     max_pixels: int = MAX_PIXELS
     prune: bool = False
     limit: int | None = None
@@ -53,6 +57,8 @@ class RunOptions:
         _require("crop", self.crop, CROPS)
         _require("format", self.format, SHARD_FORMATS)
         _require("dtype", self.dtype, DTYPES)
+        _require("precision", self.precision, PRECISIONS)
+        _require("runtime", self.runtime, RUNTIMES)
         parse_color(self.background)
         for name in ("batch_size", "workers", "shard_rows", "limit", "max_pixels"):
             value = getattr(self, name)
@@ -85,12 +91,8 @@ def parse_image_size(text: str) -> tuple[int, int]:
     return int(parts[0]), int(parts[-1])
 
 
-def automatic_batch_size(image_size: tuple[int, int]) -> int:
-    """32 images up to 299 x 299, fewer of larger ones, so that activations take about the same memory."""
+def automatic_batch_size(image_size: tuple[int, int], on_gpu: bool = False) -> int:
+    """32 images up to 299 x 299, 128 on a GPU; fewer of larger ones, so that activations take about the same memory."""
     height, width = image_size
-    return max(1, min(32, _BATCH_PIXELS // (height * width)))
-
-
-def automatic_workers() -> int:
-    """Decoding threads: one a core that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    most = 128 if on_gpu else 32
+    return max(1, min(most, most * _IMAGE_PIXELS // (height * width)))

@@ -1,27 +1,38 @@
-"""The loop: threads read and decode ahead, this thread computes, one thread writes behind.
+"""The loop: threads read and decode ahead, the runtime has several calls under way, one thread writes behind.
 
-Decoding runs on into the next shard while this one is computed, and a finished shard is compressed and
-published while the next is filled, so memory holds at most the decode window and two shards.
+    paths -> decoding threads -> batches -> calls under way -> collections -> writing thread -> results
+
+This thread moves images from one stage to the next and is otherwise asleep, waiting for whichever stage is
+behind: those waits are what a run's phases report, for they say what a run's time was spent on. Each stage works on
+beyond the end of a shard: the next one's images are decoded and computed while this one's last are collected,
+and a finished shard is compressed and published meanwhile. Memory holds the decoded window and two shards.
 """
 
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import groupby
+from dataclasses import dataclass, field
 from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from extract.progress import Clock, Progress
-from extract.runtimes import Runtime
+from extract.runtimes import Computed, Pending, Runtime
 from extract.task import Collection, Prepared, ShardTask, refuse_range
 from store.errors import StoppedEarly
 from store.recipe import Output
 from store.records import Failure
 
 Result = TypeVar("Result")
+
+
+@dataclass
+class _Batch:
+    """Images of one task that are computed together, failures met on the way, and whether it is the task's last."""
+
+    task: ShardTask
+    images: list[Prepared] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    last: bool = False
 
 
 def run_tasks(
@@ -31,7 +42,6 @@ def run_tasks(
     commit: Callable[[Collection], Result],
     outputs: Sequence[Output],
     *,
-    batch_size: int,
     workers: int,
     clock: Clock,
     progress: Progress,
@@ -41,40 +51,29 @@ def run_tasks(
     """Carry out shard tasks in order and give what `commit` makes of each: its record, once it is published.
 
     Raises:
-        StoppedEarly: `stop` was set; the shard in hand is dropped, those before it are committed.
+        StoppedEarly: `stop` was set; the shards in hand are dropped, those before them are committed.
         UsageError: the first batch of a new store does not fit the stored type.
     """
     decoders = ThreadPoolExecutor(workers, "decode")
     writer = ThreadPoolExecutor(1, "write")
     writing: Future[Result] | None = None
-
-    def write(collection: Collection) -> Result:
-        with clock.phase("write"):
-            return commit(collection)
-
-    first_batch = new_store
+    clock.start()
     try:
-        window = 2 * batch_size + workers
-        prepared = _in_order(decoders, prepare, ((task, path) for task in tasks for path in task.paths), window)
-        for task, images in groupby(prepared, key=lambda pair: pair[0]):
-            collection = Collection(task, outputs)
-            for batch, failures in _batches((image for _, image in images), batch_size):
-                if stop.is_set():
-                    raise StoppedEarly("stopped early, finished shards are kept: run the same command again to go on")
-                collection.failures += failures
-                if batch:
-                    with clock.phase("compute"):
-                        tensors = runtime(_padded(batch, batch_size))
-                    refused = collection.add(batch, [tensor[: len(batch)] for tensor in tensors])
-                    if first_batch:
-                        refuse_range(refused)
-                    first_batch = False
-                progress.advance(len(batch) + len(failures))
+        window = 2 * max(runtime.batch_size * runtime.in_flight, workers)
+        work = ((task, path) for task in tasks for path in task.paths)
+        prepared = _in_order(decoders, prepare, work, window, clock)
+        computed = _computed(_batches(prepared, runtime), runtime, clock, stop)
+        for collection in _collections(computed, outputs, progress, new_store):
             if writing is not None:
-                yield writing.result()
-            writing = writer.submit(write, collection)
+                with clock.waiting("write"):
+                    result = writing.result()
+                yield result
+            writing = writer.submit(commit, collection)
         if writing is not None:
-            yield writing.result()
+            with clock.waiting("write"):
+                result = writing.result()
+            clock.stop()
+            yield result
     finally:
         decoders.shutdown(wait=True, cancel_futures=True)
         writer.shutdown(wait=True)
@@ -85,38 +84,82 @@ def _in_order(
     prepare: Callable[[str], Prepared | Failure],
     work: Iterable[tuple[ShardTask, str]],
     window: int,
+    clock: Clock,
 ) -> Iterator[tuple[ShardTask, Prepared | Failure]]:
     """Prepare images on the pool, at most `window` ahead, and give them in the order they were asked for."""
     ahead: deque[tuple[ShardTask, Future[Prepared | Failure]]] = deque()
+
+    def first() -> tuple[ShardTask, Prepared | Failure]:
+        task, future = ahead.popleft()
+        with clock.waiting("decode"):
+            return task, future.result()
+
     for task, path in work:
         ahead.append((task, pool.submit(prepare, path)))
         if len(ahead) > window:
-            first, future = ahead.popleft()
-            yield first, future.result()
+            yield first()
     while ahead:
-        first, future = ahead.popleft()
-        yield first, future.result()
+        yield first()
 
 
-def _batches(images: Iterable[Prepared | Failure], batch_size: int) -> Iterator[tuple[list[Prepared], list[Failure]]]:
-    """Full batches of good images, the last one short, each with the failures met on the way."""
-    batch: list[Prepared] = []
-    failures: list[Failure] = []
-    for image in images:
+def _batches(images: Iterable[tuple[ShardTask, Prepared | Failure]], runtime: Runtime) -> Iterator[_Batch]:
+    """Batches of good images, each of one task and with the failures met on the way; a task's last may be short."""
+    batch: _Batch | None = None
+    for task, image in images:
+        if batch is not None and task is not batch.task:
+            yield _Batch(batch.task, batch.images, batch.failures, last=True)
+            batch = None
+        elif batch is not None and len(batch.images) >= runtime.batch_size:
+            yield batch
+            batch = None
+        batch = batch or _Batch(task)
         if isinstance(image, Failure):
-            failures.append(image)
+            batch.failures.append(image)
         else:
-            batch.append(image)
-        if len(batch) == batch_size:
-            yield batch, failures
-            batch, failures = [], []
-    if batch or failures:
-        yield batch, failures
+            batch.images.append(image)
+    if batch is not None:
+        yield _Batch(batch.task, batch.images, batch.failures, last=True)
 
 
-def _padded(batch: Sequence[Prepared], batch_size: int) -> npt.NDArray[np.uint8]:
-    """The pixels as one array, filled up with zeros: every call has the same shape, so nothing is recompiled."""
-    pixels = np.zeros((batch_size, *batch[0].decoded.pixels.shape), np.uint8)
-    for position, image in enumerate(batch):
-        pixels[position] = image.decoded.pixels
-    return pixels
+def _computed(
+    batches: Iterable[_Batch], runtime: Runtime, clock: Clock, stop: threading.Event
+) -> Iterator[tuple[_Batch, Computed | None]]:
+    """Start each batch while earlier ones are under way, and give them in order as they are done."""
+    flying: deque[tuple[_Batch, Pending | None]] = deque()
+
+    def first() -> tuple[_Batch, Computed | None]:
+        batch, pending = flying.popleft()
+        if pending is None:
+            return batch, None
+        with clock.waiting("compute"):
+            return batch, pending.result()
+
+    for batch in batches:
+        if stop.is_set():
+            raise StoppedEarly("stopped early, finished shards are kept: run the same command again to go on")
+        if len(flying) == runtime.in_flight:
+            yield first()
+        pixels = [image.decoded.pixels for image in batch.images]
+        flying.append((batch, runtime.start(pixels) if pixels else None))
+    while flying:
+        yield first()
+
+
+def _collections(
+    computed: Iterable[tuple[_Batch, Computed | None]], outputs: Sequence[Output], progress: Progress, new_store: bool
+) -> Iterator[Collection]:
+    """Each task's collection, once its last batch is in."""
+    first_batch = new_store
+    collection: Collection | None = None
+    for batch, found in computed:
+        collection = collection or Collection(batch.task, outputs)
+        collection.failures += batch.failures
+        if found is not None:
+            refused = collection.add(batch.images, found)
+            if first_batch:
+                refuse_range(refused)
+            first_batch = False
+        progress.advance(len(batch.images) + len(batch.failures))
+        if batch.last:
+            yield collection
+            collection = None

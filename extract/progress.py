@@ -1,4 +1,4 @@
-"""What a run tells while it runs: time by phase, a bar on a terminal, timed lines elsewhere."""
+"""What a run tells while it runs: what it waited for, a bar on a terminal, timed lines elsewhere."""
 
 import sys
 import threading
@@ -10,55 +10,65 @@ from typing import Protocol, Self
 
 _LINE_SECONDS = 10.0
 
-ADVICE = {
-    "read": "reading limits: put the images on a faster disk, or raise --workers if it is a network mount",
-    "decode": "decoding limits: raise --workers if cores are idle, or store the images smaller",
-    "compute": "the network limits: a GPU or a smaller backbone would be faster",
-    "write": "writing limits: put the store on a faster disk",
-    "": "nothing was computed",
-}
-"""One line of verdict for each phase that can limit a run."""
-
 
 class Clock:
-    """Seconds spent in each phase, and the span from the first phase's start to the last one's end; thread-safe."""
+    """What a run's time was spent on: all phases overlap, so what counts is how long the loop waited for each.
+
+    The decoding threads report how their own time divides into reading and decoding (`busy`), the loop reports
+    its waits, and the span is from the first read to the last commit.
+    """
 
     def __init__(self) -> None:
+        self.span = 0.0
+        """Seconds from the first read to the last commit."""
+        self.processor_seconds = 0.0
+        """The process's processor time in that span, all cores together."""
         self._lock = threading.Lock()
         self._busy: dict[str, float] = {}
-        self._first: float | None = None
-        self._last = 0.0
+        self._waited: dict[str, float] = {}
+        self._start = (0.0, 0.0)
+
+    def start(self) -> None:
+        """The first read is next."""
+        self._start = (time.perf_counter(), time.process_time())
+
+    def stop(self) -> None:
+        """The last commit was made."""
+        start, processor_start = self._start
+        self.span = time.perf_counter() - start
+        self.processor_seconds = time.process_time() - processor_start
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Count the time until the block ends towards `name`."""
+    def busy(self, name: str) -> Iterator[None]:
+        """Count the time until the block ends as work at `name`, read or decode; from any thread."""
         start = time.perf_counter()
         try:
             yield
         finally:
-            end = time.perf_counter()
+            seconds = time.perf_counter() - start
             with self._lock:
-                self._busy[name] = self._busy.get(name, 0.0) + end - start
-                self._first = start if self._first is None else min(start, self._first)
-                self._last = max(end, self._last)
+                self._busy[name] = self._busy.get(name, 0.0) + seconds
 
-    @property
-    def span(self) -> float:
-        """Seconds from the first read to the last commit."""
-        return self._last - self._first if self._first is not None else 0.0
+    @contextmanager
+    def waiting(self, name: str) -> Iterator[None]:
+        """Count the time until the block ends as the loop's wait for `name`: decode, compute or write."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._waited[name] = self._waited.get(name, 0.0) + time.perf_counter() - start
 
-    def phases(self, workers: int) -> dict[str, float]:
-        """Seconds by phase; reading and decoding are divided by their threads, so that phases compare."""
-        shares = {"read": workers, "decode": workers}
+    def phases(self) -> dict[str, float]:
+        """Seconds that the loop waited for each phase; the rest of the span it was busy itself."""
+        images = self._waited.get("decode", 0.0)
+        worked = sum(self._busy.values())
+        reading = images * self._busy.get("read", 0.0) / worked if worked else 0.0
         return {
-            name: self._busy.get(name, 0.0) / shares.get(name, 1) for name in ("read", "decode", "compute", "write")
+            "read": reading,
+            "decode": images - reading,
+            "compute": self._waited.get("compute", 0.0),
+            "write": self._waited.get("write", 0.0),
         }
-
-
-def limiting_phase(phases: dict[str, float]) -> str:
-    """The phase that took longest, for they overlap; empty if nothing was done."""
-    longest = max(phases, key=lambda name: phases[name])
-    return longest if phases[longest] > 0 else ""
 
 
 class Progress(Protocol):

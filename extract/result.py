@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from extract.update import Changes
 from store.errors import TooManyFailures
-from store.plan import Changes
 from store.recipe import Output
 
 _PROMISED = [
@@ -28,7 +28,8 @@ class RunResult:
     """What a run came to. `images` = `rows` + `failures`.
 
     `computed` counts images of this run, failures included; `reused` those that were there before.
-    `images_per_second` is computed over the seconds from the first read to the last commit.
+    `images_per_second` is computed over the seconds from the first read to the last commit. `phases` are the seconds
+    that the run waited for each, `verdict` says what would make it faster.
     """
 
     store: str
@@ -42,6 +43,7 @@ class RunResult:
     images_per_second: float
     phases: Mapping[str, float]
     limited_by: str
+    verdict: str
     changes: Changes
     failures_by_code: Mapping[str, int]
     others: int
@@ -49,6 +51,18 @@ class RunResult:
     def to_dict(self) -> dict[str, Any]:
         """The keys that `extract run --json` promises."""
         return {name: value for name, value in asdict(self).items() if name in _PROMISED}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a few `images` of a run, computed, tell of the whole: rate, seconds, compressed bytes, memory at its peak."""
+
+    images: int = 0
+    images_per_second: float = 0.0
+    seconds: float = 0.0
+    disk_bytes: int = 0
+    peak_memory_bytes: int = 0
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +77,7 @@ class DryRun:
     outputs: tuple[Output, ...]
     shard_format: str
     feature_bytes: int
+    trial: Trial
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -5,40 +5,46 @@ if the current one no longer says all there is to do; carry out its uncommitted 
 is loaded only if something is to be computed or its weights' digest is not remembered.
 """
 
-import hashlib
 import importlib.metadata
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from extract.backbones.table import Backbone, get_backbone
 from extract.backbones.weights import Weights, remembered_digest
 from extract.decode import decode_policy, own_limits, parse_color
 from extract.listing import Listing, list_data
-from extract.options import RunOptions, automatic_batch_size, automatic_workers
+from extract.options import RunOptions
 from extract.pipeline import run_tasks
-from extract.progress import Clock, Progress, Silence, limiting_phase
-from extract.result import DryRun, RunResult
-from extract.runtimes import start_keras
+from extract.progress import Clock, Progress, Silence
+from extract.result import DryRun, RunResult, Trial
+from extract.runtimes.device import machine_has_gpu, peak_memory, processor_precisions, usable_cores
+from extract.runtimes.load import Wanted, load_runtime
 from extract.signals import stop_on_signals
-from extract.task import ShardTask, commit, prepare
+from extract.task import ShardTask, commit, encoded_bytes, listed_task, prepare
+from extract.update import Update, find_update
+from extract.verdict import Usage, limiting_phase, verdict
 from store.errors import RecipeMismatch, UsageError
-from store.names import file_path, row_name
-from store.plan import Changes, Plan, automatic_shard_rows, changes, make_plan, stands
+from store.names import row_name
+from store.plan import Plan, automatic_shard_rows, make_plan
 from store.publish import INFO, Folder
-from store.recipe import Output, Recipe, differences
+from store.recipe import Output, Recipe, differences, stored_dtype
 from store.records import StoreInfo, View
-from store.snapshot import Held, Snapshot, latest_attempts, load_snapshot
+from store.snapshot import Snapshot, latest_attempts, load_snapshot, with_records
 
 if TYPE_CHECKING:
     from extract.runtimes import Runtime
+
+
+_TRIAL_IMAGES = 64
+_TRIAL_BATCHES = 4
 
 
 @dataclass(frozen=True)
@@ -79,100 +85,13 @@ def run(options: RunOptions, telling: Telling = Telling()) -> RunResult | DryRun
     listing = list_data(options.data, options.include, options.exclude)
     if options.dry_run:
         return job.dry_run(snapshot, listing)
-    if snapshot is None:
-        snapshot = job.create_store()
-    update = _update(job, snapshot, listing)
-    if not update.publish and not snapshot.uncommitted_shards():
+    snapshot, update = job.planned(snapshot or job.create_store(), listing)
+    if not snapshot.uncommitted_shards():
         return job.result(snapshot, update, listing, Clock(), computed=0)
     with stop_on_signals() as stop:
-        snapshot = job.publish_plan(snapshot, update)
-        if not snapshot.uncommitted_shards():
-            return job.result(snapshot, update, listing, Clock(), computed=0)
         clock = Clock()
         computed = job.compute(snapshot, listing, clock, stop)
-    return job.result(load_snapshot(job.folder), update, listing, clock, computed)
-
-
-@dataclass(frozen=True)
-class _Update:
-    """What has to be done to bring a store up to a listing: the images, where each is held, what changed."""
-
-    table: pa.Table
-    held: Mapping[str, str]
-    changes: Changes
-    publish: bool
-
-
-def _update(job: "_Job", snapshot: Snapshot, listing: Listing) -> _Update:
-    held = snapshot.held()
-    options = job.options
-    table = _limited(listing.table, snapshot, held, options.limit)
-    changed = _changed_paths(listing, table, held)
-    retried = {path for path, entry in held.items() if entry.failed} if options.retry_failed else set()
-    counted = changes(table, set(held), changed)
-    if counted.gone * 2 > len(held) and not options.prune:
-        raise UsageError(
-            f"{counted.gone:,} of the {len(held):,} stored images are not in {options.data}: is it the right folder, "
-            "and mounted? If they are really gone, run again with --prune"
-        )
-    kept = {path: entry.holder for path, entry in held.items() if path not in changed and path not in retried}
-    publish = snapshot.plan is None or not stands(snapshot.plan, table, kept, snapshot.uncommitted_shards())
-    return _Update(table, kept, counted, publish)
-
-
-def _limited(table: pa.Table, snapshot: Snapshot, held: Mapping[str, Held], limit: int | None) -> pa.Table:
-    """The first `limit` images of the listing, and all that are stored already: a limit never shrinks a store."""
-    if limit is None:
-        return table
-    paths = table["path"].to_pylist()
-    keep = [position < limit or path in held for position, path in enumerate(paths)]
-    limited = table.filter(pa.array(keep))
-    missing = set(held) - set(paths)
-    if not missing or snapshot.plan is None:
-        return limited
-    stored = snapshot.plan.rows.select(["path", "label", "split", "group", "size"])
-    stored = stored.filter(pa.array([path in missing for path in stored["path"].to_pylist()]))
-    times = pa.array([held[path].entry.time for path in stored["path"].to_pylist()], pa.int64())
-    return pa.concat_tables([limited, stored.append_column("time", times)]).sort_by("path")
-
-
-def _changed_paths(listing: Listing, table: pa.Table, held: Mapping[str, Held]) -> set[str]:
-    """Stored images whose bytes differ now. Files are read only where size or time say to look."""
-    changed = set()
-    columns = (table[name].to_pylist() for name in ("path", "size", "time"))
-    for path, size, time in zip(*columns, strict=True):
-        known = held.get(path)
-        if known is None or (size, time) == (known.entry.size, known.entry.time):
-            continue
-        same_size = size == known.entry.size and known.entry.sha256
-        if not same_size or _sha256(listing, path) != known.entry.sha256:
-            changed.add(path)
-    return changed
-
-
-def _sha256(listing: Listing, path: str) -> str:
-    try:
-        with open(listing.root / file_path(path), "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
-
-
-def load_runtime(
-    backbone: Backbone,
-    weights: Weights,
-    image_size: tuple[int, int],
-    layers: tuple[str, ...],
-    pooling: str,
-    debug: bool = False,
-) -> "tuple[Runtime, str]":
-    """The network, loaded, cut and compiled, and its weights' digest; takes seconds."""
-    start_keras(debug)
-    from extract.backbones.load import load_network
-    from extract.runtimes.keras import KerasRuntime
-
-    network, digest = load_network(backbone, weights, image_size)
-    return KerasRuntime(network, layers, pooling, backbone.preprocessing), digest
+    return job.result(with_records(job.folder, snapshot), update, listing, clock, computed)
 
 
 class _Job:
@@ -186,8 +105,7 @@ class _Job:
         self.weights = Weights.parse(options.weights)
         self.image_size = options.image_size or self.backbone.size
         self.layers = options.layers or (self.backbone.layer,)
-        self.batch_size = options.batch_size or automatic_batch_size(self.image_size)
-        self.workers = options.workers or automatic_workers()
+        self.workers = options.workers or usable_cores()
         self._loaded: tuple[Runtime, str] | None = None
 
     # Recipe
@@ -196,9 +114,18 @@ class _Job:
         """The runtime and the digest of its weights, loaded once."""
         if self._loaded is None:
             self.telling.line(f"loading {self.backbone.name}")
-            self._loaded = load_runtime(
-                self.backbone, self.weights, self.image_size, self.layers, self.options.pooling, self.telling.debug
+            wanted = Wanted(
+                self.backbone,
+                self.weights,
+                self.image_size,
+                self.layers,
+                self.options.pooling,
+                self.options.dtype,
+                self.options.precision,
+                self.options.runtime,
+                self.options.batch_size,
             )
+            self._loaded = load_runtime(wanted, self.telling.line, self.telling.debug)
         return self._loaded
 
     def recipe(self, dtypes: tuple[str, ...]) -> Recipe:
@@ -214,8 +141,9 @@ class _Job:
             resize=self.options.resize,
             crop=self.options.crop,
             background=f"#{red:02x}{green:02x}{blue:02x}",
-            precision="float32",
+            precision=self.options.precision,
             dtypes=dtypes,
+            fast_decode=self.options.fast_decode,
         )
 
     def outputs(self) -> tuple[Output, ...]:
@@ -224,13 +152,9 @@ class _Job:
         outputs = []
         for layer, shape in zip(self.layers, runtime.shapes, strict=True):
             name = layer.replace("/", ".") if len(self.layers) > 1 else "features"
-            outputs.append(Output(name, layer, self.options.pooling, shape, self._dtype(len(shape) > 1)))
+            dtype = stored_dtype(self.options.dtype, spatial=len(shape) > 1)
+            outputs.append(Output(name, layer, self.options.pooling, shape, dtype))
         return tuple(outputs)
-
-    def _dtype(self, spatial: bool) -> str:
-        if self.options.dtype != "auto":
-            return self.options.dtype
-        return "float16" if spatial else "float32"
 
     # Store
 
@@ -250,7 +174,11 @@ class _Job:
 
     def _require_same(self, info: StoreInfo) -> None:
         same_cuts = (info.recipe.layers, info.recipe.pooling) == (self.layers, self.options.pooling)
-        dtypes = tuple(self._dtype(output.spatial) for output in info.outputs) if same_cuts else info.recipe.dtypes
+        dtypes = (
+            tuple(stored_dtype(self.options.dtype, output.spatial) for output in info.outputs)
+            if same_cuts
+            else info.recipe.dtypes
+        )
         asked = self.recipe(dtypes)
         lines = differences(info.recipe, asked)
         if self.options.format not in ("auto", info.shard_format):
@@ -276,50 +204,47 @@ class _Job:
             self._require_same(StoreInfo.from_bytes(self.folder.read(INFO)))
         return load_snapshot(self.folder)
 
-    def publish_plan(self, snapshot: Snapshot, update: _Update) -> Snapshot:
-        """The store with the plan that `update` calls for as its current one."""
-        if not update.publish:
-            return snapshot
-        plan = self._plan(snapshot, update)
-        self.folder.create(f"plan/{plan.name}.parquet", plan.data)
-        view = View(
-            plan.name, row_name(os.path.abspath(self.options.data)), datetime.now(UTC).isoformat(timespec="seconds")
-        )
-        number = snapshot.number + 1
-        while not self.folder.create(f"view/{number}.json", view.to_bytes()):
-            number += 1
-        return load_snapshot(self.folder)
+    def planned(self, snapshot: Snapshot, listing: Listing) -> tuple[Snapshot, Update]:
+        """The store once its current plan says all there is to do for `listing`, and how the listing differed.
 
-    def _plan(self, snapshot: Snapshot, update: _Update) -> Plan:
+        Where another process publishes its plan first, what is stored has changed: it is looked at anew.
+        """
+        while True:
+            update = find_update(snapshot, listing, self.options)
+            if not update.publish:
+                return snapshot, update
+            plan = self._plan(snapshot, update)
+            self.folder.create(f"plan/{plan.name}.parquet", plan.data)
+            data = row_name(os.path.abspath(self.options.data))
+            view = View(plan.name, data, datetime.now(UTC).isoformat(timespec="seconds"))
+            if self.folder.create(f"view/{snapshot.number + 1}.json", view.to_bytes()):
+                published = Snapshot(snapshot.info, snapshot.number + 1, view, plan)
+                return with_records(self.folder, published), update
+            snapshot = load_snapshot(self.folder)
+
+    def _plan(self, snapshot: Snapshot, update: Update) -> Plan:
         unfinished = snapshot.plan is not None and snapshot.uncommitted_shards()
         if snapshot.plan is not None and unfinished:
             shard_rows = snapshot.plan.shard_rows
         else:
             shard_rows = self.options.shard_rows or automatic_shard_rows(_row_bytes(snapshot.info.outputs))
-        return make_plan(update.table, update.held, shard_rows, snapshot.number + 1)
+        return make_plan(update.table, update.holders, shard_rows, snapshot.number + 1)
 
     # Work
 
     def compute(self, snapshot: Snapshot, listing: Listing, clock: Clock, stop: threading.Event) -> int:
         """Carry out the plan's uncommitted shards; returns how many images that were."""
-        runtime, digest = self.load()
         info = snapshot.info
-        if digest != info.recipe.weights or tuple(runtime.shapes) != tuple(output.shape for output in info.outputs):
-            raise RecipeMismatch(
-                f"the weights or shapes of {self.backbone.name} are not what {self.folder.root} was made with: "
-                "another Keras version may build it differently; install the one the store names, or use another --out"
-            )
+        runtime = self._require_network(info)
         self._warn_of_versions(snapshot, runtime)
-        tasks = self._tasks(snapshot)
         policy = decode_policy(info.recipe, self.options.max_pixels)
-        with own_limits(), self.telling.progress(sum(len(task.rows) for task in tasks)) as progress:
+        with own_limits(), self.telling.progress(snapshot.counts().pending) as progress:
             records = run_tasks(
-                tasks,
+                self._tasks(snapshot),
                 partial(prepare, listing.root, policy=policy, clock=clock),
                 runtime,
                 partial(commit, self.folder, info, environment=self._environment(runtime)),
                 info.outputs,
-                batch_size=self.batch_size,
                 workers=self.workers,
                 clock=clock,
                 progress=progress,
@@ -327,6 +252,16 @@ class _Job:
                 new_store=not snapshot.records,
             )
             return sum(len(record.rows) + len(record.failures) for record in records)
+
+    def _require_network(self, info: StoreInfo) -> "Runtime":
+        """The runtime, if it computes what the store holds."""
+        runtime, digest = self.load()
+        if digest != info.recipe.weights or tuple(runtime.shapes) != tuple(output.shape for output in info.outputs):
+            raise RecipeMismatch(
+                f"the weights or shapes of {self.backbone.name} are not what {self.folder.root} was made with: "
+                "another Keras version may build it differently; install the one the store names, or use another --out"
+            )
+        return runtime
 
     def _warn_of_versions(self, snapshot: Snapshot, runtime: "Runtime") -> None:
         """Versions are not part of the recipe, but what a store was made with should not change unnoticed."""
@@ -339,30 +274,25 @@ class _Job:
                     f"warning: the store was made with {name} {', '.join(others)}, this is {ours.get(name)}"
                 )
 
-    def _tasks(self, snapshot: Snapshot) -> list[ShardTask]:
+    def _tasks(self, snapshot: Snapshot) -> Iterator[ShardTask]:
         plan = snapshot.plan
         assert plan is not None
         attempts = latest_attempts(self.folder, plan.name)
-        return [
-            ShardTask(plan.name, index, attempts.get(index, 0) + 1, plan.shard_paths(index))
-            for index in snapshot.uncommitted_shards()
-        ]
+        for index in snapshot.uncommitted_shards():
+            yield ShardTask(plan.name, index, attempts.get(index, 0) + 1, plan.shard_paths(index))
 
     def _environment(self, runtime: "Runtime") -> dict[str, str]:
         versions = {name: importlib.metadata.version(name) for name in ("stillframe", "pillow", "numpy")}
         weights = self.weights.spelled()
-        return {**runtime.environment, "weights": weights, "batch_size": str(self.batch_size), **versions}
+        return {**runtime.environment, "weights": weights, "batch_size": str(runtime.batch_size), **versions}
 
     # Telling
 
-    def result(self, snapshot: Snapshot, update: _Update, listing: Listing, clock: Clock, computed: int) -> RunResult:
+    def result(self, snapshot: Snapshot, update: Update, listing: Listing, clock: Clock, computed: int) -> RunResult:
         """The summary of a finished run."""
         counts = snapshot.counts()
-        phases = clock.phases(self.workers)
+        phases = clock.phases()
         seconds = clock.span
-        codes: dict[str, int] = {}
-        for failure in snapshot.failures():
-            codes[failure.code] = codes.get(failure.code, 0) + 1
         return RunResult(
             store=str(self.folder.root),
             fingerprint=snapshot.info.recipe.fingerprint,
@@ -375,27 +305,78 @@ class _Job:
             images_per_second=round(computed / seconds, 3) if seconds else 0.0,
             phases={name: round(value, 3) for name, value in phases.items()},
             limited_by=limiting_phase(phases),
+            verdict=self._verdict(clock) if computed else "",
             changes=update.changes,
-            failures_by_code=codes,
+            failures_by_code=Counter(snapshot.failures()["code"].to_pylist()),
             others=listing.others,
         )
 
+    def _verdict(self, clock: Clock) -> str:
+        environment = self.load()[0].environment
+        return verdict(
+            Usage(
+                phases=clock.phases(),
+                cores=usable_cores(),
+                cores_used=clock.processor_seconds / clock.span,
+                workers=self.workers,
+                runtime=environment["runtime"],
+                device=environment["device"],
+                backend=environment["backend"],
+                precision=self.options.precision,
+                precisions=processor_precisions(),
+                gpu_here=machine_has_gpu(),
+            )
+        )
+
     def dry_run(self, snapshot: Snapshot | None, listing: Listing) -> DryRun:
-        """What `run` would do, computed without writing."""
+        """What `run` would do; a few batches are computed, and nothing is written."""
         info = self.new_info() if snapshot is None else snapshot.info
         current = snapshot or Snapshot(info, 0, None, None, {}, {})
-        update = _update(self, current, listing)
+        update = find_update(current, listing, self.options)
         plan = self._plan(current, update) if update.publish or current.plan is None else current.plan
-        to_compute = len(update.table) - len(update.held)
+        trial = self._try(info, listing, update, plan.shard_rows) if update.to_compute else Trial()
         return DryRun(
             store=str(self.folder.root),
             images=len(update.table),
-            to_compute=to_compute,
+            to_compute=update.to_compute,
             shards=plan.shard_count if update.publish else len(current.uncommitted_shards()),
             changes=update.changes,
             outputs=info.outputs,
             shard_format=info.shard_format,
-            feature_bytes=to_compute * _row_bytes(info.outputs),
+            feature_bytes=update.to_compute * _row_bytes(info.outputs),
+            trial=trial,
+        )
+
+    def _try(self, info: StoreInfo, listing: Listing, update: Update, shard_rows: int) -> Trial:
+        """Compute a few batches, evenly from all of the images, and conclude from them on the whole run."""
+        runtime = self._require_network(info)
+        count = min(update.to_compute, max(_TRIAL_IMAGES, _TRIAL_BATCHES * runtime.batch_size))
+        pending = np.flatnonzero(update.holders.is_null())
+        sample = update.table["path"].take(pending[np.arange(count) * len(pending) // count])
+        clock = Clock()
+        policy = decode_policy(info.recipe, self.options.max_pixels)
+        with own_limits(), self.telling.progress(count) as progress:
+            (encoded,) = run_tasks(
+                [listed_task(sample.to_pylist())],
+                partial(prepare, listing.root, policy=policy, clock=clock),
+                runtime,
+                partial(encoded_bytes, info),
+                info.outputs,
+                workers=self.workers,
+                clock=clock,
+                progress=progress,
+                stop=threading.Event(),
+                new_store=True,
+            )
+        rows = min(shard_rows, len(pending))
+        return Trial(
+            images=count,
+            images_per_second=round(count / clock.span, 3),
+            seconds=round(clock.span / count * len(pending), 1),
+            disk_bytes=encoded * len(pending) // count,
+            # Two shards at once and one read back to be checked, the compressed bytes twice: see extract.pipeline.
+            peak_memory_bytes=peak_memory() + 3 * rows * _row_bytes(info.outputs) + 2 * encoded * rows // count,
+            verdict=self._verdict(clock),
         )
 
 

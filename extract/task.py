@@ -5,25 +5,29 @@ happen twice at once, on any machines: the first record to be published is the o
 """
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from extract.decode import BadImage, Decoded, DecodePolicy, decode, read_source
 from extract.progress import Clock
+from extract.runtimes import Computed
 from store.errors import EnvironmentFailure, UsageError
 from store.formats import Shard, check_round_trip, get_format
 from store.formats.shard import ROW_SCHEMA
 from store.names import file_path
+from store.plan import DESCRIPTION, LISTING_SCHEMA
 from store.publish import Folder
 from store.recipe import Output
-from store.records import CommitRecord, Failure, Row, StoreInfo
+from store.records import CommitRecord, Failure, Row, StoreInfo, failure_table, row_table
 from store.snapshot import record_name
+
+LARGEST = {dtype: float(np.finfo(dtype).max) for dtype in ("float16", "float32")}
+"""The largest value of each stored type."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,14 @@ class ShardTask:
         return list(self.rows["path"].to_pylist())
 
 
+def listed_task(paths: Sequence[str], index: int = 0) -> ShardTask:
+    """A task for paths of no plan: without labels, and never committed."""
+    nothing = [None] * len(paths)
+    schema = pa.schema([LISTING_SCHEMA.field(name) for name in DESCRIPTION])
+    columns = {"path": list(paths), "label": nothing, "split": nothing, "group": nothing}
+    return ShardTask("", index, 1, pa.table(columns, schema=schema))
+
+
 @dataclass(frozen=True)
 class Prepared:
     """An image ready to be computed: its pixels, and what its row will say of the source."""
@@ -53,9 +65,9 @@ def prepare(root: Path, path: str, policy: DecodePolicy, clock: Clock) -> Prepar
     """Read and decode one image; whatever is wrong with it becomes a Failure."""
     source = None
     try:
-        with clock.phase("read"):
+        with clock.busy("read"):
             source = read_source(root / file_path(path))
-        with clock.phase("decode"):
+        with clock.busy("decode"):
             decoded = decode(source.data, policy)
     except BadImage as error:
         if source is None:
@@ -77,8 +89,7 @@ def _size_and_time(path: Path) -> tuple[int, int]:
 class Collection:
     """What a task has come to so far: stored rows and their tensors, and failures.
 
-    Tensors are cast to the stored type here. A value that float16 cannot hold never becomes infinity: its
-    image becomes a failure.
+    A value that float16 cannot hold is never stored as infinity: its image becomes a failure.
     """
 
     def __init__(self, task: ShardTask, outputs: Sequence[Output]) -> None:
@@ -89,17 +100,16 @@ class Collection:
         self._sizes: list[tuple[int, int]] = []
         self._tensors = {output.name: np.empty((len(task.rows), *output.shape), output.dtype) for output in outputs}
 
-    def add(self, images: Sequence[Prepared], tensors: Sequence[npt.NDArray[Any]]) -> list[Failure]:
+    def add(self, images: Sequence[Prepared], computed: Computed) -> list[Failure]:
         """Take in computed images; returns those that had to be refused, which are kept as failures too."""
-        problems = [_problems(tensor, output) for tensor, output in zip(tensors, self._outputs, strict=True)]
         refused = []
         for position, image in enumerate(images):
-            problem = next((column[position] for column in problems if position in column), None)
+            problem = _problem([float(column[position]) for column in computed.largest], self._outputs)
             if problem is not None:
                 row = image.row
                 refused.append(Failure(row.path, *problem, row.sha256, row.size, row.time))
                 continue
-            for output, tensor in zip(self._outputs, tensors, strict=True):
+            for output, tensor in zip(self._outputs, computed.tensors, strict=True):
                 self._tensors[output.name][len(self._rows)] = tensor[position]
             self._rows.append(image.row)
             self._sizes.append((image.decoded.width, image.decoded.height))
@@ -107,9 +117,9 @@ class Collection:
         return refused
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> Sequence[Row]:
         """The stored rows, in shard order."""
-        return tuple(self._rows)
+        return self._rows
 
     def shard(self) -> Shard:
         """The rows and tensors collected."""
@@ -127,19 +137,15 @@ class Collection:
         return Shard(rows, {name: tensor[:count] for name, tensor in self._tensors.items()})
 
 
-def _problems(tensor: npt.NDArray[Any], output: Output) -> dict[int, tuple[str, str]]:
-    """For each image whose tensor cannot be stored: failure code and message."""
-    axes = tuple(range(1, tensor.ndim))
-    largest = np.max(np.abs(tensor), axis=axes)
-    problems = {}
-    for position in np.flatnonzero(~(largest <= np.finfo(output.dtype).max)):
-        value = float(largest[position])
-        if np.isfinite(value):
+def _problem(largest: Sequence[float], outputs: Sequence[Output]) -> tuple[str, str] | None:
+    """Failure code and message of an image whose tensors, of these largest magnitudes, cannot be stored."""
+    for value, output in zip(largest, outputs, strict=True):
+        if not math.isfinite(value):
+            return "not_finite", f"the network gave NaN or infinity in {output.name}"
+        if value > LARGEST[output.dtype]:
             message = f"{output.name} reaches {value:.4g}, more than {output.dtype} holds; extract with --dtype float32"
-            problems[int(position)] = (f"{output.dtype}_range", message)
-        else:
-            problems[int(position)] = ("not_finite", f"the network gave NaN or infinity in {output.name}")
-    return problems
+            return f"{output.dtype}_range", message
+    return None
 
 
 def refuse_range(failures: Sequence[Failure]) -> None:
@@ -165,8 +171,8 @@ def commit(folder: Folder, info: StoreInfo, collection: Collection, environment:
         fingerprint=info.recipe.fingerprint,
         shard=name,
         shard_bytes=size,
-        rows=collection.rows,
-        failures=tuple(collection.failures),
+        rows=row_table(collection.rows),
+        failures=failure_table(collection.failures),
         environment=dict(environment),
     )
     record_file = record_name(task.plan, task.index, task.attempt)
@@ -175,14 +181,26 @@ def commit(folder: Folder, info: StoreInfo, collection: Collection, environment:
     return CommitRecord.from_bytes(folder.read(record_file))
 
 
+def encoded_bytes(info: StoreInfo, collection: Collection) -> int:
+    """How many bytes the shard would take in the store; it is checked as for one, and not written."""
+    shard = collection.shard()
+    return len(_encoded(info, shard)) if len(shard.rows) else 0
+
+
+def _encoded(info: StoreInfo, shard: Shard) -> bytes:
+    """The shard file's content, read back and checked."""
+    form = get_format(info.shard_format)
+    data = form.encode(shard, info.outputs, info.recipe.fingerprint)
+    check_round_trip(form, data, shard, info.outputs)
+    return data
+
+
 def _publish_shard(folder: Folder, info: StoreInfo, shard: Shard) -> tuple[str, int]:
     """The shard file's name and size; nothing is written for a shard without rows."""
     if len(shard.rows) == 0:
         return "", 0
-    form = get_format(info.shard_format)
-    data = form.encode(shard, info.outputs, info.recipe.fingerprint)
-    check_round_trip(form, data, shard, info.outputs)
-    name = f"{hashlib.sha256(data).hexdigest()}.{form.suffix}"
+    data = _encoded(info, shard)
+    name = f"{hashlib.sha256(data).hexdigest()}.{get_format(info.shard_format).suffix}"
     if not folder.create(f"data/{name}", data) and folder.read(f"data/{name}") != data:
         folder.remove(f"data/{name}")  # a damaged file under the name that belongs to these bytes
         if not folder.create(f"data/{name}", data):

@@ -13,11 +13,12 @@ pyarrow table with one row an image:
 
 import hashlib
 import io
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -99,61 +100,54 @@ class Plan:
         """How many rows this plan's own shards have."""
         return len(self.rows) - int(self.rows["shard"].null_count)
 
+    @cached_property
+    def _pending(self) -> npt.NDArray[np.int64]:
+        """Positions of the rows that this plan's own shards have."""
+        return np.flatnonzero(self.rows["shard"].is_valid().to_numpy())
+
     def shard_paths(self, index: int) -> pa.Table:
         """The rows of one of this plan's shards, in order."""
-        numbers = self.rows["shard"].drop_null().to_numpy()
-        positions = np.flatnonzero(self.rows["shard"].is_valid().to_numpy())
-        low, high = np.searchsorted(numbers, [index, index + 1])
-        return self.rows.take(positions[low:high])
+        positions = self._pending[index * self.shard_rows : (index + 1) * self.shard_rows]
+        if len(positions) == 0:
+            return self.rows.slice(0, 0)
+        first, last = positions[0], positions[-1]
+        # The stretch is cut out first: taking from several chunks copies them all, for every shard.
+        return self.rows.slice(first, last - first + 1).take(positions - first)
 
-    def holders(self) -> pa.ChunkedArray:
+    def holders(self) -> pa.DictionaryArray:
         """For each row the shard that holds it, or will: `<plan>/<index>`."""
-        own = pc.binary_join_element_wise(self.name, pc.cast(self.rows["shard"], pa.string()), "/")
-        return pc.coalesce(pc.cast(self.rows["held_by"], pa.string()), own)
+        held_by = self.rows["held_by"].unify_dictionaries().combine_chunks()
+        older = held_by.dictionary
+        own = pa.array([f"{self.name}/{index}" for index in range(self.shard_count)], pa.string())
+        shards = pc.add(self.rows["shard"], pa.scalar(len(older), pa.int32())).combine_chunks()
+        return pa.DictionaryArray.from_arrays(pc.coalesce(held_by.indices, shards), pa.concat_arrays([older, own]))
 
 
-def make_plan(listing: pa.Table, held: Mapping[str, str], shard_rows: int, number: int = 0) -> Plan:
-    """The plan for a sorted listing: rows in `held` (path to holder) stay there, the others fill new shards in order.
+def make_plan(listing: pa.Table, holders: pa.Array, shard_rows: int, number: int = 0) -> Plan:
+    """The plan for a sorted listing: rows with a holder, `<plan>/<index>`, stay there, the others fill new shards in order.
 
-    `number` is that of the view it is made for.
+    Args:
+        listing: LISTING_SCHEMA.
+        holders: text or null for each row of the listing.
+        shard_rows: how many rows a new shard takes.
+        number: that of the view the plan is made for.
     """
-    holders = [held.get(path) for path in listing["path"].to_pylist()]
-    pending = np.fromiter((holder is None for holder in holders), bool, len(holders))
+    pending = holders.is_null().to_numpy(zero_copy_only=False)
     numbers = (np.cumsum(pending) - 1) // shard_rows
     rows = listing.select([*DESCRIPTION, "size"])
     rows = rows.append_column("shard", pa.chunked_array([pa.array(numbers, pa.int32(), mask=~pending)]))
-    held_by = pa.array(holders, pa.string()).dictionary_encode()
+    held_by = holders.cast(pa.string()).dictionary_encode()  # in order of first use, however it came
     return Plan(rows.append_column("held_by", pa.chunked_array([held_by])), shard_rows, number)
 
 
-def stands(plan: Plan, listing: pa.Table, held: Mapping[str, str], uncommitted: Collection[int]) -> bool:
+def stands(plan: Plan, listing: pa.Table, holders: pa.Array, uncommitted: Collection[int]) -> bool:
     """Whether `plan` still says all there is to do, given its own shards that are `uncommitted`.
 
     It does if it has the same images and labels, each held row where it says, and if the rows that are not
-    held are just those of the uncommitted shards.
+    held are just those of the uncommitted shards. `holders` are those of the listing's rows, as for `make_plan`.
     """
     if not plan.rows.select(DESCRIPTION).equals(listing.select(DESCRIPTION)):
         return False
-    pending = set(uncommitted)
-    columns = (listing["path"].to_pylist(), plan.holders().to_pylist(), plan.rows["shard"].to_pylist())
-    return all(
-        path not in held if shard in pending else held.get(path) == holder
-        for path, holder, shard in zip(*columns, strict=True)
-    )
-
-
-@dataclass(frozen=True)
-class Changes:
-    """How a listing differs from what a store holds: numbers of images."""
-
-    new: int
-    changed: int
-    gone: int
-    kept: int
-
-
-def changes(listing: pa.Table, stored: Set[str], changed: Set[str]) -> Changes:
-    """Count new, changed, gone and kept images; `stored` are the paths in the store, `changed` those with other bytes."""
-    listed = set(listing["path"].to_pylist())
-    kept = len(listed & stored)
-    return Changes(new=len(listed) - kept, changed=len(changed), gone=len(stored) - kept, kept=kept - len(changed))
+    pending = pc.is_in(plan.rows["shard"], value_set=pa.array(uncommitted, pa.int32()))
+    said = pc.if_else(pending, pa.scalar(None, pa.string()), plan.holders().cast(pa.string()))
+    return bool(said.equals(pa.chunked_array([holders.cast(pa.string())])))

@@ -237,7 +237,7 @@ class FeatureStore:
     def _shard_rows(self, place: Place) -> pa.Table:
         path = self._shard_path(place)
         rows = get_format(self.snapshot.info.shard_format).rows(path)
-        if rows["path"].to_pylist() != [row.path for row in place.record.rows]:
+        if not rows["path"].equals(place.record.rows["path"]):
             raise DamagedStore(
                 f"{path} does not hold the rows its record names: "
                 f"run `store repair {self.folder.root}`, then extract again"

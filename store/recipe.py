@@ -45,6 +45,13 @@ class Output:
         return cls(**{**values, "shape": tuple(values["shape"])})
 
 
+def stored_dtype(dtype: str, spatial: bool) -> str:
+    """The stored type that `dtype` means; auto is float16 for spatial tensors, float32 for vectors: every reader has it."""
+    if dtype != "auto":
+        return dtype
+    return "float16" if spatial else "float32"
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What a feature's value depends on, beside the image.

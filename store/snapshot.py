@@ -4,33 +4,50 @@ Readers trust commit records alone. What lies in data/ without a record does not
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from store.errors import DamagedStore
 from store.plan import Plan
 from store.publish import INFO, Folder
-from store.records import CommitRecord, Failure, Row, StoreInfo, View
+from store.records import FAILURES, ROWS, CommitRecord, StoreInfo, View
 
 _VIEW_NAME = re.compile(r"([1-9][0-9]*)\.json")
 _RECORD_NAME = re.compile(r"([0-9]{6,})\.([1-9][0-9]*)\.json")
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Where a listed image stands: the shard that took it in, `<plan>/<index>`, and what came of it."""
+HELD = pa.schema([*ROWS, ("failed", pa.bool_()), ("holder", pa.dictionary(pa.int32(), pa.string()))])
+"""What a store knows of a committed image: what its record says, and the shard that took it in, `<plan>/<index>`."""
 
-    holder: str
-    entry: Row | Failure
+
+@dataclass(frozen=True)
+class Share:
+    """The images of the current plan that one committed shard holds, or should.
+
+    `plan_positions` are theirs in the plan, ascending; `image_positions` those in `record.images`, -1 where the
+    record lacks the image.
+    """
+
+    key: str
+    record: CommitRecord
+    plan_positions: npt.NDArray[np.int64]
+    image_positions: npt.NDArray[np.int64]
 
     @property
-    def failed(self) -> bool:
-        """Whether the image gave no row."""
-        return isinstance(self.entry, Failure)
+    def committed(self) -> npt.NDArray[np.bool_]:
+        """Which of the images the record has, as rows or as failures."""
+        return self.image_positions >= 0
+
+    @property
+    def stored(self) -> npt.NDArray[np.bool_]:
+        """Which of the images are rows of the shard."""
+        return self.committed & (self.image_positions < len(self.record.rows))
 
 
 @dataclass(frozen=True)
@@ -44,61 +61,70 @@ class Place:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`records` maps `<plan>/<index>` to the highest attempt, withdrawn ones left out.
+    """`records` maps `<plan>/<index>` to the highest attempt of each shard that the plan refers to, unless withdrawn.
 
     `damaged_records` maps the file name of an unreadable record to what is wrong with it.
     """
 
     info: StoreInfo
-    number: int
-    view: View | None
-    plan: Plan | None
-    records: Mapping[str, CommitRecord]
-    damaged_records: Mapping[str, str]
+    number: int = 0
+    view: View | None = None
+    plan: Plan | None = None
+    records: Mapping[str, CommitRecord] = field(default_factory=dict)
+    damaged_records: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
-    def _shard_contents(self) -> dict[str, dict[str, int]]:
-        """For each shard its paths: position of a row, or -1 - position of a failure."""
-        contents = {}
-        for key, record in self.records.items():
-            contents[key] = {failure.path: -1 - index for index, failure in enumerate(record.failures)}
-            contents[key].update({row.path: index for index, row in enumerate(record.rows)})
-        return contents
-
-    def _entries(self) -> Iterator[tuple[int, str, str, int]]:
-        """Each committed row of the plan: position, path, holder, position in the shard (negative: of a failure)."""
+    def shares(self) -> list[Share]:
+        """What the committed shards hold of the plan, in the order in which the plan first meets them."""
         if self.plan is None:
-            return
-        contents = self._shard_contents
-        paths = self.plan.rows["path"].to_pylist()
-        for position, (path, holder) in enumerate(zip(paths, self.plan.holders().to_pylist(), strict=True)):
-            inside = contents.get(holder, {}).get(path)
-            if inside is not None:
-                yield position, path, holder, inside
+            return []
+        paths = self.plan.rows["path"].combine_chunks()
+        holders = self.plan.holders()
+        keys = holders.dictionary.to_pylist()
+        numbers = holders.indices.to_numpy()
+        by_shard = np.argsort(numbers, kind="stable")
+        met, first, counts = np.unique(numbers, return_index=True, return_counts=True)
+        stops = np.cumsum(counts)
+        shares = []
+        for at in np.argsort(first):
+            key = keys[met[at]]
+            if key in self.records:
+                positions = by_shard[stops[at] - counts[at] : stops[at]]
+                record = self.records[key]
+                found = pc.index_in(paths.take(positions), value_set=record.images["path"]).fill_null(-1)
+                shares.append(Share(key, record, positions, found.to_numpy().astype(np.int64)))
+        return shares
 
-    def held(self) -> dict[str, Held]:
-        """By path, every image of the current plan that is committed, as a row or as a failure."""
-        found = {}
-        for _, path, holder, inside in self._entries():
-            record = self.records[holder]
-            found[path] = Held(holder, record.rows[inside] if inside >= 0 else record.failures[-1 - inside])
-        return found
+    def held(self) -> pa.Table:
+        """Every image of the current plan that is committed, as a row or as a failure: HELD, in plan order."""
+        if self.plan is None:
+            return HELD.empty_table()
+        images = [share.record.images.take(share.image_positions[share.committed]) for share in self.shares]
+        positions = _joined([share.plan_positions[share.committed] for share in self.shares])
+        order = np.argsort(positions)
+        table = pa.concat_tables([HELD.empty_table().drop_columns("holder"), *images]).combine_chunks().take(order)
+        return table.append_column("holder", self.plan.holders().take(positions[order]))
 
     def places(self) -> list[Place]:
         """The stored rows, shard by shard, in the order in which the plan first meets each shard."""
-        found: dict[str, list[tuple[int, int]]] = {}
-        for position, _, holder, inside in self._entries():
-            if inside >= 0:
-                found.setdefault(holder, []).append((inside, position))
         places = []
-        for holder, pairs in found.items():
-            ordered = np.array(sorted(pairs), np.int64)
-            places.append(Place(self.records[holder], ordered[:, 1], ordered[:, 0]))
+        for share in self.shares:
+            plan_positions = share.plan_positions[share.stored]
+            shard_positions = share.image_positions[share.stored]
+            order = np.argsort(shard_positions)
+            if len(order):
+                places.append(Place(share.record, plan_positions[order], shard_positions[order]))
         return places
 
-    def failures(self) -> list[Failure]:
-        """The images of the current plan that gave no row, in plan order."""
-        return [self.records[holder].failures[-1 - inside] for _, _, holder, inside in self._entries() if inside < 0]
+    def failures(self) -> pa.Table:
+        """The images of the current plan that gave no row: FAILURES, in plan order."""
+        failed = [share.committed & ~share.stored for share in self.shares]
+        tables = [
+            share.record.failures.take(share.image_positions[those] - len(share.record.rows))
+            for share, those in zip(self.shares, failed, strict=True)
+        ]
+        positions = _joined([share.plan_positions[those] for share, those in zip(self.shares, failed, strict=True)])
+        return pa.concat_tables([FAILURES.empty_table(), *tables]).combine_chunks().take(np.argsort(positions))
 
     def uncommitted_shards(self) -> list[int]:
         """The numbers of the current plan's own shards that have no record yet."""
@@ -110,9 +136,13 @@ class Snapshot:
     def counts(self) -> "Counts":
         """How many images, rows, failures, and images without either."""
         images = len(self.plan.rows) if self.plan else 0
-        insides = [inside for _, _, _, inside in self._entries()]
-        rows = sum(inside >= 0 for inside in insides)
-        return Counts(images, rows, len(insides) - rows, images - len(insides))
+        committed = sum(int(share.committed.sum()) for share in self.shares)
+        rows = sum(int(share.stored.sum()) for share in self.shares)
+        return Counts(images, rows, committed - rows, images - committed)
+
+
+def _joined(positions: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+    return np.concatenate([np.empty(0, np.int64), *positions])
 
 
 @dataclass(frozen=True)
@@ -138,7 +168,7 @@ def load_snapshot(folder: Folder) -> Snapshot:
     if not numbers:
         if folder.names("commit"):
             raise DamagedStore("view/ is empty though shards are committed: restore it from a backup, or extract anew")
-        return Snapshot(info, 0, None, None, {}, {})
+        return Snapshot(info)
     number = max(numbers)
     view = View.from_bytes(folder.read(f"view/{number}.json"))
     try:
@@ -147,7 +177,14 @@ def load_snapshot(folder: Folder) -> Snapshot:
         raise DamagedStore(
             f"plan/{view.plan}.parquet is missing: restore it from a backup, or extract into a new store"
         ) from None
-    wanted = set(plan.holders().unique().to_pylist())
+    return with_records(folder, Snapshot(info, number, view, plan))
+
+
+def with_records(folder: Folder, snapshot: Snapshot) -> Snapshot:
+    """The same plan with the commit records as they are now, whichever view has become the current one."""
+    if snapshot.plan is None:
+        return snapshot
+    wanted = set(snapshot.plan.holders().unique().to_pylist())
     records: dict[str, CommitRecord] = {}
     damaged: dict[str, str] = {}
     for plan_name in sorted({key.partition("/")[0] for key in wanted}):
@@ -165,7 +202,7 @@ def load_snapshot(folder: Folder) -> Snapshot:
                 damaged[name] = f"says it is attempt {record.attempt} of {record.plan[:12]}…/{record.index}"
             elif not record.withdrawn:
                 records[key] = record
-    return Snapshot(info, number, view, plan, records, damaged)
+    return replace(snapshot, records=records, damaged_records=damaged)
 
 
 def latest_attempts(folder: Folder, plan_name: str) -> dict[int, int]:

@@ -2,13 +2,15 @@
 
 import hashlib
 import time
-from collections import Counter
 from dataclasses import dataclass
+
+import numpy as np
+import pyarrow.compute as pc
 
 from store.errors import DamagedStore
 from store.formats import get_format
 from store.publish import Folder
-from store.records import CommitRecord, StoreInfo
+from store.records import CommitRecord, StoreInfo, failure_table, row_table
 from store.snapshot import Snapshot, latest_attempts, load_snapshot, record_name
 
 
@@ -63,7 +65,7 @@ def _key(name: str) -> str:
 def _shard_damage(folder: Folder, info: StoreInfo, record: CommitRecord) -> list[str]:
     if record.fingerprint != info.recipe.fingerprint:
         return [f"the record of shard {record.index} has another recipe's fingerprint"]
-    if not record.rows:
+    if len(record.rows) == 0:
         return []
     name = f"data/{record.shard}"
     try:
@@ -80,26 +82,27 @@ def _shard_damage(folder: Folder, info: StoreInfo, record: CommitRecord) -> list
         lengths = {len(form.tensor(data, output)) for output in info.outputs}
     except DamagedStore as error:
         return [f"{name}: {error}"]
-    if rows["path"].to_pylist() != [row.path for row in record.rows] or lengths != {len(record.rows)}:
+    if not rows["path"].equals(record.rows["path"]) or lengths != {len(record.rows)}:
         return [f"{name} does not hold the rows its record names"]
-    if rows["sha256"].to_pylist() != [row.sha256 for row in record.rows]:
+    if not rows["sha256"].equals(record.rows["sha256"]):
         return [f"{name} and its record differ in the images' SHA-256"]
     return []
 
 
 def _misplaced(snapshot: Snapshot) -> list[Damage]:
     """Images that a committed shard ought to hold and does not, or holds twice."""
-    if snapshot.plan is None:
-        return []
     damage = []
-    counted = {
-        key: Counter([row.path for row in record.rows] + [failure.path for failure in record.failures])
-        for key, record in snapshot.records.items()
-    }
-    paths = snapshot.plan.rows["path"].to_pylist()
-    for path, holder in zip(paths, snapshot.plan.holders().to_pylist(), strict=True):
-        if holder in counted and counted[holder][path] != 1:
-            damage.append(Damage(holder, f"{path!r} stands {counted[holder][path]} times in its shard, expected once"))
+    for share in snapshot.shares:
+        assert snapshot.plan is not None
+        paths = snapshot.plan.rows["path"].take(share.plan_positions)
+        counts = share.record.images["path"].combine_chunks().value_counts()
+        times = (
+            counts.field("counts").take(pc.index_in(paths, value_set=counts.field("values"))).fill_null(0).to_numpy()
+        )
+        damage += [
+            Damage(share.key, f"{paths[at].as_py()!r} stands {times[at]} times in its shard, expected once")
+            for at in np.flatnonzero(times != 1)
+        ]
     return damage
 
 
@@ -122,8 +125,8 @@ def repair(folder: Folder) -> list[Damage]:
             fingerprint=snapshot.info.recipe.fingerprint,
             shard="",
             shard_bytes=0,
-            rows=(),
-            failures=(),
+            rows=row_table([]),
+            failures=failure_table([]),
             withdrawn=reasons,
         )
         folder.create(record_name(plan_name, int(number), attempt), withdrawal.to_bytes())

@@ -2,11 +2,14 @@
 
 import os
 import time
+from types import SimpleNamespace
 
 import numpy as np
 from PIL import Image
 
 from extract.backbones.weights import remember_digest
+from extract.runtimes import Computed
+from store.recipe import stored_dtype
 
 SHAPE = (4, 4, 3)
 KERAS = "99"
@@ -16,22 +19,34 @@ class StubRuntime:
     """Averages the pixels over a 4 x 4 grid: a feature that depends on its image alone."""
 
     shapes = (SHAPE,)
+    in_flight = 2
 
-    def __init__(self, seconds=0.0):
+    def __init__(self, dtype="auto", batch_size=None, seconds=0.0):
+        self.dtype = stored_dtype(dtype, spatial=True)
+        self.batch_size = batch_size or 32
         self.seconds = seconds
-        self.environment = {"runtime": "stub", "keras": KERAS}
+        self.environment = {"runtime": "stub", "device": "CPU", "backend": "stub 1", "keras": KERAS}
 
-    def __call__(self, pixels):
+    def start(self, images):
+        assert 0 < len(images) <= self.batch_size
         time.sleep(self.seconds)
+        tensor = self.compute(np.stack(images))
+        largest = np.abs(tensor).max(axis=(1, 2, 3))
+        with np.errstate(over="ignore"):  # as the libraries do
+            computed = Computed([tensor.astype(self.dtype)], [largest])
+        return SimpleNamespace(result=lambda: computed)
+
+    def compute(self, pixels):
+        """The only output's tensor, float32."""
         batch, height, width, _ = pixels.shape
         grid = pixels.reshape(batch, 4, height // 4, 4, width // 4, 3)
-        return [grid.mean(axis=(2, 4), dtype=np.float64).astype(np.float32)]
+        return grid.mean(axis=(2, 4), dtype=np.float64).astype(np.float32)
 
 
-def load_stub(backbone, weights, *_, seconds=0.0):
-    """Takes the place of `extract.run.load_runtime`."""
-    remember_digest(backbone, weights, "5" * 64)
-    return StubRuntime(seconds), "5" * 64
+def load_stub(wanted, tell=None, debug=False, seconds=0.0):
+    """Takes the place of `extract.runtimes.load.load_runtime`."""
+    remember_digest(wanted.backbone, wanted.weights, "5" * 64)
+    return StubRuntime(wanted.dtype, wanted.batch_size, seconds), "5" * 64
 
 
 def make_images(folder, count, start=0, classes=("cat", "dog")):

@@ -11,6 +11,8 @@ COMPUTING = {"tensorflow", "jax", "torch"}
 KERAS_PLACES = {
     "extract/runtimes/__init__.py",
     "extract/runtimes/keras.py",
+    "extract/runtimes/load.py",
+    "extract/runtimes/model.py",
     "extract/backbones/build.py",
     "extract/backbones/efficientnet_lite.py",
     "extract/backbones/load.py",

@@ -15,7 +15,11 @@ _OWN: dict[str, Callable[..., keras.Model]] = {"efficientnet_lite0": efficientne
 
 
 def build(
-    backbone: Backbone, image_size: tuple[int, int], include_top: bool = False, weights: str | None = None
+    backbone: Backbone,
+    image_size: tuple[int, int],
+    include_top: bool = False,
+    weights: str | None = None,
+    precision: str = "float32",
 ) -> keras.Model:
     """The bare network, pixels as its own preprocessing leaves them in.
 
@@ -28,13 +32,14 @@ def build(
         image_size: (height, width) in pixels.
         include_top: with the ImageNet classifier.
         weights: `imagenet` lets Keras download and load its own; None leaves them as initialised.
+        precision: what layers compute in; the weights are float32 in any case.
 
     Raises:
         UsageError: the network cannot take images of that size.
     """
 
     def builder() -> keras.Model:
-        keras.config.set_dtype_policy("float32")
+        keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
         if backbone.builder in _OWN:
             return _OWN[backbone.builder](include_top, (*image_size, 3))
         function = getattr(keras.applications, backbone.builder)

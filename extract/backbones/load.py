@@ -24,19 +24,23 @@ _CONNECT_SECONDS = 20.0
 
 
 def load_network(
-    backbone: Backbone, weights: Weights, image_size: tuple[int, int], include_top: bool = False
+    backbone: Backbone,
+    weights: Weights,
+    image_size: tuple[int, int],
+    include_top: bool = False,
+    precision: str = "float32",
 ) -> tuple[keras.Model, str]:
-    """The network with these weights, and their digest.
+    """The network with these weights, computing in `precision`, and the weights' digest.
 
     Raises:
         UsageError: the file does not fit, or the network cannot take that size.
         EnvironmentFailure: ImageNet weights could not be had.
     """
     if weights.kind == "imagenet" and backbone.name != DEFAULT_BACKBONE:
-        network = _imagenet_network(backbone, image_size, include_top)
+        network = _imagenet_network(backbone, image_size, include_top, precision)
         value = digest(network)
     else:
-        network = build(backbone, image_size, include_top)
+        network = build(backbone, image_size, include_top, precision=precision)
         if weights.kind == "random":
             _fill_random(network, backbone, weights.seed)
         elif weights.kind == "imagenet":
@@ -60,13 +64,15 @@ def digest(network: keras.Model) -> str:
     return total.hexdigest()
 
 
-def _imagenet_network(backbone: Backbone, image_size: tuple[int, int], include_top: bool) -> keras.Model:
+def _imagenet_network(
+    backbone: Backbone, image_size: tuple[int, int], include_top: bool, precision: str
+) -> keras.Model:
     """Built, downloaded if need be, checked and loaded by Keras itself."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_CONNECT_SECONDS)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # Keras shows its download bar on standard output
-            return build(backbone, image_size, include_top, weights="imagenet")
+            return build(backbone, image_size, include_top, "imagenet", precision)
     except UsageError:
         raise
     except Exception as error:  # get_file raises a plain Exception

@@ -1,11 +1,13 @@
-"""Runtimes: compiled functions from a uint8 batch to float32 tensors, preprocessing inside.
+"""Runtimes: compiled functions from uint8 images to tensors of the stored type, preprocessing inside.
 
-Nothing outside a runtime knows which library computes.
+Nothing outside this folder knows which library computes. A runtime takes several calls at once: `start`
+puts one under way and returns at once, `result` waits for it, so that a device always has work.
 """
 
 import importlib.util
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +17,28 @@ from extract.quiet import quiet_start
 from store.errors import UsageError
 
 BACKENDS = ("tensorflow", "jax", "torch")
+PRECISIONS = ("float32", "bfloat16", "float16")
+RUNTIMES = ("auto", "keras", "openvino")
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What one call gave, by output: `tensors` (images, *shape) of the stored type.
+
+    `largest` (images,) is the largest magnitude of each image's tensor before it became the stored type, NaN or
+    infinite if any of its values is: so nobody has to look at every value again.
+    """
+
+    tensors: Sequence[npt.NDArray[Any]]
+    largest: Sequence[npt.NDArray[Any]]
+
+
+class Pending(Protocol):
+    """A call under way."""
+
+    def result(self) -> Computed:
+        """Wait for it."""
+        ...
 
 
 class Runtime(Protocol):
@@ -26,14 +50,25 @@ class Runtime(Protocol):
     environment: Mapping[str, str]
     """What commit records say of it: runtime, device, versions."""
 
-    def __call__(self, pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:
-        """Float32 tensors of shape (batch, *shape), one an output, for pixels of (batch, height, width, 3)."""
+    batch_size: int
+    """The most images that a call takes; becomes smaller where the device's memory does not suffice."""
+
+    in_flight: int
+    """How many calls should be under way at once."""
+
+    def start(self, images: Sequence[npt.NDArray[np.uint8]]) -> Pending:
+        """Begin to compute images of (height, width, 3), `batch_size` at most."""
         ...
+
+
+def backend_name() -> str:
+    """The library that Keras computes with: what KERAS_BACKEND says, else tensorflow."""
+    return os.environ.get("KERAS_BACKEND") or "tensorflow"
 
 
 def require_backend() -> None:
     """Raise UsageError unless the library that KERAS_BACKEND names is one of BACKENDS and installed."""
-    name = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    name = backend_name()
     if name not in BACKENDS:
         raise UsageError(f"KERAS_BACKEND is {name!r}: expected {', '.join(BACKENDS)}, or nothing for tensorflow")
     if importlib.util.find_spec(name) is None:

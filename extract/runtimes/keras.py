@@ -1,94 +1,117 @@
 """The Keras runtime: TensorFlow by default, JAX or PyTorch where KERAS_BACKEND says so."""
 
 import importlib.metadata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from extract.backbones.build import cut
+from extract.runtimes import Computed
+from extract.runtimes.device import Device
 
+Pixels = npt.NDArray[np.uint8]
 
-@keras.saving.register_keras_serializable(package="stillframe")
-class Preprocess(keras.layers.Layer):
-    """uint8 pixels to what a network was trained to see; `mode` is a key of table.PREPROCESSING."""
-
-    def __init__(self, mode: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.mode = mode
-
-    def call(self, pixels: Any) -> Any:
-        """Cast to float32, then keras.applications' own arithmetic."""
-        values = keras.ops.cast(pixels, "float32")
-        if self.mode == "inside":
-            return values
-        return keras.applications.imagenet_utils.preprocess_input(values, "channels_last", self.mode)
-
-    def compute_output_spec(self, pixels: Any) -> keras.KerasTensor:
-        """The pixels' shape, float32."""
-        return keras.KerasTensor(pixels.shape, "float32")
-
-    def get_config(self) -> dict[str, Any]:
-        """Keras' serialisation."""
-        return {**super().get_config(), "mode": self.mode}
+_OUT_OF_MEMORY = ("ResourceExhaustedError", "OutOfMemoryError")  # TensorFlow's and PyTorch's
+_JAX_OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
 
 
 class KerasRuntime:
     """See `extract.runtimes.Runtime`.
 
+    Each call runs in a thread that waits for its own result. On a GPU there are two such threads: while one
+    waits for its tensors to come back, the next batch is computed already. A CPU has enough with one.
+
     Args:
-        network: the bare network, weights loaded.
-        layers: where to cut, in output order.
-        pooling: none, avg or max, applied to spatial outputs.
-        preprocessing: a key of table.PREPROCESSING.
+        model: see `extract.runtimes.model.feature_model`.
+        batch_size: images a call.
+        device: what the backend computes on.
     """
 
-    def __init__(self, network: keras.Model, layers: tuple[str, ...], pooling: str, preprocessing: str) -> None:
-        pixels = keras.Input(network.input_shape[1:], dtype="uint8")
-        tensors = cut(network, layers)(Preprocess(preprocessing, name="preprocess")(pixels))
-        self.model = keras.Model(pixels, [_pooled(tensor, pooling) for tensor in _as_list(tensors)])
+    def __init__(self, model: keras.Model, batch_size: int, device: Device) -> None:
         backend = keras.backend.backend()
-        # XLA on a CPU makes TensorFlow slower, and several times so for depthwise convolutions.
-        self.model.compile(jit_compile=backend == "jax")
-        self.shapes: Sequence[tuple[int, ...]] = [tuple(output.shape[1:]) for output in self.model.outputs]
+        threads = 2 if device.is_gpu else 1
+        self.batch_size = batch_size
+        self.in_flight = threads + 1
+        self.shapes: Sequence[tuple[int, ...]] = [tuple(output.shape[1:]) for output in model.outputs[::2]]
         self.environment: Mapping[str, str] = {
             "runtime": "keras",
-            "device": _device(backend),
+            "device": device.name,
             "backend": f"{backend} {importlib.metadata.version(backend)}",
             "keras": keras.version(),
         }
+        self._call = _COMPILERS[backend](model, batch_size)
+        self._threads = ThreadPoolExecutor(threads, "compute")
+        if device.is_gpu or backend == "jax":  # compile now, and see how large a batch the memory takes
+            self._compute([np.zeros(model.input_shape[1:], np.uint8)] * batch_size)
 
-    def __call__(self, pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:
+    def start(self, images: Sequence[Pixels]) -> "Future[Computed]":
         """See `extract.runtimes.Runtime`."""
-        return [np.asarray(tensor) for tensor in _as_list(self.model.predict_on_batch(pixels))]
+        return self._threads.submit(self._compute, images)
+
+    def _compute(self, images: Sequence[Pixels]) -> Computed:
+        """All of the images; in halves, now and from now on, if the device's memory does not take them at once."""
+        size = self.batch_size
+        try:
+            parts = [self._batch(images[start : start + size], size) for start in range(0, len(images), size)]
+        except Exception as error:  # each backend has its own
+            if size == 1 or not _is_out_of_memory(error):
+                raise
+            self.batch_size = min(self.batch_size, size // 2)  # another thread may have been here meanwhile
+            return self._compute(images)
+        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        return Computed(columns[::2], columns[1::2])
+
+    def _batch(self, images: Sequence[Pixels], size: int) -> list[npt.NDArray[Any]]:
+        """Filled up to `size` with black images: every call has the same shape, so nothing is compiled again."""
+        pixels = np.zeros((size, *images[0].shape), np.uint8)
+        np.stack(images, out=pixels[: len(images)])
+        return [np.asarray(column)[: len(images)] for column in self._call(pixels)]
 
 
-def _as_list(tensors: Any) -> list[Any]:
-    return list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
+def _is_out_of_memory(error: Exception) -> bool:
+    return type(error).__name__ in _OUT_OF_MEMORY or _JAX_OUT_OF_MEMORY in str(error)
 
 
-def _pooled(tensor: Any, pooling: str) -> Any:
-    if pooling == "none" or len(tensor.shape) != 4:
-        return tensor
-    pools = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
-    return pools[pooling]()(tensor)
+Call = Callable[[Pixels], Sequence[Any]]
 
 
-def _device(backend: str) -> str:
-    if backend == "tensorflow":
-        import tensorflow as tf
+def _compiled_by_tensorflow(model: keras.Model, batch_size: int) -> Call:
+    import tensorflow as tf
 
-        devices = tf.config.list_physical_devices("GPU")
-        for device in devices:  # TensorFlow takes all of a GPU's memory otherwise
-            tf.config.experimental.set_memory_growth(device, True)
-        return str(tf.config.experimental.get_device_details(devices[0])["device_name"]) if devices else "CPU"
-    if backend == "jax":
-        import jax
+    # Without XLA: on a CPU it makes TensorFlow slower, several times so for depthwise convolutions.
+    function = tf.function(lambda pixels: model(pixels, training=False))
+    function.get_concrete_function(tf.TensorSpec((batch_size, *model.input_shape[1:]), tf.uint8))
+    return lambda pixels: function(tf.constant(pixels))
 
-        kind = jax.devices()[0].device_kind
-        return "CPU" if kind == "cpu" else str(kind)
+
+def _compiled_by_jax(model: keras.Model, _: int) -> Call:
+    import jax
+
+    frozen = [variable.value for variable in model.non_trainable_variables]
+    weights = [variable.value for variable in model.trainable_variables]
+    compute = jax.jit(lambda weights, frozen, pixels: model.stateless_call(weights, frozen, pixels, training=False)[0])
+    return lambda pixels: compute(weights, frozen, pixels)
+
+
+def _compiled_by_torch(model: keras.Model, _: int) -> Call:
     import torch
 
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "CPU"
+    on_gpu = torch.cuda.is_available()
+
+    def compute(pixels: Pixels) -> Sequence[Any]:
+        with torch.inference_mode():
+            host = torch.from_numpy(pixels)
+            batch = host.pin_memory().to("cuda", non_blocking=True) if on_gpu else host
+            return [tensor.cpu() for tensor in model(batch, training=False)]
+
+    return compute
+
+
+_COMPILERS: Mapping[str, Callable[[keras.Model, int], Call]] = {
+    "tensorflow": _compiled_by_tensorflow,
+    "jax": _compiled_by_jax,
+    "torch": _compiled_by_torch,
+}

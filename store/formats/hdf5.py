@@ -75,6 +75,14 @@ class Hdf5:
             tensor = dataset[:] if positions is None else _rows_at(dataset, positions)
             return checked_tensor(tensor, len(tensor) if positions is None else len(positions), output)
 
+    def parts(self, source: bytes | PathLike[str], output: Output, rows: int) -> Iterator[npt.NDArray[Any]]:
+        """See Format."""
+        with _opened(source) as file:
+            dataset = _plain_dataset(file, output.name)
+            for start in range(0, len(dataset), rows):
+                part = dataset[start : start + rows]
+                yield checked_tensor(part, len(part), output)
+
 
 def _rows_at(dataset: Any, positions: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
     """The rows at ascending positions. HDF5's own point selection is slow: read runs, or one span if it is dense."""

@@ -6,7 +6,7 @@ stands in the schema metadata under `stillframe`, as JSON.
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -65,6 +65,12 @@ class Parquet:
         if positions is None:
             return tensor
         return checked_tensor(tensor[positions[positions < len(tensor)]], len(positions), output)
+
+    def parts(self, source: bytes | PathLike[str], output: Output, rows: int) -> Iterator[npt.NDArray[Any]]:
+        """See Format."""
+        tensor = self.tensor(source, output)  # vectors: all of them together are small
+        for start in range(0, len(tensor), rows):
+            yield tensor[start : start + rows]
 
 
 def parquet_schema(outputs: Sequence[Output], fingerprint: str) -> pa.Schema:

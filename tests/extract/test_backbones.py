@@ -17,11 +17,18 @@ from extract.backbones.load import digest, load_network
 from extract.backbones.table import BACKBONES, PREPROCESSING, get_backbone
 from extract.backbones.weights import Weights, remembered_digest, weights_on_disk
 from extract.decode import DecodePolicy, decode, read_source
+from extract.runtimes.convert import convert
+from extract.runtimes.device import CPU, Device
 from extract.runtimes.keras import KerasRuntime
+from extract.runtimes.model import feature_model
+from extract.runtimes.openvino import OpenvinoRuntime
 from extract.samples import write_samples
 from store.errors import EnvironmentFailure, UsageError
 
-FAST = ("convnext_tiny", "densenet121", "efficientnet_lite0", "mobilenet", "mobilenet_v2", "mobilenet_v3_small")
+FAST = (
+    "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_lite0", "mobilenet", "mobilenet_v2",
+    "mobilenet_v3_small",
+)  # fmt: skip
 FAST_FILES = ("mobilenet_v2", "convnext_tiny", "efficientnet_b0")
 EVERY = [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow], id=name) for name in sorted(BACKBONES)]
 
@@ -53,14 +60,18 @@ def test_features_are_those_of_the_reference_and_the_table_is_true(name):
     assert network.count_params() == backbone.parameters
     assert [layer.name for layer in network.layers][-1] == backbone.layer
     image = photograph(backbone.size)
-    runtime = KerasRuntime(network, (backbone.layer,), "none", backbone.preprocessing)
-    assert tuple(runtime.shapes[0]) == backbone.shape
-    (ours,) = runtime(image[None])
+    model = feature_model(network, (backbone.layer,), "none", backbone.preprocessing, "float32")
     expected = reference(backbone, network, image)
     spread = float(expected.max() - expected.min())
-    difference = float(np.abs(ours - expected).max())
-    print(f"{name}: {difference / spread:.2e} of range")
-    assert difference <= 1e-4 * spread
+    for runtime in (
+        KerasRuntime(model, 1, Device(CPU, ("float32",))),
+        OpenvinoRuntime(convert(model, "0" * 64), "float32", 1),
+    ):
+        assert tuple(runtime.shapes[0]) == backbone.shape
+        (ours,) = runtime.start([image]).result().tensors
+        difference = float(np.abs(ours - expected).max())
+        print(f"{name}: {runtime.environment['runtime']} {difference / spread:.2e} of range")
+        assert difference <= 1e-4 * spread
     assert 0.05 < math.sqrt(float((expected**2).mean())) < 20  # random outputs are of order one
     assert np.abs(expected).max() < np.finfo(np.float16).max
 
@@ -141,10 +152,10 @@ def test_pooling_and_several_layers_give_one_output_each():
     network, _ = load_network(backbone, Weights("random"), (64, 64))
     layers = ("block_6_expand_relu", "out_relu")
     image = photograph((64, 64))[None]
-    plain = KerasRuntime(network, layers, "none", backbone.preprocessing)(image)
+    plain = feature_model(network, layers, "none", backbone.preprocessing, "float32").predict_on_batch(image)
     for pooling, reduce in (("avg", np.mean), ("max", np.max)):
-        runtime = KerasRuntime(network, layers, pooling, backbone.preprocessing)
-        for pooled, tensor in zip(runtime(image), plain, strict=True):
+        model = feature_model(network, layers, pooling, backbone.preprocessing, "float32")
+        for pooled, tensor in zip(model.predict_on_batch(image)[::2], plain[::2], strict=True):
             np.testing.assert_allclose(pooled, reduce(tensor, axis=(1, 2)), rtol=1e-4, atol=1e-4)
 
 

@@ -1,6 +1,7 @@
 """Bytes -> pixels: every way in which an image can be bad, and what each good one becomes."""
 
 import os
+import re
 import socket
 import struct
 import threading
@@ -83,6 +84,11 @@ PNG = encoded(PHOTO, "PNG")
 
 def test_a_file_that_is_not_there_is_missing(tmp_path):
     assert code_of_file(tmp_path / "gone.png") == "missing"
+
+
+def test_the_path_that_was_tried_is_said(tmp_path):
+    with pytest.raises(BadImage, match=re.escape(f"{tmp_path}/new\\nline\\udcff.png")):
+        read_source(tmp_path / "new\nline\udcff.png")
 
 
 def test_a_path_through_a_file_is_missing(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from extract.decode import BadImage, read_source
@@ -182,6 +182,20 @@ def test_a_link_to_itself_is_listed(data):
     assert rows(list_data(data), "path", "size") == [("loop.png", -1)]
 
 
+def test_folders_may_lie_deeper_than_python_recurses(tmp_path):
+    depth = sys.getrecursionlimit() + 100
+    deepest = tmp_path / "data"
+    deepest.mkdir()
+    for _ in range(depth):
+        deepest /= "d"
+        deepest.mkdir()
+    put(deepest, "a.png")
+    assert paths(list_data(tmp_path / "data")) == ["d/" * depth + "a.png"]
+    while deepest != tmp_path:  # pytest's own way to remove it would recurse
+        shutil.rmtree(deepest)
+        deepest = deepest.parent
+
+
 # Names
 
 ODD_NAMES = [
@@ -349,6 +363,23 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read_over(tmp_path):
 def test_paths_are_normalised(tmp_path):
     put(tmp_path, "cat/a.png")
     assert rows(list_data(table(tmp_path, "path\n./dog/../cat//a.png\n")), "path", "size") == [("cat/a.png", 5)]
+
+
+def test_what_follows_a_link_is_left_to_the_system(tmp_path):
+    put(tmp_path, "elsewhere/b.png", "cat/a.png")
+    (tmp_path / "elsewhere" / "deep").mkdir()
+    (tmp_path / "cat" / "link").symlink_to(tmp_path / "elsewhere" / "deep")
+    listed = list_data(table(tmp_path, "path\ncat/./link/../b.png\ncat/none/../a.png\n"))
+    assert rows(listed, "path", "size") == [("cat/a.png", 5), ("cat/link/../b.png", 5)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.sampled_from(["", ".", "..", "a", "b"]), min_size=1, max_size=6).map("/".join))
+def test_without_links_paths_are_normalised_as_python_does(name):
+    assume(name and not name.startswith("/"))
+    with tempfile.TemporaryDirectory() as folder:
+        listed = list_data(table(Path(folder), {"path": [name]}, "table.parquet"))
+    assert paths(listed) == [os.path.normpath(name)]
 
 
 def test_a_backslash_in_a_path_is_part_of_the_name(tmp_path):

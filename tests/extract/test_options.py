@@ -1,10 +1,8 @@
 """Options of a run: defaults, what is refused, and the small functions that parse and choose."""
 
-import os
-
 import pytest
 
-from extract.options import RunOptions, automatic_batch_size, automatic_workers, parse_image_size
+from extract.options import RunOptions, automatic_batch_size, parse_image_size
 from store.errors import UsageError
 
 
@@ -72,5 +70,5 @@ def test_larger_images_come_in_smaller_batches(size, batch):
     assert automatic_batch_size(size) == batch
 
 
-def test_there_is_a_decoding_thread_for_each_core_of_this_process():
-    assert 1 <= automatic_workers() <= os.cpu_count()
+def test_a_gpu_takes_larger_batches():
+    assert automatic_batch_size((224, 224), on_gpu=True) == 128

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import extract.run
+import extract.touched
 from extract import extract as extract_images
 from extract.options import RunOptions
 from extract.run import Telling, run
@@ -54,7 +55,7 @@ def expected_features(data, paths):
     from PIL import Image
 
     pixels = np.stack([np.asarray(Image.open(data / path)) for path in paths])
-    return StubRuntime()(pixels)[0].astype(np.float16)
+    return StubRuntime().compute(pixels).astype(np.float16)
 
 
 def test_every_image_becomes_the_row_that_its_own_pixels_give(data, out):
@@ -129,6 +130,32 @@ def test_a_touched_image_is_not_computed_again(data, out, loads):
     assert loads == []
 
 
+def test_touched_images_are_read_through_once(data, out, monkeypatch):
+    read = []
+
+    def counted(path):
+        read.append(path.name)
+        return file_sha256(path)
+
+    file_sha256 = extract.touched.file_sha256
+    monkeypatch.setattr(extract.touched, "file_sha256", counted)
+    extract_images(data, out, **STUB)
+    first, second, *_ = sorted(data.rglob("*.png"))
+    touch_later(first)
+    for _ in range(2):
+        assert extract_images(data, out, **STUB).computed == 0
+    assert read == [first.name]
+    touch_later(second)
+    assert extract_images(data, out, **STUB).computed == 0
+    assert read == [first.name, second.name]
+    content = bytearray(first.read_bytes())
+    content[-20] ^= 1
+    first.write_bytes(content)
+    touch_later(first)
+    assert extract_images(data, out, **STUB).computed == 1
+    assert read == [first.name, second.name, first.name]
+
+
 def test_an_image_that_is_gone_leaves_the_view(data, out, loads):
     extract_images(data, out, **STUB)
     gone = next(data.rglob("*.png"))
@@ -175,6 +202,14 @@ def test_a_limit_takes_the_first_images_and_never_shrinks_a_store(data, out):
     assert extract_images(data, out, limit=1, **STUB).images == 12
 
 
+def test_a_limit_does_not_hide_that_the_folder_is_another_one(data, out, tmp_path):
+    extract_images(data, out, **STUB)
+    make_images(tmp_path / "other", 12, start=100)
+    with pytest.raises(UsageError, match=r"12 of the 12 stored images are not in .*other"):
+        extract_images(tmp_path / "other", out, limit=3, **STUB)
+    assert extract_images(tmp_path / "other", out, limit=3, prune=True, **STUB).images == 15
+
+
 def test_another_recipe_is_refused_naming_every_field_that_differs(data, out):
     extract_images(data, out, **STUB)
     before = files_of(out)
@@ -210,7 +245,7 @@ def test_bad_images_are_failures_and_their_batch_is_untouched(data, out):
     assert result.failures_by_code == {"empty": 1, "not_an_image": 1}
     features, rows = open_store(out).arrays()
     assert np.array_equal(features, expected_features(data, rows["path"].to_pylist()))
-    failed = [failure.path for failure in open_store(out).snapshot.failures()]
+    failed = open_store(out).snapshot.failures()["path"].to_pylist()
     assert failed == [paths[number].relative_to(data).as_posix() for number in (2, 7)]
 
 
@@ -299,25 +334,25 @@ def test_a_damaged_shard_is_withdrawn_and_computed_again(data, out):
 
 def test_a_value_beyond_float16_in_the_first_batch_is_refused(data, out, monkeypatch):
     monkeypatch.setattr(
-        StubRuntime, "__call__", lambda self, pixels: [np.full((len(pixels), 4, 4, 3), 70000.0, np.float32)]
+        StubRuntime, "compute", lambda self, pixels: np.full((len(pixels), 4, 4, 3), 70000.0, np.float32)
     )
     with pytest.raises(UsageError, match="--dtype float32"):
         extract_images(data, out, **STUB)
 
 
 def test_a_value_beyond_float16_later_is_a_failure_and_never_infinity(data, out, monkeypatch):
-    plain = StubRuntime.__call__
+    plain = StubRuntime.compute
     calls = []
 
     def exploding(self, pixels):
         calls.append(1)
-        (tensor,) = plain(self, pixels)
+        tensor = plain(self, pixels)
         if len(calls) == 2:
             tensor[1, 0, 0, 0] = 70000.0
             tensor[2, 0, 0, 0] = np.nan
-        return [tensor]
+        return tensor
 
-    monkeypatch.setattr(StubRuntime, "__call__", exploding)
+    monkeypatch.setattr(StubRuntime, "compute", exploding)
     result = extract_images(data, out, batch_size=4, **STUB)
     assert result.failures_by_code == {"float16_range": 1, "not_finite": 1}
     assert np.isfinite(open_store(out).arrays()[0].astype(np.float32)).all()
@@ -351,7 +386,7 @@ def test_an_unknown_option_is_wrong_use(data, out):
 
 
 def test_a_signal_stops_after_the_batch_in_hand_and_the_next_run_goes_on(data, out, monkeypatch):
-    plain = StubRuntime.__call__
+    plain = StubRuntime.compute
 
     def signalling(self, pixels):
         if len(list(out.glob("commit/*/*.json"))) >= 1:
@@ -359,7 +394,7 @@ def test_a_signal_stops_after_the_batch_in_hand_and_the_next_run_goes_on(data, o
         return plain(self, pixels)
 
     with monkeypatch.context() as patch:
-        patch.setattr(StubRuntime, "__call__", signalling)
+        patch.setattr(StubRuntime, "compute", signalling)
         with pytest.raises(StoppedEarly):
             extract_images(data, out, shard_rows=2, batch_size=1, **STUB)
     done = len(open_store(out))
@@ -404,6 +439,36 @@ def test_two_runs_at_once_leave_each_row_once(data, out):
     assert errors == []
     found = open_store(out).verify()
     assert (found.rows, found.damage) == (12, ())
+
+
+def test_a_plan_that_another_run_publishes_first_is_not_undone(data, out, monkeypatch):
+    create = Folder.create
+
+    def overtaken(folder, name, content):
+        if name == "view/1.json":
+            monkeypatch.setattr(Folder, "create", create)
+            assert extract_images(data, out, limit=6, **STUB).computed == 6
+        return create(folder, name, content)
+
+    monkeypatch.setattr(Folder, "create", overtaken)
+    result = extract_images(data, out, limit=4, **STUB)
+    assert (result.images, result.computed, result.reused) == (6, 0, 6)
+    assert [path.name for path in (out / "view").iterdir()] == ["1.json"]
+
+
+def test_a_run_sums_up_its_own_plan_and_not_a_later_one(data, out, monkeypatch):
+    plain = StubRuntime.compute
+
+    def overtaken(self, pixels):
+        monkeypatch.setattr(StubRuntime, "compute", plain)
+        assert extract_images(data, out, **STUB).computed == 12
+        return plain(self, pixels)
+
+    monkeypatch.setattr(StubRuntime, "compute", overtaken)
+    result = extract_images(data, out, limit=4, **STUB)
+    assert (result.images, result.rows, result.computed, result.reused) == (4, 4, 4, 0)
+    assert len(open_store(out)) == 12
+    assert open_store(out).verify().sound
 
 
 def test_other_versions_than_the_stores_are_warned_of(data, out, monkeypatch):

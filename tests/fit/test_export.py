@@ -14,7 +14,7 @@ from extract import extract as run_extract
 from extract.backbones.load import load_network
 from extract.backbones.table import BACKBONES, get_backbone
 from extract.backbones.weights import Weights
-from extract.runtimes.keras import KerasRuntime
+from extract.runtimes.model import feature_model
 from fit import fit_head
 from fit.export import TARGETS, export_head, sample_pixels, whole_model
 from store.errors import UsageError
@@ -96,11 +96,11 @@ def test_preprocessing_in_plain_layers_is_that_of_the_runtime(backbone):
     known = get_backbone(backbone)
     network, _ = load_network(known, Weights.parse("random"), (32, 32))
     layer = next(layer.name for layer in network.layers if len(layer.output.shape) == 4 and layer.count_params() > 100)
-    runtime = KerasRuntime(network, (layer,), "avg", known.preprocessing)
-    identity = keras.Sequential([keras.Input(runtime.shapes[0])])
+    reference = feature_model(network, (layer,), "avg", known.preprocessing, "float32")
+    identity = keras.Sequential([keras.Input(reference.outputs[0].shape[1:])])
     model = whole_model(network, layer, "avg", known.preprocessing, identity)
     pixels = sample_pixels((32, 32))
-    (expected,) = runtime(pixels)
+    expected, _ = reference.predict_on_batch(pixels)
     np.testing.assert_allclose(model.predict_on_batch(pixels), expected, atol=1e-5 * np.abs(expected).max())
 
 

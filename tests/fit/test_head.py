@@ -89,7 +89,7 @@ def test_other_weights_are_refused(saved, stub, monkeypatch, colours):
     import extract.features
     from tests.stub import StubRuntime
 
-    monkeypatch.setattr(extract.features, "load_runtime", lambda *_: (StubRuntime(), "6" * 64))
+    monkeypatch.setattr(extract.features, "load_runtime", lambda *_, **__: (StubRuntime(), "6" * 64))
     with pytest.raises(RecipeMismatch, match="--weights FILE"):
         load_head(saved).predict(colours)
 

@@ -12,7 +12,7 @@ from store.formats.shard import ROW_SCHEMA
 from store.plan import LISTING_SCHEMA, make_plan, stands
 from store.publish import INFO, Folder
 from store.recipe import Output, Recipe
-from store.records import CommitRecord, Failure, Row, StoreInfo, View
+from store.records import CommitRecord, Failure, Row, StoreInfo, View, failure_table, row_table
 from store.snapshot import latest_attempts, load_snapshot, record_name
 
 SPATIAL = Output("features", "top", "none", (2, 3, 4), "float16")
@@ -70,6 +70,11 @@ def make_listing(images):
     )
 
 
+def holders_of(listing, held):
+    """For each row of a listing its holder in `held`, a dict from path to holder, or null."""
+    return pa.array([held.get(path) for path in listing["path"].to_pylist()], pa.string())
+
+
 def feature_of(path, image, output):
     """The feature of one image: other images, and other outputs, have others."""
     seed = hashlib.sha256(f"{path}\0{image.content}\0{output.name}".encode(errors="surrogatepass")).digest()
@@ -112,12 +117,13 @@ class SmallStore:
         snapshot = self.snapshot
         listing = make_listing(images)
         held = {
-            path: entry.holder
-            for path, entry in snapshot.held().items()
-            if path in images and entry.entry.sha256 == images[path].sha256
+            row["path"]: row["holder"]
+            for row in snapshot.held().to_pylist()
+            if row["path"] in images and row["sha256"] == images[row["path"]].sha256
         }
-        if snapshot.plan is None or not stands(snapshot.plan, listing, held, snapshot.uncommitted_shards()):
-            self.publish(make_plan(listing, held, shard_rows, snapshot.number + 1), snapshot.number + 1)
+        holders = holders_of(listing, held)
+        if snapshot.plan is None or not stands(snapshot.plan, listing, holders, snapshot.uncommitted_shards()):
+            self.publish(make_plan(listing, holders, shard_rows, snapshot.number + 1), snapshot.number + 1)
             snapshot = self.snapshot
         for index in snapshot.uncommitted_shards()[:stop_after]:
             self.commit(snapshot.plan, index, images)
@@ -139,11 +145,13 @@ class SmallStore:
             fingerprint=self.info.recipe.fingerprint,
             shard=name,
             shard_bytes=size,
-            rows=tuple(Row(path, images[path].sha256, 100, 1) for path in good),
-            failures=tuple(
-                Failure(path, "decode", "not an image", images[path].sha256, 100, 1)
-                for path in paths
-                if images[path].content == BROKEN
+            rows=row_table([Row(path, images[path].sha256, 100, 1) for path in good]),
+            failures=failure_table(
+                [
+                    Failure(path, "decode", "not an image", images[path].sha256, 100, 1)
+                    for path in paths
+                    if images[path].content == BROKEN
+                ]
             ),
             environment={"runtime": "none"},
         )

@@ -98,9 +98,9 @@ def test_every_image_has_its_own_features_after_any_history(kind, history):
         small = SmallStore(folder, (output,), shard_format)
         for images, shard_rows, stop_after in history:
             kept = {
-                path
-                for path, held in small.snapshot.held().items()
-                if path in images and held.entry.sha256 == images[path].sha256
+                row["path"]
+                for row in small.snapshot.held().to_pylist()
+                if row["path"] in images and row["sha256"] == images[row["path"]].sha256
             }
             before = small.snapshot
             done = small.snapshot.records.keys()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.errors import DamagedStore, NotAStore
-from store.records import CommitRecord, Failure, Row, StoreInfo, View
+from store.records import CommitRecord, Failure, Row, StoreInfo, View, failure_table, row_table
 from tests.store.build import SPATIAL, VECTOR, make_recipe
 
 INFO = StoreInfo(make_recipe(), (SPATIAL, VECTOR), "hdf5")
@@ -18,14 +18,16 @@ RECORD = CommitRecord(
     fingerprint=make_recipe().fingerprint,
     shard="b" * 64 + ".h5",
     shard_bytes=1234,
-    rows=(Row("cat/1.png", "c" * 64, 10, 11), Row("line\nbreak \\xff 猫.png", "d" * 64, -1, -1)),
-    failures=(Failure("dog/2.png", "decode", "not an image"),),
+    rows=row_table([Row("cat/1.png", "c" * 64, 10, 11), Row("line\nbreak \\xff 猫.png", "d" * 64, -1, -1)]),
+    failures=failure_table([Failure("dog/2.png", "decode", "not an image")]),
     environment={"runtime": "keras"},
 )
 
 texts = st.text(max_size=10) | st.binary(max_size=10).map(os.fsdecode)
-rows = st.builds(Row, texts, texts, st.integers(), st.integers())
-failures = st.builds(Failure, texts, texts, texts, texts, st.integers(), st.integers())
+utf8 = st.text(st.characters(codec="utf-8"), max_size=10)  # what a column holds; row names are made for that
+numbers = st.integers(-(2**63), 2**63 - 1)
+rows = st.builds(Row, utf8, utf8, numbers, numbers)
+failures = st.builds(Failure, utf8, utf8, texts, utf8, numbers, numbers)
 records = st.builds(
     CommitRecord,
     plan=texts,
@@ -34,8 +36,8 @@ records = st.builds(
     fingerprint=texts,
     shard=st.sampled_from(["", "0123456789abcdef" * 4 + ".parquet"]),
     shard_bytes=st.integers(0),
-    rows=st.lists(rows, max_size=3).map(tuple),
-    failures=st.lists(failures, max_size=3).map(tuple),
+    rows=st.lists(rows, max_size=3).map(row_table),
+    failures=st.lists(failures, max_size=3).map(failure_table),
     environment=st.dictionaries(texts, texts, max_size=2),
     withdrawn=texts,
 )
@@ -79,7 +81,7 @@ def test_a_record_survives_its_bytes(record):
 @given(records)
 def test_a_record_is_json_with_a_row_a_line(record):
     data = record.to_bytes()
-    assert [row[0] for row in json.loads(data)["rows"]] == [row.path for row in record.rows]
+    assert [row[0] for row in json.loads(data)["rows"]] == record.rows["path"].to_pylist()
     assert json.loads(data)["row_fields"] == ["path", "sha256", "size", "time"]
 
 
@@ -132,7 +134,20 @@ def test_a_record_that_lacks_a_field_is_damage(name):
 
 
 @pytest.mark.parametrize(
-    "values", [{"rows": 5}, {"rows": [["a", "b"]]}, {"failures": [["a"]]}, {"failures": [{"x": 1}]}, {"more": 1}]
+    "values",
+    [
+        {"rows": 5},
+        {"rows": [["a", "b"]]},
+        {"rows": [["a", "b", 2**63, 0]]},
+        {"rows": [["a", "b", "c", 0]]},
+        {"rows": [["a", None, 0, 0]]},
+        {"rows": [["\udcff", "b", 0, 0]]},
+        {"failures": [["a"]]},
+        {"failures": [{"x": 1}]},
+        {"failures": [{"path": 1, "code": "a", "message": "b"}]},
+        {"failures": [{"path": "a", "code": "a", "message": 1}]},
+        {"more": 1},
+    ],
 )
 def test_a_record_with_a_malformed_field_is_damage(values):
     with pytest.raises(DamagedStore):

@@ -1,25 +1,35 @@
+import json
 import shutil
+import tempfile
 
+import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from store.errors import DamagedStore, NotAStore
 from store.plan import make_plan
 from store.publish import Folder
-from store.records import Failure, Row
-from store.snapshot import latest_attempts, load_snapshot, record_name
-from tests.store.build import BROKEN, Image, edit_json, make_images, make_listing
+from store.records import FAILURES, ROWS, Failure
+from store.snapshot import HELD, Counts, latest_attempts, load_snapshot, record_name
+from tests.store.build import BROKEN, Image, SmallStore, edit_json, make_images, make_listing
 
 IMAGES = make_images("a.png", "b.png", "c.png", "d.png", "e.png", label="cat")
 
 
 def rows_of(snapshot):
-    return sorted(row.path for place in snapshot.places() for row in place.record.rows)
+    return sorted(path for place in snapshot.places() for path in place.record.rows["path"].to_pylist())
+
+
+def held_by_path(snapshot):
+    return {row["path"]: row for row in snapshot.held().to_pylist()}
 
 
 def test_a_new_store_has_neither_plan_nor_rows(small):
     snapshot = small.snapshot
     assert (snapshot.info, snapshot.number, snapshot.view, snapshot.plan) == (small.info, 0, None, None)
-    assert (snapshot.held(), snapshot.places(), snapshot.failures()) == ({}, [], [])
+    assert (len(snapshot.held()), len(snapshot.places()), len(snapshot.failures())) == (0, 0, 0)
+    assert (snapshot.held().schema, snapshot.failures().schema) == (HELD, FAILURES)
     assert snapshot.uncommitted_shards() == []
     counts = snapshot.counts()
     assert (counts.images, counts.rows, counts.failures, counts.pending) == (0, 0, 0, 0)
@@ -37,13 +47,14 @@ def test_images_are_rows_failures_or_pending(small):
     counts = snapshot.counts()
     assert (counts.images, counts.rows, counts.failures, counts.pending) == (5, 1, 1, 3)
     assert snapshot.uncommitted_shards() == [1, 2]
-    held = snapshot.held()
-    assert held["a.png"].entry == Row("a.png", images["a.png"].sha256, 100, 1)
-    assert held["b.png"].failed
-    assert set(held) == {"a.png", "b.png"}
-    assert {entry.holder for entry in held.values()} == {f"{plan.name}/0"}
-    assert [failure.path for failure in snapshot.failures()] == ["b.png"]
-    assert isinstance(snapshot.failures()[0], Failure)
+    assert snapshot.held().schema == HELD
+    same = {"size": 100, "time": 1, "holder": f"{plan.name}/0"}
+    assert snapshot.held().to_pylist() == [
+        {"path": "a.png", "sha256": images["a.png"].sha256, "failed": False, **same},
+        {"path": "b.png", "sha256": images["b.png"].sha256, "failed": True, **same},
+    ]
+    (failure,) = snapshot.failures().to_pylist()
+    assert Failure(**failure) == Failure("b.png", "decode", "not an image", images["b.png"].sha256, 100, 1)
 
 
 def test_places_lie_in_ascending_order_in_plan_and_shard(small):
@@ -63,7 +74,7 @@ def test_a_shard_of_failures_alone_needs_no_file(small):
 
 def test_the_view_of_the_highest_number_counts(small):
     for number in range(1, 12):
-        small.publish(make_plan(make_listing(make_images(f"{number}.png")), {}, 1), number)
+        small.publish(make_plan(make_listing(make_images(f"{number}.png")), pa.nulls(1), 1), number)
     snapshot = small.snapshot
     assert snapshot.number == 11
     assert snapshot.plan.rows["path"].to_pylist() == ["11.png"]
@@ -106,7 +117,7 @@ def test_the_highest_attempt_counts(small):
         images = {**IMAGES, "a.png": Image(f"attempt {number}")}
         assert small.commit(plan, 0, images).attempt == number
     assert latest_attempts(small.folder, plan.name) == {0: 11, 1: 1, 2: 1}
-    assert small.snapshot.held()["a.png"].entry.sha256 == Image("attempt 11").sha256
+    assert held_by_path(small.snapshot)["a.png"]["sha256"] == Image("attempt 11").sha256
 
 
 def test_a_withdrawn_shard_is_uncommitted_until_it_is_committed_again(small):
@@ -143,15 +154,15 @@ def test_held_rows_stay_in_the_shards_that_have_them(small):
     images = {**IMAGES, "b.png": Image("second"), "x.png": Image()}
     del images["e.png"]
     second = small.update(images)
-    held = small.snapshot.held()
-    assert {path: entry.holder for path, entry in held.items()} == {
+    held = held_by_path(small.snapshot)
+    assert {path: row["holder"] for path, row in held.items()} == {
         "a.png": f"{first.name}/0",
         "b.png": f"{second.name}/0",
         "c.png": f"{first.name}/1",
         "d.png": f"{first.name}/1",
         "x.png": f"{second.name}/0",
     }
-    assert held["b.png"].entry.sha256 == Image("second").sha256
+    assert held["b.png"]["sha256"] == Image("second").sha256
     assert f"{first.name}/2" not in small.snapshot.records
 
 
@@ -179,6 +190,67 @@ def test_a_copied_store_is_the_same_store(small, tmp_path):
     shutil.copytree(small.folder.root, tmp_path / "copy")
     copy = load_snapshot(Folder(tmp_path / "copy"))
     assert copy.held() == small.snapshot.held()
+
+
+def stored_images(small):
+    """What a store holds, straight from its JSON files: for each image of the plan its record and where it stands."""
+    plan = small.snapshot.plan
+    found = []
+    for row in plan.rows.to_pylist():
+        name, index = (row["held_by"] or f"{plan.name}/{row['shard']}").split("/")
+        attempt = latest_attempts(small.folder, name).get(int(index))
+        record = json.loads(small.folder.read(record_name(name, int(index), attempt))) if attempt else {}
+        rows = {path: position for position, (path, *_) in enumerate(record.get("rows", []))}
+        failures = {failure["path"]: failure for failure in record.get("failures", [])}
+        if row["path"] in rows or row["path"] in failures:
+            found.append((row["path"], record, rows.get(row["path"]), failures.get(row["path"])))
+    return found
+
+
+contents = st.sampled_from(["first", "second", BROKEN])
+histories = st.lists(
+    st.tuples(
+        st.dictionaries(st.sampled_from("abcdefgh"), st.builds(Image, contents), min_size=1),
+        st.integers(1, 4),
+        st.none() | st.integers(0, 2),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=30)
+@given(histories)
+def test_columns_say_what_the_records_say_one_by_one(history):
+    with tempfile.TemporaryDirectory() as folder:
+        small = SmallStore(folder)
+        for images, shard_rows, stop_after in history:
+            small.update(images, shard_rows, stop_after)
+            snapshot = small.snapshot
+            held, failures, shown = [], [], {}
+            for path, record, position, failure in stored_images(small):
+                values = record["rows"][position] if failure is None else [failure[name] for name in ROWS.names]
+                holder = f"{record['plan']}/{record['index']}"
+                held.append(
+                    {**dict(zip(ROWS.names, values, strict=True)), "failed": failure is not None, "holder": holder}
+                )
+                if failure is not None:
+                    failures.append(failure)
+                else:
+                    shown.setdefault(holder, []).append((position, path))
+            assert snapshot.held().to_pylist() == held
+            assert snapshot.failures().to_pylist() == failures
+            paths = snapshot.plan.rows["path"].to_pylist()
+            places = {
+                f"{place.record.plan}/{place.record.index}": [
+                    (position, paths[at])
+                    for position, at in zip(place.shard_positions.tolist(), place.plan_positions.tolist(), strict=True)
+                ]
+                for place in snapshot.places()
+            }
+            assert list(places.items()) == [(holder, sorted(pairs)) for holder, pairs in shown.items()]
+            rows = len(held) - len(failures)
+            assert snapshot.counts() == Counts(len(paths), rows, len(failures), len(paths) - len(held))
 
 
 def test_record_names_sort_like_their_numbers():

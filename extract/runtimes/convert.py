@@ -1,0 +1,99 @@
+"""Keras model -> OpenVINO model, kept in the cache folder.
+
+openvino/<key>/model.xml, model.bin    the model; the key says what was converted, and with which versions
+openvino/<key>/sha256                  of both files: a damaged one is converted anew, never computed with
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from extract.backbones.weights import cache_folder
+from store.errors import EnvironmentFailure
+
+_FORMAT = 1  # raised whenever the same key would mean another model
+
+
+def model_key(**identity: Any) -> str:
+    """SHA-256 of all that decides what a converted model computes; `identity` is the model's part of it."""
+    everything = {
+        **identity,
+        "format": _FORMAT,
+        "keras": version("keras"),
+        "openvino": version("openvino"),
+    }
+    return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
+
+
+def find_converted(key: str) -> Path | None:
+    """The .xml file of a model that was converted before, if it is there and as it was written."""
+    folder = _folder(key)
+    try:
+        return folder / "model.xml" if (folder / "sha256").read_text() == _digest(folder) else None
+    except OSError:
+        return None
+
+
+def convert(model: Any, key: str) -> Path:
+    """Convert a Keras model under TensorFlow and keep it; returns its .xml file.
+
+    Raises:
+        EnvironmentFailure: the cache folder cannot be written.
+        Exception: OpenVINO cannot take the model; it raises nearly everything.
+    """
+    converted = _converted(model)
+    folder = _folder(key)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        written = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
+        try:
+            _save(converted, written)
+            shutil.rmtree(folder, ignore_errors=True)  # there only if it is damaged, or another process was faster
+            with contextlib.suppress(OSError):
+                os.replace(written, folder)
+        finally:
+            shutil.rmtree(written, ignore_errors=True)
+    except OSError as error:
+        raise EnvironmentFailure(
+            f"cannot keep the converted model in {folder.parent}: {error.strerror or error}; "
+            "mend that, name another folder in STILLFRAME_CACHE, or use --runtime keras"
+        ) from error
+    return folder / "model.xml"
+
+
+def _folder(key: str) -> Path:
+    return cache_folder() / "openvino" / key
+
+
+def _save(converted: Any, folder: Path) -> None:
+    import openvino
+
+    openvino.save_model(converted, folder / "model.xml", compress_to_fp16=False)
+    (folder / "sha256").write_text(_digest(folder))
+
+
+def _digest(folder: Path) -> str:
+    total = hashlib.sha256()
+    for name in ("model.xml", "model.bin"):
+        with (folder / name).open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def _converted(model: Any) -> Any:
+    import openvino
+    import tensorflow as tf
+
+    pixels = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name="pixels")
+    traced = tf.function(lambda pixels: model(pixels, training=False)).get_concrete_function(pixels)
+    converted = openvino.convert_model(traced)
+    # Activations with a gradient of their own (swish) come out as outputs too, and would be computed and copied:
+    # EfficientNetB0 is half as fast with its fifty extra ones.
+    results = [converted.output(tensor.name).get_node().input_value(0) for tensor in traced.outputs]
+    return openvino.Model(results, converted.get_parameters(), "stillframe")

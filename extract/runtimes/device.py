@@ -1,0 +1,88 @@
+"""What there is to compute on: GPUs, and the precisions that a processor or a GPU takes."""
+
+import os
+import resource
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+CPU = "CPU"
+_BFLOAT16_SINCE = (8, 0)  # NVIDIA's compute capability of the first GPUs that have it, Ampere
+_GPU_FILES = ("/proc/driver/nvidia/gpus", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
+
+
+@dataclass(frozen=True)
+class Device:
+    """What Keras' backend computes on; `precisions` are those that it computes in hardware."""
+
+    name: str
+    precisions: tuple[str, ...]
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether it is anything but the processor."""
+        return self.name != CPU
+
+
+def machine_has_gpu() -> bool:
+    """Whether a driver for GPUs is there (NVIDIA, AMD, or either under WSL): a look at files, no library needed."""
+    return any(os.path.exists(path) for path in _GPU_FILES)
+
+
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def peak_memory() -> int:
+    """The most bytes that this process has had in memory so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def processor_precisions() -> tuple[str, ...]:
+    """The precisions that the processor computes in hardware, as far as Linux says; elsewhere float32."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return ("float32",)
+    able = any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))
+    return ("float32", "bfloat16") if able else ("float32",)
+
+
+def backend_device(backend: str) -> Device:
+    """What a backend of Keras computes on; imports it."""
+    name, capability = {"tensorflow": _of_tensorflow, "jax": _of_jax, "torch": _of_torch}[backend]()
+    if name == CPU:
+        return Device(CPU, processor_precisions())
+    return Device(name, ("float32", "float16", "bfloat16") if capability >= _BFLOAT16_SINCE else ("float32", "float16"))
+
+
+def _of_tensorflow() -> tuple[str, tuple[int, ...]]:
+    import tensorflow as tf
+
+    devices = tf.config.list_physical_devices("GPU")
+    for device in devices:  # TensorFlow takes all of a GPU's memory otherwise
+        tf.config.experimental.set_memory_growth(device, True)
+    if not devices:
+        return CPU, ()
+    details = tf.config.experimental.get_device_details(devices[0])
+    return str(details["device_name"]), tuple(details.get("compute_capability", ()))
+
+
+def _of_jax() -> tuple[str, tuple[int, ...]]:
+    import jax
+
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return CPU, ()
+    capability = str(getattr(device, "compute_capability", ""))
+    return str(device.device_kind), tuple(int(part) for part in capability.split(".") if part.isdecimal())
+
+
+def _of_torch() -> tuple[str, tuple[int, ...]]:
+    import torch
+
+    if not torch.cuda.is_available():
+        return CPU, ()
+    return torch.cuda.get_device_name(0), torch.cuda.get_device_capability(0)

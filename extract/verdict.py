@@ -1,0 +1,67 @@
+"""What limited a run, and what to change: one line, from what was measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from extract.runtimes.device import CPU
+
+_BUSY = 0.85  # of the cores: more than this leaves nothing to gain from further threads
+_GPU_BUILDS = {"tensorflow": "tensorflow[and-cuda]", "jax": "jax[cuda12]", "torch": "torch"}
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a run used. `phases` are the seconds it waited for each, `cores_used` their mean number over the run."""
+
+    phases: Mapping[str, float]
+    cores: int
+    cores_used: float
+    workers: int
+    runtime: str
+    device: str
+    backend: str
+    precision: str
+    precisions: tuple[str, ...]
+    gpu_here: bool
+
+
+def limiting_phase(phases: Mapping[str, float]) -> str:
+    """The phase that was waited for longest; empty if none was."""
+    longest = max(phases, key=lambda name: phases[name])
+    return longest if phases[longest] > 0 else ""
+
+
+def verdict(usage: Usage) -> str:
+    """The phase that limits, and what would help; a GPU that lies idle goes before everything else."""
+    if usage.gpu_here and usage.device == CPU and usage.runtime == "keras":
+        library = usage.backend.partition(" ")[0]
+        return f"the GPU is not being used: {library} sees none; `pip install '{_GPU_BUILDS[library]}'` on this machine"
+    if usage.gpu_here and usage.device == CPU:
+        return "the GPU is not being used: --runtime keras would"
+    busy = usage.cores_used >= _BUSY * usage.cores
+    cores = f"{usage.cores_used:.1f} of {usage.cores} cores used"
+    match limiting_phase(usage.phases):
+        case "read":
+            return "reading limits: put the images on a faster disk, or raise --workers if it is a network mount"
+        case "decode" if busy:
+            return (
+                f"decoding limits, {cores}: store the images smaller, or try --fast-decode if they are large JPEG files"
+            )
+        case "decode":
+            return f"decoding limits, {cores}: raise --workers (it is {usage.workers})"
+        case "compute":
+            return f"the network limits, {cores}: {_faster_network(usage)}"
+        case "write":
+            return "writing limits: put the store on a faster disk"
+        case _:
+            return "nothing was computed"
+
+
+def _faster_network(usage: Usage) -> str:
+    if usage.runtime == "keras" and usage.device == CPU and usage.backend.startswith("tensorflow"):
+        return "--runtime openvino is several times faster on a processor"
+    if usage.precision == "float32" and "bfloat16" in usage.precisions:
+        return "--precision bfloat16 would be faster (other features: a new store)"
+    return (
+        "a GPU or a smaller backbone would be faster" if usage.device == CPU else "a smaller backbone would be faster"
+    )

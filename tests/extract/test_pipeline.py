@@ -1,0 +1,167 @@
+"""The loop, with a runtime that is slow, out of step or short of memory: rows keep their order and their pixels."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extract.decode import Decoded
+from extract.pipeline import run_tasks
+from extract.progress import Clock, Silence
+from extract.runtimes import Computed
+from extract.task import Prepared, listed_task
+from store.errors import StoppedEarly
+from store.recipe import Output
+from store.records import Failure, Row
+
+OUTPUT = Output("features", "x", "none", (1,), "float32")
+
+
+class Echo:
+    """Gives each image's first pixel back, its calls done in any order; notes how many were under way at most."""
+
+    shapes = ((1,),)
+    environment: ClassVar = {}
+
+    def __init__(self, batch_size, in_flight, seconds=lambda: 0.0):
+        self.batch_size = batch_size
+        self.in_flight = in_flight
+        self.most = self.now = 0
+        self.calls = []
+        self._seconds = seconds
+        self._pool = ThreadPoolExecutor(in_flight)
+
+    def start(self, images):
+        assert 0 < len(images) <= self.batch_size
+        self.calls.append(len(images))
+        self.now += 1
+        self.most = max(self.most, self.now)
+        values = np.array([[image[0, 0, 0]] for image in images], np.float32)
+        future = self._pool.submit(time.sleep, self._seconds())
+        return _Echoed(self, future, values)
+
+
+class _Echoed:
+    def __init__(self, runtime, future, values):
+        self.runtime, self.future, self.values = runtime, future, values
+
+    def result(self):
+        self.future.result()
+        self.runtime.now -= 1
+        return Computed([self.values], [self.values[:, 0]])
+
+
+def prepare(path):
+    number = int(path.split("-")[0])
+    if path.endswith("bad"):
+        return Failure(path, "bad", "it is bad")
+    return Prepared(Row(path, "", 0, 0), Decoded(np.full((1, 1, 3), number % 251, np.uint8), 1, 1))
+
+
+def collected(tasks, runtime, workers=2, stop=None, prepare=prepare, clock=None):
+    return list(
+        run_tasks(
+            tasks,
+            prepare,
+            runtime,
+            lambda collection: (collection.shard(), collection.failures),
+            (OUTPUT,),
+            workers=workers,
+            clock=clock or Clock(),
+            progress=Silence(),
+            stop=stop or threading.Event(),
+            new_store=True,
+        )
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    shards=st.lists(st.lists(st.booleans(), min_size=1, max_size=9), max_size=5),
+    batch_size=st.integers(1, 5),
+    in_flight=st.integers(1, 4),
+    workers=st.integers(1, 3),
+)
+def test_every_image_is_a_row_or_a_failure_in_order_whatever_the_batches(shards, batch_size, in_flight, workers):
+    numbers = iter(range(1000))
+    named = [[f"{next(numbers)}-{'good' if good else 'bad'}" for good in shard] for shard in shards]
+    tasks = [listed_task(paths, index) for index, paths in enumerate(named)]
+    rng = np.random.default_rng(0)
+    runtime = Echo(batch_size, in_flight, seconds=lambda: rng.random() / 2000)
+    results = collected(tasks, runtime, workers)
+    assert len(results) == len(named)
+    for paths, (shard, failures) in zip(named, results, strict=True):
+        assert shard.rows["path"].to_pylist() == [path for path in paths if path.endswith("good")]
+        assert [failure.path for failure in failures] == [path for path in paths if path.endswith("bad")]
+        expected = [int(path.split("-")[0]) % 251 for path in shard.rows["path"].to_pylist()]
+        assert shard.tensors["features"][:, 0].tolist() == expected
+    assert runtime.most <= in_flight
+
+
+def test_a_device_has_as_many_calls_under_way_as_it_wants():
+    runtime = Echo(2, 3, seconds=lambda: 0.01)
+    collected([listed_task([f"{number}-good" for number in range(40)])], runtime)
+    assert runtime.most == 3
+
+
+def test_batches_are_full_but_for_the_last_of_a_shard():
+    runtime = Echo(4, 2)
+    tasks = [listed_task([f"{number}-good" for number in range(10)], index) for index in range(2)]
+    collected(tasks, runtime)
+    assert runtime.calls == [4, 4, 2, 4, 4, 2]
+
+
+def test_the_next_shard_is_computed_while_one_is_written():
+    computed_while_writing = []
+    runtime = Echo(1, 1)
+    tasks = [listed_task([f"{number}-good" for number in range(4)], index) for index in range(3)]
+
+    def commit(collection):
+        before = len(runtime.calls)
+        time.sleep(0.1)
+        computed_while_writing.append(len(runtime.calls) - before)
+
+    list(
+        run_tasks(tasks, prepare, runtime, commit, (OUTPUT,), workers=1, clock=Clock(), progress=Silence(),
+                  stop=threading.Event(), new_store=True)
+    )  # fmt: skip
+    assert computed_while_writing[0] > 0
+
+
+def test_no_more_images_are_decoded_ahead_than_the_window():
+    started = []
+    runtime = Echo(2, 2, seconds=lambda: 0.2)
+
+    def counting(path):
+        started.append(path)
+        return prepare(path)
+
+    stop = threading.Event()
+    threading.Timer(0.1, lambda: (most.append(len(started)), stop.set())).start()
+    most = []
+    with pytest.raises(StoppedEarly):
+        collected([listed_task([f"{number}-good" for number in range(100)])], runtime, 2, stop, counting)
+    assert most[0] <= 2 * 4 + 4 + 4  # the window, the calls under way, the batch in hand and the next image
+
+
+def test_the_clock_tells_what_was_waited_for():
+    def slow(path):
+        time.sleep(0.01)
+        return prepare(path)
+
+    clock = Clock()
+    collected([listed_task([f"{number}-good" for number in range(20)])], Echo(1, 1), 1, prepare=slow, clock=clock)
+    phases = clock.phases()
+    assert max(phases, key=phases.get) == "decode"
+    assert sum(phases.values()) <= clock.span
+
+    clock = Clock()
+    slow_network = Echo(1, 1, seconds=lambda: 0.01)
+    collected([listed_task([f"{number}-good" for number in range(20)])], slow_network, 1, clock=clock)
+    phases = clock.phases()
+    assert max(phases, key=phases.get) == "compute"

@@ -213,14 +213,15 @@ class FeatureStore:
         for number in dict.fromkeys(numbers.tolist()):
             targets = np.flatnonzero(numbers == number)
             targets = targets[np.argsort(positions[targets], kind="stable")]
-            wanted = positions[targets]
-            place = self._places[number]
+            place, wanted, to = self._places[number], positions[targets], _span(targets)
             if keep:
-                gathered[targets] = self._whole_shard(place, output, keep)[wanted]
+                gathered[to] = self._whole_shard(place, output, keep)[_span(wanted)]
+                continue
+            form, path = get_format(self.snapshot.info.shard_format), self._shard_path(place)
+            if isinstance(to, slice):
+                form.tensor(path, output, wanted, gathered[to])
             else:
-                gathered[targets] = get_format(self.snapshot.info.shard_format).tensor(
-                    self._shard_path(place), output, wanted
-                )
+                gathered[to] = form.tensor(path, output, wanted)
         return gathered
 
     def _whole_shard(self, place: Place, output: Output, keep: int) -> npt.NDArray[Any]:
@@ -249,6 +250,13 @@ class FeatureStore:
         if not path.is_file():
             raise DamagedStore(f"{path} is missing: run `store repair {self.folder.root}`, then extract again")
         return path
+
+
+def _span(rows: npt.NDArray[np.int64]) -> slice | npt.NDArray[np.int64]:
+    """The same rows as a slice if they follow each other: indexing with one copies nothing twice."""
+    first, count = int(rows[0]), len(rows)
+    following = int(rows[-1]) == first + count - 1 and bool(np.all(np.diff(rows) == 1))
+    return slice(first, first + count) if following else rows
 
 
 def open_store(path: str | os.PathLike[str]) -> FeatureStore:

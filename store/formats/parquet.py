@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from store.errors import DamagedStore
-from store.formats.shard import ROW_SCHEMA, Shard, checked_tensor
+from store.formats.shard import ROW_SCHEMA, Shard, checked_tensor, placed
 from store.recipe import Output
 
 
@@ -46,7 +46,11 @@ class Parquet:
         return table
 
     def tensor(
-        self, source: bytes | PathLike[str], output: Output, positions: npt.NDArray[np.int64] | None = None
+        self,
+        source: bytes | PathLike[str],
+        output: Output,
+        positions: npt.NDArray[np.int64] | None = None,
+        into: npt.NDArray[Any] | None = None,
     ) -> npt.NDArray[Any]:
         """See Format."""
         table = _read(source, [output.name])
@@ -62,9 +66,9 @@ class Parquet:
         shape = output.shape if int(np.prod(output.shape)) == width else (width,)
         array = values.to_numpy(zero_copy_only=False).reshape(len(lists), *shape)
         tensor = checked_tensor(array, len(lists), output)
-        if positions is None:
-            return tensor
-        return checked_tensor(tensor[positions[positions < len(tensor)]], len(positions), output)
+        if positions is not None:
+            tensor = checked_tensor(tensor[positions[positions < len(tensor)]], len(positions), output)
+        return placed(tensor, into)
 
     def parts(self, source: bytes | PathLike[str], output: Output, rows: int) -> Iterator[npt.NDArray[Any]]:
         """See Format."""

@@ -52,9 +52,16 @@ class Format(Protocol):
         ...
 
     def tensor(
-        self, source: bytes | PathLike[str], output: Output, positions: npt.NDArray[np.int64] | None = None
+        self,
+        source: bytes | PathLike[str],
+        output: Output,
+        positions: npt.NDArray[np.int64] | None = None,
+        into: npt.NDArray[Any] | None = None,
     ) -> npt.NDArray[Any]:
-        """One output's tensor, of all rows or of those at ascending `positions`; DamagedStore if it has fewer rows."""
+        """One output's tensor, of all rows or of those at ascending `positions`; DamagedStore if it has fewer rows.
+
+        It is written to `into`, of just its shape and type, if that is given.
+        """
         ...
 
     def parts(self, source: bytes | PathLike[str], output: Output, rows: int) -> Iterator[npt.NDArray[Any]]:
@@ -100,3 +107,11 @@ def checked_tensor(tensor: npt.NDArray[Any], rows: int, output: Output) -> npt.N
             f"expected {output.dtype}{list(expected)}: run `store repair`"
         )
     return tensor
+
+
+def placed(tensor: npt.NDArray[Any], into: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+    """`tensor`, or `into` with its values."""
+    if into is None:
+        return tensor
+    into[...] = tensor
+    return into

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 
 import h5py
+import hdf5plugin
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from store.errors import DamagedStore, UsageError
 from store.formats import FORMATS, check_round_trip, get_format
+from store.formats.hdf5 import fletcher32
 from store.formats.shard import ROW_SCHEMA, Shard
 from store.recipe import Output
 from tests.store.build import SPATIAL, VECTOR, Image, feature_of, make_images, make_shard
@@ -148,6 +150,25 @@ def test_any_names_and_labels_make_the_round_trip(name, images):
     shard = make_shard(images, sorted(images), [VECTOR])
     form = get_format(name)
     check_round_trip(form, form.encode(shard, [VECTOR], "f"), shard, [VECTOR])
+
+
+@pytest.mark.parametrize("positions", [None, np.array([0, 3, 4]), np.array([], np.int64)], ids=["all", "some", "none"])
+def test_rows_can_be_put_where_they_are_wanted(form, data, output, positions):
+    expected = form.tensor(data, output, positions)
+    place = np.full((len(expected) + 2, *output.shape), 7, output.dtype)
+    form.tensor(data, output, positions, place[1:-1])
+    assert bits(place[1:-1]) == bits(expected)
+    assert (place[[0, -1]] == 7).all()
+
+
+def test_many_rows_keep_their_order(form, output, tmp_path):
+    images = make_images(*(f"{number:03d}.png" for number in range(100)))
+    shard = make_shard(images, sorted(images), [output])
+    path = tmp_path / "shard"
+    path.write_bytes(form.encode(shard, [output], "f"))
+    assert bits(form.tensor(path, output)) == bits(shard.tensors["features"])
+    odd = np.arange(1, 100, 2)
+    assert bits(form.tensor(path, output, odd)) == bits(shard.tensors["features"][odd])
 
 
 # What every format refuses
@@ -289,6 +310,56 @@ def test_hdf5_says_its_outputs_and_fingerprint(hdf5):
         assert said == {"fingerprint": "f", "outputs": [VECTOR.to_dict()]}
         assert file["features"].chunks == (1, *VECTOR.shape)
         assert file["features"].fletcher32
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 1000, 1001, 200_003])
+@pytest.mark.parametrize("fill", [None, 0, 255])
+def test_checksums_are_hdf5s_own(length, fill):
+    drawn = np.random.default_rng(length).integers(0, 256, length, np.uint8)
+    content = drawn if fill is None else np.full(length, fill, np.uint8)
+    with h5py.File(io.BytesIO(), "w") as file:
+        dataset = file.create_dataset("x", data=content, chunks=(max(1, length),), maxshape=(None,), fletcher32=True)
+        if length:
+            chunk = dataset.id.read_direct_chunk((0,))[1]
+            assert fletcher32(chunk[:-4]) == int.from_bytes(chunk[-4:], "little")
+        else:
+            assert fletcher32(b"") == 0
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {},
+        {"chunks": (2, 5)},
+        {"chunks": (1, 5), "compression": "gzip"},
+        {"chunks": (1, 5), "fletcher32": True},
+        {"chunks": (1, 5), "shuffle": True, "fletcher32": True, **hdf5plugin.Zstd(clevel=1)},
+        {"chunks": (1, 5), **hdf5plugin.Zstd(clevel=1)},
+    ],
+    ids=["contiguous", "larger chunks", "gzip", "no zstd", "shuffled", "no checksum"],
+)
+@pytest.mark.parametrize("positions", [None, np.array([0, 5])], ids=["all", "two"])
+def test_hdf5_reads_what_another_program_wrote_differently(hdf5, written, positions):
+    values = make_shard(IMAGES, PATHS, [VECTOR]).tensors["features"]
+    data = replaced("features", data=values, **written)
+    assert bits(hdf5.tensor(data, VECTOR, positions)) == bits(values if positions is None else values[positions])
+
+
+def test_hdf5_reads_chunks_that_skip_a_filter(hdf5):
+    """A filter mask says so; h5py's own direct writing leaves one."""
+    values = make_shard(IMAGES, PATHS, [VECTOR]).tensors["features"]
+    skipped = edited(lambda file: file["features"].id.write_direct_chunk((3, 0), values[3].tobytes(), filter_mask=3))
+    assert bits(hdf5.tensor(skipped, VECTOR)) == bits(values)
+
+
+@pytest.mark.parametrize("count", [4, 6], ids=["short", "long"])
+def test_hdf5_refuses_a_chunk_of_another_length(hdf5, count):
+    content = pa.Codec("zstd").compress(bytes(4 * count), asbytes=True)
+    chunk = content + fletcher32(content).to_bytes(4, "little")
+    data = edited(lambda file: file["features"].id.write_direct_chunk((3, 0), chunk))
+    for positions in (None, np.array([3])):
+        with pytest.raises(DamagedStore):
+            hdf5.tensor(data, VECTOR, positions)
 
 
 def test_hdf5_tells_shapes_of_one_length_apart(hdf5):

@@ -1,0 +1,277 @@
+"""Writing and reading features: a store against plain h5py and `np.save` / `np.load`, in turns.
+
+    python -m benchmarks.storage [--rounds N] [--rows N] [--weights FILE]
+
+The features are of InceptionV3, 8 x 8 x 2048 values in float16 of which about 94 % are zeros: with `--weights` really
+computed from photographs with weights that were trained, else made with as many zeros. Rates are of decoded bytes.
+Reading is sequential and of everything; warm, with the files in the machine's memory, and cold, after it was asked to
+drop them.
+"""
+
+import argparse
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from benchmarks.measure import (
+    REPEATS,
+    Spread,
+    circumstances,
+    extract_run,
+    ratios,
+    say,
+    scratch,
+    table,
+    write_section,
+)
+from benchmarks.photographs import SMALL, write_photographs
+from extract.backbones.table import get_backbone
+from extract.decode import Decoded
+from extract.runtimes import Computed
+from extract.task import Collection, Prepared, ShardTask, commit
+from store import open_store
+from store.plan import LISTING_SCHEMA, Plan, automatic_shard_rows, make_plan
+from store.publish import INFO, Folder
+from store.recipe import Output, Recipe
+from store.records import Row, StoreInfo, View
+
+TITLE = "Storage"
+ROWS = 1024
+BATCH = 256
+BACKBONE = get_backbone("inception_v3")
+OUTPUT = Output("features", BACKBONE.layer, "none", BACKBONE.shape, "float16")
+ZEROS = 0.94
+
+Features = npt.NDArray[np.float16]
+
+
+@dataclass
+class Timings:
+    """Seconds by what was done, one a round."""
+
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Time the block."""
+        start = time.perf_counter()
+        yield
+        self.seconds.setdefault(name, []).append(time.perf_counter() - start)
+
+
+# Features
+
+
+def computed(rows: int, weights: Path, folder: Path) -> Features:
+    """Features of photographs, from a network that was trained."""
+    write_photographs(folder / "photographs", rows, SMALL)
+    extract_run(
+        folder / "photographs", folder / "computed", "--backbone", BACKBONE.name, "--weights", weights.resolve()
+    )
+    return open_store(folder / "computed").arrays()[0]
+
+
+def made(rows: int) -> Features:
+    """As a network's last ReLU leaves them: mostly zeros, the others of order one and positive."""
+    rng = np.random.default_rng(0)
+    features = np.empty((rows, *OUTPUT.shape), OUTPUT.dtype)
+    for row in features:
+        values = rng.lognormal(-1, 1, OUTPUT.shape)
+        values[rng.random(OUTPUT.shape) < ZEROS] = 0
+        row[...] = values
+    return features
+
+
+# A store of given features, committed as a run commits its own
+
+
+def new_store(root: Path, rows: int) -> tuple[Folder, StoreInfo, Plan]:
+    """A store with a plan and nothing committed."""
+    recipe = Recipe(
+        backbone=BACKBONE.name,
+        weights="0" * 64,
+        layers=(OUTPUT.layer,),
+        pooling=OUTPUT.pooling,
+        image_size=BACKBONE.size,
+        resize="bilinear",
+        crop="stretch",
+        background="#ffffff",
+        precision="float32",
+        dtypes=(OUTPUT.dtype,),
+    )
+    info = StoreInfo(recipe, (OUTPUT,), "hdf5")
+    folder = Folder(root)
+    folder.create(INFO, info.to_bytes())
+    listing = pa.Table.from_pylist(
+        [{"path": f"{number:06d}.jpg", "size": 1, "time": 1} for number in range(rows)], LISTING_SCHEMA
+    )
+    row_bytes = int(np.prod(OUTPUT.shape)) * np.dtype(OUTPUT.dtype).itemsize
+    plan = make_plan(listing, pa.nulls(rows), automatic_shard_rows(row_bytes), 1)
+    folder.create(f"plan/{plan.name}.parquet", plan.data)
+    folder.create("view/1.json", View(plan.name, "/photographs", "2026-01-01").to_bytes())
+    return folder, info, plan
+
+
+def collections(plan: Plan, features: Features) -> list[Collection]:
+    """The plan's shards, computed and not yet committed."""
+    found, start = [], 0
+    for index in range(plan.shard_count):
+        task = ShardTask(plan.name, index, 1, plan.shard_paths(index))
+        part = features[start : start + len(task.rows)]
+        start += len(part)
+        images = [
+            Prepared(Row(path, "0" * 64, 1, 1), Decoded(np.empty((0, 0, 3), np.uint8), 1, 1)) for path in task.paths
+        ]
+        collection = Collection(task, [OUTPUT])
+        collection.add(images, Computed([part], [np.ones(len(part))]))
+        found.append(collection)
+    return found
+
+
+# The programs
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is written and read."""
+
+    folder: Path
+
+    @property
+    def store(self) -> Path:
+        """Our store."""
+        return self.folder / "store"
+
+    @property
+    def hdf5(self) -> Path:
+        """Plain HDF5: one dataset, not compressed."""
+        return self.folder / "plain.h5"
+
+    @property
+    def npy(self) -> Path:
+        """What `np.save` writes."""
+        return self.folder / "plain.npy"
+
+    def all(self) -> list[Path]:
+        """Every file."""
+        return [path for path in self.folder.rglob("*") if path.is_file()]
+
+
+def write(files: Files, features: Features, timings: Timings) -> None:
+    """Write the features in all three ways, over nothing."""
+    shutil.rmtree(files.folder, ignore_errors=True)
+    files.folder.mkdir()
+    folder, info, plan = new_store(files.store, len(features))
+    shards = collections(plan, features)
+    with timings.of("write store"):
+        for shard in shards:
+            commit(folder, info, shard, {"runtime": "none"})
+    with timings.of("write h5py"), h5py.File(files.hdf5, "w") as file:
+        file.create_dataset("features", data=features)
+    with timings.of("write numpy"):
+        np.save(files.npy, features)
+
+
+def readers(files: Files) -> dict[str, Callable[[], Any]]:
+    """By name: what reads everything once."""
+    return {
+        "numpy": lambda: np.load(files.npy),
+        "store": lambda: open_store(files.store).arrays(),
+        "batches": lambda: [len(batch) for batch, _ in open_store(files.store).batches(BATCH)],
+        "h5py": lambda: h5py.File(files.hdf5)["features"][:],
+    }
+
+
+def read(files: Files, timings: Timings) -> None:
+    """Read in every way, from memory and from the disk."""
+    for name, reader in readers(files).items():
+        reader()
+        with timings.of(f"warm {name}"):
+            reader()
+    for name, reader in readers(files).items():
+        forget(files)
+        with timings.of(f"cold {name}"):
+            reader()
+
+
+def forget(files: Files) -> None:
+    """Ask the machine to drop the files from its memory."""
+    for path in files.all():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+# The report
+
+
+def report(timings: Timings, features: Features, files: Files, rounds: int, are_made: bool) -> list[str]:
+    """The part of RESULTS.md."""
+    kept = sum(path.stat().st_size for path in files.store.rglob("*.h5"))
+    ways = {
+        "store, `arrays()`": ("write store", "warm store", "cold store"),
+        f"store, `batches({BATCH})`": ("", "warm batches", "cold batches"),
+        "h5py, not compressed": ("write h5py", "warm h5py", "cold h5py"),
+        "`np.save`, `np.load`": ("write numpy", "warm numpy", "cold numpy"),
+    }
+    origin = "made with as many zeros as a trained network gives" if are_made else "computed with trained weights"
+    return [
+        circumstances(),
+        "",
+        f"{len(features):,} InceptionV3 tensors of 8 x 8 x 2048 in float16, {features.nbytes / 1e6:,.0f} MB, {origin}:",
+        f"{np.mean(features == 0):.1%} zeros. MB/s of decoded bytes, median and range of {rounds} rounds. The store takes",
+        f"{kept / features.nbytes:.1%} of their size. Its writing includes compressing, reading back and comparing, hashing",
+        "and syncing to disk, which the others do not do; its reading checks a checksum of every tensor.",
+        "",
+        *table(
+            ("", "write", "read, warm", "read, cold"),
+            [[way, *(_rate(timings, name, features.nbytes) for name in names)] for way, names in ways.items()],
+        ),
+        "",
+        *table(
+            ("store against", "write", "read, warm", "read in batches, warm", "read, cold"),
+            [[name, *_against(timings, name)] for name in ("numpy", "h5py")],
+        ),
+    ]
+
+
+def _rate(timings: Timings, name: str, size: int) -> Spread | str:
+    return Spread.of(size / seconds / 1e6 for seconds in timings.seconds[name]) if name else ""
+
+
+def _against(timings: Timings, other: str) -> list[Spread]:
+    """How many times as fast as the other the store is."""
+    pairs = [("write", "write store"), ("warm", "warm store"), ("warm", "warm batches"), ("cold", "cold store")]
+    return [ratios(timings.seconds[f"{kind} {other}"], timings.seconds[ours]) for kind, ours in pairs]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.storage", description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=REPEATS)
+    parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--weights", type=Path, help="of InceptionV3, trained")
+    chosen = parser.parse_args(arguments)
+    timings = Timings()
+    with scratch() as folder:
+        features = computed(chosen.rows, chosen.weights, folder) if chosen.weights else made(chosen.rows)
+        files = Files(folder / "files")
+        for number in range(chosen.rounds):
+            write(files, features, timings)
+            read(files, timings)
+            say(f"storage, round {number + 1} of {chosen.rounds}")
+        write_section(TITLE, report(timings, features, files, chosen.rounds, chosen.weights is None))
+
+
+if __name__ == "__main__":
+    main()

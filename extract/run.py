@@ -315,6 +315,7 @@ class _Job:
         environment = self.load()[0].environment
         return verdict(
             Usage(
+                seconds=clock.span,
                 phases=clock.phases(),
                 cores=usable_cores(),
                 cores_used=clock.processor_seconds / clock.span,

@@ -28,7 +28,8 @@ from extract.result import DryRun, RunResult, Trial
 from extract.runtimes.device import machine_has_gpu, peak_memory, processor_precisions, usable_cores
 from extract.runtimes.load import Wanted, load_runtime
 from extract.signals import stop_on_signals
-from extract.task import ShardTask, commit, encoded_bytes, listed_task, prepare
+from extract.task import ShardTask, commit, prepare
+from extract.trial import Sample, compute_sample, first_size, telling_size
 from extract.update import Update, find_update
 from extract.verdict import Usage, limiting_phase, verdict
 from store.errors import RecipeMismatch, UsageError
@@ -41,10 +42,6 @@ from store.snapshot import Snapshot, latest_attempts, load_snapshot, with_record
 
 if TYPE_CHECKING:
     from extract.runtimes import Runtime
-
-
-_TRIAL_IMAGES = 64
-_TRIAL_BATCHES = 4
 
 
 @dataclass(frozen=True)
@@ -315,6 +312,7 @@ class _Job:
         environment = self.load()[0].environment
         return verdict(
             Usage(
+                seconds=clock.span,
                 phases=clock.phases(),
                 cores=usable_cores(),
                 cores_used=clock.processor_seconds / clock.span,
@@ -350,33 +348,28 @@ class _Job:
     def _try(self, info: StoreInfo, listing: Listing, update: Update, shard_rows: int) -> Trial:
         """Compute a few batches, evenly from all of the images, and conclude from them on the whole run."""
         runtime = self._require_network(info)
-        count = min(update.to_compute, max(_TRIAL_IMAGES, _TRIAL_BATCHES * runtime.batch_size))
-        pending = np.flatnonzero(update.holders.is_null())
-        sample = update.table["path"].take(pending[np.arange(count) * len(pending) // count])
-        clock = Clock()
         policy = decode_policy(info.recipe, self.options.max_pixels)
-        with own_limits(), self.telling.progress(count) as progress:
-            (encoded,) = run_tasks(
-                [listed_task(sample.to_pylist())],
-                partial(prepare, listing.root, policy=policy, clock=clock),
-                runtime,
-                partial(encoded_bytes, info),
-                info.outputs,
-                workers=self.workers,
-                clock=clock,
-                progress=progress,
-                stop=threading.Event(),
-                new_store=True,
-            )
+        pending = np.flatnonzero(update.holders.is_null())
+
+        def compute(count: int) -> Sample:
+            paths = update.table["path"].take(pending[np.arange(count) * len(pending) // count]).to_pylist()
+            progress = self.telling.progress(count)
+            return compute_sample(info, listing.root, paths, runtime, policy, self.workers, progress)
+
+        sample = compute(first_size(runtime, len(pending)))
+        if (count := telling_size(sample, len(pending))) > sample.images:
+            sample = compute(count)
         rows = min(shard_rows, len(pending))
+        shard_bytes, encoded_bytes = rows * _row_bytes(info.outputs), rows * sample.encoded // sample.images
+        seconds = sample.clock.span
         return Trial(
-            images=count,
-            images_per_second=round(count / clock.span, 3),
-            seconds=round(clock.span / count * len(pending), 1),
-            disk_bytes=encoded * len(pending) // count,
-            # Two shards at once and one read back to be checked, the compressed bytes twice: see extract.pipeline.
-            peak_memory_bytes=peak_memory() + 3 * rows * _row_bytes(info.outputs) + 2 * encoded * rows // count,
-            verdict=self._verdict(clock),
+            images=sample.images,
+            images_per_second=round(sample.images / seconds, 3),
+            seconds=round(seconds / sample.images * len(pending), 1),
+            disk_bytes=sample.encoded * len(pending) // sample.images,
+            # A second shard is filled while the first is encoded: see extract.pipeline.
+            peak_memory_bytes=peak_memory() + 2 * (shard_bytes + encoded_bytes),
+            verdict=self._verdict(sample.clock),
         )
 
 

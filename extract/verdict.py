@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from extract.runtimes.device import CPU
 
 _BUSY = 0.85  # of the cores: more than this leaves nothing to gain from further threads
+_TELLING_SECONDS = 1.0  # below, what is waited for is the last shard's writing
 _GPU_BUILDS = {"tensorflow": "tensorflow[and-cuda]", "jax": "jax[cuda12]", "torch": "torch"}
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a run used. `phases` are the seconds it waited for each, `cores_used` their mean number over the run."""
+    """What a run of so many `seconds` used. `phases` are the seconds it waited for each, `cores_used` their mean number over the run."""
 
+    seconds: float
     phases: Mapping[str, float]
     cores: int
     cores_used: float
@@ -38,6 +40,8 @@ def verdict(usage: Usage) -> str:
         return f"the GPU is not being used: {library} sees none; `pip install '{_GPU_BUILDS[library]}'` on this machine"
     if usage.gpu_here and usage.device == CPU:
         return "the GPU is not being used: --runtime keras would"
+    if usage.seconds < _TELLING_SECONDS:
+        return "too short a run to say what limits it"
     busy = usage.cores_used >= _BUSY * usage.cores
     cores = f"{usage.cores_used:.1f} of {usage.cores} cores used"
     match limiting_phase(usage.phases):
@@ -51,10 +55,8 @@ def verdict(usage: Usage) -> str:
             return f"decoding limits, {cores}: raise --workers (it is {usage.workers})"
         case "compute":
             return f"the network limits, {cores}: {_faster_network(usage)}"
-        case "write":
-            return "writing limits: put the store on a faster disk"
         case _:
-            return "nothing was computed"
+            return "writing limits: put the store on a faster disk"
 
 
 def _faster_network(usage: Usage) -> str:

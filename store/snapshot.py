@@ -47,7 +47,12 @@ class Share:
     @property
     def stored(self) -> npt.NDArray[np.bool_]:
         """Which of the images are rows of the shard."""
-        return self.committed & (self.image_positions < len(self.record.rows))
+        return self.committed & ~self.failed
+
+    @property
+    def failed(self) -> npt.NDArray[np.bool_]:
+        """Which of the images are failures."""
+        return self.image_positions >= len(self.record.rows)
 
 
 @dataclass(frozen=True)
@@ -75,22 +80,20 @@ class Snapshot:
 
     @cached_property
     def shares(self) -> list[Share]:
-        """What the committed shards hold of the plan, in the order in which the plan first meets them."""
+        """What the committed shards hold of the plan."""
         if self.plan is None:
             return []
         paths = self.plan.rows["path"].combine_chunks()
         holders = self.plan.holders()
-        keys = holders.dictionary.to_pylist()
         numbers = holders.indices.to_numpy()
+        keys = holders.dictionary.to_pylist()
         by_shard = np.argsort(numbers, kind="stable")
-        met, first, counts = np.unique(numbers, return_index=True, return_counts=True)
-        stops = np.cumsum(counts)
+        bounds = np.searchsorted(numbers[by_shard], np.arange(len(keys) + 1))
         shares = []
-        for at in np.argsort(first):
-            key = keys[met[at]]
-            if key in self.records:
-                positions = by_shard[stops[at] - counts[at] : stops[at]]
-                record = self.records[key]
+        for key, start, stop in zip(keys, bounds[:-1], bounds[1:], strict=True):
+            record = self.records.get(key)
+            if record is not None:
+                positions = by_shard[start:stop]
                 found = pc.index_in(paths.take(positions), value_set=record.images["path"]).fill_null(-1)
                 shares.append(Share(key, record, positions, found.to_numpy().astype(np.int64)))
         return shares
@@ -106,7 +109,7 @@ class Snapshot:
         return table.append_column("holder", self.plan.holders().take(positions[order]))
 
     def places(self) -> list[Place]:
-        """The stored rows, shard by shard, in the order in which the plan first meets each shard."""
+        """The stored rows, shard by shard, in the order in which the plan first shows a row of each."""
         places = []
         for share in self.shares:
             plan_positions = share.plan_positions[share.stored]
@@ -114,16 +117,15 @@ class Snapshot:
             order = np.argsort(shard_positions)
             if len(order):
                 places.append(Place(share.record, plan_positions[order], shard_positions[order]))
-        return places
+        return sorted(places, key=lambda place: int(place.plan_positions.min()))
 
     def failures(self) -> pa.Table:
         """The images of the current plan that gave no row: FAILURES, in plan order."""
-        failed = [share.committed & ~share.stored for share in self.shares]
         tables = [
-            share.record.failures.take(share.image_positions[those] - len(share.record.rows))
-            for share, those in zip(self.shares, failed, strict=True)
+            share.record.failures.take(share.image_positions[share.failed] - len(share.record.rows))
+            for share in self.shares
         ]
-        positions = _joined([share.plan_positions[those] for share, those in zip(self.shares, failed, strict=True)])
+        positions = _joined([share.plan_positions[share.failed] for share in self.shares])
         return pa.concat_tables([FAILURES.empty_table(), *tables]).combine_chunks().take(np.argsort(positions))
 
     def uncommitted_shards(self) -> list[int]:

@@ -7,6 +7,7 @@ import pytest
 from extract.verdict import Usage, limiting_phase, verdict
 
 USAGE = Usage(
+    seconds=7.0,
     phases={"read": 0.0, "decode": 1.0, "compute": 5.0, "write": 0.5},
     cores=16,
     cores_used=15.5,
@@ -35,7 +36,7 @@ DECODING = {"read": 0.0, "decode": 5.0, "compute": 1.0, "write": 0.0}
         ({"phases": DECODING}, "--fast-decode"),
         ({"phases": {**DECODING, "read": 9.0}}, "reading limits"),
         ({"phases": {**DECODING, "write": 9.0}}, "writing limits"),
-        ({"phases": dict.fromkeys(DECODING, 0.0)}, "nothing was computed"),
+        ({"seconds": 0.5}, "too short"),
     ],
 )
 def test_the_verdict_names_the_phase_and_what_to_change(changes, told):

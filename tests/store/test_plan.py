@@ -2,6 +2,7 @@ import hashlib
 from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -105,6 +106,24 @@ def test_a_plan_read_back_is_the_plan_that_was_written(case):
     assert read.rows.to_pylist() == plan.rows.to_pylist()
     assert (read.shard_rows, read.number, read.name, read.data) == (shard_rows, 7, plan.name, plan.data)
     assert read.holders().to_pylist() == plan.holders().to_pylist()
+
+
+@given(planned(min_size=3))
+def test_a_plan_in_pieces_is_the_same_plan(case):
+    """A plan of more than a million rows is read back in several pieces, each with a dictionary of its own."""
+    images, held, shard_rows = case
+    plan = plan_of(images, held, shard_rows)
+    pieces = [plan.rows.slice(start, 2) for start in range(0, len(images), 2)]
+    encoded = [pc.dictionary_encode(piece["held_by"].cast(pa.string())) for piece in pieces]
+    rows = pa.concat_tables(
+        piece.set_column(6, "held_by", held_by) for piece, held_by in zip(pieces, encoded, strict=True)
+    )
+    split = Plan(rows, shard_rows)
+    split.__dict__.update(name=plan.name)
+    assert split.holders().to_pylist() == plan.holders().to_pylist()
+    for index in range(plan.shard_count + 1):
+        assert split.shard_paths(index).to_pylist() == plan.shard_paths(index).to_pylist()
+    assert still_stands(split, images, held, range(plan.shard_count))
 
 
 def test_a_damaged_plan_is_refused():

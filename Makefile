@@ -42,7 +42,7 @@ test-all: $(VENV)/installed-dev ## the slow tests too: every backbone, PyTorch, 
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0'
 	$(BIN)/pytest -s
 
-bench: $(VENV)/installed-dev ## measure memory and planning; writes benchmarks/RESULTS.md
+bench: $(VENV)/installed-dev ## measure speed, storage, memory and planning (hours); writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.run
 
 docs: $(VENV)/installed-dev ## write docs/help.md from the commands themselves

@@ -17,27 +17,24 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import cores
 from extract.backbones.table import Backbone, get_backbone
 from extract.backbones.weights import Weights
 from extract.decode import DecodePolicy, own_limits
 from extract.progress import Clock
 from extract.quiet import quiet_start
 from extract.runtimes import Runtime
+from extract.runtimes.device import usable_cores
 from extract.task import Collection, Prepared, listed_task, prepare
 from store.formats import Shard, check_round_trip, get_format
 from store.recipe import Output
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 NETWORK_SECONDS = 5.0
 MATRIX = 4096
@@ -59,7 +56,7 @@ class Parts:
     def images_per_second(self) -> float:
         """The limit. Reading a shard back to check it is our own choice, so it is not part of it."""
         work = self.decode + self.compress + self.hash
-        return 1 / (1 / self.network_images_per_second + work / cores())
+        return 1 / (1 / self.network_images_per_second + work / usable_cores())
 
     @property
     def network_flops(self) -> float:
@@ -68,7 +65,7 @@ class Parts:
 
 
 @contextmanager
-def processor_seconds(into: dict[str, float], name: str) -> "Iterator[None]":
+def processor_seconds(into: dict[str, float], name: str) -> Iterator[None]:
     """Processor time of this process, all threads together, spent within the block."""
     start = time.process_time()
     yield
@@ -203,7 +200,7 @@ def _openvino_products(left: Any, right: Any) -> dict[str, Callable[[], object]]
     products: dict[str, Callable[[], object]] = {}
     for precision, capability, hint in (("float32", "FP32", "f32"), ("bfloat16", "BF16", "bf16")):
         if capability in able:
-            options = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": cores()}
+            options = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": usable_cores()}
             request = core.compile_model(model, "CPU", options).create_infer_request()
             request.set_input_tensor(openvino.Tensor(left))
             products[precision] = request.infer

@@ -17,11 +17,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from extract.runtimes.device import usable_cores
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name("RESULTS.md")
 LIBRARIES = ("tensorflow", "keras", "openvino", "torch", "numpy", "h5py", "pyarrow", "pillow")
 REPEATS = 5
-TITLES = ("Speed", "Storage", "Epochs", "Memory", "Planning", "Start-up")
+TITLES = ("Speed", "Storage", "Epochs", "Memory and start-up", "Planning")
 """The parts of RESULTS.md, in order."""
 
 _HEAD = """# Results
@@ -129,17 +131,12 @@ def scratch() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 def machine() -> str:
     """What figures are taken on."""
     names = (line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name"))
     libraries = [f"{name} {found}" for name in LIBRARIES if (found := _installed(name))]
     cpu = next(names, platform.processor())
-    return f"{cpu}, {cores()} cores, Python {platform.python_version()}, {', '.join(libraries)}"
+    return f"{cpu}, {usable_cores()} cores, Python {platform.python_version()}, {', '.join(libraries)}"
 
 
 def _cpuinfo() -> list[str]:

@@ -62,7 +62,7 @@ class Ours:
 class Subject:
     """A backbone, photographs, and how many of them each program gets: enough for some seconds, and no more.
 
-    `directory` counts for PyTorch too; both are multiples of a batch of 32. `peak`: compare with a matrix product.
+    `directory` and `torch` are multiples of a batch of 32. `peak`: compare the network with a matrix product too.
     """
 
     backbone: str
@@ -70,6 +70,7 @@ class Subject:
     directory: int
     ours: int
     loop: int = 30
+    torch: int = 128
     peak: bool = False
 
     @property
@@ -80,11 +81,11 @@ class Subject:
     @property
     def photographs(self) -> int:
         """How many there must be."""
-        return max(self.loop, self.directory, self.ours)
+        return max(self.loop, self.directory, self.torch, self.ours)
 
     def quick(self) -> "Subject":
         """The same with a few photographs."""
-        return replace(self, loop=4, directory=96, ours=64)
+        return replace(self, loop=4, directory=96, torch=64, ours=64)
 
 
 OURS = (Ours("keras", "float32"), Ours("openvino", "float32"), Ours("openvino", "bfloat16"))
@@ -112,7 +113,7 @@ class Bench:
 
     def rival(self, name: str) -> dict[str, Any]:
         """A rival's images a second."""
-        count = self.subject.loop if name == "loop" else self.subject.directory
+        count = getattr(self.subject, name)
         return run_child(module("rivals", name, self.subject.backbone, self.photographs, count)).told
 
     def ours(self, ours: Ours, count: int) -> dict[str, Any]:

@@ -1,11 +1,10 @@
 """Writing and reading features: a store against plain h5py and `np.save` / `np.load`, in turns.
 
-    python -m benchmarks.storage [--rounds N] [--rows N] [--weights FILE]
+    python -m benchmarks.storage [--rounds N] [--rows N] [--backbone NAME] [--weights imagenet|FILE]
 
-The features are of InceptionV3, 8 x 8 x 2048 values in float16 of which about 94 % are zeros: with `--weights` really
-computed from photographs with weights that were trained, else made with as many zeros. Rates are of decoded bytes.
-Reading is sequential and of everything; warm, with the files in the machine's memory, and cold, after it was asked to
-drop them.
+The features are spatial tensors in float16, really computed from photographs: how fast zeros compress depends on where a
+trained network leaves them. Rates are of decoded bytes. Reading is sequential and of everything; warm, with the files in
+the machine's memory, and cold, after it was asked to drop them.
 """
 
 import argparse
@@ -35,7 +34,7 @@ from benchmarks.measure import (
     write_section,
 )
 from benchmarks.photographs import SMALL, write_photographs
-from extract.backbones.table import get_backbone
+from extract.backbones.table import DEFAULT_BACKBONE, Backbone, get_backbone
 from extract.decode import Decoded
 from extract.runtimes import Computed
 from extract.task import Collection, Prepared, ShardTask, commit
@@ -48,9 +47,6 @@ from store.records import Row, StoreInfo, View
 TITLE = "Storage"
 ROWS = 1024
 BATCH = 256
-BACKBONE = get_backbone("inception_v3")
-OUTPUT = Output("features", BACKBONE.layer, "none", BACKBONE.shape, "float16")
-ZEROS = 0.94
 
 Features = npt.NDArray[np.float16]
 
@@ -69,60 +65,50 @@ class Timings:
         self.seconds.setdefault(name, []).append(time.perf_counter() - start)
 
 
-# Features
-
-
-def computed(rows: int, weights: Path, folder: Path) -> Features:
-    """Features of photographs, from a network that was trained."""
+def computed(backbone: Backbone, weights: str, rows: int, folder: Path) -> Features:
+    """Features of so many photographs."""
     write_photographs(folder / "photographs", rows, SMALL)
-    extract_run(
-        folder / "photographs", folder / "computed", "--backbone", BACKBONE.name, "--weights", weights.resolve()
-    )
+    extract_run(folder / "photographs", folder / "computed", "--backbone", backbone.name, "--weights", weights)
     return open_store(folder / "computed").arrays()[0]
-
-
-def made(rows: int) -> Features:
-    """As a network's last ReLU leaves them: mostly zeros, the others of order one and positive."""
-    rng = np.random.default_rng(0)
-    features = np.empty((rows, *OUTPUT.shape), OUTPUT.dtype)
-    for row in features:
-        values = rng.lognormal(-1, 1, OUTPUT.shape)
-        values[rng.random(OUTPUT.shape) < ZEROS] = 0
-        row[...] = values
-    return features
 
 
 # A store of given features, committed as a run commits its own
 
 
-def new_store(root: Path, rows: int) -> tuple[Folder, StoreInfo, Plan]:
+def output_of(backbone: Backbone) -> Output:
+    """What is stored."""
+    return Output("features", backbone.layer, "none", backbone.shape, "float16")
+
+
+def new_store(root: Path, backbone: Backbone, rows: int) -> tuple[Folder, StoreInfo, Plan]:
     """A store with a plan and nothing committed."""
+    output = output_of(backbone)
     recipe = Recipe(
-        backbone=BACKBONE.name,
+        backbone=backbone.name,
         weights="0" * 64,
-        layers=(OUTPUT.layer,),
-        pooling=OUTPUT.pooling,
-        image_size=BACKBONE.size,
+        layers=(output.layer,),
+        pooling=output.pooling,
+        image_size=backbone.size,
         resize="bilinear",
         crop="stretch",
         background="#ffffff",
         precision="float32",
-        dtypes=(OUTPUT.dtype,),
+        dtypes=(output.dtype,),
     )
-    info = StoreInfo(recipe, (OUTPUT,), "hdf5")
+    info = StoreInfo(recipe, (output,), "hdf5")
     folder = Folder(root)
     folder.create(INFO, info.to_bytes())
     listing = pa.Table.from_pylist(
         [{"path": f"{number:06d}.jpg", "size": 1, "time": 1} for number in range(rows)], LISTING_SCHEMA
     )
-    row_bytes = int(np.prod(OUTPUT.shape)) * np.dtype(OUTPUT.dtype).itemsize
+    row_bytes = int(np.prod(output.shape)) * np.dtype(output.dtype).itemsize
     plan = make_plan(listing, pa.nulls(rows), automatic_shard_rows(row_bytes), 1)
     folder.create(f"plan/{plan.name}.parquet", plan.data)
     folder.create("view/1.json", View(plan.name, "/photographs", "2026-01-01").to_bytes())
     return folder, info, plan
 
 
-def collections(plan: Plan, features: Features) -> list[Collection]:
+def collections(plan: Plan, output: Output, features: Features) -> list[Collection]:
     """The plan's shards, computed and not yet committed."""
     found, start = [], 0
     for index in range(plan.shard_count):
@@ -132,7 +118,7 @@ def collections(plan: Plan, features: Features) -> list[Collection]:
         images = [
             Prepared(Row(path, "0" * 64, 1, 1), Decoded(np.empty((0, 0, 3), np.uint8), 1, 1)) for path in task.paths
         ]
-        collection = Collection(task, [OUTPUT])
+        collection = Collection(task, [output])
         collection.add(images, Computed([part], [np.ones(len(part))]))
         found.append(collection)
     return found
@@ -167,12 +153,12 @@ class Files:
         return [path for path in self.folder.rglob("*") if path.is_file()]
 
 
-def write(files: Files, features: Features, timings: Timings) -> None:
+def write(files: Files, backbone: Backbone, features: Features, timings: Timings) -> None:
     """Write the features in all three ways, over nothing."""
     shutil.rmtree(files.folder, ignore_errors=True)
     files.folder.mkdir()
-    folder, info, plan = new_store(files.store, len(features))
-    shards = collections(plan, features)
+    folder, info, plan = new_store(files.store, backbone, len(features))
+    shards = collections(plan, output_of(backbone), features)
     with timings.of("write store"):
         for shard in shards:
             commit(folder, info, shard, {"runtime": "none"})
@@ -215,7 +201,7 @@ def forget(files: Files) -> None:
 # The report
 
 
-def report(timings: Timings, features: Features, files: Files, rounds: int, are_made: bool) -> list[str]:
+def report(timings: Timings, backbone: Backbone, features: Features, files: Files) -> list[str]:
     """The part of RESULTS.md."""
     kept = sum(path.stat().st_size for path in files.store.rglob("*.h5"))
     ways = {
@@ -224,14 +210,15 @@ def report(timings: Timings, features: Features, files: Files, rounds: int, are_
         "h5py, not compressed": ("write h5py", "warm h5py", "cold h5py"),
         "`np.save`, `np.load`": ("write numpy", "warm numpy", "cold numpy"),
     }
-    origin = "made with as many zeros as a trained network gives" if are_made else "computed with trained weights"
+    shape = " x ".join(map(str, backbone.shape))
     return [
         circumstances(),
         "",
-        f"{len(features):,} InceptionV3 tensors of 8 x 8 x 2048 in float16, {features.nbytes / 1e6:,.0f} MB, {origin}:",
-        f"{np.mean(features == 0):.1%} zeros. MB/s of decoded bytes, median and range of {rounds} rounds. The store takes",
-        f"{kept / features.nbytes:.1%} of their size. Its writing includes compressing, reading back and comparing, hashing",
-        "and syncing to disk, which the others do not do; its reading checks a checksum of every tensor.",
+        f"{len(features):,} tensors of {backbone.name}, {shape} in float16, {features.nbytes / 1e6:,.0f} MB, computed from",
+        f"photographs with trained weights: {np.mean(features == 0):.1%} zeros. MB/s of decoded bytes, median and range of",
+        f"{len(timings.seconds['write store'])} rounds. The store takes {kept / features.nbytes:.1%} of their size. Its writing",
+        "includes compressing, reading back and comparing, hashing and syncing to disk, which the others do not do; its reading",
+        "checks a checksum of every tensor.",
         "",
         *table(
             ("", "write", "read, warm", "read, cold"),
@@ -240,7 +227,7 @@ def report(timings: Timings, features: Features, files: Files, rounds: int, are_
         "",
         *table(
             ("store against", "write", "read, warm", "read in batches, warm", "read, cold"),
-            [[name, *_against(timings, name)] for name in ("numpy", "h5py")],
+            [[name, *_against(timings, key)] for name, key in (("`np.save`, `np.load`", "numpy"), ("h5py", "h5py"))],
         ),
     ]
 
@@ -260,17 +247,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.storage", description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=REPEATS)
     parser.add_argument("--rows", type=int, default=ROWS)
-    parser.add_argument("--weights", type=Path, help="of InceptionV3, trained")
+    parser.add_argument("--backbone", type=get_backbone, default=DEFAULT_BACKBONE)
+    parser.add_argument("--weights", default="imagenet", help="imagenet, or a file")
     chosen = parser.parse_args(arguments)
+    weights = str(Path(chosen.weights).resolve()) if Path(chosen.weights).is_file() else chosen.weights
     timings = Timings()
     with scratch() as folder:
-        features = computed(chosen.rows, chosen.weights, folder) if chosen.weights else made(chosen.rows)
+        features = computed(chosen.backbone, weights, chosen.rows, folder)
         files = Files(folder / "files")
         for number in range(chosen.rounds):
-            write(files, features, timings)
+            write(files, chosen.backbone, features, timings)
             read(files, timings)
             say(f"storage, round {number + 1} of {chosen.rounds}")
-        write_section(TITLE, report(timings, features, files, chosen.rounds, chosen.weights is None))
+        write_section(TITLE, report(timings, chosen.backbone, features, files))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ _ZSTD, _FLETCHER32 = 32015, 3  # as registered with the HDF Group
 _CHECKSUM_BYTES = 4
 _MOST_BYTES = 2**24  # of a chunk: the checksum's sums stay below 2**64
 _THREADS = min(8, os.cpu_count() or 1)
-_ROWS_A_THREAD = 8  # fewer are not worth starting one
+_ROWS_AT_ONCE = 16  # by one thread: checksums and decompression in turns would make threads wait for each other
 
 
 class Hdf5:
@@ -138,17 +138,18 @@ def _chunks(dataset: Any, output: Output) -> list[_Chunk] | None:
 
 def _decompress(source: bytes | PathLike[str], chunks: Sequence[_Chunk], tensor: npt.NDArray[Any]) -> None:
     """Fill the tensor's rows from the chunks, in that order."""
-    threads = max(1, min(_THREADS, len(chunks) // _ROWS_A_THREAD))
-    with _reader(source) as read, ThreadPoolExecutor(threads, "decompress") as pool:
+    groups = range(0, len(chunks), _ROWS_AT_ONCE)
+    with _reader(source) as read, ThreadPoolExecutor(max(1, min(_THREADS, len(groups))), "decompress") as pool:
+        codec = pa.Codec("zstd")
 
-        def fill(first: int) -> None:
-            codec = pa.Codec("zstd")
-            for row in range(first, len(chunks), threads):
-                content = _checked(read(chunks[row]), chunks[row].size)
-                values = codec.decompress(content, tensor[row].nbytes)
-                tensor[row] = np.frombuffer(values, tensor.dtype).reshape(tensor.shape[1:])
+        def fill(start: int) -> None:
+            group = chunks[start : start + _ROWS_AT_ONCE]
+            contents = [_checked(read(chunk), chunk.size) for chunk in group]
+            for row, content in zip(tensor[start : start + len(group)], contents, strict=True):
+                values = codec.decompress(content, row.nbytes)
+                row[...] = np.frombuffer(values, row.dtype).reshape(row.shape)
 
-        list(pool.map(fill, range(threads)))
+        list(pool.map(fill, groups))
 
 
 @contextmanager
@@ -162,9 +163,9 @@ def _reader(source: bytes | PathLike[str]) -> Iterator[Any]:
         yield lambda chunk: os.pread(file.fileno(), chunk.size, chunk.offset)
 
 
-def _checked(data: bytes | memoryview, size: int) -> bytes | memoryview:
+def _checked(data: bytes | memoryview, size: int) -> memoryview:
     """The compressed content of a chunk of so many bytes, if it is all there and its checksum is right."""
-    content, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
+    content, checksum = memoryview(data)[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
     if len(data) != size or fletcher32(content) != int.from_bytes(checksum, "little"):
         raise DamagedStore("a chunk of an HDF5 shard has a wrong checksum: run `store repair`")
     return content

@@ -6,6 +6,7 @@ its own runtime before it is called done, and must agree with `fit predict`.
 """
 
 import contextlib
+import dataclasses
 import importlib.util
 import io
 import json
@@ -26,6 +27,7 @@ from extract.backbones.build import cut
 from extract.backbones.load import load_network
 from extract.backbones.table import get_backbone
 from extract.backbones.weights import Weights
+from extract.features import Extractor
 from extract.quiet import quiet_start
 from store.errors import EnvironmentFailure, StillframeError, UsageError
 from store.names import file_path
@@ -88,7 +90,7 @@ def export_head(
         preprocessing = get_backbone(head.info.recipe.backbone).preprocessing
         model = whole_model(network, head.info.output.layer, head.info.output.pooling, preprocessing, layers_of_head)
     pixels = sample_pixels(head.info.recipe.image_size)
-    expected = head.predict_pixels(pixels, weights, debug)
+    expected = _float32_probabilities(head, pixels, weights, debug)
     with _written_beside(out) as temporary:
         with quiet_start(debug), _silent_output(debug):
             try:
@@ -200,6 +202,15 @@ def _preprocessed(pixels: keras.KerasTensor, mode: str) -> keras.KerasTensor:
     mixed = mix(values)
     mix.set_weights([kernel.reshape(1, 1, 3, 3).astype(np.float32), bias.astype(np.float32)])
     return mixed
+
+
+def _float32_probabilities(head: "Head", pixels: Pixels, weights: str | None, debug: bool) -> npt.NDArray[Any]:
+    """What `fit predict` gives; in float32, as exports compute, whatever precision the recipe has."""
+    recipe = dataclasses.replace(head.info.recipe, precision="float32")
+    if recipe == head.info.recipe:
+        return head.predict_pixels(pixels, weights, debug)
+    extractor = Extractor(recipe, head.info.output, weights or file_path(head.info.weights), debug)
+    return head.predict_features(extractor.of_pixels(pixels))
 
 
 def sample_pixels(size: tuple[int, int]) -> Pixels:

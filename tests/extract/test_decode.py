@@ -1,5 +1,6 @@
 """Bytes -> pixels: every way in which an image can be bad, and what each good one becomes."""
 
+import dataclasses
 import os
 import re
 import socket
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
 from sklearn.datasets import load_sample_images
 
 import extract.decode
@@ -623,3 +625,45 @@ def test_the_images_that_are_damaged_here_are_sound(form):
 @example(b"\xff", b"")
 def test_any_bytes_at_all_are_decoded_or_bad(data, start):
     assert outcome(start + data) in CODES
+
+
+# Fast decoding
+
+
+def photograph(width, height):
+    return Image.fromarray(load_sample_images().images[0]).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize("crop", ["stretch", "center", "pad"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_fast_decoding_of_a_large_jpeg_is_near_the_exact_one(crop, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(photograph(1200, 800), "JPEG", quality=90, exif=exif)
+    exact = decode(data, policy((100, 150), crop=crop))
+    fast = decode(data, dataclasses.replace(policy((100, 150), crop=crop), fast=True))
+    assert (fast.width, fast.height) == (exact.width, exact.height)
+    difference = np.abs(fast.pixels.astype(int) - exact.pixels)
+    assert difference.max() > 0  # something was saved
+    assert difference.mean() < 1
+
+
+def test_fast_decoding_never_goes_below_twice_the_size(monkeypatch):
+    sizes = []
+    draft = JpegImageFile.draft
+
+    def noting(image, mode, size):
+        draft(image, mode, size)
+        sizes.append(image.size)
+
+    monkeypatch.setattr(JpegImageFile, "draft", noting)
+    for width, height in ((1600, 1200), (800, 600), (500, 375), (448, 2000)):
+        fast = dataclasses.replace(policy((224, 224), max_pixels=2_000_000), fast=True)
+        decode(encoded(photograph(width, height), "JPEG"), fast)
+    assert sizes == [(800, 600), (800, 600), (500, 375), (448, 2000)]
+
+
+def test_fast_decoding_leaves_other_images_as_they_are():
+    for data in (encoded(photograph(900, 600), "PNG"), encoded(photograph(300, 200), "JPEG")):
+        exact = decode(data, policy((100, 150)))
+        assert np.array_equal(decode(data, dataclasses.replace(policy((100, 150)), fast=True)).pixels, exact.pixels)

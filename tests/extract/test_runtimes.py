@@ -22,6 +22,11 @@ from store.errors import UsageError
 PROCESSOR = Device(CPU, ("float32",))
 
 
+@pytest.fixture(autouse=True)
+def no_conversions(own_cache):
+    (own_cache / "openvino").unlink()
+
+
 def wanted(name="mobilenet_v2", size=32, **fields):
     values = {"layers": (get_backbone(name).layer,), "pooling": "none", "dtype": "float32", **fields}
     return Wanted(get_backbone(name), Weights("random"), (size, size), **values)

@@ -14,6 +14,7 @@ from extract import extract as run_extract
 from extract.backbones.load import load_network
 from extract.backbones.table import BACKBONES, get_backbone
 from extract.backbones.weights import Weights
+from extract.runtimes.device import processor_precisions
 from extract.runtimes.model import feature_model
 from fit import fit_head
 from fit.export import TARGETS, export_head, sample_pixels, whole_model
@@ -56,6 +57,13 @@ def test_every_target_agrees_with_predict(to, heads, tmp_path):
     described = json.loads(out.with_name(out.name + ".json").read_text())
     assert described["classes"] == ["blue", "green", "red"]
     assert described["recipe"]["image_size"] == [64, 64]
+
+
+@pytest.mark.skipif("bfloat16" not in processor_precisions(), reason="this processor has no bfloat16")
+def test_a_head_on_bfloat16_features_is_exported_in_float32(colours, tmp_path):
+    run_extract(colours, out=tmp_path / "store", image_size=(64, 64), precision="bfloat16")
+    head = fit_head(tmp_path / "store", "logistic")
+    assert export_head(head, tmp_path / "model.keras", "keras") <= 1e-3
 
 
 @pytest.mark.parametrize("name", ["dense", "conv"])

@@ -24,6 +24,8 @@ from store.records import Failure
 
 Result = TypeVar("Result")
 
+_LEAST_WINDOW = 64  # images decoded ahead: some ten megabytes, so that neither side waits for the other's hiccups
+
 
 @dataclass
 class _Batch:
@@ -59,7 +61,7 @@ def run_tasks(
     writing: Future[Result] | None = None
     clock.start()
     try:
-        window = 2 * max(runtime.batch_size * runtime.in_flight, workers)
+        window = max(_LEAST_WINDOW, 2 * runtime.batch_size * runtime.in_flight, 2 * workers)
         work = ((task, path) for task in tasks for path in task.paths)
         prepared = _in_order(decoders, prepare, work, window, clock)
         computed = _computed(_batches(prepared, runtime), runtime, clock, stop)

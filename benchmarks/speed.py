@@ -1,11 +1,12 @@
 """Images a second: ours, what users would run instead, and what the machine could do, taken in turns.
 
-    python -m benchmarks.speed [--rounds N] [--backbone NAME ...] [--quick]
+    python -m benchmarks.speed [--rounds N] [--backbone NAME ...] [--without PROGRAM ...] [--quick]
 
 Every figure comes from a process of its own. In each round each program runs once, in an order that moves on by one
 from round to round, and ratios are taken within a round. The rounds are kept in speed.json beside this file, so that
-backbones can be measured one at a time: the report is always of all that are there. `--quick` runs everything once
-over a few photographs, to see that it works, and keeps nothing.
+backbones can be measured one at a time: the report is always of all that are there. `--without` leaves out programs,
+such as torch or "limit keras float32". `--quick` runs everything once over a few photographs, to see that it works, and
+keeps nothing.
 """
 
 import argparse
@@ -95,9 +96,9 @@ LIMIT_PHOTOGRAPHS = 64
 SUBJECTS = (
     Subject("inception_v3", SMALL, directory=192, ours=224, peak=True),
     Subject("resnet50", SMALL, directory=256, ours=384, peak=True),
-    Subject("mobilenet_v2", SMALL, directory=416, ours=2048),
-    Subject("efficientnet_b0", SMALL, directory=416, ours=1280),
-    Subject("efficientnet_lite0", SMALL, directory=416, ours=1792),
+    Subject("mobilenet_v2", SMALL, directory=640, ours=4224),
+    Subject("efficientnet_b0", SMALL, directory=416, ours=3168),
+    Subject("efficientnet_lite0", SMALL, directory=640, ours=3168),
     Subject("mobilenet_v2", LARGE, directory=384, ours=448),
     Subject("efficientnet_lite0", LARGE, directory=384, ours=448),
 )
@@ -110,6 +111,7 @@ class Bench:
     subject: Subject
     photographs: Path
     folder: Path
+    without: frozenset[str] = frozenset()
 
     def rival(self, name: str) -> dict[str, Any]:
         """A rival's images a second."""
@@ -153,7 +155,7 @@ class Bench:
         ]
         if self.subject.peak:
             programs.append(("peak", lambda: run_child(module("limits", "peak")).told))
-        return programs
+        return [(name, program) for name, program in programs if name not in self.without]
 
     def round(self, number: int) -> Round:
         """Everything once."""
@@ -167,11 +169,11 @@ class Bench:
         return told
 
 
-def measure(subject: Subject, rounds: int, folder: Path) -> list[Round]:
+def measure(subject: Subject, rounds: int, folder: Path, without: frozenset[str]) -> list[Round]:
     """All rounds of a subject, its networks converted before."""
     photographs = folder / str(subject.size).replace(" ", "")
     write_photographs(photographs, subject.photographs, subject.size)
-    bench = Bench(subject, photographs, folder)
+    bench = Bench(subject, photographs, folder, without)
     for ours in OURS:
         if ours.possible:
             bench.ours(ours, count=4)
@@ -207,6 +209,11 @@ class Measured:
         """Those of our ways that ran."""
         return [ours for ours in OURS if self.has(f"ours {ours}")]
 
+    @property
+    def limited(self) -> list[Ours]:
+        """Those of our ways whose limit was measured."""
+        return [ours for ours in OURS if self.has(f"limit {ours}")]
+
 
 def report(found: Iterable[Measured]) -> list[str]:
     """The part of RESULTS.md."""
@@ -234,7 +241,7 @@ def report(found: Iterable[Measured]) -> list[str]:
         "",
         *table(
             ("backbone", "photographs", "ours", "network", "decode", "compress", "hash", "check", "limit, images/s"),
-            [_limit_row(one, ours) for one in measured for ours in one.ours],
+            [_limit_row(one, ours) for one in measured for ours in one.limited],
         ),
         "",
         "### The network alone against a matrix product",
@@ -243,7 +250,7 @@ def report(found: Iterable[Measured]) -> list[str]:
         "",
         *table(
             ("backbone", "ours", "GFLOP an image", "network", "product", "ratio"),
-            [_peak_row(one, ours) for one in measured if one.has("peak") for ours in one.ours],
+            [_peak_row(one, ours) for one in measured if one.has("peak") for ours in one.limited],
         ),
     ]
 
@@ -260,14 +267,15 @@ def _explained(rounds: int) -> list[str]:
 
 
 def _rivals_row(one: Measured) -> list[object]:
-    rates = [Spread.of(one.rates(name)) if one.has(name) else "not installed" for name in RIVALS]
+    rates = [Spread.of(one.rates(name)) if one.has(name) else "not run" for name in RIVALS]
     return [one.backbone, one.photographs, *rates]
 
 
 def _ours_row(one: Measured, ours: Ours) -> list[object]:
     rates = one.rates(f"ours {ours}")
     against = [ratios(rates, one.rates(name)) if one.has(name) else "" for name in RIVALS]
-    limit = ratios(rates, [parts.images_per_second for parts in one.limits(ours)])
+    limits = [parts.images_per_second for parts in one.limits(ours)] if ours in one.limited else []
+    limit = ratios(rates, limits) if limits else ""
     return [one.backbone, one.photographs, ours, Spread.of(rates), *against, limit]
 
 
@@ -310,6 +318,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=REPEATS)
     parser.add_argument("--backbone", action="append", type=lambda name: get_backbone(name).name, metavar="NAME")
+    parser.add_argument("--without", action="append", default=[], metavar="PROGRAM")
     parser.add_argument("--quick", action="store_true", help="once, over a few photographs; keeps nothing")
     chosen = parser.parse_args(arguments)
     subjects = [subject for subject in SUBJECTS if not chosen.backbone or subject.backbone in chosen.backbone]
@@ -317,7 +326,7 @@ def main(arguments: list[str] | None = None) -> None:
     for subject in subjects:
         with scratch() as folder:
             asked = subject.quick() if chosen.quick else subject
-            rounds = measure(asked, 1 if chosen.quick else chosen.rounds, folder)
+            rounds = measure(asked, 1 if chosen.quick else chosen.rounds, folder, frozenset(chosen.without))
         found.append(Measured(circumstances(), subject.backbone, str(subject.size), rounds))
         if not chosen.quick:
             _keep(subject.name, found[-1])

@@ -145,8 +145,8 @@ def test_no_more_images_are_decoded_ahead_than_the_window():
     threading.Timer(0.1, lambda: (most.append(len(started)), stop.set())).start()
     most = []
     with pytest.raises(StoppedEarly):
-        collected([listed_task([f"{number}-good" for number in range(100)])], runtime, 2, stop, counting)
-    assert most[0] <= 2 * 4 + 4 + 4  # the window, the calls under way, the batch in hand and the next image
+        collected([listed_task([f"{number}-good" for number in range(200)])], runtime, 2, stop, counting)
+    assert most[0] <= 64 + 4 + 4  # the window, the calls under way, the batch in hand and the next image
 
 
 def test_the_clock_tells_what_was_waited_for():

@@ -1,6 +1,6 @@
 """Images a second: ours, what users would run instead, and what the machine could do, taken in turns.
 
-    python -m benchmarks.speed [--rounds N] [--backbone NAME ...] [--without PROGRAM ...] [--quick]
+    python -m benchmarks.speed [--rounds N] [--backbone NAME ...] [--photographs WxH] [--without PROGRAM ...] [--quick]
 
 Every figure comes from a process of its own. In each round each program runs once, in an order that moves on by one
 from round to round, and ratios are taken within a round. The rounds are kept in speed.json beside this file, so that
@@ -318,10 +318,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=REPEATS)
     parser.add_argument("--backbone", action="append", type=lambda name: get_backbone(name).name, metavar="NAME")
+    parser.add_argument("--photographs", metavar="WIDTHxHEIGHT")
     parser.add_argument("--without", action="append", default=[], metavar="PROGRAM")
     parser.add_argument("--quick", action="store_true", help="once, over a few photographs; keeps nothing")
     chosen = parser.parse_args(arguments)
-    subjects = [subject for subject in SUBJECTS if not chosen.backbone or subject.backbone in chosen.backbone]
+    subjects = [
+        subject
+        for subject in SUBJECTS
+        if (not chosen.backbone or subject.backbone in chosen.backbone)
+        and chosen.photographs in (None, str(subject.size).replace(" ", ""))
+    ]
     found = []
     for subject in subjects:
         with scratch() as folder:

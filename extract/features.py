@@ -21,7 +21,7 @@ from extract.runtimes.load import Wanted, load_runtime
 from extract.task import Collection, ShardTask, listed_task, prepare
 from store.errors import RecipeMismatch
 from store.formats import Shard
-from store.recipe import Output, Recipe
+from store.recipe import Output, Recipe, stored_dtype
 from store.records import Failure
 
 _CHUNK_ROWS = 256
@@ -46,6 +46,7 @@ class Extractor:
 
     Raises:
         UsageError: there are no such weights.
+        PrecisionMissing: this machine does not compute in the recipe's precision.
         RecipeMismatch: they are not those of the recipe.
     """
 
@@ -58,7 +59,8 @@ class Extractor:
             recipe.image_size,
             (output.layer,),
             output.pooling,
-            output.dtype,
+            # As the run asked for it in most cases: then the model that it converted serves here too.
+            "auto" if stored_dtype("auto", output.spatial) == output.dtype else output.dtype,
             recipe.precision,
         )
         self.runtime, digest = load_runtime(wanted, debug=debug)

@@ -31,7 +31,15 @@ from fit.data import reduce_tensor, reduced_shape
 from fit.heads.build import build_estimator, rebuild_network, require_own
 from fit.heads.table import Value
 from fit.predictions import prediction_columns
-from store.errors import DamagedHead, EnvironmentFailure, RecipeMismatch, StillframeError, UnsafeFile, UsageError
+from store.errors import (
+    DamagedHead,
+    EnvironmentFailure,
+    PrecisionMissing,
+    RecipeMismatch,
+    StillframeError,
+    UnsafeFile,
+    UsageError,
+)
 from store.names import file_path, row_name
 from store.recipe import Output, Recipe
 
@@ -218,7 +226,7 @@ class Head:
         if chosen not in self._extractors:
             try:
                 self._extractors[chosen] = Extractor(self.info.recipe, self.info.output, chosen, debug)
-            except RecipeMismatch:
+            except (RecipeMismatch, PrecisionMissing):
                 raise
             except UsageError as error:
                 raise UsageError(

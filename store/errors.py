@@ -4,6 +4,7 @@
     ├── UsageError                 2   wrong use: a bad option, a value out of range   (also ValueError)
     │   ├── NotAStore              2   the folder holds something else, or nothing
     │   ├── UnsafeFile             2   a file that could run code when it is loaded
+    │   ├── PrecisionMissing       2   this machine does not compute in it
     │   └── RecipeMismatch         2   the store was made with another recipe
     ├── TooManyFailures            3   done, but more images failed than --max-bad allows
     ├── DamagedStore               4   stored bytes are not what was written
@@ -34,6 +35,10 @@ class NotAStore(UsageError):
 
 class UnsafeFile(UsageError):
     """A file that could run code when it is loaded: it is not loaded."""
+
+
+class PrecisionMissing(UsageError):
+    """A precision was asked for that this machine does not compute in."""
 
 
 class RecipeMismatch(UsageError):

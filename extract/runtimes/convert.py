@@ -54,9 +54,10 @@ def convert(model: Any, key: str) -> Path:
         written = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
         try:
             _save(converted, written)
-            shutil.rmtree(folder, ignore_errors=True)  # there only if it is damaged, or another process was faster
-            with contextlib.suppress(OSError):
-                os.replace(written, folder)
+            if find_converted(key) is None:  # else another process was faster, and may be reading it
+                shutil.rmtree(folder, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    os.replace(written, folder)
         finally:
             shutil.rmtree(written, ignore_errors=True)
     except OSError as error:

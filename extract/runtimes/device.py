@@ -1,13 +1,18 @@
 """What there is to compute on: GPUs, and the precisions that a processor or a GPU takes."""
 
+import math
 import os
 import resource
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from store.errors import PrecisionMissing
+
 CPU = "CPU"
 _BFLOAT16_SINCE = (8, 0)  # NVIDIA's compute capability of the first GPUs that have it, Ampere
+_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+_CPU_CFS = (Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us"))
 _GPU_FILES = ("/proc/driver/nvidia/gpus", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
 
 
@@ -30,8 +35,22 @@ def machine_has_gpu() -> bool:
 
 
 def usable_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores that this process may use: by its affinity, and by the quota of its container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota()
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def _quota() -> float | None:
+    """The cores that a control group allows (Linux, cgroup-v2.rst cpu.max; v1 sched-bwc.rst); None for no limit."""
+    try:
+        if _CPU_MAX.exists():
+            quota, period = _CPU_MAX.read_text().split()
+        else:
+            quota, period = (path.read_text().strip() for path in _CPU_CFS)
+        return int(quota) / int(period) if int(quota) > 0 else None
+    except (OSError, ValueError):  # no control groups, or `max`
+        return None
 
 
 def peak_memory() -> int:
@@ -48,6 +67,14 @@ def processor_precisions() -> tuple[str, ...]:
         return ("float32",)
     able = any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))
     return ("float32", "bfloat16") if able else ("float32",)
+
+
+def precision_missing(device: str, precision: str, able: tuple[str, ...]) -> PrecisionMissing:
+    """The error for a precision that is not among those that a device is `able` to compute in."""
+    return PrecisionMissing(
+        f"{device} does not compute in {precision}: choose --precision {' or '.join(able)} for a new store, "
+        "or another machine"
+    )
 
 
 def backend_device(backend: str) -> Device:

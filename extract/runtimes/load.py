@@ -14,7 +14,7 @@ from extract.backbones.weights import Weights, remembered_digest
 from extract.options import automatic_batch_size
 from extract.quiet import quiet_start
 from extract.runtimes import Runtime, backend_name, require_backend, start_keras
-from extract.runtimes.device import machine_has_gpu
+from extract.runtimes.device import machine_has_gpu, precision_missing
 from store.errors import StillframeError, UsageError
 
 if TYPE_CHECKING:
@@ -107,10 +107,7 @@ def _load_keras(wanted: Wanted, debug: bool) -> tuple[Runtime, str]:
 
     device = backend_device(backend_name())
     if wanted.precision not in device.precisions:
-        raise UsageError(
-            f"{device.name} does not compute in {wanted.precision} under {backend_name()}: "
-            f"choose --precision {' or '.join(device.precisions)}"
-        )
+        raise precision_missing(f"{device.name} under {backend_name()}", wanted.precision, device.precisions)
     model, digest = _feature_model(wanted, wanted.precision)
     size = wanted.batch_size or automatic_batch_size(wanted.image_size, device.is_gpu)
     return KerasRuntime(model, size, device), digest

@@ -15,8 +15,7 @@ import numpy.typing as npt
 import openvino
 
 from extract.runtimes import Computed
-from extract.runtimes.device import CPU, usable_cores
-from store.errors import UsageError
+from extract.runtimes.device import CPU, precision_missing, usable_cores
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 _CAPABILITIES = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16"}
@@ -96,8 +95,8 @@ class _Call:
 
 
 def require_precision(precision: str) -> None:
-    """Raise UsageError unless this processor computes in that precision."""
+    """Raise PrecisionMissing unless this processor computes in that precision."""
     able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if _CAPABILITIES[precision] not in able:
-        known = [name for name, capability in _CAPABILITIES.items() if capability in able]
-        raise UsageError(f"this processor does not compute in {precision}: choose --precision {' or '.join(known)}")
+        known = tuple(name for name, capability in _CAPABILITIES.items() if capability in able)
+        raise precision_missing("this processor", precision, known)

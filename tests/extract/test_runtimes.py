@@ -227,6 +227,28 @@ def test_what_is_asked_of_the_machine_has_sensible_answers():
     assert "float32" in processor_precisions()
 
 
+@pytest.mark.parametrize(("quota", "cores"), [("max 100000", 8), ("150000 100000", 2), ("10000 100000", 1), ("x", 8)])
+def test_a_containers_quota_limits_the_cores(quota, cores, tmp_path, monkeypatch):
+    import extract.runtimes.device as device
+
+    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: range(8))
+    monkeypatch.setattr(device, "_CPU_MAX", tmp_path / "cpu.max")
+    (tmp_path / "cpu.max").write_text(quota + "\n")
+    assert usable_cores() == cores
+
+
+def test_an_older_containers_quota_limits_the_cores_too(tmp_path, monkeypatch):
+    import extract.runtimes.device as device
+
+    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: range(8))
+    monkeypatch.setattr(device, "_CPU_MAX", tmp_path / "none")
+    monkeypatch.setattr(device, "_CPU_CFS", (tmp_path / "quota", tmp_path / "period"))
+    (tmp_path / "period").write_text("100000\n")
+    for quota, cores in (("-1", 8), ("300000", 3)):
+        (tmp_path / "quota").write_text(quota + "\n")
+        assert usable_cores() == cores
+
+
 def test_several_calls_are_under_way_and_keep_their_own_results():
     loaded, _ = load_runtime(wanted(runtime="openvino"))
     pictures = images(32, loaded.in_flight)

@@ -13,7 +13,7 @@ from sklearn.preprocessing import FunctionTransformer
 from fit import fit_head, load_head
 from fit.heads.table import HEADS
 from fit.predictions import write_table
-from store.errors import DamagedHead, RecipeMismatch, UnsafeFile, UsageError
+from store.errors import DamagedHead, PrecisionMissing, RecipeMismatch, UnsafeFile, UsageError
 from tests.fit.test_train import QUICK
 
 
@@ -91,6 +91,18 @@ def test_other_weights_are_refused(saved, stub, monkeypatch, colours):
 
     monkeypatch.setattr(extract.features, "load_runtime", lambda *_, **__: (StubRuntime(), "6" * 64))
     with pytest.raises(RecipeMismatch, match="--weights FILE"):
+        load_head(saved).predict(colours)
+
+
+def test_a_precision_that_this_machine_lacks_is_said_to_be_that(saved, monkeypatch, colours):
+    import extract.features
+    from extract.runtimes.device import precision_missing
+
+    def lacking(*_, **__):
+        raise precision_missing("this processor", "bfloat16", ("float32",))
+
+    monkeypatch.setattr(extract.features, "load_runtime", lacking)
+    with pytest.raises(PrecisionMissing, match="does not compute in bfloat16"):
         load_head(saved).predict(colours)
 
 

@@ -94,7 +94,7 @@ RIVALS = {"loop": "loop", "directory": "directory + predict", "torch": "PyTorch"
 LIMIT_PHOTOGRAPHS = 64
 
 SUBJECTS = (
-    Subject("inception_v3", SMALL, directory=192, ours=224, peak=True),
+    Subject("inception_v3", SMALL, directory=192, ours=512, peak=True),
     Subject("resnet50", SMALL, directory=256, ours=384, peak=True),
     Subject("mobilenet_v2", SMALL, directory=640, ours=4224),
     Subject("efficientnet_b0", SMALL, directory=416, ours=3168),

@@ -110,7 +110,8 @@ def _load_keras(wanted: Wanted, debug: bool) -> tuple[Runtime, str]:
         raise precision_missing(f"{device.name} under {backend_name()}", wanted.precision, device.precisions)
     model, digest = _feature_model(wanted, wanted.precision)
     size = wanted.batch_size or automatic_batch_size(wanted.image_size, device.is_gpu)
-    return KerasRuntime(model, size, device), digest
+    with quiet_start(debug):
+        return KerasRuntime(model, size, device), digest
 
 
 def _load_openvino(wanted: Wanted, tell: Tell, debug: bool) -> tuple[Runtime, str]:

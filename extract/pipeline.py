@@ -10,8 +10,9 @@ and a finished shard is compressed and published meanwhile. Memory holds the dec
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -64,13 +65,13 @@ def run_tasks(
         window = max(_LEAST_WINDOW, 2 * runtime.batch_size * runtime.in_flight, 2 * workers)
         work = ((task, path) for task in tasks for path in task.paths)
         prepared = _in_order(decoders, prepare, work, window, clock)
-        computed = _computed(_batches(prepared, runtime), runtime, clock, stop)
-        for collection in _collections(computed, outputs, progress, new_store):
-            if writing is not None:
-                with clock.waiting("write"):
-                    result = writing.result()
-                yield result
-            writing = writer.submit(commit, collection)
+        with closing(_computed(_batches(prepared, runtime), runtime, clock, stop)) as computed:
+            for collection in _collections(computed, outputs, progress, new_store):
+                if writing is not None:
+                    with clock.waiting("write"):
+                        result = writing.result()
+                    yield result
+                writing = writer.submit(commit, collection)
         if writing is not None:
             with clock.waiting("write"):
                 result = writing.result()
@@ -125,8 +126,11 @@ def _batches(images: Iterable[tuple[ShardTask, Prepared | Failure]], runtime: Ru
 
 def _computed(
     batches: Iterable[_Batch], runtime: Runtime, clock: Clock, stop: threading.Event
-) -> Iterator[tuple[_Batch, Computed | None]]:
-    """Start each batch while earlier ones are under way, and give them in order as they are done."""
+) -> Generator[tuple[_Batch, Computed | None]]:
+    """Start each batch while earlier ones are under way, and give them in order as they are done.
+
+    However it ends, no call is left under way: the runtime can be used again.
+    """
     flying: deque[tuple[_Batch, Pending | None]] = deque()
 
     def first() -> tuple[_Batch, Computed | None]:
@@ -136,15 +140,21 @@ def _computed(
         with clock.waiting("compute"):
             return batch, pending.result()
 
-    for batch in batches:
-        if stop.is_set():
-            raise StoppedEarly("stopped early, finished shards are kept: run the same command again to go on")
-        if len(flying) == runtime.in_flight:
+    try:
+        for batch in batches:
+            if stop.is_set():
+                raise StoppedEarly("stopped early, finished shards are kept: run the same command again to go on")
+            if len(flying) == runtime.in_flight:
+                yield first()
+            pixels = [image.decoded.pixels for image in batch.images]
+            flying.append((batch, runtime.start(pixels) if pixels else None))
+        while flying:
             yield first()
-        pixels = [image.decoded.pixels for image in batch.images]
-        flying.append((batch, runtime.start(pixels) if pixels else None))
-    while flying:
-        yield first()
+    finally:
+        for _, pending in flying:
+            if pending is not None:
+                with suppress(Exception):  # something else went wrong before, and is being told
+                    pending.result()
 
 
 def _collections(

@@ -76,9 +76,11 @@ class OpenvinoRuntime:
 
     def finish(self, request: Any, count: int) -> Computed:
         """Wait for a request and copy its results, so that it can be used again."""
-        request.wait()
-        columns = [request.get_output_tensor(index).data[:count].copy() for index in self._outputs]
-        self._idle.append(request)
+        try:
+            request.wait()
+            columns = [request.get_output_tensor(index).data[:count].copy() for index in self._outputs]
+        finally:
+            self._idle.append(request)
         return Computed(columns[::2], columns[1::2])
 
 

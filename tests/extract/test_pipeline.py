@@ -14,7 +14,7 @@ from extract.decode import Decoded
 from extract.pipeline import run_tasks
 from extract.progress import Clock, Silence
 from extract.runtimes import Computed
-from extract.task import Prepared, listed_task
+from extract.task import Collection, Prepared, listed_task
 from store.errors import StoppedEarly
 from store.recipe import Output
 from store.records import Failure, Row
@@ -147,6 +147,32 @@ def test_no_more_images_are_decoded_ahead_than_the_window():
     with pytest.raises(StoppedEarly):
         collected([listed_task([f"{number}-good" for number in range(200)])], runtime, 2, stop, counting)
     assert most[0] <= 64 + 4 + 4  # the window, the calls under way, the batch in hand and the next image
+
+
+@pytest.mark.parametrize("abandoned", ["stopped", "given up", "broken"])
+def test_however_it_ends_no_call_is_left_under_way(abandoned):
+    runtime = Echo(1, 4, seconds=lambda: 0.01)
+    stop = threading.Event()
+
+    def breaking(path):
+        if path.startswith("95-"):
+            if abandoned == "broken":
+                raise ZeroDivisionError
+            if abandoned == "stopped":
+                stop.set()
+        return prepare(path)
+
+    tasks = [listed_task([f"{number}-good" for number in range(start, start + 5)]) for start in range(0, 100, 5)]
+    results = run_tasks(tasks, breaking, runtime, Collection.shard, (OUTPUT,), workers=2, clock=Clock(),
+                        progress=Silence(), stop=stop, new_store=True)  # fmt: skip
+    next(results)
+    assert runtime.now > 0
+    if abandoned == "given up":
+        results.close()
+    else:
+        with pytest.raises((StoppedEarly, ZeroDivisionError)):
+            list(results)
+    assert runtime.now == 0
 
 
 def test_the_clock_tells_what_was_waited_for():

@@ -17,7 +17,7 @@ from extract.backbones.load import digest, load_network
 from extract.backbones.table import BACKBONES, PREPROCESSING, get_backbone
 from extract.backbones.weights import Weights, remembered_digest, weights_on_disk
 from extract.decode import DecodePolicy, decode, read_source
-from extract.runtimes.convert import convert
+from extract.runtimes.convert import convert, model_key
 from extract.runtimes.device import CPU, Device
 from extract.runtimes.keras import KerasRuntime
 from extract.runtimes.model import feature_model
@@ -65,7 +65,7 @@ def test_features_are_those_of_the_reference_and_the_table_is_true(name):
     spread = float(expected.max() - expected.min())
     for runtime in (
         KerasRuntime(model, 1, Device(CPU, ("float32",))),
-        OpenvinoRuntime(convert(model, "0" * 64), "float32", 1),
+        OpenvinoRuntime(convert(model, model_key(test=name)), "float32", 1),
     ):
         assert tuple(runtime.shapes[0]) == backbone.shape
         (ours,) = runtime.start([image]).result().tensors

@@ -29,7 +29,12 @@ DECODING = {"read": 0.0, "decode": 5.0, "compute": 1.0, "write": 0.0}
         ({"precisions": ("float32", "bfloat16")}, "--precision bfloat16"),
         ({"precisions": ("float32", "bfloat16"), "precision": "bfloat16"}, "a GPU or a smaller backbone"),
         ({"runtime": "keras", "backend": "tensorflow 2"}, "--runtime openvino"),
-        ({"device": "NVIDIA H100", "runtime": "keras", "backend": "jax 1", "gpu_here": True}, ": a smaller backbone"),
+        ({"runtime": "keras", "backend": "jax 1", "precisions": ("float32", "bfloat16")}, "--runtime openvino"),
+        ({"device": "NVIDIA H100", "runtime": "keras", "backend": "jax 1", "gpu_here": True}, "bfloat16 or float16"),
+        (
+            {"device": "NVIDIA H100", "runtime": "keras", "backend": "jax 1", "gpu_here": True, "precision": "float16"},
+            ": a smaller backbone",
+        ),
         ({"gpu_here": True, "runtime": "keras", "backend": "tensorflow 2"}, "the GPU is not being used: tensorflow"),
         ({"gpu_here": True}, "--runtime keras"),
         ({"phases": DECODING, "cores_used": 4.2, "workers": 4}, "4.2 of 16 cores used: raise --workers (it is 4)"),

@@ -14,7 +14,8 @@ from extract.backbones.weights import Weights, remembered_digest
 from extract.options import automatic_batch_size
 from extract.quiet import quiet_start
 from extract.runtimes import Runtime, backend_name, require_backend, start_keras
-from extract.runtimes.device import machine_has_gpu, precision_missing
+from extract.runtimes.convert import convert, find_converted, model_key
+from extract.runtimes.device import backend_device, machine_has_gpu, precision_missing
 from store.errors import StillframeError, UsageError
 
 if TYPE_CHECKING:
@@ -102,7 +103,6 @@ def choose_runtime(asked: str, backend: str, openvino_here: bool, gpu_here: bool
 
 def _load_keras(wanted: Wanted, debug: bool) -> tuple[Runtime, str]:
     start_keras(debug)
-    from extract.runtimes.device import backend_device
     from extract.runtimes.keras import KerasRuntime
 
     device = backend_device(backend_name())
@@ -115,7 +115,6 @@ def _load_keras(wanted: Wanted, debug: bool) -> tuple[Runtime, str]:
 
 
 def _load_openvino(wanted: Wanted, tell: Tell, debug: bool) -> tuple[Runtime, str]:
-    from extract.runtimes.convert import convert, find_converted
     from extract.runtimes.openvino import OpenvinoRuntime, require_precision
 
     require_backend()
@@ -135,8 +134,6 @@ def _load_openvino(wanted: Wanted, tell: Tell, debug: bool) -> tuple[Runtime, st
 
 def _key(wanted: Wanted, digest: str) -> str:
     """The converted model's name: its precision and batch size are chosen later, when it is compiled."""
-    from extract.runtimes.convert import model_key
-
     return model_key(
         backbone=wanted.backbone.name,
         preprocessing=wanted.backbone.preprocessing,

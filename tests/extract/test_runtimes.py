@@ -163,12 +163,10 @@ def test_openvino_that_cannot_be_had_is_refused(backend, here, told):
 
 
 def test_a_network_that_openvino_cannot_take_is_computed_by_keras(monkeypatch):
-    import extract.runtimes.convert
-
     def failing(*_):
         raise RuntimeError("no such\noperation")
 
-    monkeypatch.setattr(extract.runtimes.convert, "convert", failing)
+    monkeypatch.setattr(load, "convert", failing)
     told = []
     runtime, _ = load_runtime(wanted(), told.append)
     assert runtime.environment["runtime"] == "keras"

@@ -218,6 +218,14 @@ def extract_run(
     fast_decode: Annotated[
         bool, typer.Option("--fast-decode", help="Decode large JPEG files at a fraction of their size.")
     ] = False,
+    augment: Annotated[int, typer.Option(help="Altered views to store of each image beside the unaltered one.")] = 0,
+    rotation: Annotated[float, typer.Option(help="Of altered views: degrees at most, either way.")] = 40.0,
+    shift: Annotated[float, typer.Option(help="Of altered views: a fraction of height and width.")] = 0.2,
+    shear: Annotated[float, typer.Option(help="Of altered views: a fraction of the height.")] = 0.2,
+    zoom: Annotated[float, typer.Option(help="Of altered views: a fraction, in or out.")] = 0.2,
+    brightness: Annotated[float, typer.Option(help="Of altered views: a fraction, darker or lighter.")] = 0.0,
+    flip: Annotated[str, typer.Option(help="Of altered views: none, horizontal, vertical or both.")] = "horizontal",
+    seed: Annotated[int, typer.Option(help="Of altered views; the same seed gives the same views.")] = 0,
     batch_size: Annotated[str, typer.Option(help="Images a call of the network, or auto.")] = "auto",
     workers: Annotated[str, typer.Option(help="Decoding threads, or auto.")] = "auto",
     shard_rows: Annotated[str, typer.Option(help="Images a shard, or auto.")] = "auto",
@@ -267,6 +275,14 @@ def extract_run(
         precision=precision,
         runtime=runtime,
         fast_decode=fast_decode,
+        augment=augment,
+        rotation=rotation,
+        shift=shift,
+        shear=shear,
+        zoom=zoom,
+        brightness=brightness,
+        flip=flip,
+        seed=seed,
         batch_size=_automatic(batch_size, "batch-size"),
         workers=_automatic(workers, "workers"),
         shard_rows=_automatic(shard_rows, "shard-rows"),
@@ -294,7 +310,9 @@ def _told_run(result: Any) -> str:
         for what, count in (("new", changes.new), ("changed", changes.changed), ("gone", changes.gone))
         if count
     ]
-    lines = [f"{result.images:,} images in, {result.rows:,} rows, {result.failures:,} failures in {result.store}"]
+    lines = [
+        f"{_counted(result.images, 'image')} in, {_counted(result.rows, 'row')}, {result.failures:,} failures in {result.store}"
+    ]
     if moved:
         lines[0] += f" ({', '.join(moved)})"
     if result.failures:
@@ -663,7 +681,7 @@ def store_info(store: StorePath, as_json: Json = False, quiet: Quiet = False, de
     rows = [
         [
             "images",
-            f"{counts.images:,}: {counts.rows:,} rows, {counts.failures:,} failures, {counts.pending:,} not done yet",
+            f"{counts.images:,}: {_told_rows(counts.rows, recipe.views)}, {counts.failures:,} failures, {counts.pending:,} not done yet",
         ],
         ["from", printable(values["data"])],
         ["shards", f"{len(snapshot.records):,} {snapshot.info.shard_format}, {_size(size)}"],
@@ -672,10 +690,21 @@ def store_info(store: StorePath, as_json: Json = False, quiet: Quiet = False, de
             for name, output in features.outputs.items()
         ],
         ["backbone", f"{recipe.backbone}, weights {recipe.weights[:12]}…"],
+        *([["views", _told_augmentation(recipe.augment)]] if recipe.augment else []),
         ["pixels", f"{_shape(recipe.image_size)}, {recipe.crop}, {recipe.resize}, on {recipe.background}"],
         ["fingerprint", features.fingerprint],
     ]
     _print_columns(rows)
+
+
+def _told_augmentation(augmentation: Any) -> str:
+    settings = asdict(augmentation)
+    altered = settings.pop("views")
+    return f"1 unaltered, {altered:,} altered: " + ", ".join(f"{name} {value}" for name, value in settings.items())
+
+
+def _told_rows(rows: int, views: int) -> str:
+    return f"{rows:,} rows" if views == 1 else f"{rows:,} rows / {views} views"
 
 
 @store_app.command("verify")
@@ -692,7 +721,8 @@ def store_verify(store: StorePath, as_json: Json = False, quiet: Quiet = False, 
             _say(f"damaged: {printable(damage.message)}")
         verdict = "sound" if found.sound else "damaged"
         _say(
-            f"{verdict}: {found.images:,} images = {found.rows:,} rows + {found.failures:,} failures + {found.pending:,} not done yet, in {_counted(found.shards, 'shard')}"
+            f"{verdict}: {found.images:,} images = {_told_rows(found.rows, found.views)} + {found.failures:,} failures "
+            f"+ {found.pending:,} not done yet, in {_counted(found.shards, 'shard')}"
         )
     if not found.sound:
         raise DamagedStore(

@@ -3,15 +3,20 @@
 import os
 from dataclasses import dataclass
 
+from extract.augment import FLIPS
 from extract.backbones.table import DEFAULT_BACKBONE
 from extract.decode import CROPS, RESIZE_FILTERS, parse_color
 from extract.runtimes import PRECISIONS, RUNTIMES
 from store.errors import UsageError
 from store.formats import FORMATS
+from store.recipe import Augmentation
 
 POOLINGS = ("none", "avg", "max")
 DTYPES = ("auto", "float16", "float32")
 SHARD_FORMATS = ("auto", *FORMATS)
+
+MAX_VIEWS = 1000
+_MOST = {"rotation": 180.0, "shift": 1.0, "shear": 1.0, "zoom": 0.9, "brightness": 1.0}
 
 MAX_PIXELS = 100_000_000
 _IMAGE_PIXELS = 299 * 299
@@ -21,7 +26,8 @@ _IMAGE_PIXELS = 299 * 299
 class RunOptions:
     """The options of `extract run`; `None` where the command line says auto or nothing.
 
-    `image_size` is (height, width); None is the backbone's own.
+    `image_size` is (height, width); None is the backbone's own. `augment` is how many altered views each image has, the
+    options after it are the fields of `store.recipe.Augmentation`.
     """
 
     data: str | os.PathLike[str]
@@ -46,6 +52,14 @@ class RunOptions:
     precision: str = "float32"
     runtime: str = "auto"
     fast_decode: bool = False
+    augment: int = 0
+    seed: int = 0
+    rotation: float = Augmentation.rotation
+    shift: float = Augmentation.shift
+    shear: float = Augmentation.shear
+    zoom: float = Augmentation.zoom
+    brightness: float = Augmentation.brightness
+    flip: str = Augmentation.flip
     max_pixels: int = MAX_PIXELS
     prune: bool = False
     limit: int | None = None
@@ -68,6 +82,29 @@ class RunOptions:
             raise UsageError(f"--max-bad is {self.max_bad}: expected a fraction from 0 to 1")
         if len(set(self.layers)) != len(self.layers):
             raise UsageError("--layer names the same layer twice: name each once")
+        self._check_augmentation()
+
+    def _check_augmentation(self) -> None:
+        _require("flip", self.flip, FLIPS)
+        if not 0 <= self.augment <= MAX_VIEWS:
+            raise UsageError(f"--augment is {self.augment}: expected a number of views from 0 to {MAX_VIEWS:,}")
+        if self.seed < 0:
+            raise UsageError(f"--seed is {self.seed}: expected 0 or more")
+        for name, most in _MOST.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise UsageError(f"--{name} is {getattr(self, name)}: expected a range from 0 to {most:g}")
+        if self.augment == 0:
+            for name in (*_MOST, "flip"):
+                if getattr(self, name) != getattr(Augmentation, name):
+                    raise UsageError(f"--{name} is for altered views: say how many with --augment N")
+
+    @property
+    def augmentation(self) -> Augmentation | None:
+        """What the recipe says of altered views; None without any."""
+        if self.augment == 0:
+            return None
+        ranges = {name: float(getattr(self, name)) for name in _MOST}  # 40 and 40.0 are one recipe
+        return Augmentation(self.augment, self.seed, **ranges, flip=self.flip)
 
 
 def _require(name: str, value: str, choices: tuple[str, ...]) -> None:

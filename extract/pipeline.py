@@ -25,12 +25,12 @@ from store.records import Failure
 
 Result = TypeVar("Result")
 
-_LEAST_WINDOW = 64  # images decoded ahead: some ten megabytes, so that neither side waits for the other's hiccups
+_LEAST_WINDOW = 64  # views decoded ahead: some ten megabytes, so that neither side waits for the other's hiccups
 
 
 @dataclass
 class _Batch:
-    """Images of one task that are computed together, failures met on the way, and whether it is the task's last."""
+    """Views of one task that are computed together, failures met on the way, and whether it is the task's last."""
 
     task: ShardTask
     images: list[Prepared] = field(default_factory=list)
@@ -40,7 +40,7 @@ class _Batch:
 
 def run_tasks(
     tasks: Iterable[ShardTask],
-    prepare: Callable[[str], Prepared | Failure],
+    prepare: Callable[[str], list[Prepared] | Failure],
     runtime: Runtime,
     commit: Callable[[Collection], Result],
     outputs: Sequence[Output],
@@ -62,9 +62,9 @@ def run_tasks(
     writing: Future[Result] | None = None
     clock.start()
     try:
-        window = max(_LEAST_WINDOW, 2 * runtime.batch_size * runtime.in_flight, 2 * workers)
+        window = max(_LEAST_WINDOW, 2 * runtime.batch_size * runtime.in_flight)
         work = ((task, path) for task in tasks for path in task.paths)
-        prepared = _in_order(decoders, prepare, work, window, clock)
+        prepared = _in_order(decoders, prepare, work, window, 2 * workers, clock)
         with closing(_computed(_batches(prepared, runtime), runtime, clock, stop)) as computed:
             for collection in _collections(computed, outputs, progress, new_store):
                 if writing is not None:
@@ -84,42 +84,44 @@ def run_tasks(
 
 def _in_order(
     pool: ThreadPoolExecutor,
-    prepare: Callable[[str], Prepared | Failure],
+    prepare: Callable[[str], list[Prepared] | Failure],
     work: Iterable[tuple[ShardTask, str]],
     window: int,
+    least: int,
     clock: Clock,
-) -> Iterator[tuple[ShardTask, Prepared | Failure]]:
-    """Prepare images on the pool, at most `window` ahead, and give them in the order they were asked for."""
-    ahead: deque[tuple[ShardTask, Future[Prepared | Failure]]] = deque()
+) -> Iterator[tuple[ShardTask, list[Prepared] | Failure]]:
+    """Prepare images on the pool, `window` views or `least` images ahead, and give them in the order they were asked for."""
+    ahead: deque[tuple[ShardTask, Future[list[Prepared] | Failure]]] = deque()
 
-    def first() -> tuple[ShardTask, Prepared | Failure]:
+    def first() -> tuple[ShardTask, list[Prepared] | Failure]:
         task, future = ahead.popleft()
         with clock.waiting("decode"):
             return task, future.result()
 
     for task, path in work:
         ahead.append((task, pool.submit(prepare, path)))
-        if len(ahead) > window:
+        if len(ahead) > max(least, window // task.views):
             yield first()
     while ahead:
         yield first()
 
 
-def _batches(images: Iterable[tuple[ShardTask, Prepared | Failure]], runtime: Runtime) -> Iterator[_Batch]:
+def _batches(images: Iterable[tuple[ShardTask, list[Prepared] | Failure]], runtime: Runtime) -> Iterator[_Batch]:
     """Batches of good images, each of one task and with the failures met on the way; a task's last may be short."""
     batch: _Batch | None = None
-    for task, image in images:
+    for task, prepared in images:
         if batch is not None and task is not batch.task:
             yield _Batch(batch.task, batch.images, batch.failures, last=True)
             batch = None
-        elif batch is not None and len(batch.images) >= runtime.batch_size:
-            yield batch
-            batch = None
-        batch = batch or _Batch(task)
-        if isinstance(image, Failure):
-            batch.failures.append(image)
-        else:
-            batch.images.append(image)
+        for image in [prepared] if isinstance(prepared, Failure) else prepared:
+            if batch is not None and len(batch.images) >= runtime.batch_size:
+                yield batch
+                batch = None
+            batch = batch or _Batch(task)
+            if isinstance(image, Failure):
+                batch.failures.append(image)
+            else:
+                batch.images.append(image)
     if batch is not None:
         yield _Batch(batch.task, batch.images, batch.failures, last=True)
 
@@ -171,7 +173,7 @@ def _collections(
             if first_batch:
                 refuse_range(refused)
             first_batch = False
-        progress.advance(len(batch.images) + len(batch.failures))
+        progress.advance(sum(image.view == 0 for image in batch.images) + len(batch.failures))
         if batch.last:
             yield collection
             collection = None

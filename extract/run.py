@@ -141,6 +141,7 @@ class _Job:
             precision=self.options.precision,
             dtypes=dtypes,
             fast_decode=self.options.fast_decode,
+            augment=self.options.augmentation,
         )
 
     def outputs(self) -> tuple[Output, ...]:
@@ -224,7 +225,8 @@ class _Job:
         if snapshot.plan is not None and unfinished:
             shard_rows = snapshot.plan.shard_rows
         else:
-            shard_rows = self.options.shard_rows or automatic_shard_rows(_row_bytes(snapshot.info.outputs))
+            row_bytes, views = _row_bytes(snapshot.info.outputs), snapshot.info.recipe.views
+            shard_rows = self.options.shard_rows or automatic_shard_rows(row_bytes, views)
         return make_plan(update.table, update.holders, shard_rows, snapshot.number + 1)
 
     # Work
@@ -238,7 +240,7 @@ class _Job:
         with own_limits(), self.telling.progress(snapshot.counts().pending) as progress:
             records = run_tasks(
                 self._tasks(snapshot),
-                partial(prepare, listing.root, policy=policy, clock=clock),
+                partial(prepare, listing.root, policy=policy, clock=clock, augmentation=info.recipe.augment),
                 runtime,
                 partial(commit, self.folder, info, environment=self._environment(runtime)),
                 info.outputs,
@@ -276,7 +278,8 @@ class _Job:
         assert plan is not None
         attempts = latest_attempts(self.folder, plan.name)
         for index in snapshot.uncommitted_shards():
-            yield ShardTask(plan.name, index, attempts.get(index, 0) + 1, plan.shard_paths(index))
+            views = snapshot.info.recipe.views
+            yield ShardTask(plan.name, index, attempts.get(index, 0) + 1, plan.shard_paths(index), views)
 
     def _environment(self, runtime: "Runtime") -> dict[str, str]:
         versions = {name: importlib.metadata.version(name) for name in ("stillframe", "pillow", "numpy")}
@@ -297,7 +300,7 @@ class _Job:
             rows=counts.rows,
             failures=counts.failures,
             computed=computed,
-            reused=counts.rows + counts.failures - computed,
+            reused=counts.images - counts.pending - computed,
             seconds=round(seconds, 3),
             images_per_second=round(computed / seconds, 3) if seconds else 0.0,
             phases={name: round(value, 3) for name, value in phases.items()},
@@ -341,7 +344,7 @@ class _Job:
             changes=update.changes,
             outputs=info.outputs,
             shard_format=info.shard_format,
-            feature_bytes=update.to_compute * _row_bytes(info.outputs),
+            feature_bytes=update.to_compute * _image_bytes(info),
             trial=trial,
         )
 
@@ -359,8 +362,8 @@ class _Job:
         sample = compute(first_size(runtime, len(pending)))
         if (count := telling_size(sample, len(pending))) > sample.images:
             sample = compute(count)
-        rows = min(shard_rows, len(pending))
-        shard_bytes, encoded_bytes = rows * _row_bytes(info.outputs), rows * sample.encoded // sample.images
+        images = min(shard_rows, len(pending))
+        shard_bytes, encoded_bytes = images * _image_bytes(info), images * sample.encoded // sample.images
         seconds = sample.clock.span
         return Trial(
             images=sample.images,
@@ -371,6 +374,10 @@ class _Job:
             peak_memory_bytes=peak_memory() + 2 * (shard_bytes + encoded_bytes),
             verdict=self._verdict(sample.clock),
         )
+
+
+def _image_bytes(info: StoreInfo) -> int:
+    return info.recipe.views * _row_bytes(info.outputs)
 
 
 def _row_bytes(outputs: tuple[Output, ...]) -> int:

@@ -7,12 +7,13 @@ happen twice at once, on any machines: the first record to be published is the o
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from extract.augment import altered_views
 from extract.decode import BadImage, Decoded, DecodePolicy, decode, read_source
 from extract.progress import Clock
 from extract.runtimes import Computed
@@ -22,7 +23,7 @@ from store.formats.shard import ROW_SCHEMA
 from store.names import file_path
 from store.plan import DESCRIPTION, LISTING_SCHEMA
 from store.publish import Folder
-from store.recipe import Output
+from store.recipe import Augmentation, Output
 from store.records import CommitRecord, Failure, Row, StoreInfo, failure_table, row_table
 from store.snapshot import record_name
 
@@ -32,49 +33,59 @@ LARGEST = {dtype: float(np.finfo(dtype).max) for dtype in ("float16", "float32")
 
 @dataclass(frozen=True)
 class ShardTask:
-    """Shard `index` of a plan: `rows` has path, label, split and group; `attempt` counts from 1."""
+    """Shard `index` of a plan: `rows` has path, label, split and group of its images; `attempt` counts from 1.
+
+    Each image gives so many `views`, each of them a row of the shard.
+    """
 
     plan: str
     index: int
     attempt: int
     rows: pa.Table
+    views: int = 1
 
     @property
     def paths(self) -> list[str]:
-        """The row names, in order."""
+        """The images' row names, in order."""
         return list(self.rows["path"].to_pylist())
 
 
-def listed_task(paths: Sequence[str], index: int = 0) -> ShardTask:
+def listed_task(paths: Sequence[str], index: int = 0, views: int = 1) -> ShardTask:
     """A task for paths of no plan: without labels, and never committed."""
     nothing = [None] * len(paths)
     schema = pa.schema([LISTING_SCHEMA.field(name) for name in DESCRIPTION])
     columns = {"path": list(paths), "label": nothing, "split": nothing, "group": nothing}
-    return ShardTask("", index, 1, pa.table(columns, schema=schema))
+    return ShardTask("", index, 1, pa.table(columns, schema=schema), views)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """An image ready to be computed: its pixels, and what its row will say of the source."""
+    """A view of an image, ready to be computed: its pixels, and what its row will say of the source."""
 
     row: Row
     decoded: Decoded
+    view: int = 0
 
 
-def prepare(root: Path, path: str, policy: DecodePolicy, clock: Clock) -> Prepared | Failure:
-    """Read and decode one image; whatever is wrong with it becomes a Failure."""
+def prepare(
+    root: Path, path: str, policy: DecodePolicy, clock: Clock, augmentation: Augmentation | None = None
+) -> list[Prepared] | Failure:
+    """Read and decode one image, the unaltered view first; whatever is wrong with it becomes a Failure."""
     source = None
     try:
         with clock.busy("read"):
             source = read_source(root / file_path(path))
         with clock.busy("decode"):
             decoded = decode(source.data, policy)
+            altered = altered_views(decoded.pixels, augmentation, source.sha256) if augmentation else []
     except BadImage as error:
         if source is None:
             size, time = _size_and_time(root / file_path(path))
             return Failure(path, error.code, error.message, "", size, time)
         return Failure(path, error.code, error.message, source.sha256, len(source.data), source.time)
-    return Prepared(Row(path, source.sha256, len(source.data), source.time), decoded)
+    row = Row(path, source.sha256, len(source.data), source.time)
+    views = [decoded, *(replace(decoded, pixels=pixels) for pixels in altered)]
+    return [Prepared(row, view, number) for number, view in enumerate(views)]
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:
@@ -89,7 +100,7 @@ def _size_and_time(path: Path) -> tuple[int, int]:
 class Collection:
     """What a task has come to so far: stored rows and their tensors, and failures.
 
-    A value that float16 cannot hold is never stored as infinity: its image becomes a failure.
+    A value that float16 cannot hold is never stored as infinity: its image becomes a failure, with all of its views.
     """
 
     def __init__(self, task: ShardTask, outputs: Sequence[Output]) -> None:
@@ -98,43 +109,65 @@ class Collection:
         self._outputs = outputs
         self._rows: list[Row] = []
         self._sizes: list[tuple[int, int]] = []
-        self._tensors = {output.name: np.empty((len(task.rows), *output.shape), output.dtype) for output in outputs}
+        self._refused: set[str] = set()
+        most = len(task.rows) * task.views
+        self._tensors = {output.name: np.empty((most, *output.shape), output.dtype) for output in outputs}
 
     def add(self, images: Sequence[Prepared], computed: Computed) -> list[Failure]:
-        """Take in computed images; returns those that had to be refused, which are kept as failures too."""
+        """Take in computed views, those of an image one after the other, also across calls.
+
+        Returns:
+            The images that had to be refused, which are kept as failures too.
+        """
         refused = []
         for position, image in enumerate(images):
+            row = image.row
+            if row.path in self._refused:
+                continue
             problem = _problem([float(column[position]) for column in computed.largest], self._outputs)
             if problem is not None:
-                row = image.row
                 refused.append(Failure(row.path, *problem, row.sha256, row.size, row.time))
+                self._refuse(image)
                 continue
+            if image.view == 0:
+                self._rows.append(row)
+                self._sizes.append((image.decoded.width, image.decoded.height))
             for output, tensor in zip(self._outputs, computed.tensors, strict=True):
-                self._tensors[output.name][len(self._rows)] = tensor[position]
-            self._rows.append(image.row)
-            self._sizes.append((image.decoded.width, image.decoded.height))
+                self._tensors[output.name][self._place(image.view)] = tensor[position]
         self.failures += refused
         return refused
 
+    def _place(self, view: int) -> int:
+        """The row of the last image's view."""
+        return (len(self._rows) - 1) * self.task.views + view
+
+    def _refuse(self, image: Prepared) -> None:
+        """Let go of an image: what was taken in of it will be written over."""
+        self._refused.add(image.row.path)
+        if image.view > 0:
+            self._rows.pop()
+            self._sizes.pop()
+
     @property
     def rows(self) -> Sequence[Row]:
-        """The stored rows, in shard order."""
+        """The stored images, in shard order."""
         return self._rows
 
     def shard(self) -> Shard:
         """The rows and tensors collected."""
         described = {path: position for position, path in enumerate(self.task.paths)}
         table = self.task.rows.take(pa.array([described[row.path] for row in self._rows], pa.int64()))
-        count = len(self._rows)
+        views, count = self.task.views, len(self._rows)
         columns = {
             **{name: table[name] for name in ("path", "label", "split", "group")},
-            "view": pa.array(np.zeros(count, np.int16)),
             "width": pa.array([width for width, _ in self._sizes], pa.int32()),
             "height": pa.array([height for _, height in self._sizes], pa.int32()),
             "sha256": pa.array([row.sha256 for row in self._rows], pa.string()),
         }
-        rows = pa.table(columns, schema=ROW_SCHEMA).combine_chunks()
-        return Shard(rows, {name: tensor[:count] for name, tensor in self._tensors.items()})
+        images = pa.table(columns).take(np.repeat(np.arange(count), views))
+        rows = images.append_column("view", [np.tile(np.arange(views, dtype=np.int16), count)])
+        rows = rows.select(ROW_SCHEMA.names).cast(ROW_SCHEMA).combine_chunks()
+        return Shard(rows, {name: tensor[: count * views] for name, tensor in self._tensors.items()})
 
 
 def _problem(largest: Sequence[float], outputs: Sequence[Output]) -> tuple[str, str] | None:

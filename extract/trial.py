@@ -50,8 +50,8 @@ def compute_sample(
     clock = Clock()
     with own_limits(), progress:
         (encoded,) = run_tasks(
-            [listed_task(paths)],
-            partial(prepare, root, policy=policy, clock=clock),
+            [listed_task(paths, views=info.recipe.views)],
+            partial(prepare, root, policy=policy, clock=clock, augmentation=info.recipe.augment),
             runtime,
             partial(encoded_bytes, info),
             info.outputs,

@@ -186,7 +186,7 @@ def load_features(store: FeatureStore, output: Output, reduction: str, stored: P
 def _shard_bytes(store: FeatureStore, output: Output) -> int:
     """Of a whole shard in memory, at most."""
     largest = max((len(record.rows) for record in store.snapshot.records.values()), default=1)
-    return max(1, largest * int(np.prod(output.shape)) * np.dtype(output.dtype).itemsize)
+    return max(1, largest * store.recipe.views * int(np.prod(output.shape)) * np.dtype(output.dtype).itemsize)
 
 
 def _require_finite(values: npt.NDArray[np.float32], rows: Positions, streamed: Streamed) -> None:

@@ -10,6 +10,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from fit.splits import TEST, TRAIN, VALIDATION, Positions, Split, Units, cut, fi
 from store import FeatureStore, open_store
 from store.errors import RecipeMismatch, StoppedEarly, UsageError
 from store.names import printable
+from store.snapshot import all_views
 
 CV = "cv"
 Say = Callable[[str], None]
@@ -37,13 +39,34 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class _Data:
-    """What a fit learns from: rows of the store, their labels, units, split and features."""
+    """What a fit learns from: images of the store, one row each, their labels, units and split; and their features.
+
+    `features` has all `views` of each image, those of image i at i * views and on, the unaltered one first.
+    """
 
     rows: pa.Table
     labels: Labels
     units: Units
     split: Split
     features: Features
+    views: int
+
+    @cached_property
+    def targets(self) -> npt.NDArray[Any]:
+        """Those of the features' rows."""
+        return np.repeat(self.labels.targets, self.views, axis=0)
+
+    def learnt(self, images: Positions) -> Source:
+        """All views of those images: what a head learns from."""
+        return Source(self.features, all_views(images, self.views), self.targets)
+
+    def judged(self, images: Positions) -> Source:
+        """The unaltered views of those images: what a head is judged by."""
+        return Source(self.features, images * self.views, self.targets)
+
+    def predict(self, estimator: Any, images: Positions) -> npt.NDArray[np.float64]:
+        """Probabilities (images, classes)."""
+        return predict_rows(estimator, self.features, self.judged(images).rows)
 
     def truth(self, seed: int) -> Truth:
         return Truth(self.labels.classes, self.labels.targets, self.units.of_rows, seed)
@@ -100,15 +123,16 @@ class _Fit:
         data = self.load()
         classes = len(data.labels.classes)
         split = data.split
+        in_views = f" in {data.views:,} views" if data.views > 1 else ""
         self.say(
-            f"fitting {self.kind.name} on {len(split.train):,} images of {classes} classes "
+            f"fitting {self.kind.name} on {len(split.train):,} images{in_views} of {classes} classes "
             f"({len(split.validation):,} for validation, {len(split.test):,} for test)"
         )
         started = time.perf_counter()
         first = self.fit_on(data, split.train, split.validation)
         predicted = {
-            TRAIN: (split.train, predict_rows(first, data.features, split.train)),
-            VALIDATION: (split.validation, predict_rows(first, data.features, split.validation))
+            TRAIN: (split.train, data.predict(first, split.train)),
+            VALIDATION: (split.validation, data.predict(first, split.validation))
             if len(split.validation)
             else (split.validation, np.empty((0, classes))),
         }
@@ -118,7 +142,7 @@ class _Fit:
         if self.options.cv:
             predicted[CV] = self.cross_validate(data)
         if len(split.test):
-            predicted[TEST] = (split.test, predict_rows(final, data.features, split.test))
+            predicted[TEST] = (split.test, data.predict(final, split.test))
         scores = {
             name: data.truth(self.options.seed).score(*predicted[name]) for name in predicted if len(predicted[name][0])
         }
@@ -127,7 +151,7 @@ class _Fit:
 
     def load(self) -> _Data:
         """Rows, labels, split and features, checked."""
-        rows, positions = self.store.table(), np.arange(len(self.store))
+        rows, positions = self.store.images(), np.arange(len(self.store.images()))
         if len(rows) == 0:
             raise UsageError(f"{self.store.folder.root} has no rows: extract images first")
         if self.options.labels is not None:
@@ -149,8 +173,9 @@ class _Fit:
         self._check_members(labels, units, split)
         # The estimator is made once before the features are read: a parameter that cannot be is said at once.
         streams = hasattr(self.estimator(len(labels.classes), labels.several), "fit_batches")
-        features = load_features(self.store, self.output, self.reduction, positions, streams)
-        return _Data(rows, labels, units, split, features)
+        views = self.store.recipe.views
+        features = load_features(self.store, self.output, self.reduction, all_views(positions, views), streams)
+        return _Data(rows, labels, units, split, features, views)
 
     def _groups(self, rows: pa.Table) -> list[str | None] | None:
         column = self.options.group_by
@@ -231,7 +256,7 @@ class _Fit:
         Raises:
             UsageError: the library refuses the parameters or the data.
         """
-        targets = data.labels.targets
+        source = data.learnt(rows)
         estimator = self.estimator(len(data.labels.classes), data.labels.several)
         try:
             with warnings.catch_warnings():
@@ -239,16 +264,13 @@ class _Fit:
                 if not hasattr(estimator, "fit_batches"):
                     from fit.heads.sklearn import fit_arrays
 
-                    fit_arrays(estimator, data.features.take(rows), targets[rows], data.units.of_rows[rows])
+                    units = np.repeat(data.units.of_rows, data.views)[source.rows]
+                    fit_arrays(estimator, data.features.take(source.rows), data.targets[source.rows], units)
                 elif hasattr(estimator, "is_network"):
-                    held_out = (
-                        Source(data.features, validation, targets)
-                        if validation is not None and len(validation)
-                        else None
-                    )
-                    estimator.fit_batches(Source(data.features, rows, targets), held_out)
+                    held_out = data.judged(validation) if validation is not None and len(validation) else None
+                    estimator.fit_batches(source, held_out)
                 else:
-                    estimator.fit_batches(Source(data.features, rows, targets))
+                    estimator.fit_batches(source)
         except UsageError:
             raise
         except ValueError as error:
@@ -273,7 +295,7 @@ class _Fit:
             if not hasattr(estimator, "is_network"):
                 train, validation = rest, validation[:0]
             fitted = self.fit_on(data, train, validation)
-            probabilities[held_out] = predict_rows(fitted, data.features, held_out)
+            probabilities[held_out] = data.predict(fitted, held_out)
         return every, probabilities
 
     def _info(self, data: _Data) -> HeadInfo:
@@ -372,14 +394,14 @@ def evaluate_head(
 def stored_features(
     head: Head, store: FeatureStore, labels: str | None = None, split: str | None = None
 ) -> tuple[Features, pa.Table, Positions]:
-    """A store's features as the head sees them, their rows, and those rows' positions in the store.
+    """A store's unaltered features as the head sees them, their rows, and those rows' positions among the images.
 
     Raises:
         RecipeMismatch: the store has another recipe than the head.
     """
     require_same_recipe(head, store)
     require_complete(store)
-    rows, positions = store.table(), np.arange(len(store))
+    rows, positions = store.images(), np.arange(len(store.images()))
     if labels is not None:
         rows, positions, _ = relabel(rows, labels)
     if split is not None:
@@ -389,15 +411,15 @@ def stored_features(
         rows, positions = rows.take(pa.array(chosen)), positions[chosen]
     if len(rows) == 0:
         raise UsageError(f"{store.folder.root} has no rows: extract images first")
-    output = head.info.output
-    return load_features(store, output, head.info.reduction, positions, streams=True), rows, positions
+    output, unaltered = head.info.output, positions * store.recipe.views
+    return load_features(store, output, head.info.reduction, unaltered, streams=True), rows, positions
 
 
 def require_same_recipe(head: Head, store: FeatureStore) -> None:
-    """Raise RecipeMismatch unless the store's features are those that the head knows."""
+    """Raise RecipeMismatch unless the store's unaltered features are those that the head knows."""
     from store.recipe import differences
 
-    lines = differences(head.info.recipe, store.recipe, "the head has", "the store has")
+    lines = differences(head.info.recipe.unaltered, store.recipe.unaltered, "the head has", "the store has")
     if not lines and store.outputs.get(head.info.output.name) != head.info.output:
         lines = [f"output: the head has {head.info.output}, the store has {list(store.outputs.values())}"]
     if lines:

@@ -45,12 +45,12 @@ SHARD_BYTES = 128 * 2**20
 MAX_SHARD_ROWS = 4096
 
 
-def automatic_shard_rows(row_bytes: int) -> int:
-    """How many rows a shard takes: about 128 MB decoded, and at most 4,096 rows.
+def automatic_shard_rows(row_bytes: int, views: int = 1) -> int:
+    """How many images a shard takes, each with that many rows: about 128 MB decoded, and at most 4,096 rows.
 
     The cap keeps a shard of small vectors to a minute or so of work, for a killed run loses the shard in hand.
     """
-    return max(1, min(SHARD_BYTES // max(1, row_bytes), MAX_SHARD_ROWS))
+    return max(1, min(SHARD_BYTES // max(1, row_bytes), MAX_SHARD_ROWS) // views)
 
 
 @dataclass(frozen=True)

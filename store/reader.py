@@ -29,8 +29,8 @@ SHARDS_AT_ONCE = 4
 class FeatureStore:
     """A store opened for reading, as it stood at that moment. `len()` is the number of rows.
 
-    Rows come in plan order, sorted by path; every method that gives rows gives them in this order
-    unless it shuffles.
+    Rows come in plan order, sorted by path, an image's views one after the other, the unaltered one first; every
+    method that gives rows gives them in this order unless it shuffles.
     """
 
     def __init__(self, folder: Folder, snapshot: Snapshot) -> None:
@@ -59,7 +59,7 @@ class FeatureStore:
         return self.snapshot.plan is not None and self.snapshot.counts().pending == 0
 
     def __len__(self) -> int:
-        return len(self._positions)
+        return len(self._numbers)
 
     def __repr__(self) -> str:
         return f"FeatureStore({str(self.folder.root)!r}, {len(self)} rows, outputs {', '.join(self.outputs)})"
@@ -69,28 +69,28 @@ class FeatureStore:
         return self.snapshot.places()
 
     @cached_property
-    def _positions(self) -> npt.NDArray[np.int64]:
-        """Plan positions of the stored rows, ascending."""
-        return np.sort(np.concatenate([place.plan_positions for place in self._places] or [np.empty(0, np.int64)]))
+    def _numbers(self) -> npt.NDArray[np.int64]:
+        """The numbers of the stored rows (see `Place`), ascending."""
+        return np.sort(np.concatenate([place.numbers for place in self._places] or [np.empty(0, np.int64)]))
 
     @cached_property
     def _located(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """For each row, the number of its place and its position in that shard."""
-        size = len(self.snapshot.plan.rows) if self.snapshot.plan else 0
+        size = len(self.snapshot.plan.rows) * self.recipe.views if self.snapshot.plan else 0
         located = np.full((2, size), -1, np.int64)
         for number, place in enumerate(self._places):
-            located[0, place.plan_positions] = number
-            located[1, place.plan_positions] = place.shard_positions
-        return located[0, self._positions], located[1, self._positions]
+            located[0, place.numbers] = number
+            located[1, place.numbers] = place.shard_positions
+        return located[0, self._numbers], located[1, self._numbers]
 
     @cached_property
     def _table(self) -> pa.Table:
         if self.snapshot.plan is None or not self._places:
             return ROW_SCHEMA.empty_table()
         parts = [self._shard_rows(place).take(place.shard_positions) for place in self._places]
-        order = np.argsort(np.concatenate([place.plan_positions for place in self._places]))
+        order = np.argsort(np.concatenate([place.numbers for place in self._places]))
         stored = pa.concat_tables(parts).take(order)
-        described = self.snapshot.plan.rows.take(self._positions)
+        described = self.snapshot.plan.rows.take(self._numbers // self.recipe.views)
         for name in ("label", "split", "group"):
             stored = stored.set_column(stored.schema.get_field_index(name), name, described[name])
         return stored.combine_chunks()
@@ -101,6 +101,10 @@ class FeatureStore:
         Label, split and group are the current plan's, so relabelling shows at once.
         """
         return self._table if split is None else self._table.take(self._selected(split))
+
+    def images(self) -> pa.Table:
+        """The rows of the unaltered views, one an image: row i of it is row i * views of `table()`."""
+        return self._table.take(np.arange(0, len(self), self.recipe.views))
 
     def arrays(self, output: str | None = None, split: str | None = None) -> tuple[npt.NDArray[Any], pa.Table]:
         """All features of one output, shape (rows, *shape), and their rows in the same order.
@@ -231,14 +235,15 @@ class FeatureStore:
                 self._decoded.popitem(last=False)
             form = get_format(self.snapshot.info.shard_format)
             tensor = form.tensor(self._shard_path(place), output)
-            self._decoded[key] = checked_tensor(tensor, len(place.record.rows), output)
+            self._decoded[key] = checked_tensor(tensor, len(place.record.rows) * self.recipe.views, output)
         self._decoded.move_to_end(key)
         return self._decoded[key]
 
     def _shard_rows(self, place: Place) -> pa.Table:
         path = self._shard_path(place)
         rows = get_format(self.snapshot.info.shard_format).rows(path)
-        if not rows["path"].equals(place.record.rows["path"]):
+        expected = place.record.shard_rows(self.recipe.views)
+        if not all(rows[name].equals(expected[name]) for name in ("path", "view")):
             raise DamagedStore(
                 f"{path} does not hold the rows its record names: "
                 f"run `store repair {self.folder.root}`, then extract again"

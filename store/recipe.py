@@ -7,7 +7,7 @@ size, library versions) is not here: it stands in every commit record.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
 ORIENTATION_POLICY = "exif"
@@ -53,6 +53,25 @@ def stored_dtype(dtype: str, spatial: bool) -> str:
 
 
 @dataclass(frozen=True)
+class Augmentation:
+    """Altered views of each image that are stored beside the unaltered one; each range is drawn from evenly.
+
+    `views` is how many, `seed` that of all draws. `rotation` is in degrees, either way; `shift` a fraction of height
+    and of width; `shear` the tangent of the angle; `zoom` and `brightness` are fractions, more or less than 1; `flip`
+    is none, horizontal, vertical or both, each made of every second view.
+    """
+
+    views: int
+    seed: int = 0
+    rotation: float = 40.0
+    shift: float = 0.2
+    shear: float = 0.2
+    zoom: float = 0.2
+    brightness: float = 0.0
+    flip: str = "horizontal"
+
+
+@dataclass(frozen=True)
 class Recipe:
     """What a feature's value depends on, beside the image.
 
@@ -71,13 +90,13 @@ class Recipe:
     precision: str
     dtypes: tuple[str, ...]
     fast_decode: bool = False
-    augment: int = 0
+    augment: Augmentation | None = None
     orientation: str = ORIENTATION_POLICY
     bit_depth: str = BIT_DEPTH_POLICY
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        values = asdict(self)
+        values = {**asdict(self), "augment": asdict(self.augment) if self.augment else 0}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
@@ -86,7 +105,18 @@ class Recipe:
         plain: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }
-        return cls(**plain)
+        augment = plain["augment"]
+        return cls(**{**plain, "augment": Augmentation(**augment) if augment else None})
+
+    @property
+    def views(self) -> int:
+        """How many rows each image has: the unaltered view, number 0, and the altered ones."""
+        return 1 + (self.augment.views if self.augment else 0)
+
+    @property
+    def unaltered(self) -> "Recipe":
+        """The recipe of view 0 alone."""
+        return replace(self, augment=None)
 
     @property
     def fingerprint(self) -> str:
@@ -108,6 +138,8 @@ def differences(
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, Augmentation):
+        return ", ".join(f"{name} {setting}" for name, setting in asdict(value).items())
     if isinstance(value, tuple):
         return ("x" if isinstance(value[0], int) else ", ").join(map(str, value))
     text = str(value)

@@ -193,6 +193,11 @@ class CommitRecord:
         images = pa.concat_tables([self.rows, self.failures.select(ROWS.names)])
         return images.append_column("failed", pa.array(failed)).combine_chunks()
 
+    def shard_rows(self, views: int) -> pa.Table:
+        """Path, view and sha256 of the shard's rows: each image's views one after the other, the unaltered one first."""
+        rows = self.rows.select(["path", "sha256"]).take(np.repeat(np.arange(len(self.rows)), views))
+        return rows.add_column(1, "view", [np.tile(np.arange(views, dtype=np.int16), len(self.rows))])
+
     def to_bytes(self) -> bytes:
         """The content of a commit record: rows as lists, to keep large records small."""
         head = {

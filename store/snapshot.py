@@ -57,10 +57,14 @@ class Share:
 
 @dataclass(frozen=True)
 class Place:
-    """The rows of one shard that the current plan shows: positions in the plan, and in the shard (ascending)."""
+    """The rows of one shard that the current plan shows.
+
+    `numbers` are plan position * views + view, which order all rows of a store; `shard_positions` (ascending) is where
+    they stand in the shard.
+    """
 
     record: CommitRecord
-    plan_positions: npt.NDArray[np.int64]
+    numbers: npt.NDArray[np.int64]
     shard_positions: npt.NDArray[np.int64]
 
 
@@ -113,11 +117,15 @@ class Snapshot:
         places = []
         for share in self.shares:
             plan_positions = share.plan_positions[share.stored]
-            shard_positions = share.image_positions[share.stored]
-            order = np.argsort(shard_positions)
+            image_positions = share.image_positions[share.stored]
+            order = np.argsort(image_positions)
             if len(order):
-                places.append(Place(share.record, plan_positions[order], shard_positions[order]))
-        return sorted(places, key=lambda place: int(place.plan_positions.min()))
+                numbers, shard_positions = (
+                    all_views(positions[order], self.info.recipe.views)
+                    for positions in (plan_positions, image_positions)
+                )
+                places.append(Place(share.record, numbers, shard_positions))
+        return sorted(places, key=lambda place: int(place.numbers.min()))
 
     def failures(self) -> pa.Table:
         """The images of the current plan that gave no row: FAILURES, in plan order."""
@@ -136,11 +144,16 @@ class Snapshot:
         return [index for index in range(self.plan.shard_count) if f"{name}/{index}" not in self.records]
 
     def counts(self) -> "Counts":
-        """How many images, rows, failures, and images without either."""
+        """See `Counts`."""
         images = len(self.plan.rows) if self.plan else 0
         committed = sum(int(share.committed.sum()) for share in self.shares)
-        rows = sum(int(share.stored.sum()) for share in self.shares)
-        return Counts(images, rows, committed - rows, images - committed)
+        stored = sum(int(share.stored.sum()) for share in self.shares)
+        return Counts(images, stored * self.info.recipe.views, committed - stored, images - committed)
+
+
+def all_views(images: npt.NDArray[np.int64], views: int) -> npt.NDArray[np.int64]:
+    """The rows of images, by position: those of image i are i * views and on, the unaltered view first."""
+    return (images[:, None] * views + np.arange(views)).ravel()
 
 
 def _joined(positions: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
@@ -149,7 +162,10 @@ def _joined(positions: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Counts:
-    """Images of the current plan: with a row, failed, and not done yet."""
+    """Images of the current plan, the rows of those that are stored, and images that failed or are not done yet.
+
+    A stored image has one row a view: `images` = `rows` / views + `failures` + `pending`.
+    """
 
     images: int
     rows: int

@@ -24,12 +24,13 @@ class Damage:
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found. `images` = `rows` + `failures` + `pending` always holds."""
+    """What `verify` found. `images` = `rows` / `views` + `failures` + `pending` always holds."""
 
     images: int
     rows: int
     failures: int
     pending: int
+    views: int
     shards: int
     damage: tuple[Damage, ...]
 
@@ -53,7 +54,13 @@ def verify(folder: Folder) -> Verification:
     damage += _misplaced(snapshot)
     counts = snapshot.counts()
     return Verification(
-        counts.images, counts.rows, counts.failures, counts.pending, len(snapshot.records), tuple(damage)
+        images=counts.images,
+        rows=counts.rows,
+        failures=counts.failures,
+        pending=counts.pending,
+        views=snapshot.info.recipe.views,
+        shards=len(snapshot.records),
+        damage=tuple(damage),
     )
 
 
@@ -76,15 +83,15 @@ def _shard_damage(folder: Folder, info: StoreInfo, record: CommitRecord) -> list
         return [f"{name} has {len(data):,} bytes, expected {record.shard_bytes:,}"]
     if hashlib.sha256(data).hexdigest() != record.shard.partition(".")[0]:
         return [f"{name} is not the bytes that gave it its name"]
-    form = get_format(info.shard_format)
+    form, expected = get_format(info.shard_format), record.shard_rows(info.recipe.views)
     try:
         rows = form.rows(data)
         lengths = {len(form.tensor(data, output)) for output in info.outputs}
     except DamagedStore as error:
         return [f"{name}: {error}"]
-    if not rows["path"].equals(record.rows["path"]) or lengths != {len(record.rows)}:
+    if not all(rows[column].equals(expected[column]) for column in ("path", "view")) or lengths != {len(rows)}:
         return [f"{name} does not hold the rows its record names"]
-    if not rows["sha256"].equals(record.rows["sha256"]):
+    if not rows["sha256"].equals(expected["sha256"]):
         return [f"{name} and its record differ in the images' SHA-256"]
     return []
 

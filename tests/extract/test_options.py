@@ -1,5 +1,8 @@
 """Options of a run: defaults, what is refused, and the small functions that parse and choose."""
 
+import json
+from dataclasses import asdict
+
 import pytest
 
 from extract.options import RunOptions, automatic_batch_size, parse_image_size
@@ -35,6 +38,14 @@ def test_defaults_are_those_of_the_command_line():
         ("max_bad", 1.5, "--max-bad is 1.5: expected a fraction from 0 to 1"),
         ("max_bad", -0.1, "--max-bad is -0.1"),
         ("max_bad", float("nan"), "--max-bad is nan"),
+        ("augment", -1, "--augment is -1: expected a number of views from 0 to 1,000"),
+        ("seed", -1, "--seed is -1: expected 0 or more"),
+        ("flip", "sideways", "--flip is 'sideways': expected one of none, horizontal, vertical, both"),
+        ("rotation", 200, "--rotation is 200: expected a range from 0 to 180"),
+        ("zoom", 1, "--zoom is 1: expected a range from 0 to 0.9"),
+        ("shift", float("nan"), "--shift is nan"),
+        ("rotation", 20, "--rotation is for altered views: say how many with --augment N"),
+        ("flip", "none", "--flip is for altered views"),
         ("layers", ("mixed5", "mixed5"), "--layer names the same layer twice"),
     ],
 )
@@ -72,3 +83,9 @@ def test_larger_images_come_in_smaller_batches(size, batch):
 
 def test_a_gpu_takes_larger_batches():
     assert automatic_batch_size((224, 224), on_gpu=True) == 128
+
+
+def test_whole_numbers_and_others_are_one_recipe():
+    whole, broken = (RunOptions("data", augment=2, rotation=value).augmentation for value in (30, 30.0))
+    assert json.dumps(asdict(whole)) == json.dumps(asdict(broken))
+    assert RunOptions("data", seed=3).augmentation is None

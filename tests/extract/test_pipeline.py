@@ -19,6 +19,9 @@ from store.errors import StoppedEarly
 from store.recipe import Output
 from store.records import Failure, Row
 
+SICK = 255
+"""The pixel of an image that the network makes NaN of."""
+
 OUTPUT = Output("features", "x", "none", (1,), "float32")
 
 
@@ -42,6 +45,7 @@ class Echo:
         self.now += 1
         self.most = max(self.most, self.now)
         values = np.array([[image[0, 0, 0]] for image in images], np.float32)
+        values[values == SICK] = np.nan
         future = self._pool.submit(time.sleep, self._seconds())
         return _Echoed(self, future, values)
 
@@ -60,7 +64,7 @@ def prepare(path):
     number = int(path.split("-")[0])
     if path.endswith("bad"):
         return Failure(path, "bad", "it is bad")
-    return Prepared(Row(path, "", 0, 0), Decoded(np.full((1, 1, 3), number % 251, np.uint8), 1, 1))
+    return [Prepared(Row(path, "", 0, 0), Decoded(np.full((1, 1, 3), number % 251, np.uint8), 1, 1))]
 
 
 def collected(tasks, runtime, workers=2, stop=None, prepare=prepare, clock=None):
@@ -101,6 +105,37 @@ def test_every_image_is_a_row_or_a_failure_in_order_whatever_the_batches(shards,
         expected = [int(path.split("-")[0]) % 251 for path in shard.rows["path"].to_pylist()]
         assert shard.tensors["features"][:, 0].tolist() == expected
     assert runtime.most <= in_flight
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    shards=st.lists(st.lists(st.sampled_from(["good", "bad", "sick"]), min_size=1, max_size=6), max_size=4),
+    views=st.integers(1, 4),
+    sick_view=st.integers(0, 3),
+    batch_size=st.integers(1, 7),
+)
+def test_an_image_has_all_of_its_views_or_none(shards, views, sick_view, batch_size):
+    def prepare_views(path):
+        prepared = prepare(path)
+        if isinstance(prepared, Failure):
+            return prepared
+        (image,) = prepared
+        shown = [np.full((1, 1, 3), image.decoded.pixels[0, 0, 0] + view, np.uint8) for view in range(views)]
+        if path.endswith("sick"):
+            shown[sick_view % views][:] = SICK
+        return [Prepared(image.row, Decoded(pixels, 1, 1), view) for view, pixels in enumerate(shown)]
+
+    numbers = iter(range(0, 1000, 4))
+    named = [[f"{next(numbers)}-{kind}" for kind in shard] for shard in shards]
+    tasks = [listed_task(paths, index, views) for index, paths in enumerate(named)]
+    results = collected(tasks, Echo(batch_size, 2), prepare=prepare_views)
+    for paths, (shard, failures) in zip(named, results, strict=True):
+        good = [path for path in paths if path.endswith("good")]
+        assert shard.rows["path"].to_pylist() == [path for path in good for _ in range(views)]
+        assert shard.rows["view"].to_pylist() == list(range(views)) * len(good)
+        expected = [int(path.split("-")[0]) + view for path in good for view in range(views)]
+        assert shard.tensors["features"][:, 0].tolist() == expected
+        assert sorted(failure.path for failure in failures) == sorted(set(paths) - set(good))
 
 
 def test_a_device_has_as_many_calls_under_way_as_it_wants():

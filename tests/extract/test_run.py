@@ -491,3 +491,79 @@ def test_options_are_frozen_and_checked():
     for wrong in ({"pooling": "mean"}, {"resize": "cubic"}, {"batch_size": 0}, {"max_bad": 2}, {"background": "no"}):
         with pytest.raises(UsageError):
             RunOptions(data="x", **wrong)
+
+
+AUGMENT = {**STUB, "augment": 3, "brightness": 0.2}
+
+
+@pytest.mark.parametrize(("batch_size", "shard_rows", "workers"), [(1, 1, 1), (3, 5, 2), (64, 100, 8)])
+def test_altered_views_depend_on_no_batch_shard_or_thread(data, out, tmp_path, batch_size, shard_rows, workers):
+    extract_images(data, out, **AUGMENT)
+    other = tmp_path / "other"
+    extract_images(data, other, batch_size=batch_size, shard_rows=shard_rows, workers=workers, **AUGMENT)
+    first, second = open_store(out).arrays(), open_store(other).arrays()
+    assert np.array_equal(first[0], second[0])
+    assert first[1].equals(second[1])
+    assert open_store(other).verify().sound
+
+
+def test_altered_views_stand_beside_the_unaltered_one(data, out, tmp_path):
+    result = extract_images(data, out, **AUGMENT)
+    assert (result.images, result.rows, result.computed, result.reused) == (12, 48, 12, 0)
+    store = open_store(out)
+    features, rows = store.arrays()
+    assert rows["view"].to_pylist() == [0, 1, 2, 3] * 12
+    assert rows["path"].to_pylist() == [path for path in store.images()["path"].to_pylist() for _ in range(4)]
+    assert np.array_equal(features[::4], expected_features(data, store.images()["path"].to_pylist()))
+    assert len({row.tobytes() for row in features}) == 48
+    found = store.verify()
+    assert (found.images, found.rows, found.views, found.sound) == (12, 48, 4, True)
+    other = tmp_path / "other"
+    extract_images(data, other, **{**AUGMENT, "seed": 1})
+    others = open_store(other).arrays()[0]
+    assert np.array_equal(features[::4], others[::4])
+    assert not any(np.array_equal(*pair) for pair in zip(features[1::4], others[1::4], strict=True))
+
+
+def test_a_store_of_views_is_brought_up_to_date_image_by_image(data, out):
+    paths = make_images(data, 12)
+    extract_images(data, out, **AUGMENT)
+    paths[3].write_bytes(paths[4].read_bytes())
+    touch_later(paths[3])
+    make_images(data, 2, start=12)
+    paths[0].unlink()
+    result = extract_images(data, out, **AUGMENT)
+    assert (result.images, result.rows, result.computed, result.reused) == (13, 52, 3, 10)
+    features, rows = open_store(out).arrays()
+    assert np.array_equal(features[::4], expected_features(data, rows["path"].to_pylist()[::4]))
+    twins = [
+        position for position, path in enumerate(rows["path"].to_pylist()) if path in ("dog/00003.png", "cat/00004.png")
+    ]
+    assert np.array_equal(features[twins[:4]], features[twins[4:]])  # equal images are altered alike
+    with pytest.raises(RecipeMismatch, match="augment: the store has views 3"):
+        extract_images(data, out, **STUB)
+
+
+def test_one_view_that_cannot_be_stored_takes_the_image_with_it(data, out, monkeypatch):
+    plain = StubRuntime.compute
+    calls = []
+
+    def exploding(self, pixels):
+        calls.append(1)
+        tensor = plain(self, pixels)
+        if len(calls) == 2:
+            tensor[1, 0, 0, 0] = np.nan  # the third view of the second image
+        return tensor
+
+    monkeypatch.setattr(StubRuntime, "compute", exploding)
+    result = extract_images(data, out, batch_size=5, **AUGMENT)
+    assert (result.rows, result.failures, result.failures_by_code) == (44, 1, {"not_finite": 1})
+    features, rows = open_store(out).arrays()
+    assert rows["path"].to_pylist()[4] == "cat/00004.png"
+    assert np.array_equal(features[::4], expected_features(data, rows["path"].to_pylist()[::4]))
+
+
+def test_a_dry_run_tells_of_all_views(data, out):
+    plain, augmented = (run(RunOptions(data, out, dry_run=True, **options)) for options in (STUB, AUGMENT))
+    assert augmented.feature_bytes == 4 * plain.feature_bytes
+    assert not out.exists()

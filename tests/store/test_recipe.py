@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.recipe import Output, Recipe, differences
+from store.recipe import Augmentation, Output, Recipe, differences
 from tests.store.build import SPATIAL, VECTOR, make_recipe
 
 texts = st.text(max_size=5)
@@ -23,7 +23,7 @@ recipes = st.builds(
     precision=texts,
     dtypes=st.lists(texts, max_size=2).map(tuple),
     fast_decode=st.booleans(),
-    augment=numbers,
+    augment=st.none() | st.builds(Augmentation, views=st.integers(1, 3), seed=numbers, flip=texts),
 )
 
 OTHER = {
@@ -38,7 +38,7 @@ OTHER = {
     "precision": "bfloat16",
     "dtypes": ("float16",),
     "fast_decode": True,
-    "augment": 3,
+    "augment": Augmentation(3),
     "orientation": "ignored",
     "bit_depth": "low_byte",
 }
@@ -92,3 +92,15 @@ def test_an_output_survives_json(output):
 def test_a_tensor_is_spatial_and_a_vector_is_not():
     assert SPATIAL.spatial
     assert not VECTOR.spatial
+
+
+def test_a_recipe_without_altered_views_has_the_fingerprint_that_it_always_had():
+    values = make_recipe().to_dict()
+    assert values["augment"] == 0
+    assert make_recipe().fingerprint == "272cdee5ce5b794b1cdca4c190d9b8a2e31735b5a0bd6507c7c32293a1c697c4"
+
+
+def test_another_augmentation_is_told_field_by_field():
+    (line,) = differences(make_recipe(augment=Augmentation(4)), make_recipe(augment=Augmentation(4, seed=1)))
+    assert "seed 0" in line
+    assert "seed 1" in line

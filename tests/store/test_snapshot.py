@@ -61,7 +61,7 @@ def test_places_lie_in_ascending_order_in_plan_and_shard(small):
     small.update(IMAGES, shard_rows=4)
     small.update({path: image for path, image in IMAGES.items() if path != "b.png"})
     places = small.snapshot.places()
-    assert [place.plan_positions.tolist() for place in places] == [[0, 1, 2], [3]]
+    assert [place.numbers.tolist() for place in places] == [[0, 1, 2], [3]]
     assert [place.shard_positions.tolist() for place in places] == [[0, 2, 3], [0]]
 
 
@@ -244,7 +244,7 @@ def test_columns_say_what_the_records_say_one_by_one(history):
             places = {
                 f"{place.record.plan}/{place.record.index}": [
                     (position, paths[at])
-                    for position, at in zip(place.shard_positions.tolist(), place.plan_positions.tolist(), strict=True)
+                    for position, at in zip(place.shard_positions.tolist(), place.numbers.tolist(), strict=True)
                 ]
                 for place in snapshot.places()
             }

@@ -18,7 +18,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from extract.backbones.table import BACKBONES, DEFAULT_BACKBONE, PREPROCESSING, get_backbone
+from extract.backbones.table import BACKBONES, DEFAULT_BACKBONE, PREPROCESSING, Backbone, get_backbone
 from fit.heads.table import DEFAULT_HEAD, HEADS
 from store.errors import DamagedStore, EnvironmentFailure, StillframeError, StoppedEarly, UsageError
 from store.names import printable
@@ -352,12 +352,18 @@ def extract_backbones(as_json: Json = False, quiet: Quiet = False, debug: Debug 
             _shape(backbone.size),
             f"{backbone.parameters:,}",
             _shape(backbone.shape),
-            "yes" if here[backbone.name] else "no",
+            _weights_told(backbone, here[backbone.name]),
             PREPROCESSING[backbone.preprocessing],
         ]
         for backbone in BACKBONES.values()
     ]
     _print_columns(rows)
+
+
+def _weights_told(backbone: Backbone, here: Path | None) -> str:
+    if backbone.weights_from == "file":
+        return "give a file"
+    return "yes" if here else "no"
 
 
 @extract_app.command("layers")

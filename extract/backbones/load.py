@@ -14,7 +14,7 @@ import numpy as np
 from extract.backbones.build import build, leaf_layers
 from extract.backbones.table import DEFAULT_BACKBONE, Backbone
 from extract.backbones.torch_file import read_state_dict
-from extract.backbones.weights import Weights, lite0_file, remember_digest
+from extract.backbones.weights import Weights, lite0_file, remember_digest, require_weights
 from extract.backbones.weights_file import fill_from_file
 from store.errors import EnvironmentFailure, UsageError
 
@@ -33,10 +33,11 @@ def load_network(
     """The network with these weights, computing in `precision`, and the weights' digest.
 
     Raises:
-        UsageError: the file does not fit, or the network cannot take that size.
+        UsageError: there are no such weights, the file does not fit, or the network cannot take that size.
         EnvironmentFailure: ImageNet weights could not be had.
     """
-    if weights.kind == "imagenet" and backbone.name != DEFAULT_BACKBONE:
+    require_weights(backbone, weights)
+    if weights.kind == "imagenet" and backbone.weights_from == "keras":
         network = _imagenet_network(backbone, image_size, include_top, precision)
         value = digest(network)
     else:

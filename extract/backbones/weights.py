@@ -50,6 +50,15 @@ class Weights:
         return f"random:{self.seed}" if self.kind == "random" else self.kind
 
 
+def require_weights(backbone: Backbone, weights: Weights) -> None:
+    """Raise UsageError unless there are such weights for the network; a download is not tried."""
+    if weights.kind == "imagenet" and backbone.weights_from == "file":
+        raise UsageError(
+            f"there are no ImageNet weights of {backbone.name} that could be downloaded: give yours with --weights FILE, "
+            f"take --weights random[:SEED], or use --backbone {DEFAULT_BACKBONE}, whose weights are installed"
+        )
+
+
 def cache_folder() -> Path:
     """Our own cache: STILLFRAME_CACHE, else the platform's."""
     return Path(os.environ.get("STILLFRAME_CACHE") or platformdirs.user_cache_path("stillframe"))
@@ -57,8 +66,10 @@ def cache_folder() -> Path:
 
 def weights_on_disk(backbone: Backbone) -> Path | None:
     """The ImageNet weights' file if it is on this machine: in a package, or in Keras' cache."""
-    if backbone.name == DEFAULT_BACKBONE:
+    if backbone.weights_from == "package":
         return lite0_file()
+    if backbone.weights_from != "keras":
+        return None
     keras_home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
     path = keras_home / "models" / backbone.weights_file
     return path if path.is_file() else None

@@ -118,7 +118,7 @@ def test_the_backbones_table_is_never_cut(command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
     _, output, _ = command("extract", "backbones")
     assert "inception_resnet_v2  299 x 299" in output
-    assert len(output.splitlines()) == 42
+    assert len(output.splitlines()) == 46
 
 
 def test_store_export_writes_what_was_asked_for(command, data, out, tmp_path):
@@ -160,6 +160,8 @@ def test_samples_are_written(command, tmp_path):
         (["rum", "data"], "run"),
         (["layers", "resnet"], "resnet50"),
         (["fetch", "resnet"], "resnet50"),
+        (["fetch", "squeezenet"], "--weights FILE"),
+        (["run", "data", "--backbone", "alexnet"], "--weights FILE"),
     ],
 )
 def test_wrong_use_is_one_line_with_a_hint_and_exit_code_two(command, tmp_path, monkeypatch, arguments, hint):

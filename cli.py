@@ -361,6 +361,8 @@ def extract_backbones(as_json: Json = False, quiet: Quiet = False, debug: Debug 
 
 
 def _weights_told(backbone: Backbone, here: Path | None) -> str:
+    if backbone.weights_from == "nowhere":
+        return "none needed"
     if backbone.weights_from == "file":
         return "give a file"
     return "yes" if here else "no"
@@ -401,6 +403,10 @@ def extract_fetch(
     from extract.runtimes import start_keras
 
     chosen = get_backbone(backbone)
+    if chosen.weights_from == "nowhere":
+        if not quiet:
+            _say(f"{backbone} has no weights: there is nothing to get")
+        return
     start_keras(debug)
     from extract.backbones.load import load_network
 

@@ -20,6 +20,7 @@ KERAS_PLACES = {
     "extract/backbones/inception_v1.py",
     "extract/backbones/inception_v4.py",
     "extract/backbones/load.py",
+    "extract/backbones/pixels.py",
     "extract/backbones/squeezenet.py",
     "extract/backbones/weights_file.py",
 }

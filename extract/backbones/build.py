@@ -11,12 +11,14 @@ from extract.backbones.alexnet import alexnet
 from extract.backbones.efficientnet_lite import efficientnet_lite0
 from extract.backbones.inception_v1 import inception_v1
 from extract.backbones.inception_v4 import inception_v4
+from extract.backbones.pixels import pixels
 from extract.backbones.squeezenet import squeezenet
 from extract.backbones.table import Backbone, nearest
 from store.errors import UsageError
 
 _OWN: dict[str, Callable[..., keras.Model]] = {
-    function.__name__: function for function in (alexnet, efficientnet_lite0, inception_v1, inception_v4, squeezenet)
+    function.__name__: function
+    for function in (alexnet, efficientnet_lite0, inception_v1, inception_v4, pixels, squeezenet)
 }
 
 

@@ -29,7 +29,8 @@ class Backbone:
     ImageNet weights' name in Keras' cache. `random_gains` scale He-normal kernels, all of them and the
     last, so that random outputs are of order one (measured on noise; residual sums and swish would
     otherwise drive them out of float16's range). `weights_from` is where ImageNet weights come from: `keras`
-    downloads them, a `package` that is installed holds them, a `file` of the user's must.
+    downloads them, a `package` that is installed holds them, a `file` of the user's must; `nowhere`: the network
+    has neither weights nor classes.
     """
 
     name: str
@@ -116,6 +117,8 @@ _TABLE = (
              "nasnet_large_no_top.h5", (0.796, 1.0)),
     Backbone("nasnet_mobile", "NASNetMobile", (224, 224), "tf", 4_269_716, "activation_187", (7, 7, 1056),
              "nasnet_mobile_no_top.h5", (0.812, 1.0)),
+    Backbone("pixels", "pixels", (100, 100), "inside", 0, "rescaling", (100, 100, 3),
+             "", (1.0, 1.0), "nowhere"),
     Backbone("resnet101", "ResNet101", (224, 224), "caffe", 42_658_176, "conv5_block3_out", (7, 7, 2048),
              "resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5", (0.392, 1.0)),
     Backbone("resnet101_v2", "ResNet101V2", (224, 224), "tf", 42_626_560, "post_relu", (7, 7, 2048),

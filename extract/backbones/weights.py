@@ -57,6 +57,8 @@ def require_weights(backbone: Backbone, weights: Weights) -> None:
             f"there are no ImageNet weights of {backbone.name} that could be downloaded: give yours with --weights FILE, "
             f"take --weights random[:SEED], or use --backbone {DEFAULT_BACKBONE}, whose weights are installed"
         )
+    if weights.kind == "file" and backbone.weights_from == "nowhere":
+        raise UsageError(f"--weights {weights.path}: {backbone.name} has no weights; leave --weights out")
 
 
 def cache_folder() -> Path:
@@ -109,6 +111,8 @@ def _memory() -> dict[str, str]:
 
 
 def _memory_key(backbone: Backbone, weights: Weights) -> str | None:
+    if backbone.weights_from == "nowhere":
+        return backbone.name
     if weights.kind == "random":
         return f"{backbone.name} random:{weights.seed} keras {importlib.metadata.version('keras')}"
     path = Path(weights.path).absolute() if weights.kind == "file" else weights_on_disk(backbone)

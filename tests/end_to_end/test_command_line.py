@@ -118,7 +118,16 @@ def test_the_backbones_table_is_never_cut(command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
     _, output, _ = command("extract", "backbones")
     assert "inception_resnet_v2  299 x 299" in output
-    assert len(output.splitlines()) == 46
+    assert len(output.splitlines()) == 47
+
+
+def test_pixels_need_no_weights(command):
+    assert command("extract", "fetch", "pixels") == (0, "", "pixels has no weights: there is nothing to get\n")
+    _, output, _ = command("extract", "backbones")
+    told = {line.split()[0]: line for line in output.splitlines()}
+    assert "none needed" in told["pixels"]
+    assert "give a file" in told["squeezenet"]
+    assert command("extract", "layers", "pixels")[:2] == (0, "rescaling  100 x 100 x 3\n")
 
 
 def test_store_export_writes_what_was_asked_for(command, data, out, tmp_path):

@@ -1,5 +1,6 @@
 """Networks and their weights, held against Keras itself. The fast ones run always, all with `make test-all`."""
 
+import hashlib
 import inspect
 import io
 import math
@@ -27,10 +28,10 @@ from store.errors import EnvironmentFailure, UsageError
 
 FAST = (
     "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_lite0", "inception_v1", "mobilenet",
-    "mobilenet_v2", "mobilenet_v3_small", "squeezenet",
+    "mobilenet_v2", "mobilenet_v3_small", "pixels", "squeezenet",
 )  # fmt: skip
 FAST_FILES = ("mobilenet_v2", "convnext_tiny", "efficientnet_b0", "squeezenet")
-OWN = {"alexnet", "efficientnet_lite0", "inception_v1", "inception_v4", "squeezenet"}
+OWN = {"alexnet", "efficientnet_lite0", "inception_v1", "inception_v4", "pixels", "squeezenet"}
 FROM_A_FILE = ("alexnet", "inception_v1", "inception_v4", "squeezenet")
 EVERY = [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow], id=name) for name in sorted(BACKBONES)]
 
@@ -94,7 +95,7 @@ def test_nearest_and_stretch_give_the_pixels_of_the_tutorials(size, tmp_path):
 def test_the_table_holds_all_of_keras_applications_and_our_own():
     theirs = {name for name in dir(keras.applications) if name[0].isupper()}
     assert {backbone.builder for backbone in BACKBONES.values()} == theirs | OWN
-    assert len(BACKBONES) == len(theirs) + len(OWN) >= 43
+    assert len(BACKBONES) == len(theirs) + len(OWN) >= 44
     assert {backbone.preprocessing for backbone in BACKBONES.values()} == set(PREPROCESSING)
 
 
@@ -115,6 +116,18 @@ def test_a_network_without_weights_to_download_names_the_ways_out(name):
     assert weights_on_disk(backbone) is None
     with pytest.raises(UsageError, match=rf"no ImageNet weights of {name}.*--weights FILE.*random"):
         load_network(backbone, Weights("imagenet"), backbone.size)
+
+
+def test_pixels_are_the_image_from_0_to_1_and_need_no_weights(tmp_path):
+    backbone = get_backbone("pixels")
+    network, found = load_network(backbone, Weights("imagenet"), (20, 30))
+    assert remembered_digest(backbone, Weights("imagenet")) == found == hashlib.sha256().hexdigest()
+    assert list(cut_points(network)) == [("rescaling", (20, 30, 3))]
+    image = photograph((20, 30))
+    np.testing.assert_allclose(np.asarray(network(image[None])), image[None] / np.float32(255), rtol=1e-6)
+    (tmp_path / "some.h5").write_bytes(b"")
+    with pytest.raises(UsageError, match="pixels has no weights; leave --weights out"):
+        load_network(backbone, Weights.parse(str(tmp_path / "some.h5")), (20, 30))
 
 
 @pytest.mark.parametrize(("image", "expected"), [("chelsea", 285), ("coffee", 967)])

@@ -44,14 +44,13 @@ def load_network(
         network = build(backbone, image_size, include_top, precision=precision)
         if weights.kind == "random":
             _fill_random(network, backbone, weights.seed)
-        elif weights.kind == "imagenet":
+        elif weights.kind == "file":
+            _fill_from_users_file(network, backbone, Path(weights.path), include_top)
+        elif backbone.weights_from == "package":
             _fill_lite0(network)
-        else:
-            fill_from_file(network, backbone.name, Path(weights.path))
         value = digest(network)
         _undo_double_scaling(network)
-    if not include_top:
-        remember_digest(backbone, weights, value)
+    remember_digest(backbone, weights, value, include_top)
     return network, value
 
 
@@ -112,6 +111,17 @@ def _fill_random(network: keras.Model, backbone: Backbone, seed: int) -> None:
         final = kernels[-1]
         values = final.get_weights()
         final.set_weights([(values[0] * np.float32(last)).astype(np.float32), *values[1:]])
+
+
+def _fill_from_users_file(network: keras.Model, backbone: Backbone, path: Path, include_top: bool) -> None:
+    try:
+        fill_from_file(network, backbone.name, path)
+    except UsageError as error:
+        if not include_top:
+            raise
+        raise UsageError(
+            f"{error}; to classify, the file must hold the weights with the top, the classifier"
+        ) from error
 
 
 def _fan_in(layer: Any, name: str, shape: tuple[int, ...]) -> int:

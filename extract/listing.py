@@ -1,5 +1,6 @@
 """DATA -> a sorted listing: one row an image, with label, split and group where the layout or the table says so."""
 
+import glob
 import os
 import stat
 from array import array
@@ -105,6 +106,28 @@ def list_data(data: str | os.PathLike[str], include: Sequence[str] = (), exclude
         others = f" ({listing.others:,} other files are there)" if listing.others else ""
         raise UsageError(f"no images {source}{others}: expected files ending in .jpg, .png, .webp, …")
     return listing
+
+
+def find_images(given: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """Row names of the images that files, folders, tables and glob patterns stand for, in the order given.
+
+    Raises:
+        UsageError: a pattern matches nothing, or a folder or table has no images.
+    """
+    paths: list[str] = []
+    for name in (os.fspath(name) for name in given):
+        if os.path.isdir(name) or (os.path.isfile(name) and name.lower().endswith(_LISTING_ENDINGS)):
+            listing = list_data(name)
+            root = row_name(os.fspath(listing.root))
+            paths += [os.path.normpath(f"{root}/{path}") for path in listing.table["path"].to_pylist()]
+        elif not os.path.lexists(name) and glob.has_magic(name):
+            matched = sorted(path for path in glob.glob(name, recursive=True) if not os.path.isdir(path))
+            if not matched:
+                raise UsageError(f"no file matches {name!r}: expected images, folders of images, or glob patterns")
+            paths += map(row_name, matched)
+        else:
+            paths.append(row_name(name))
+    return paths
 
 
 def _filtered(listing: Listing, include: Sequence[str], exclude: Sequence[str]) -> Listing:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from extract.backbones.table import Backbone, get_backbone
-from extract.backbones.weights import Weights, remembered_digest
+from extract.backbones.weights import Weights, remembered_digest, require_weights
 from extract.decode import decode_policy, own_limits, parse_color
 from extract.listing import Listing, list_data
 from extract.options import RunOptions
@@ -100,6 +100,7 @@ class _Job:
         self.folder = Folder(options.out)
         self.backbone: Backbone = get_backbone(options.backbone)
         self.weights = Weights.parse(options.weights)
+        require_weights(self.backbone, self.weights)  # before anything is listed or loaded
         self.image_size = options.image_size or self.backbone.size
         self.layers = options.layers or (self.backbone.layer,)
         self.workers = options.workers or usable_cores()

@@ -4,7 +4,6 @@ The folder: head.json, the model (head.skops or head.weights.h5), metrics.json, 
 is trusted: a model is rebuilt from head.json by our own code, and only arrays and a fixed list of types are loaded.
 """
 
-import glob
 import hashlib
 import importlib.metadata
 import io
@@ -24,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from extract.features import Extractor
-from extract.listing import list_data
+from extract.listing import find_images
 from extract.progress import Progress, Silence
 from extract.runtimes import start_keras
 from fit.data import reduce_tensor, reduced_shape
@@ -40,7 +39,7 @@ from store.errors import (
     UnsafeFile,
     UsageError,
 )
-from store.names import file_path, row_name
+from store.names import file_path
 from store.recipe import Output, Recipe
 
 FORMAT = "stillframe-head"
@@ -301,24 +300,6 @@ def require_place(folder: Path, force: bool) -> None:
         raise UsageError(f"{folder} exists and is no head: choose another --out")
     if not force:
         raise UsageError(f"{folder} holds a head already: choose another --out, or replace it with --force")
-
-
-def find_images(given: Sequence[str | os.PathLike[str]]) -> list[str]:
-    """Row names of the images that files, folders, tables and glob patterns stand for, in the order given."""
-    paths: list[str] = []
-    for name in (os.fspath(name) for name in given):
-        if os.path.isdir(name) or (os.path.isfile(name) and name.lower().endswith((".csv", ".parquet"))):
-            listing = list_data(name)
-            root = row_name(os.fspath(listing.root))
-            paths += [os.path.normpath(f"{root}/{path}") for path in listing.table["path"].to_pylist()]
-        elif not os.path.lexists(name) and glob.has_magic(name):
-            matched = sorted(path for path in glob.glob(name, recursive=True) if not os.path.isdir(path))
-            if not matched:
-                raise UsageError(f"no file matches {name!r}: expected images, folders of images, or glob patterns")
-            paths += map(row_name, matched)
-        else:
-            paths.append(row_name(name))
-    return paths
 
 
 def load_head(folder: str | os.PathLike[str], own: Callable[..., Any] | str | None = None) -> Head:

@@ -13,9 +13,15 @@ KERAS_PLACES = {
     "extract/runtimes/keras.py",
     "extract/runtimes/load.py",
     "extract/runtimes/model.py",
+    "extract/backbones/alexnet.py",
     "extract/backbones/build.py",
+    "extract/backbones/caffe.py",
     "extract/backbones/efficientnet_lite.py",
+    "extract/backbones/inception_v1.py",
+    "extract/backbones/inception_v4.py",
     "extract/backbones/load.py",
+    "extract/backbones/pixels.py",
+    "extract/backbones/squeezenet.py",
     "extract/backbones/weights_file.py",
 }
 

@@ -21,3 +21,9 @@ def test_every_requirement_is_pinned_within_its_bounds():
         versions = pins.get(canonicalize_name(requirement.name), [])
         assert versions, f"{requirement.name} is not in constraints.txt: run `make lock`"
         assert all(requirement.specifier.contains(version) for version in versions), f"{requirement}: run `make lock`"
+
+
+def test_the_names_of_classes_are_shipped():
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    shipped = [path for room, names in setuptools["package-data"].items() for path in names if room == "extract"]
+    assert shipped == [path.name for path in (ROOT / "extract").glob("*.txt")]

@@ -7,11 +7,19 @@ from typing import Any
 
 import keras
 
+from extract.backbones.alexnet import alexnet
 from extract.backbones.efficientnet_lite import efficientnet_lite0
+from extract.backbones.inception_v1 import inception_v1
+from extract.backbones.inception_v4 import inception_v4
+from extract.backbones.pixels import pixels
+from extract.backbones.squeezenet import squeezenet
 from extract.backbones.table import Backbone, nearest
 from store.errors import UsageError
 
-_OWN: dict[str, Callable[..., keras.Model]] = {"efficientnet_lite0": efficientnet_lite0}
+_OWN: dict[str, Callable[..., keras.Model]] = {
+    function.__name__: function
+    for function in (alexnet, efficientnet_lite0, inception_v1, inception_v4, pixels, squeezenet)
+}
 
 
 def build(
@@ -50,7 +58,7 @@ def build(
         try:
             return fresh.submit(builder).result()
         except ValueError as error:
-            if "nput size must be" in str(error) or "input_shape" in str(error) or "negative dimension" in str(error):
+            if "nput size must be" in str(error) or "input_shape" in str(error) or "negative" in str(error):
                 height, width = image_size
                 raise UsageError(
                     f"{backbone.name} cannot take images of {height}x{width} pixels ({_first_line(error)}); "

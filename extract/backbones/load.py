@@ -14,7 +14,7 @@ import numpy as np
 from extract.backbones.build import build, leaf_layers
 from extract.backbones.table import DEFAULT_BACKBONE, Backbone
 from extract.backbones.torch_file import read_state_dict
-from extract.backbones.weights import Weights, lite0_file, remember_digest
+from extract.backbones.weights import Weights, lite0_file, remember_digest, require_weights
 from extract.backbones.weights_file import fill_from_file
 from store.errors import EnvironmentFailure, UsageError
 
@@ -33,24 +33,24 @@ def load_network(
     """The network with these weights, computing in `precision`, and the weights' digest.
 
     Raises:
-        UsageError: the file does not fit, or the network cannot take that size.
+        UsageError: there are no such weights, the file does not fit, or the network cannot take that size.
         EnvironmentFailure: ImageNet weights could not be had.
     """
-    if weights.kind == "imagenet" and backbone.name != DEFAULT_BACKBONE:
+    require_weights(backbone, weights)
+    if weights.kind == "imagenet" and backbone.weights_from == "keras":
         network = _imagenet_network(backbone, image_size, include_top, precision)
         value = digest(network)
     else:
         network = build(backbone, image_size, include_top, precision=precision)
         if weights.kind == "random":
             _fill_random(network, backbone, weights.seed)
-        elif weights.kind == "imagenet":
+        elif weights.kind == "file":
+            _fill_from_users_file(network, backbone, Path(weights.path), include_top)
+        elif backbone.weights_from == "package":
             _fill_lite0(network)
-        else:
-            fill_from_file(network, backbone.name, Path(weights.path))
         value = digest(network)
         _undo_double_scaling(network)
-    if not include_top:
-        remember_digest(backbone, weights, value)
+    remember_digest(backbone, weights, value, include_top)
     return network, value
 
 
@@ -111,6 +111,17 @@ def _fill_random(network: keras.Model, backbone: Backbone, seed: int) -> None:
         final = kernels[-1]
         values = final.get_weights()
         final.set_weights([(values[0] * np.float32(last)).astype(np.float32), *values[1:]])
+
+
+def _fill_from_users_file(network: keras.Model, backbone: Backbone, path: Path, include_top: bool) -> None:
+    try:
+        fill_from_file(network, backbone.name, path)
+    except UsageError as error:
+        if not include_top:
+            raise
+        raise UsageError(
+            f"{error}; to classify, the file must hold the weights with the top, the classifier"
+        ) from error
 
 
 def _fan_in(layer: Any, name: str, shape: tuple[int, ...]) -> int:

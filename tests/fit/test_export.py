@@ -66,6 +66,12 @@ def test_a_head_on_bfloat16_features_is_exported_in_float32(colours, tmp_path):
     assert export_head(head, tmp_path / "model.keras", "keras") <= 1e-3
 
 
+def test_a_head_on_the_pixels_themselves(colours, tmp_path):
+    run_extract(colours, out=tmp_path / "store", backbone="pixels", image_size=(16, 16))
+    head = fit_head(tmp_path / "store", "logistic", reduction="flatten")
+    assert export_head(head, tmp_path / "model.onnx", "onnx") <= 1e-3
+
+
 @pytest.mark.parametrize("name", ["dense", "conv"])
 def test_keras_heads(name, heads, tmp_path):
     assert export_head(heads[name], tmp_path / "model.onnx", "onnx") <= 1e-3

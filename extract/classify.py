@@ -1,0 +1,135 @@
+"""A network's own ImageNet classes of images, decoded and preprocessed as `extract run` does it."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from extract.backbones.table import Backbone, get_backbone
+from extract.backbones.weights import Weights, require_weights
+from extract.decode import DecodePolicy, parse_color
+from extract.features import extracted
+from extract.listing import find_images
+from extract.options import RunOptions
+from extract.progress import Progress, Silence
+from extract.runtimes import RUNTIMES
+from extract.runtimes.load import Wanted, load_runtime
+from store.errors import TooManyFailures, UsageError
+from store.recipe import Output
+
+CLASSES = 1000
+_NAMES_FILE = Path(__file__).with_name("imagenet_classes.txt")
+
+
+@dataclass(frozen=True)
+class ClassName:
+    """One of ImageNet's classes: `id` is its WordNet id, such as n02124075, `name` as in Egyptian_cat."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A class and its probability."""
+
+    id: str
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Classified:
+    """One image: its most probable classes, the best first, or what was wrong with it."""
+
+    path: str
+    classes: tuple[Guess, ...]
+    error: str | None = None
+
+
+@cache
+def class_names() -> tuple[ClassName, ...]:
+    """ImageNet's 1,000 classes in the order of the networks' outputs."""
+    lines = _NAMES_FILE.read_text(encoding="utf-8").splitlines()
+    return tuple(ClassName(*line.split(" ")) for line in lines if not line.startswith("#"))
+
+
+def classify(
+    images: Sequence[str | os.PathLike[str]],
+    backbone: str,
+    weights: str = "imagenet",
+    top: int = 5,
+    runtime: str = "auto",
+    progress: Callable[[int], Progress] = lambda _: Silence(),
+    tell: Callable[[str], None] = lambda _: None,
+    debug: bool = False,
+) -> list[Classified]:
+    """The `top` most probable classes of each image, at the network's own size and `extract run`'s other defaults.
+
+    Args:
+        images: files, folders, tables, or glob patterns.
+        backbone: the network's name.
+        weights: imagenet, random[:SEED], or a file that holds the classifier too.
+        top: 1 to 1,000.
+        runtime: auto, keras or openvino.
+        progress: see `extract.progress`.
+        tell: takes a line for people.
+        debug: whether the libraries' own messages are shown.
+
+    Raises:
+        UsageError: no such images, network, weights or runtime, `top` is out of range, or a network without classes.
+        EnvironmentFailure: weights could not be downloaded.
+    """
+    if not 1 <= top <= CLASSES:
+        raise UsageError(f"--top is {top}: expected 1 to {CLASSES:,}")
+    if runtime not in RUNTIMES:
+        raise UsageError(f"--runtime is {runtime!r}: expected one of {', '.join(RUNTIMES)}")
+    known, chosen = _with_classes(backbone), Weights.parse(weights)
+    require_weights(known, chosen)
+    paths = find_images(images)
+    tell(f"loading {known.name}")
+    wanted = Wanted(known, chosen, known.size, (), "none", "float32", runtime=runtime, include_top=True)
+    loaded, _ = load_runtime(wanted, tell, debug)
+    output = Output("probabilities", "", "none", (CLASSES,), "float32")
+    found: dict[str, Classified] = {}
+    for part in extracted(list(dict.fromkeys(paths)), _default_policy(known), loaded, output, progress):
+        rows = zip(part.shard.rows["path"].to_pylist(), part.shard.tensors[output.name], strict=True)
+        found.update({path: Classified(path, best_guesses(values, top)) for path, values in rows})
+        for failure in part.failures:
+            found[failure.path] = Classified(failure.path, (), f"{failure.code}: {failure.message}")
+    return [found[path] for path in paths]
+
+
+def _with_classes(name: str) -> Backbone:
+    backbone = get_backbone(name)
+    if backbone.weights_from == "nowhere":
+        raise UsageError(f"{name} has no classes: choose another --backbone; `extract backbones` lists all")
+    return backbone
+
+
+def _default_policy(backbone: Backbone) -> DecodePolicy:
+    """What `extract run` does unless it is told otherwise."""
+    background = parse_color(RunOptions.background)
+    return DecodePolicy(backbone.size, RunOptions.resize, RunOptions.crop, background, RunOptions.max_pixels)
+
+
+def best_guesses(probabilities: npt.NDArray[Any], top: int) -> tuple[Guess, ...]:
+    """The `top` most probable of (1000,) probabilities; of equal ones the earlier class comes first."""
+    names = class_names()
+    best = np.argsort(-probabilities, kind="stable")[:top]
+    return tuple(Guess(names[at].id, names[at].name, float(probabilities[at])) for at in best)
+
+
+def require_few_errors(classified: Sequence[Classified], max_bad: float) -> None:
+    """Raise TooManyFailures if more than that fraction of the images could not be classified."""
+    failed = sum(image.error is not None for image in classified)
+    if failed > max_bad * len(classified):
+        raise TooManyFailures(
+            f"{failed:,} of {len(classified):,} images failed, more than --max-bad {max_bad:g} allows; "
+            "each one's line says why"
+        )

@@ -154,7 +154,7 @@ def test_a_network_stops_early_and_keeps_the_best_epoch(classes, head):
     X, y = blobs(classes, features=48)
     X = X.reshape(-1, 4, 4, 3) if head is Conv else X
     rows = np.arange(len(X))
-    network = head(units=16, epochs=60, patience=3, learning_rate=0.01)
+    network = head(units=16, epochs=60, patience=3, learning_rate=0.01, batch_size=8)  # of several sizes
     if head is Conv:
         network.set_params(filters=8, kernel=2)
     network.fit_batches(Source(InMemory(X), rows[:60], y), Source(InMemory(X), rows[60:], y))
@@ -162,7 +162,7 @@ def test_a_network_stops_early_and_keeps_the_best_epoch(classes, head):
     assert len(losses) <= 60
     values = network.predict_proba(X[60:])
     loss = -np.log(np.clip(values[np.arange(30), y[60:]], 1e-7, 1)).mean()
-    assert loss == pytest.approx(min(losses), rel=1e-3)
+    assert loss == pytest.approx(min(losses), rel=0.01)
     assert "learning_rate" in network.history_
 
 

@@ -185,9 +185,7 @@ class Network(ClassifierMixin, BaseEstimator):
             rows += len(batch[0])
         return {name: total / rows for name, total in totals.items()}
 
-    def _batches(
-        self, source: Source, weights: npt.NDArray[np.float32] | None, seed: int | None
-    ) -> Iterator[_Batch]:
+    def _batches(self, source: Source, weights: npt.NDArray[np.float32] | None, seed: int | None) -> Iterator[_Batch]:
         """Features, targets as the loss wants them, and each row's weight."""
         kind = np.int32 if self.model_.output_shape[-1] > 1 and not self.several_ else np.float32
         for features, targets in source.batches(self.batch_size, seed):

@@ -443,8 +443,8 @@ def _load_network(info: HeadInfo, path: Path, own: Callable[..., Any] | str | No
         info.class_weight,
         info.seed,
         info.several,
-        Origin(info.recipe, info.output, info.weights),
         own,
+        Origin(info.recipe, info.output, info.weights),
     )
     rebuild_network(estimator, info.shape, len(info.classes), info.several)
     try:

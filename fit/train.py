@@ -219,8 +219,8 @@ class _Fit:
             self.options.class_weight,
             self.options.seed,
             several,
-            Origin(self.store.recipe, self.output, weights_of(self.store)),
             self.options.own,
+            Origin(self.store.recipe, self.output, weights_of(self.store)),
         )
         if self.options.tensorboard is not None:
             estimator.tensorboard = self.options.tensorboard

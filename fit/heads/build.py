@@ -88,8 +88,8 @@ def build_estimator(
     class_weight: str,
     seed: int,
     several: bool,
-    origin: Origin,
     own: Own | str | None = None,
+    origin: Origin | None = None,
 ) -> Any:
     """An unfitted estimator.
 
@@ -101,8 +101,8 @@ def build_estimator(
         class_weight: none or balanced.
         seed: of all that is random.
         several: whether rows may have several labels.
-        origin: where the features come from.
         own: the function of a head of one's own, if it is not to be imported.
+        origin: where the features come from; heads that go on from there need it.
 
     Raises:
         UsageError: the parameters cannot be.

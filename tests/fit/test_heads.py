@@ -32,7 +32,7 @@ def blobs(classes=3, rows=90, features=6, seed=0):
 
 def make(name, several=False, class_weight="none", **given):
     kind = get_head(name)
-    return build_estimator(name, kind.complete(given), (6,), 3, class_weight, 0, several, ORIGIN)
+    return build_estimator(name, kind.complete(given), (6,), 3, class_weight, 0, several)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_networks_have_scikit_learns_manners(head):
 @pytest.mark.parametrize("name", sorted(HEADS))
 def test_the_table_says_what_a_head_can_be_told(name):
     kind = HEADS[name]
-    estimator = build_estimator(name, kind.complete({}), (4, 4, 3), 3, "none", 0, False, ORIGIN)
+    estimator = build_estimator(name, kind.complete({}), (4, 4, 3), 3, "none", 0, False, origin=ORIGIN)
     assert hasattr(estimator, "fit_batches") == kind.streams
     assert hasattr(estimator, "is_network") == (kind.library == "keras")
     if kind.library == "keras" or name in ("logistic", "sgd"):

@@ -538,18 +538,24 @@ def fit_head_command(
     ] = None,
     class_weight: Annotated[str, typer.Option(help="balanced or none.")] = "none",
     epochs: Annotated[
-        int | None, typer.Option(help="Passes at most: sgd, mlp, dense, conv.", show_default=False)
+        int | None, typer.Option(help="Passes at most: sgd, mlp, heads that Keras fits.", show_default=False)
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images a step: sgd, dense, conv.", show_default=False)] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="sgd, boosting, dense, conv.", show_default=False)] = None,
-    optimizer: Annotated[str | None, typer.Option(help="dense, conv: any of Keras'.", show_default=False)] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images a step: sgd, heads that Keras fits.", show_default=False)
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="The step size: sgd, boosting, heads that Keras fits.", show_default=False)
+    ] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help="Any of Keras', such as adam or sgd: heads that Keras fits.", show_default=False)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of splits, folds and all that is random.")] = 0,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="key=value, a parameter of the head; repeatable.", show_default=False),
     ] = None,
     tensorboard: Annotated[
-        str | None, typer.Option(help="A folder for TensorBoard: dense, conv.", show_default=False)
+        str | None, typer.Option(help="A folder for TensorBoard: heads that Keras fits.", show_default=False)
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a head that is there.")] = False,
     as_json: Json = False,

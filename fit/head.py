@@ -27,7 +27,7 @@ from extract.listing import find_images
 from extract.progress import Progress, Silence
 from extract.runtimes import start_keras
 from fit.data import reduce_tensor, reduced_shape
-from fit.heads.build import build_estimator, rebuild_network, require_own
+from fit.heads.build import Origin, build_estimator, rebuild_network, require_own
 from fit.heads.table import Value
 from fit.predictions import prediction_columns
 from store.errors import (
@@ -417,7 +417,15 @@ def _load_network(info: HeadInfo, path: Path, own: Callable[..., Any] | str | No
     from extract.backbones.weights_file import fill_from_file
 
     estimator = build_estimator(
-        info.head, info.parameters, info.shape, len(info.classes), info.class_weight, info.seed, info.several, own
+        info.head,
+        info.parameters,
+        info.shape,
+        len(info.classes),
+        info.class_weight,
+        info.seed,
+        info.several,
+        own,
+        Origin(info.recipe, info.output, info.weights),
     )
     rebuild_network(estimator, info.shape, len(info.classes), info.several)
     try:

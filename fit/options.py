@@ -7,7 +7,7 @@ from typing import Any
 
 from fit.data import REDUCTIONS, WHOLE
 from fit.heads.build import find_kind
-from fit.heads.table import DEFAULT_HEAD, HeadKind, Value, heads_with
+from fit.heads.table import DEFAULT_HEAD, HEADS, HeadKind, Value, heads_with
 from store.errors import UsageError
 
 CLASS_WEIGHTS = ("none", "balanced")
@@ -72,9 +72,22 @@ class FitOptions:
         if self.class_weight != "none" and not kind.weighted:
             raise UsageError(f"--class-weight is not for the head {kind.name}, which has no weights: leave it out")
         if self.tensorboard is not None and kind.library == "scikit-learn":
-            raise UsageError(f"--tensorboard is not for the head {kind.name}, but for dense and conv")
+            fitted_by_keras = [other.name for other in HEADS.values() if other.library == "keras"]
+            raise UsageError(
+                f"--tensorboard is not for the head {kind.name}, but for those that Keras fits: {', '.join(fitted_by_keras)}"
+            )
         values = kind.complete(self.parameters)
-        for name in ("epochs", "batch_size", "patience", "steps", "rounds", "trees", "neighbors", "inner_folds"):
+        for name in (
+            "epochs",
+            "batch_size",
+            "patience",
+            "ratio",
+            "steps",
+            "rounds",
+            "trees",
+            "neighbors",
+            "inner_folds",
+        ):
             if name in values and float(values[name]) < 1:
                 raise UsageError(f"{name} is {values[name]}: expected 1 or more")
         return values

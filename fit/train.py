@@ -21,8 +21,8 @@ import pyarrow as pa
 from fit.data import Features, Source, load_features, reduced_shape
 from fit.evaluate import Truth, predict_rows
 from fit.head import Head, HeadInfo, installed_versions
-from fit.heads.build import build_estimator
-from fit.heads.table import Value
+from fit.heads.build import Origin, build_estimator
+from fit.heads.table import HEADS, Value
 from fit.labels import Labels, encode_known, encode_labels, relabel
 from fit.metrics import Scores
 from fit.options import FitOptions
@@ -165,7 +165,7 @@ class _Fit:
         if labels.several and not self.kind.several:
             raise UsageError(
                 f"some images have several labels (a|b), which the head {self.kind.name} cannot learn: "
-                "use --head logistic, dense or knn"
+                f"use one of {', '.join(kind.name for kind in HEADS.values() if kind.several)}"
             )
         units = find_units(rows["sha256"].to_pylist(), self._groups(rows), self.options.seed)
         split = split_rows(rows["split"].to_pylist(), labels.strata, units, self.options.validation, self.options.test)
@@ -245,6 +245,7 @@ class _Fit:
             self.options.seed,
             several,
             self.options.own,
+            Origin(self.store.recipe, self.output, weights_of(self.store)),
         )
         if self.options.tensorboard is not None:
             estimator.tensorboard = self.options.tensorboard

@@ -107,6 +107,59 @@ def cut(network: keras.Model, layers: tuple[str, ...]) -> keras.Model:
     return keras.Model(network.input, [_tensor_at(network, layer) for layer in layers])
 
 
+def remainder(network: keras.Model, layer: str) -> keras.Model:
+    """The rest of the network, from the output of `layer` to its own output; layers and weights are shared with it.
+
+    Raises:
+        UsageError: something flows past the layer, or nothing after it can be trained; the nearest that can be used
+            are named.
+    """
+    usable = passages(network)
+    if layer not in usable:
+        order = [name for name, _ in cut_points(network)]
+        place = order.index(layer)
+        before = [name for name in usable if order.index(name) < place][-1:]
+        after = [name for name in usable if order.index(name) > place][:1]
+        raise UsageError(
+            f"{network.name} cannot be continued from {layer}: all of it must flow through that layer, and layers that "
+            f"can be trained must follow. The nearest that can be used: {' and '.join(before + after)}; extract again "
+            "with one as --layer"
+        )
+    return keras.Model(_tensor_at(network, layer), network.output, name="remainder")
+
+
+def passages(network: keras.Model) -> list[str]:
+    """The spatial layers that everything flows through and that layers to be trained follow, in the network's order.
+
+    Those of the network itself, not of models nested in it. Batch normalization alone is nothing to be trained.
+    """
+    # By falling depth every node comes after those that feed it. Keras has no public way to ask for nodes.
+    nodes = [node for _, level in sorted(network._nodes_by_depth.items(), reverse=True) for node in level]
+    number_of = {id(node): number for number, node in enumerate(nodes)}
+    last_use = list(range(len(nodes)))
+    for number, node in enumerate(nodes):
+        for parent in node.parent_nodes:
+            last_use[number_of[id(parent)]] = number
+    last_learning = max(number for number, node in enumerate(nodes) if _learns(node.operation))
+    spatial = {name for name, shape in cut_points(network) if len(shape) == 3}
+    found, open_until = [], 0
+    for number, node in enumerate(nodes[:last_learning]):
+        if open_until <= number and node.operation.name in spatial:
+            found.append(node.operation.name)
+        open_until = max(open_until, last_use[number])
+    return found
+
+
+def _learns(operation: Any) -> bool:
+    leaves = leaf_layers(operation) if isinstance(operation, keras.Model) else [operation]
+    return any(
+        isinstance(leaf, keras.Layer)
+        and leaf.trainable_weights
+        and not isinstance(leaf, keras.layers.BatchNormalization)
+        for leaf in leaves
+    )
+
+
 def _tensor_at(network: keras.Model, layer: str) -> Any:
     """The symbolic output of a layer as seen from the network's own input."""
     outer_name, _, inner = layer.partition("/")

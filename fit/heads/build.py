@@ -4,15 +4,26 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from extract.quiet import quiet_start
 from extract.runtimes import start_keras
 from fit.heads.table import HEADS, OWN_TRAINING, HeadKind, Parameter, Value, get_head
 from store.errors import UsageError
+from store.recipe import Output, Recipe
 
 Own = Callable[..., Any]
 """A user's function: (shape, outputs, seed, **parameters) -> a Keras model of probabilities, or an estimator."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where features come from, for heads that go on from there; `weights` as in `fit.head.HeadInfo`."""
+
+    recipe: Recipe
+    output: Output
+    weights: str
 
 
 def find_kind(name: str, own: Own | str | None = None) -> HeadKind:
@@ -78,6 +89,7 @@ def build_estimator(
     seed: int,
     several: bool,
     own: Own | str | None = None,
+    origin: Origin | None = None,
 ) -> Any:
     """An unfitted estimator.
 
@@ -90,6 +102,7 @@ def build_estimator(
         seed: of all that is random.
         several: whether rows may have several labels.
         own: the function of a head of one's own, if it is not to be imported.
+        origin: where the features come from; heads that go on from there need it.
 
     Raises:
         UsageError: the parameters cannot be.
@@ -105,6 +118,8 @@ def build_estimator(
     arguments: dict[str, Any] = {**parameters, "random_state": seed}
     if kind.weighted:
         arguments["class_weight"] = weight
+    if kind.continues:
+        arguments["origin"] = origin
     estimator = getattr(importlib.import_module(f"fit.heads.{module}"), builder)(**arguments)
     if several and kind.library == "scikit-learn":
         from fit.heads.sklearn import one_per_label
@@ -127,7 +142,7 @@ def _own_estimator(
     from fit.heads.keras import Own as OwnNetwork
 
     settings: dict[str, Any] = {name: value for name, value in parameters.items() if name in training - own_names}
-    return OwnNetwork(made, class_weight=weight, random_state=seed, **settings)
+    return OwnNetwork(made=made, class_weight=weight, random_state=seed, **settings)
 
 
 def rebuild_network(estimator: Any, shape: tuple[int, ...], outputs: int, several: bool) -> None:

@@ -18,18 +18,21 @@ Value = int | float | str
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a head; its default tells its type."""
+    """One parameter of a head; its default tells its type. `choices` are all that it can be, where they are few."""
 
     name: str
     default: Value
     help: str
+    choices: tuple[str, ...] = ()
 
     def parse(self, text: str) -> Value:
         """A value of the default's type.
 
         Raises:
-            UsageError: the text is none.
+            UsageError: the text is none, or not among the choices.
         """
+        if self.choices and text not in self.choices:
+            raise UsageError(f"{self.name} is {text!r}: expected one of {', '.join(self.choices)}")
         kind = type(self.default)
         try:
             return kind(text)
@@ -47,7 +50,8 @@ class HeadKind:
     `build` is `module:name` within fit.heads. `library` is scikit-learn or keras. `streams`: it learns batch by batch,
     so features need not fit into memory. `spatial`: it takes tensors as they are, (height, width, channels).
     `several`: rows may have several labels. `weighted`: it takes --class-weight balanced. `linear`: it can be written
-    as layers and so be exported. `members` is how many images of each class it needs to learn from.
+    as layers and so be exported. `continues`: it goes on where the backbone was cut. `members` is how many images of each
+    class it needs to learn from.
     """
 
     name: str
@@ -60,6 +64,7 @@ class HeadKind:
     several: bool = False
     weighted: bool = False
     linear: bool = False
+    continues: bool = False
     members: int = 1
 
     @property
@@ -89,9 +94,19 @@ _BATCH = Parameter("batch_size", 32, "images a step")
 _RATE = Parameter("learning_rate", 0.001, "the optimizer's, at the start")
 _OPTIMIZER = Parameter("optimizer", "adam", "adam, sgd, rmsprop, adamw, …: any of Keras'")
 _DROPOUT = Parameter("dropout", 0.5, "fraction dropped before the last layer")
+_TEN_EPOCHS = Parameter("epochs", 10, "passes over the training images at most")
 _PATIENCE = Parameter(
     "patience", 10, "epochs without a better validation loss before it stops; halved: before the rate is cut"
 )
+_MOMENTUM = Parameter("momentum", 0.9, "of sgd and rmsprop; other optimizers have none and are not given it")
+_DROPOUT_DENSE = (
+    Parameter("units", 1024, "of each of the three hidden layers"),
+    Parameter("dropout", 0.5, "fraction dropped between them"),
+    _MOMENTUM, _TEN_EPOCHS, _BATCH,
+    Parameter("learning_rate", 0.0001, "the optimizer's, at the start"),
+    Parameter("optimizer", "sgd", "adam, sgd, rmsprop, adamw, …: any of Keras'"),
+    _PATIENCE,
+)  # fmt: skip
 
 OWN_TRAINING = (_EPOCHS, _BATCH, _RATE, _OPTIMIZER, _PATIENCE)
 """What a Keras head of one's own can be told beside its function's parameters."""
@@ -192,6 +207,60 @@ _TABLE = (
             _DROPOUT, _EPOCHS, _BATCH, _RATE, _OPTIMIZER, _PATIENCE,
         ),
         streams=True, spatial=True, weighted=True,
+    ),
+    HeadKind(
+        "cnn", "keras:Cnn", "keras",
+        "a small convolutional network from scratch on the images themselves (backbone pixels), augmented while training",
+        (
+            Parameter("filters", "32,32,64", "of each block's convolution, as many as there are blocks"),
+            Parameter("kernel", 3, "width of the convolutions"),
+            Parameter("padding", "same", "same or valid: whether convolutions reach over the edge", ("same", "valid")),
+            Parameter(
+                "activation", "relu", "relu, prelu (a slope a channel, shared over height and width) or leaky_relu",
+                ("relu", "prelu", "leaky_relu"),
+            ),
+            Parameter("units", 64, "of the hidden layer"),
+            _DROPOUT,
+            Parameter("shear", 0.2, "training sees images sheared by up to this fraction of their width"),
+            Parameter("zoom", 0.2, "and zoomed in or out by up to this fraction"),
+            Parameter("flip", "horizontal", "and mirrored: horizontal or none", ("horizontal", "none")),
+            _EPOCHS, _BATCH, _RATE, _OPTIMIZER,
+            Parameter(
+                "patience", 10, "epochs without a better validation accuracy before it stops; halved: before the rate is cut"
+            ),
+        ),
+        streams=True, spatial=True, several=True, weighted=True,
+    ),
+    HeadKind(
+        "dropout_dense", "keras:DropoutDense", "keras",
+        "Flatten, three Dense with Dropout between them, softmax on the spatial tensor",
+        _DROPOUT_DENSE,
+        streams=True, spatial=True, weighted=True,
+    ),
+    HeadKind(
+        "se", "keras:SqueezeExcite", "keras",
+        "the same on channels scaled by a squeeze-and-excitation block",
+        (Parameter("ratio", 4, "channels a unit of the block's first layer"), *_DROPOUT_DENSE),
+        streams=True, spatial=True, weighted=True,
+    ),
+    HeadKind(
+        "mobilenet_dense", "keras:MobilenetDense", "keras",
+        "three Dense, softmax on the pooled features",
+        (
+            Parameter("units", "1024,1024,512", "of each hidden layer, as many as there are layers"),
+            _TEN_EPOCHS, _BATCH, _RATE, _OPTIMIZER, _PATIENCE,
+        ),
+        streams=True, weighted=True,
+    ),
+    HeadKind(
+        "tail", "tail:Tail", "keras",
+        "the rest of the backbone after --layer, trained on, then average pooling, Dropout, softmax",
+        (
+            _DROPOUT, _EPOCHS, _BATCH,
+            Parameter("learning_rate", 0.0001, "the optimizer's, at the start"),
+            _OPTIMIZER, _PATIENCE,
+        ),
+        streams=True, spatial=True, several=True, weighted=True, continues=True,
     ),
 )  # fmt: skip
 

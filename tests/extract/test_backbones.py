@@ -13,7 +13,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from extract.backbones.build import build, cut, cut_points
+from extract.backbones.build import build, cut, cut_points, passages, remainder
 from extract.backbones.load import digest, load_network
 from extract.backbones.table import BACKBONES, PREPROCESSING, get_backbone
 from extract.backbones.weights import Weights, remembered_digest, weights_on_disk
@@ -165,6 +165,61 @@ def test_every_cut_point_can_be_cut_at_nested_ones_too():
     chosen = (*nested, "convnext_tiny_stem", backbone.layer)
     tensors = cut(network, chosen)(np.zeros((1, 64, 64, 3), np.float32))
     assert [tuple(tensor.shape[1:]) for tensor in tensors] == [points[name] for name in chosen]
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "layer"),
+    [
+        ("convnext_tiny", 64, "convnext_tiny_downsampling_block_1"),
+        ("efficientnet_lite0", 64, "block5c_add"),
+        ("inception_v3", 96, "mixed8"),
+        ("mobilenet_v2", 64, "block_13_project_BN"),
+        ("resnet50", 64, "conv4_block6_out"),
+        ("vgg16", 64, "block4_pool"),
+    ],
+)
+def test_a_network_cut_in_two_computes_the_same(name, size, layer):
+    network, _ = load_network(get_backbone(name), Weights("random"), (size, size))
+    pixels = np.random.default_rng(0).uniform(-1, 1, (2, size, size, 3)).astype("float32")
+    expected = network.predict_on_batch(pixels)
+    tensor = keras.Model(network.input, cut(network, (layer,)).output[0]).predict_on_batch(pixels)
+    rest = remainder(network, layer)
+    np.testing.assert_allclose(rest.predict_on_batch(tensor), expected, atol=1e-4)
+    assert rest.count_params() < network.count_params()
+
+
+def test_a_network_can_be_continued_where_nothing_flows_past():
+    known = get_backbone("efficientnet_lite0")
+    network = build(known, (64, 64))
+    usable = passages(network)
+    assert usable[0] == "rescaling"
+    assert usable[-1] == "block7a_project_bn"
+    layers = [layer.name for layer in network.layers]
+    assert [name for name in layers if name.startswith("block3b") and name in usable] == ["block3b_add"]
+    for layer in layers[1:]:  # Keras refuses a graph that something flows past, and one without a layer
+        if layer in usable:
+            assert remainder(network, layer).count_params() > 0
+        else:
+            with pytest.raises(UsageError, match="cannot be continued"):
+                remainder(network, layer)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "nearest"),
+    [
+        ("resnet50", "conv4_block2_1_conv", "conv4_block1_out and conv4_block2_add"),
+        ("inception_v3", "mixed9_0", "mixed8 and mixed9"),
+        ("inception_v3", "mixed10", "mixed9"),
+        (
+            "convnext_tiny",
+            "convnext_tiny_downsampling_block_1/convnext_tiny_downsampling_conv_1",
+            "convnext_tiny_downsampling_block_1 and convnext_tiny_downsampling_block_2",
+        ),
+    ],
+)
+def test_the_nearest_layers_to_continue_from_are_named(name, layer, nearest):
+    with pytest.raises(UsageError, match=f"cannot be continued from {layer}: .* can be used: {nearest};"):
+        remainder(build(get_backbone(name), (96, 96)), layer)
 
 
 def test_a_nested_cut_gives_what_the_network_computes_there():

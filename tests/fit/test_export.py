@@ -18,10 +18,27 @@ from extract.runtimes.device import processor_precisions
 from extract.runtimes.model import feature_model
 from fit import fit_head
 from fit.export import TARGETS, export_head, sample_pixels, whole_model
+from fit.heads.table import HEADS
 from store.errors import UsageError
 
 # Converters warn of their own and of TensorFlow's future.
 pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+QUICK = {
+    "dense": {"epochs": 3},
+    "conv": {"epochs": 2, "kernel": 1, "filters": 8},
+    "cnn": {"epochs": 1, "filters": "8", "activation": "prelu"},
+    "dropout_dense": {"epochs": 1, "units": 16},
+    "se": {"epochs": 1, "units": 16},
+    "mobilenet_dense": {"epochs": 1},
+}
+NETWORKS = tuple(name for name, kind in HEADS.items() if kind.library == "keras" and not kind.continues)
+EXPORTED = [
+    pytest.param(name, to, marks=[] if name in ("dense", "conv", "se") and to == "onnx" else [pytest.mark.slow])
+    for name in NETWORKS
+    for to in TARGETS
+]
 
 
 def place(folder, to):
@@ -37,10 +54,7 @@ def lite0(tmp_path_factory, colours):
 
 @pytest.fixture(scope="module")
 def heads(lite0):
-    quick = {"dense": {"epochs": 3}, "conv": {"epochs": 2, "kernel": 1, "filters": 8}}
-    return {
-        name: fit_head(lite0, name, parameters=quick.get(name, {})) for name in ("logistic", "dense", "conv", "forest")
-    }
+    return {name: fit_head(lite0, name, parameters=QUICK.get(name, {})) for name in ("logistic", "forest", *NETWORKS)}
 
 
 @pytest.mark.parametrize("to", TARGETS)
@@ -72,9 +86,9 @@ def test_a_head_on_the_pixels_themselves(colours, tmp_path):
     assert export_head(head, tmp_path / "model.onnx", "onnx") <= 1e-3
 
 
-@pytest.mark.parametrize("name", ["dense", "conv"])
-def test_keras_heads(name, heads, tmp_path):
-    assert export_head(heads[name], tmp_path / "model.onnx", "onnx") <= 1e-3
+@pytest.mark.parametrize(("name", "to"), EXPORTED)
+def test_keras_heads(name, to, heads, tmp_path):
+    assert export_head(heads[name], place(tmp_path, to), to) <= 1e-3
 
 
 @pytest.mark.parametrize("name", ["logistic", "sgd", "ridge", "linear_svm", "dense"])

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegressionCV, RidgeClassifierCV
@@ -10,13 +11,16 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from fit.data import InMemory, Source
 from fit.head import _dump, _load_estimator
-from fit.heads.build import build_estimator, find_kind
-from fit.heads.keras import Conv, Dense, linear_model
+from fit.heads.build import Origin, build_estimator, find_kind
+from fit.heads.keras import Cnn, Conv, Dense, DropoutDense, MobilenetDense, SqueezeExcite, linear_model
 from fit.heads.sklearn import Calibrated, Logistic, Rounded, StochasticGradient, fit_arrays, inner_splits, linear_form
 from fit.heads.table import HEADS, get_head
 from store.errors import UsageError
+from store.recipe import Output
+from tests.store.build import make_recipe
 
 SCIKIT = [kind.name for kind in HEADS.values() if kind.library == "scikit-learn"]
+ORIGIN = Origin(make_recipe(), Output("features", "top", "none", (4, 4, 3), "float16"), "imagenet")
 
 
 def blobs(classes=3, rows=90, features=6, seed=0):
@@ -49,14 +53,19 @@ def test_our_estimators_have_scikit_learns_manners(estimator):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_the_dense_head_has_scikit_learns_manners():
-    check_estimator(Dense(units=32, dropout=0.0, epochs=20, learning_rate=0.01), on_skip=None)
+@pytest.mark.parametrize(
+    "head",
+    [Dense(units=32, dropout=0.0, epochs=20), MobilenetDense(units="32,32", epochs=20)],
+    ids=["dense", "mobilenet"],
+)
+def test_networks_have_scikit_learns_manners(head):
+    check_estimator(head.set_params(learning_rate=0.01), on_skip=None)
 
 
 @pytest.mark.parametrize("name", sorted(HEADS))
 def test_the_table_says_what_a_head_can_be_told(name):
     kind = HEADS[name]
-    estimator = build_estimator(name, kind.complete({}), (4, 4, 3), 3, "none", 0, False)
+    estimator = build_estimator(name, kind.complete({}), (4, 4, 3), 3, "none", 0, False, origin=ORIGIN)
     assert hasattr(estimator, "fit_batches") == kind.streams
     assert hasattr(estimator, "is_network") == (kind.library == "keras")
     if kind.library == "keras" or name in ("logistic", "sgd"):
@@ -149,12 +158,102 @@ def test_rounding_hides_noise_and_keeps_order():
     assert (np.diff(rounded.transform(np.sort(X, axis=0)), axis=0) >= 0).all()
 
 
+@pytest.mark.parametrize(
+    ("head", "shape", "classes", "parameters"),
+    [
+        (Conv(filters=2048, units=1024), (6, 6, 2048), 2, 37_750_784 + 8_389_632 + 1_025),
+        (Cnn(), (100, 100, 3), 2, 896 + 9_248 + 18_496 + 589_888 + 65),
+        (Cnn(activation="prelu"), (100, 100, 3), 2, 896 + 9_248 + 18_496 + 589_888 + 65 + (32 + 32 + 64 + 64)),
+        (Cnn(activation="leaky_relu", padding="valid"), (100, 100, 3), 3, 896 + 9_248 + 18_496 + 409_664 + 195),
+        (DropoutDense(), (5, 5, 2048), 5, 52_429_824 + 2 * 1_049_600 + 5_125),
+        (DropoutDense(), (5, 5, 2048), 2, 52_429_824 + 2 * 1_049_600 + 2_050),
+        (SqueezeExcite(), (5, 5, 2048), 5, 1_049_088 + 1_050_624 + 52_429_824 + 2 * 1_049_600 + 5_125),
+        (MobilenetDense(), (1024,), 2, 2 * 1_049_600 + 524_800 + 1_026),
+    ],
+    ids=lambda value: type(value).__name__ if hasattr(value, "fit") else None,
+)
+def test_layers_are_as_wide_as_computed_by_hand(head, shape, classes, parameters):
+    head.start(shape, classes, several=False)
+    assert head.model_.count_params() == parameters
+    assert head.model_.layers[-1].activation.__name__ == (
+        "softmax" if classes > 2 or head.always_softmax else "sigmoid"
+    )
+
+
+def test_squeeze_and_excitation_scales_what_is_flattened():
+    head = SqueezeExcite(units=8)
+    head.start((3, 3, 8), 3, several=False)
+    X = np.random.default_rng(0).normal(size=(2, 3, 3, 8)).astype(np.float32)
+    squeeze, excite = [layer.get_weights() for layer in head.model_.layers if layer.name.startswith("dense")][:2]
+    hidden = np.maximum(X.mean(axis=(1, 2)) @ squeeze[0] + squeeze[1], 0)
+    scales = 1 / (1 + np.exp(-(hidden @ excite[0] + excite[1])))
+    flattened = keras.Model(
+        head.model_.input, next(layer for layer in head.model_.layers if "flatten" in layer.name).output
+    )
+    expected = (X * scales[:, None, None, :]).reshape(2, -1)
+    np.testing.assert_allclose(flattened.predict_on_batch(X), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "momentum"), [("sgd", 0.7), ("RMSprop", 0.7), ("adam", None)], ids=["sgd", "rmsprop", "adam"]
+)
+def test_momentum_goes_to_the_optimizers_that_have_it(optimizer, momentum):
+    made = DropoutDense(optimizer=optimizer, momentum=0.7)._optimizer()
+    assert made.get_config().get("momentum") == momentum
+    assert float(made.learning_rate) == pytest.approx(0.0001)
+
+
+def stripes(rows=60):
+    """Small images in two classes: stripes down, stripes across, and noise."""
+    rng = np.random.default_rng(0)
+    y = np.arange(rows) % 2
+    down = np.tile((np.arange(12) // 2 % 2)[None, :, None], (12, 1, 3)).astype(np.float32)
+    X = np.where(y[:, None, None, None] == 0, down, down.transpose(1, 0, 2))
+    return (X * 0.5 + rng.uniform(0, 0.5, X.shape)).astype(np.float32), y
+
+
+def small_cnn(**given):
+    return Cnn(**{"filters": "8", "units": 8, "dropout": 0.0, "epochs": 4, "learning_rate": 0.01, **given})
+
+
+def test_only_training_sees_changed_images_and_the_seed_decides_how():
+    X, _ = stripes()
+    first, again = (small_cnn().augmentation() for _ in range(2))
+    changed = [first(X[:8]), first(X[:8])]
+    assert np.array_equal(changed[0], again(X[:8]))
+    assert not np.array_equal(*changed)
+    assert not np.array_equal(changed[0], small_cnn(random_state=1).augmentation()(X[:8]))
+    assert 0.1 < np.abs(changed[0] - X[:8]).mean() < 0.5
+    np.testing.assert_allclose(small_cnn(shear=0.0, zoom=0.0, flip="none").augmentation()(X[:8]), X[:8], atol=1e-5)
+    mirrored = small_cnn(shear=0.0, zoom=0.0).augmentation()(X)
+    flipped = np.abs(mirrored - X[:, :, ::-1]).max(axis=(1, 2, 3)) < 1e-5
+    assert 0.25 < flipped.mean() < 0.75
+    assert (flipped | (np.abs(mirrored - X).max(axis=(1, 2, 3)) < 1e-5)).all()
+
+
+def test_a_cnn_learns_the_same_again_and_keeps_the_epoch_of_the_best_validation_accuracy():
+    X, y = stripes()
+    rows = np.arange(len(X))
+    fitted = []
+    for _ in range(2):
+        network = small_cnn(batch_size=8).fit_batches(
+            Source(InMemory(X), rows[:40], y), Source(InMemory(X), rows[40:], y)
+        )
+        fitted.append(network.predict_proba(X))
+    assert np.array_equal(*fitted)
+    reached = accuracy_score(y[40:], network.predict(X[40:]))
+    assert reached == pytest.approx(max(network.history_["val_accuracy"]))
+    assert reached > 0.9
+    kinds = {type(layer).__name__ for layer in network.model_.layers}
+    assert kinds == {"InputLayer", "Conv2D", "ReLU", "MaxPooling2D", "Flatten", "Dense", "Dropout"}
+
+
 @pytest.mark.parametrize(("classes", "head"), [(2, Dense), (3, Dense), (3, Conv)])
 def test_a_network_stops_early_and_keeps_the_best_epoch(classes, head):
     X, y = blobs(classes, features=48)
     X = X.reshape(-1, 4, 4, 3) if head is Conv else X
     rows = np.arange(len(X))
-    network = head(units=16, epochs=60, patience=3, learning_rate=0.01)
+    network = head(units=16, epochs=60, patience=3, learning_rate=0.01, batch_size=8)  # of several sizes
     if head is Conv:
         network.set_params(filters=8, kernel=2)
     network.fit_batches(Source(InMemory(X), rows[:60], y), Source(InMemory(X), rows[60:], y))
@@ -162,7 +261,7 @@ def test_a_network_stops_early_and_keeps_the_best_epoch(classes, head):
     assert len(losses) <= 60
     values = network.predict_proba(X[60:])
     loss = -np.log(np.clip(values[np.arange(30), y[60:]], 1e-7, 1)).mean()
-    assert loss == pytest.approx(min(losses), rel=1e-3)
+    assert loss == pytest.approx(min(losses), rel=0.01)
     assert "learning_rate" in network.history_
 
 

@@ -626,6 +626,36 @@ def fit_predict(
     require_few_errors(table, max_bad)
 
 
+@fit_app.command("report")
+def fit_report(
+    head: HeadPath,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="The folder that the images are in, if no longer where they were.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A folder.  [default: HEAD/report]", show_default=False)
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Draw what a head gets right and what not, and the images it learnt from: PNG pictures."""
+    from fit.head import read_results
+    from fit.report import write_report
+
+    report = write_report(read_results(head), out, images)
+    if report.left_out and not quiet:
+        reasons = "; ".join(dict.fromkeys(report.left_out.values()))
+        _say(f"warning: not written: {', '.join(report.left_out)}: {reasons}; say where they are with --images DIR")
+    if as_json:
+        _print_json({"report": str(report.folder), "pictures": report.pictures, "left_out": report.left_out})
+    elif not quiet:
+        _print_columns([[str(report.folder / name), shows] for name, shows in report.pictures.items()])
+        if report.without:
+            print(report.without)
+
+
 @fit_app.command("export")
 def fit_export(
     head: HeadPath,

@@ -311,6 +311,7 @@ class _Fit:
             output=self.output,
             weights=weights_of(self.store),
             versions=installed_versions(),
+            data=self.store.snapshot.view.data if self.store.snapshot.view else "",
         )
 
     def _metrics(

@@ -656,6 +656,34 @@ def fit_report(
             print(report.without)
 
 
+@fit_app.command("compare")
+def fit_compare(
+    heads: Annotated[list[Path], typer.Argument(metavar="HEAD HEAD…", help="Folders that `fit head` wrote.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Draw it too: a .png file.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Compare heads: what each scored, and how far each is from the best by validation on the same test images."""
+    from fit.compare import compare_heads, comparison_figure
+    from fit.files import require_png, write_whole
+    from fit.head import read_results
+    from fit.style import to_png
+    from fit.tables import told_comparison
+
+    if out is not None:
+        require_png(out)
+    comparison = compare_heads([read_results(head) for head in heads])
+    if out is not None:
+        write_whole(out, to_png(comparison_figure(comparison)))
+    if as_json:
+        _print_json(comparison.to_dict())
+    elif not quiet:
+        _print_columns(told_comparison(comparison))
+        print()
+        print("\n".join(comparison.notes))
+
+
 @fit_app.command("export")
 def fit_export(
     head: HeadPath,

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from store.errors import EnvironmentFailure
+from store.errors import EnvironmentFailure, UsageError
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -22,3 +22,9 @@ def write_whole(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise EnvironmentFailure(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def require_png(path: Path) -> None:
+    """Raise UsageError unless the file's ending says that it is a picture."""
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"--out {path}: expected a file ending in .png")

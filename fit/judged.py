@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ class Judged:
     classes: Sequence[str]
     paths: Sequence[str]
     labels: Sequence[str]
-    targets: npt.NDArray[np.int64] | Bools
+    targets: npt.NDArray[Any]
     probabilities: Floats
 
     def __len__(self) -> int:
@@ -46,7 +47,8 @@ class Judged:
         if self.several:
             exact: Bools = ((self.probabilities >= 0.5) == self.targets).all(axis=1)
             return exact
-        return self.probabilities.argmax(axis=1) == self.targets
+        highest: Bools = self.probabilities.argmax(axis=1) == self.targets
+        return highest
 
     @property
     def certainty(self) -> Floats:

@@ -8,11 +8,27 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from fit.heads.table import Value
 from fit.metrics import Bin, ClassScores, Interval
-from fit.style import BLUE, GREEN, GREY, INK, LIGHT, ORANGE, RED, SHADES, new_figure, plain_ticks, shown, styled
+from fit.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    LIGHT,
+    ORANGE,
+    RED,
+    SHADES,
+    SHEET_HEAD,
+    log_axis,
+    new_figure,
+    new_sheet,
+    percents,
+    shown,
+    styled,
+)
 
 Pixels = npt.NDArray[np.uint8]
 """(height, width, 3)."""
@@ -62,7 +78,7 @@ def draw_label_confusion(classes: Sequence[str], counts: npt.NDArray[np.int64], 
     cells = counts[kept][:, [3, 2, 1, 0]]
     has = np.maximum(cells[:, :2].sum(axis=1, keepdims=True), 1)
     has_not = np.maximum(cells[:, 2:].sum(axis=1, keepdims=True), 1)
-    note = f"{of}; colour is the share of the images that have the label, or have it not"
+    note = f"{of}; colour is the share of those\nthat have the label, or have it not"
     if len(kept) < len(classes):
         note += f"\nthe {len(kept)} of {len(classes):,} labels with the most mistakes"
     columns = ["has it: found", "has it: missed", "has it not: given", "has it not: left out"]
@@ -117,9 +133,10 @@ def draw_training(history: Mapping[str, Sequence[float]]) -> Figure:
                 axes.plot(epochs, history[key], color=colour, label=label, marker="o", markersize=2.5)
         axes.set_title(name)
         axes.set_xlabel("epoch")
+        axes.set_xlim(0.5, len(epochs) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if name == "accuracy":
-            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+            axes.yaxis.set_major_formatter(percents())
         axes.legend()
     return figure
 
@@ -134,13 +151,13 @@ def draw_calibration(bins: Sequence[Bin], error: Interval, of: str) -> Figure:
     top.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)), label="as often right as it is sure")
     _with_intervals(top, certainty, [entry.accuracy for entry in bins], BLUE, "right, with 95 % intervals")
     top.plot(certainty, [entry.accuracy.value for entry in bins], color=BLUE, linewidth=1.2)
-    top.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="right")
+    top.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="predictions that are right")
     top.legend(loc="upper left")
     bottom.bar(certainty, [entry.decisions for entry in bins], width=0.045, color=BLUE)
-    bottom.set(ylabel="decisions", xlabel="probability given to what was predicted")
+    bottom.set(ylabel="predictions", xlabel="probability given to what was predicted")
     bottom.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     for axis in (top.xaxis, top.yaxis, bottom.xaxis):
-        axis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.set_major_formatter(percents())
     return figure
 
 
@@ -163,7 +180,7 @@ def draw_classes(classes: Sequence[ClassScores], of: str) -> Figure:
     axes.set_yticks(places, [f"{shown(scores.name)}  ({scores.rows:,})" for scores in listed])
     axes.set(xlim=(-0.02, 1.02), ylim=(len(listed) - 0.4, -0.6))
     axes.set_ylabel("class (images)", color=GREY)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.xaxis.set_major_formatter(percents())
     axes.grid(axis="y", visible=False)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=3)
     return figure
@@ -261,15 +278,13 @@ class _Thumbnails:
         self.step = (self.size[0] + 0.12, self.size[1] + under + 0.06)
         self.left = left
         self.width = max(5.0, left + columns * self.step[0] + 0.1)
-        self.height = 0.75 + rows * self.step[1]
-        self.figure = new_figure(self.width, self.height, title, note)
-        self.figure.set_layout_engine("none")
-        self.figure.suptitle(title, x=0.1 / self.width, y=1 - 0.1 / self.height, ha="left", va="top")
+        self.height = SHEET_HEAD + 0.1 + rows * self.step[1]
+        self.figure = new_sheet(self.width, self.height, title, note)
 
     def show(self, row: int, column: int, pixels: Pixels) -> Axes:
         """Put an image there."""
         left = self.left + column * self.step[0]
-        bottom = self.height - 0.65 - row * self.step[1] - self.size[1]
+        bottom = self.height - SHEET_HEAD - row * self.step[1] - self.size[1]
         place = (
             left / self.width,
             bottom / self.height,
@@ -311,7 +326,8 @@ def draw_comparison(heads: Sequence[Compared], best: str, note: str) -> Figure:
     left.set_ylim(len(heads) - 0.4, -0.6)
     for axes in (left, right):
         axes.grid(axis="y", visible=False)
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_formatter(percents())
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper right", ncols=2)
     return figure
 
@@ -385,7 +401,8 @@ def _places(axes: Axes, values: Sequence[Value]) -> list[float]:
             places.append(distinct.index(value) + 0.6 * (turns[value] / (totals[value] + 1) - 0.5))
         return places
     numbers = [float(value) for value in values]
-    plain_ticks(axes, log=min(numbers) > 0 and max(numbers) >= _LOG_SPAN * min(numbers))
+    if min(numbers) > 0 and max(numbers) >= _LOG_SPAN * min(numbers):
+        log_axis(axes)
     return numbers
 
 

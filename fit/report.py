@@ -181,7 +181,7 @@ class _Pages:
                 break
         _require_some(shown)
         figure = draw_mistakes(shown[:SHOWN_MISTAKES], len(wrong), self.of)
-        report.add(MISTAKES, figure, f"{self.of} that are wrong, the surest first")
+        report.add(MISTAKES, figure, f"the {len(wrong):,} of {self.of} that are wrong, the surest first")
 
     @cached_property
     def _members(self) -> list[list[str]]:

@@ -8,7 +8,7 @@ import functools
 import io
 import logging
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 # Before the import: building its font cache is worth no line on a user's terminal.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
@@ -19,8 +19,8 @@ from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.colors import LinearSegmentedColormap  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
-from matplotlib.text import Annotation  # noqa: E402
-from matplotlib.ticker import FuncFormatter  # noqa: E402
+from matplotlib.text import Annotation, Text  # noqa: E402
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter  # noqa: E402
 
 from store.names import printable  # noqa: E402
 
@@ -30,6 +30,7 @@ SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#dbe7f1", "#8d
 """From nothing to everything."""
 
 DPI = 130
+SHEET_HEAD = 0.62
 LONGEST_NAME = 28
 """Characters of a class's name that are shown; of longer ones, the beginning and the end."""
 
@@ -59,7 +60,7 @@ Result = TypeVar("Result")
 
 
 @functools.cache
-def _settings() -> dict[str, object]:
+def _settings() -> dict[Any, Any]:
     return {
         **{name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith(("backend", "toolbar"))},
         "font.family": _installed_fonts(),
@@ -118,20 +119,33 @@ def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
 def to_png(figure: Figure) -> bytes:
     """The picture as a PNG file; the same figure gives the same bytes."""
     file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+    FigureCanvasAgg(figure)
+    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
     return file.getvalue()
 
 
 def new_figure(width: float, height: float, title: str, note: str) -> Figure:
     """An empty figure of that size in inches; title and note stand at the top left, axes are laid out below them."""
     figure = Figure((width, height), dpi=DPI, layout="constrained")
-    lines = note.count("\n") + 1
-    head = figure.suptitle(title + "\n" * lines, x=0.01, ha="left", fontsize=11, fontweight="bold")
-    # Beneath the title, in the lines left free there; the layout does not look at it.
+    head = figure.suptitle(title + "\n" * (note.count("\n") + 1), x=0.01, ha="left", fontsize=11, fontweight="bold")
+    _write_note(figure, head, note)
+    return figure
+
+
+def new_sheet(width: float, height: float, title: str, note: str) -> Figure:
+    """An empty figure of that size in inches, for axes placed by hand below the uppermost SHEET_HEAD inches."""
+    figure = Figure((width, height), dpi=DPI)
+    place = (0.1 / width, 1 - 0.1 / height)
+    head = figure.text(*place, f"{title}\n", ha="left", va="top", fontsize=11, fontweight="bold")
+    _write_note(figure, head, note)
+    return figure
+
+
+def _write_note(figure: Figure, head: Text, note: str) -> None:
+    """Beneath the title, in the lines left free there; the layout does not look at it."""
     below = Annotation(note, (0, 0), xycoords=head, ha="left", va="bottom", color=GREY, fontsize=9, linespacing=1.4)
     below.set_in_layout(False)
     figure.add_artist(below)
-    return figure
 
 
 def shown(text: str, longest: int = LONGEST_NAME) -> str:
@@ -146,9 +160,14 @@ def shown(text: str, longest: int = LONGEST_NAME) -> str:
     return f"{line[: kept - kept // 3]}…{line[len(line) - kept // 3 :]}"
 
 
-def plain_ticks(axes: Axes, log: bool) -> None:
-    """Numbers along x as people write them; with `log`, an axis of powers of ten."""
-    if log:
-        axes.set_xscale("log")
-        axes.xaxis.set_minor_formatter(FuncFormatter(lambda _, __: ""))
+def percents() -> PercentFormatter:
+    """For an axis of fractions."""
+    return PercentFormatter(1, decimals=None, symbol=" %")
+
+
+def log_axis(axes: Axes) -> None:
+    """A logarithmic x axis, its numbers as people write them."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 3)))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

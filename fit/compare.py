@@ -141,7 +141,7 @@ def comparison_figure(comparison: Comparison) -> Figure:
         for head in comparison.heads
     ]
     best = comparison.heads[comparison.best].name
-    return draw_comparison(heads, best, f"with 95 % intervals; the best by validation accuracy is {best}")
+    return draw_comparison(heads, best)
 
 
 def _accuracy(scores: Mapping[str, Any] | None) -> Interval | None:

@@ -311,8 +311,9 @@ class Compared:
 
 
 @styled
-def draw_comparison(heads: Sequence[Compared], best: str, note: str) -> Figure:
+def draw_comparison(heads: Sequence[Compared], best: str) -> Figure:
     """Accuracies of heads with their intervals, and how far each is from the best."""
+    note = f"with 95 % intervals; the best by validation accuracy is {shown(best)}"
     figure = new_figure(9.4, 1.7 + 0.34 * len(heads), "Comparison", note)
     left, right = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(heads))
@@ -332,22 +333,33 @@ def draw_comparison(heads: Sequence[Compared], best: str, note: str) -> Figure:
     return figure
 
 
+@dataclass(frozen=True)
+class Change:
+    """What came of one change of the settings; without a score the head refused it."""
+
+    name: str
+    score: Interval | None
+    chosen: bool
+
+
 @styled
-def draw_changes(base: Interval, changes: Sequence[tuple[str, Interval | None]], metric: str, note: str) -> Figure:
-    """One change at a time against the base settings; None is a change that the head refused."""
+def draw_changes(base: Interval, changes: Sequence[Change], metric: str, note: str) -> Figure:
+    """One change at a time against the base settings."""
     figure = new_figure(7.2, 1.7 + 0.3 * len(changes), "Sweep", note)
     axes = figure.subplots()
     places = np.arange(len(changes))
     if base.low is not None and base.high is not None:
         axes.axvspan(base.low, base.high, color=LIGHT, linewidth=0, zorder=0)
     axes.axvline(base.value or 0.0, color=GREY, linewidth=1, label="base settings, with 95 % interval")
-    _across(axes, places, [interval for _, interval in changes], BLUE, "one change")
-    names = [shown(name) + ("" if interval else " (refused)") for name, interval in changes]
-    axes.set_yticks(places, names)
+    for chosen, colour, name in ((False, BLUE, "one change"), (True, ORANGE, "chosen")):
+        scores = [change.score if change.chosen == chosen else None for change in changes]
+        if any(scores):
+            _across(axes, places, scores, colour, name)
+    axes.set_yticks(places, [shown(change.name) + ("" if change.score else " (refused)") for change in changes])
     axes.set_ylim(len(changes) - 0.4, -0.6)
     axes.set_xlabel(f"validation {metric.replace('_', ' ')}")
     axes.grid(axis="y", visible=False)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=3)
     return figure
 
 
@@ -402,7 +414,7 @@ def _places(axes: Axes, values: Sequence[Value]) -> list[float]:
         return places
     numbers = [float(value) for value in values]
     if min(numbers) > 0 and max(numbers) >= _LOG_SPAN * min(numbers):
-        log_axis(axes)
+        log_axis(axes, max(numbers) / min(numbers))
     return numbers
 
 

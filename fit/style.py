@@ -165,9 +165,9 @@ def percents() -> PercentFormatter:
     return PercentFormatter(1, decimals=None, symbol=" %")
 
 
-def log_axis(axes: Axes) -> None:
-    """A logarithmic x axis, its numbers as people write them."""
+def log_axis(axes: Axes, span: float) -> None:
+    """A logarithmic x axis, its numbers as people write them; `span` is the largest over the smallest value."""
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 3)))
+    axes.xaxis.set_major_locator(LogLocator(10, subs=(1,) if span >= 1000 else (1, 3)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

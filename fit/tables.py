@@ -8,10 +8,12 @@ import pyarrow as pa
 
 from fit.metrics import METRICS, Interval
 from fit.predictions import class_column
+from fit.space import told_value
 from store.names import printable
 
 if TYPE_CHECKING:  # they draw, and metrics alone are told without matplotlib
     from fit.compare import Comparison
+    from fit.sweep import Sweep
 
 _EVALUATIONS = ("validation", "test", "cv", "evaluation", "baseline")
 _MATRIX_CLASSES = 20
@@ -53,6 +55,18 @@ def told_comparison(comparison: "Comparison") -> list[list[str]]:
             cells += [told_interval(scores[name]) if scores else "-" for name in ("accuracy", "log_loss")]
         cells += ["-" if head.difference is None else _signed(head.difference), f"{head.shared:,}"]
         rows.append(cells)
+    return rows
+
+
+def told_sweep(sweep: "Sweep") -> list[list[str]]:
+    """One line a trial, the best first and marked; of those that were refused, why."""
+    rows = [["", *sweep.names, f"validation {sweep.metric.replace('_', ' ')}", "seconds"]]
+    for trial in sweep.trials:
+        values = [told_value(trial.parameters[name]) for name in sweep.names]
+        score = told_interval(trial.scores[sweep.metric].to_dict()) if trial.scores else f"refused: {trial.refused}"
+        rows.append(
+            ["*" if trial is sweep.chosen else "", *map(printable, values), printable(score), f"{trial.seconds:.1f}"]
+        )
     return rows
 
 

@@ -535,7 +535,7 @@ def fit_head_command(
         print(
             f"fitted in {fitted.metrics['seconds']:.1f} s; the head is in {folder}: metrics.json, predictions.parquet"
         )
-        print(f"next: fit predict {folder} IMAGES…   fit export {folder} --to onnx --out FILE")
+        print(f"next: fit report {folder}   fit predict {folder} IMAGES…   fit export {folder} --to onnx --out FILE")
 
 
 @fit_app.command("sweep")

@@ -114,7 +114,7 @@ def sweep_head(
         return runner.conclude(folder)
     except KeyboardInterrupt:
         raise StoppedEarly(
-            f"stopped; {len(folder.trials):,} trials are kept in {out}: run the same command again to go on"
+            f"stopped; trials done so far, {len(folder.trials):,}, are kept in {out}: run the same command again to go on"
         ) from None
 
 
@@ -206,8 +206,8 @@ class _Runner:
             predicted = self.data.predict(estimator, split.validation)
             measured = self.data.truth(self.options.seed).score(split.validation, predicted)
             scores = {name: getattr(measured, name) for name in METRICS}
-        except UsageError as error:
-            refused = str(error)
+        except ValueError as error:  # UsageError is one; some heads refuse only once they predict
+            refused = " ".join(str(error).split())
         return Trial(len(folder.trials), parameters, scores, round(time.perf_counter() - started, 3), refused)
 
     # The end
@@ -259,7 +259,7 @@ class _Runner:
             base, *changed = (self._found(sweep, setting) for setting in self.listed)
             if base.scores is not None:
                 changes = [
-                    Change(told_setting(setting), trial.scores and trial.scores[sweep.metric], trial is sweep.chosen)
+                    Change(told_setting(setting), trial.interval(sweep.metric), trial is sweep.chosen)
                     for setting, trial in zip(self.listed[1:], changed, strict=True)
                 ]
                 return draw_changes(base.scores[sweep.metric], changes, sweep.metric, note)

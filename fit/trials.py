@@ -37,6 +37,10 @@ class Trial:
     seconds: float
     refused: str = ""
 
+    def interval(self, metric: str) -> Interval | None:
+        """Its score by a metric, if it has one."""
+        return self.scores[metric] if self.scores is not None else None
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return asdict(self)

@@ -211,7 +211,7 @@ def draw_mistakes(mistakes: Sequence[Mistake], wrong: int, of: str) -> Figure:
         axes = grid.show(number // columns, number % columns, mistake.pixels)
         below: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 6.8, "transform": axes.transAxes}
         axes.text(0.5, -0.04, shown(mistake.actual, 20), color=INK, **below)
-        axes.text(0.5, -0.2, f"{shown(mistake.predicted, 16)} {_percent(mistake.probability)}", color=RED, **below)
+        axes.text(0.5, -0.2, f"{shown(mistake.predicted, 14)} {_percent(mistake.probability)}", color=RED, **below)
     return grid.figure
 
 

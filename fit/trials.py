@@ -113,13 +113,15 @@ def _encoded(values: Mapping[str, Any]) -> bytes:
 def _read(path: Path) -> dict[str, Any] | None:
     """A JSON file's values; None if it is not there."""
     try:
-        values: dict[str, Any] = json.loads(path.read_bytes())
+        values = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
         raise UsageError(f"{path} is not valid JSON ({error}): delete it, then run the same command again") from error
     except OSError as error:
         raise EnvironmentFailure(f"cannot read {path}: {error.strerror or error}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} holds {type(values).__name__}, expected an object: delete it, then run again")
     return values
 
 

@@ -20,7 +20,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 $(VENV)/installed-dev: $(VENV)/installed
 	@echo "installing the tools for tests (once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,onnx,openvino]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,onnx,openvino,search]'
 	@touch $@
 
 demo: $(VENV)/installed ## sample images, features, a fitted head and its numbers: the whole way in a few minutes
@@ -49,8 +49,8 @@ docs: $(VENV)/installed-dev ## write docs/help.md from the commands themselves
 	$(BIN)/python -m docs.make_help
 
 lock: $(VENV)/installed-dev ## renew constraints.txt from pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --upgrade --extra dev --extra onnx --extra openvino --no-header --no-annotate \
-		--no-emit-index-url --no-emit-find-links pyproject.toml -o constraints.txt
+	$(BIN)/uv pip compile --quiet --universal --upgrade --extra dev --extra onnx --extra openvino --extra search \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml -o constraints.txt
 
 clean: ## remove the environment and the demo
 	rm -rf $(VENV) $(DEMO)

@@ -598,7 +598,102 @@ def fit_head_command(
         print(
             f"fitted in {fitted.metrics['seconds']:.1f} s; the head is in {folder}: metrics.json, predictions.parquet"
         )
-        print(f"next: fit predict {folder} IMAGES…   fit export {folder} --to onnx --out FILE")
+        print(f"next: fit report {folder}   fit predict {folder} IMAGES…   fit export {folder} --to onnx --out FILE")
+
+
+@fit_app.command("sweep")
+def fit_sweep(
+    features: Annotated[Path, typer.Option("--features", "-f", help="The store.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The sweep's folder; the chosen head is in its folder best.")
+    ],
+    tries: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--try",
+            metavar="KEY=V1,V2",
+            help="A parameter and its values, or KEY=LOW..HIGH; repeatable. Values with commas: KEY=V1;V2.",
+            show_default=False,
+        ),
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="grid, random, one (one change at a time) or optuna (extra search).")
+    ] = "grid",
+    trials: Annotated[
+        int | None, typer.Option(help="How many: random, optuna.  [default: 20]", show_default=False)
+    ] = None,
+    metric: Annotated[
+        str, typer.Option(help="accuracy, balanced_accuracy, macro_f1 or log_loss of the validation: what chooses.")
+    ] = "accuracy",
+    head: Annotated[
+        str, typer.Option(help="What to fit; `fit heads` lists them. module:function for one of your own.")
+    ] = DEFAULT_HEAD,
+    output: Annotated[
+        str | None, typer.Option(help="Which output, where the store has several.", show_default=False)
+    ] = None,
+    reduce: Annotated[
+        str | None,
+        typer.Option(
+            help="avg, max or flatten: how spatial tensors become vectors.  [default: avg]", show_default=False
+        ),
+    ] = None,
+    labels: LabelsFile = None,
+    val: Annotated[float, typer.Option(help="The fraction for validation, where the store has none.")] = 0.2,
+    test: Annotated[float, typer.Option(help="The fraction for the test, where the store has no splits.")] = 0.2,
+    group_by: Annotated[
+        str | None, typer.Option(help="A column, such as group, whose equals stay on one side.", show_default=False)
+    ] = None,
+    class_weight: Annotated[str, typer.Option(help="balanced or none.")] = "none",
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes at most: sgd, mlp, dense, conv.", show_default=False)
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step: sgd, dense, conv.", show_default=False)] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="sgd, boosting, dense, conv.", show_default=False)] = None,
+    optimizer: Annotated[str | None, typer.Option(help="dense, conv: any of Keras'.", show_default=False)] = None,
+    seed: Annotated[int, typer.Option(help="Of splits, folds and all that is random.")] = 0,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value, a parameter of the head; repeatable.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Fit a head with many settings, choose on validation, and tell the chosen one on the test once."""
+    from fit.options import FitOptions
+    from fit.sweep import SweepOptions, sweep_head
+    from fit.tables import told_metrics, told_sweep
+    from fit.train import parse_settings
+    from store import open_store
+
+    shortcuts = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "optimizer": optimizer}
+    given = {name: value for name, value in shortcuts.items() if value is not None}
+    options = FitOptions(
+        head=head,
+        output=output,
+        reduction=reduce,
+        labels=labels,
+        validation=val,
+        test=test,
+        group_by=group_by,
+        class_weight=class_weight,
+        seed=seed,
+        parameters={**given, **parse_settings(settings or [])},
+    )
+    wanted = SweepOptions(tuple(tries or ()), method, trials, metric)
+    sweep = sweep_head(open_store(features), options, wanted, out, lambda text: None if quiet else _say(text))
+    if as_json:
+        _print_json({"sweep": str(out), **sweep.to_dict()})
+    elif not quiet:
+        _print_columns(told_sweep(sweep))
+        print()
+        _print_columns(told_metrics(sweep.metrics))
+        print()
+        print(
+            f"chosen of {_counted(len(sweep.trials), 'trial')} by validation {metric}, "
+            "so that its validation scores are too good; the test was looked at once"
+        )
+        print(f"the head is in {sweep.best}; all trials are in {out / 'sweep.csv'}, {out / 'sweep.png'}")
 
 
 @fit_app.command("heads")
@@ -687,6 +782,64 @@ def fit_predict(
     elif not quiet:
         _say(f"{_counted(len(table), 'prediction')} in {out}")
     require_few_errors(table, max_bad)
+
+
+@fit_app.command("report")
+def fit_report(
+    head: HeadPath,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="The folder that the images are in, if no longer where they were.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A folder.  [default: HEAD/report]", show_default=False)
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Draw what a head gets right and what not, and the images it learnt from: PNG pictures."""
+    from fit.head import read_results
+    from fit.report import write_report
+
+    report = write_report(read_results(head), out, images)
+    if report.left_out and not quiet:
+        reasons = "; ".join(dict.fromkeys(report.left_out.values()))
+        _say(f"warning: not written: {', '.join(report.left_out)}: {reasons}; say where they are with --images DIR")
+    if as_json:
+        _print_json({"report": str(report.folder), "pictures": report.pictures, "left_out": report.left_out})
+    elif not quiet:
+        _print_columns([[str(report.folder / name), shows] for name, shows in report.pictures.items()])
+        if report.without:
+            print(report.without)
+
+
+@fit_app.command("compare")
+def fit_compare(
+    heads: Annotated[list[Path], typer.Argument(metavar="HEAD HEAD…", help="Folders that `fit head` wrote.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Draw it too: a .png file.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Compare heads: what each scored, and how far each is from the best by validation on the same test images."""
+    from fit.compare import compare_heads, comparison_figure
+    from fit.files import require_png, write_whole
+    from fit.head import read_results
+    from fit.style import to_png
+    from fit.tables import told_comparison
+
+    if out is not None:
+        require_png(out)
+    comparison = compare_heads([read_results(head) for head in heads])
+    if out is not None:
+        write_whole(out, to_png(comparison_figure(comparison)))
+    if as_json:
+        _print_json(comparison.to_dict())
+    elif not quiet:
+        _print_columns(told_comparison(comparison))
+        print()
+        print("\n".join(comparison.notes))
 
 
 @fit_app.command("export")

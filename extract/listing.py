@@ -130,6 +130,12 @@ def find_images(given: Sequence[str | os.PathLike[str]]) -> list[str]:
     return paths
 
 
+def image_root(data: str) -> Path:
+    """The folder that row names are relative to, of what was extracted (as a row name): a folder, or a table in it."""
+    place = Path(file_path(data))
+    return place.parent if place.suffix.lower() in _LISTING_ENDINGS and not place.is_dir() else place
+
+
 def _filtered(listing: Listing, include: Sequence[str], exclude: Sequence[str]) -> Listing:
     if not include and not exclude:
         return listing

@@ -70,6 +70,7 @@ class HeadInfo:
     """head.json: all that rebuilds the head and its features.
 
     `weights` is where the backbone's weights were, imagenet, random:SEED or a file; their digest is the recipe's.
+    `data` is where the images were, as a row name: a folder, or the table that lists them; empty in older heads.
     """
 
     head: str
@@ -83,6 +84,7 @@ class HeadInfo:
     output: Output
     weights: str
     versions: Mapping[str, str]
+    data: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -316,15 +318,7 @@ def load_head(folder: str | os.PathLike[str], own: Callable[..., Any] | str | No
         DamagedHead: its files are not what was written.
     """
     folder = Path(folder)
-    described = _read_info(folder)
-    try:
-        model = described.pop("model")
-        name, digest, fingerprint = model["file"], model["sha256"], described.pop("fingerprint")
-        info = HeadInfo.from_dict({key: value for key, value in described.items() if key not in ("format", "version")})
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DamagedHead(f"{folder / INFO} lacks or misspells a field ({error}): fit the head again") from error
-    if fingerprint != info.recipe.fingerprint:
-        raise DamagedHead(f"{folder / INFO} was edited: its fingerprint is not that of its recipe; fit the head again")
+    info, name, digest = _read_info(folder)
     if name not in (WEIGHTS_FILE, ESTIMATOR_FILE):
         raise UnsafeFile(
             f"{folder / INFO} names the model {name!r}: expected {WEIGHTS_FILE} or {ESTIMATOR_FILE}; other files, "
@@ -334,14 +328,55 @@ def load_head(folder: str | os.PathLike[str], own: Callable[..., Any] | str | No
     if hashlib.sha256(data).hexdigest() != digest:
         raise DamagedHead(f"{folder / name} is not the file that was written: fit the head again, or restore it")
     require_own(info.head, own)
-    metrics = json.loads(_read_bytes(folder / METRICS)) if (folder / METRICS).is_file() else {}
+    metrics = _read_json(folder / METRICS) if (folder / METRICS).is_file() else {}
     estimator = (
         _load_network(info, folder / name, own) if name == WEIGHTS_FILE else _load_estimator(folder / name, data)
     )
     return Head(info, estimator, metrics)
 
 
-def _read_info(folder: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Results:
+    """What a head's folder says of it beside the model: `predictions` as `fit head` wrote them, a row an evaluation."""
+
+    folder: Path
+    info: HeadInfo
+    metrics: dict[str, Any]
+    predictions: pa.Table
+
+
+def read_results(folder: str | os.PathLike[str]) -> Results:
+    """Read what a head is, its metrics and its predictions; the model stays where it is.
+
+    Raises:
+        UsageError: it is no head's folder.
+        DamagedHead: its files are not what was written.
+    """
+    folder = Path(folder)
+    info, _, _ = _read_info(folder)
+    metrics = _read_json(folder / METRICS)
+    try:
+        predictions = pq.read_table(io.BytesIO(_read_bytes(folder / PREDICTIONS)))
+    except pa.ArrowException as error:
+        raise DamagedHead(f"{folder / PREDICTIONS} cannot be read ({error}): fit the head again") from error
+    return Results(folder, info, metrics, predictions)
+
+
+def _read_info(folder: Path) -> tuple[HeadInfo, str, str]:
+    """What head.json says: the head, its model's file name and that file's SHA-256."""
+    described = _read_description(folder)
+    try:
+        model = described.pop("model")
+        name, digest, fingerprint = model["file"], model["sha256"], described.pop("fingerprint")
+        info = HeadInfo.from_dict({key: value for key, value in described.items() if key not in ("format", "version")})
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DamagedHead(f"{folder / INFO} lacks or misspells a field ({error}): fit the head again") from error
+    if fingerprint != info.recipe.fingerprint:
+        raise DamagedHead(f"{folder / INFO} was edited: its fingerprint is not that of its recipe; fit the head again")
+    return info, name, digest
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
     if folder.is_file():
         raise UnsafeFile(
             f"{folder} is a file, expected the folder that `fit head` wrote; model files by themselves, pickles and "
@@ -353,11 +388,8 @@ def _read_info(folder: Path) -> dict[str, Any]:
         )
     if not (folder / INFO).is_file():
         raise UsageError(f"{folder} is no head: it has no {INFO}; name the folder that `fit head` wrote")
-    try:
-        described = json.loads(_read_bytes(folder / INFO))
-    except ValueError as error:
-        raise DamagedHead(f"{folder / INFO} is not valid JSON ({error}): fit the head again") from error
-    if not isinstance(described, dict) or described.get("format") != FORMAT:
+    described = _read_json(folder / INFO)
+    if described.get("format") != FORMAT:
         raise UsageError(f"{folder / INFO} is not a Stillframe head: name the folder that `fit head` wrote")
     if described.get("version") != VERSION:
         raise UsageError(
@@ -365,6 +397,16 @@ def _read_info(folder: Path) -> dict[str, Any]:
             "use the Stillframe version that wrote it, or fit it again"
         )
     return described
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(_read_bytes(path))
+    except ValueError as error:
+        raise DamagedHead(f"{path} is not valid JSON ({error}): fit the head again") from error
+    if not isinstance(values, dict):
+        raise DamagedHead(f"{path} holds {type(values).__name__}, expected an object: fit the head again")
+    return values
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -22,6 +22,7 @@ METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "calibration
 """The fields of `Scores` that are intervals."""
 
 CALIBRATION_BINS = 15
+_QUANTILE = 1.959964  # of the normal distribution, for 95 %
 SMALLEST_PROBABILITY = 1e-15
 """The log loss takes no probability for smaller than this, so that one sure mistake is not infinitely bad."""
 
@@ -198,6 +199,58 @@ def score_labels(
     return _scores(data, _per_class(classes, true, guessed, hits), confusion, units, seed, resamples)
 
 
+def paired_difference(first: Bools, second: Bools, seed: int = 0, resamples: int = 1000) -> Interval:
+    """How much more often `first` is right than `second` on the same rows: accuracy against accuracy.
+
+    Rows are drawn in pairs, so that what is hard for both counts for neither.
+
+    Args:
+        first: (rows,), whether it is right.
+        second: (rows,), likewise.
+        seed: of the resamples.
+        resamples: how many.
+
+    Raises:
+        ValueError: the shapes do not fit together.
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"{len(first)} rows of the one, {len(second)} of the other: they do not fit")
+    gains = first.astype(np.float64) - second
+    drawn = [weights @ gains / len(gains) for _, weights in _resamples(len(gains), None, seed, resamples)]
+    return _interval(float(gains.mean()) if len(gains) else np.nan, np.concatenate(drawn) if drawn else gains)
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Decisions of like certainty: their mean certainty, how many are right, with a 95 % interval, and their number."""
+
+    certainty: float
+    accuracy: Interval
+    decisions: int
+
+
+def reliability(certainty: Floats, correct: Bools) -> list[Bin]:
+    """The bins of the calibration error that hold any decision.
+
+    Intervals are Wilson's (1927, Journal of the American Statistical Association 22, 209): they stay within 0 and 1.
+
+    Args:
+        certainty: (decisions,), the probability given to what was decided.
+        correct: (decisions,), whether it is so.
+    """
+    numbers = _bin_numbers(certainty)
+    bins = []
+    for number in np.unique(numbers):
+        members = numbers == number
+        count, share = int(members.sum()), float(correct[members].mean())
+        middle = share + _QUANTILE**2 / (2 * count)
+        spread = _QUANTILE * np.sqrt(share * (1 - share) / count + _QUANTILE**2 / (4 * count**2))
+        scale = 1 + _QUANTILE**2 / count
+        low, high = max(0.0, float((middle - spread) / scale)), min(1.0, float((middle + spread) / scale))
+        bins.append(Bin(float(certainty[members].mean()), Interval(share, low, high), count))
+    return bins
+
+
 @dataclass(frozen=True)
 class _Data:
     """What resampling needs of the rows.
@@ -350,10 +403,13 @@ def _log_loss(chances: Floats) -> Floats:
 def _gaps(correct: Bools, certainty: Floats) -> Floats:
     """(rows, bins): correct - certainty of each decision, averaged over a row's decisions, in the bin of its certainty."""
     rows, decisions = certainty.shape
-    bins = np.clip(np.ceil(certainty * CALIBRATION_BINS).astype(np.int64) - 1, 0, CALIBRATION_BINS - 1)
     gaps = np.zeros((rows, CALIBRATION_BINS))
-    np.add.at(gaps, (np.arange(rows)[:, None], bins), (correct - certainty) / decisions)
+    np.add.at(gaps, (np.arange(rows)[:, None], _bin_numbers(certainty)), (correct - certainty) / decisions)
     return gaps
+
+
+def _bin_numbers(certainty: Floats) -> Ints:
+    return np.clip(np.ceil(certainty * CALIBRATION_BINS).astype(np.int64) - 1, 0, CALIBRATION_BINS - 1)
 
 
 def _per_class(classes: Sequence[str], true: Ints, guessed: Ints, hits: Ints) -> tuple[ClassScores, ...]:

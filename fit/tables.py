@@ -1,14 +1,19 @@
 """What a terminal shows of metrics and predictions: rows of cells."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from fit.metrics import METRICS
+from fit.metrics import METRICS, Interval
 from fit.predictions import class_column
+from fit.space import told_value
 from store.names import printable
+
+if TYPE_CHECKING:  # they draw, and metrics alone are told without matplotlib
+    from fit.compare import Comparison
+    from fit.sweep import Sweep
 
 _EVALUATIONS = ("validation", "test", "cv", "evaluation", "baseline")
 _MATRIX_CLASSES = 20
@@ -21,16 +26,52 @@ def told_metrics(metrics: Mapping[str, Any]) -> list[list[str]]:
     for name in _EVALUATIONS:
         scores = metrics.get(name)
         if scores is not None:
-            rows.append([name, f"{scores['rows']:,}", *(_interval(scores[metric]) for metric in METRICS)])
+            rows.append([name, f"{scores['rows']:,}", *(told_interval(scores[metric]) for metric in METRICS)])
     return rows
 
 
-def _interval(metric: Mapping[str, float | None]) -> str:
+def told_interval(metric: Mapping[str, float | None]) -> str:
+    """A metric and its 95 % interval."""
     if metric["value"] is None:
         return "-"
     if metric["low"] is None:
         return f"{metric['value']:.3f}"
     return f"{metric['value']:.3f} ({metric['low']:.3f}..{metric['high']:.3f})"
+
+
+def told_comparison(comparison: "Comparison") -> list[list[str]]:
+    """One line a head, the best marked."""
+    rows = [
+        ["", "head", "backbone", "images", "validation", "log loss", "test", "log loss", "test - best's", "on images"]
+    ]
+    for number, head in enumerate(comparison.heads):
+        cells = [
+            printable(head.name) + (" *" if number == comparison.best else ""),
+            head.head,
+            head.backbone,
+            f"{head.images:,}",
+        ]
+        for scores in (head.validation, head.test):
+            cells += [told_interval(scores[name]) if scores else "-" for name in ("accuracy", "log_loss")]
+        cells += ["-" if head.difference is None else _signed(head.difference), f"{head.shared:,}"]
+        rows.append(cells)
+    return rows
+
+
+def told_sweep(sweep: "Sweep") -> list[list[str]]:
+    """One line a trial, the best first and marked; of those that were refused, why."""
+    rows = [["", *sweep.names, f"validation {sweep.metric.replace('_', ' ')}", "seconds"]]
+    for trial in sweep.trials:
+        values = [told_value(trial.parameters[name]) for name in sweep.names]
+        score = told_interval(trial.scores[sweep.metric].to_dict()) if trial.scores else f"refused: {trial.refused}"
+        rows.append(
+            ["*" if trial is sweep.chosen else "", *map(printable, values), printable(score), f"{trial.seconds:.1f}"]
+        )
+    return rows
+
+
+def _signed(difference: Interval) -> str:
+    return f"{difference.value:+.3f} ({difference.low:+.3f}..{difference.high:+.3f})"
 
 
 def told_confusion(metrics: Mapping[str, Any]) -> list[list[str]]:

@@ -38,7 +38,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class _Data:
+class Data:
     """What a fit learns from: images of the store, one row each, their labels, units and split; and their features.
 
     `features` has all `views` of each image, those of image i at i * views and on, the unaltered one first.
@@ -69,6 +69,7 @@ class _Data:
         return predict_rows(estimator, self.features, self.judged(images).rows)
 
     def truth(self, seed: int) -> Truth:
+        """What is known of the images."""
         return Truth(self.labels.classes, self.labels.targets, self.units.of_rows, seed)
 
 
@@ -95,7 +96,7 @@ def fit_head(
     except TypeError as error:
         raise UsageError(f"{error}; the options are the fields of fit.options.FitOptions") from None
     opened = store if isinstance(store, FeatureStore) else open_store(store)
-    return _Fit(opened, chosen, say).run()
+    return Fit(opened, chosen, say).run()
 
 
 def require_complete(store: FeatureStore) -> None:
@@ -104,8 +105,8 @@ def require_complete(store: FeatureStore) -> None:
         raise StoppedEarly(f"{store.folder.root} is not finished: run the same `extract run` again, then this command")
 
 
-class _Fit:
-    """One fit: its options, resolved against the store."""
+class Fit:
+    """One fit: its options, resolved against the store. Several fits on the same rows may share what one has loaded."""
 
     def __init__(self, store: FeatureStore, options: FitOptions, say: Say) -> None:
         self.options = options
@@ -116,11 +117,13 @@ class _Fit:
         require_complete(store)
         self.output = store.find_output(options.output)
         self.reduction = options.reduction_for(self.output.spatial)
-        self.seconds = 0.0
 
     def run(self) -> Head:
         """See `fit_head`."""
-        data = self.load()
+        return self.fit(self.load())
+
+    def fit(self, data: Data) -> Head:
+        """The head and its metrics, from data that is loaded."""
         classes = len(data.labels.classes)
         split = data.split
         in_views = f" in {data.views:,} views" if data.views > 1 else ""
@@ -149,7 +152,7 @@ class _Fit:
         metrics = self._metrics(data, scores, seconds, getattr(final, "history_", None))
         return Head(self._info(data), final, metrics, _predictions(data, predicted))
 
-    def load(self) -> _Data:
+    def load(self) -> Data:
         """Rows, labels, split and features, checked."""
         rows, positions = self.store.images(), np.arange(len(self.store.images()))
         if len(rows) == 0:
@@ -175,7 +178,7 @@ class _Fit:
         streams = hasattr(self.estimator(len(labels.classes), labels.several), "fit_batches")
         views = self.store.recipe.views
         features = load_features(self.store, self.output, self.reduction, all_views(positions, views), streams)
-        return _Data(rows, labels, units, split, features, views)
+        return Data(rows, labels, units, split, features, views)
 
     def _groups(self, rows: pa.Table) -> list[str | None] | None:
         column = self.options.group_by
@@ -251,7 +254,7 @@ class _Fit:
             estimator.tensorboard = self.options.tensorboard
         return estimator
 
-    def fit_on(self, data: _Data, rows: Positions, validation: Positions | None) -> Any:
+    def fit_on(self, data: Data, rows: Positions, validation: Positions | None) -> Any:
         """A new estimator, fitted on those rows; one that can makes use of a validation.
 
         Raises:
@@ -278,7 +281,7 @@ class _Fit:
             raise UsageError(f"the head {self.kind.name} refused: {' '.join(str(error).split())}") from error
         return estimator
 
-    def cross_validate(self, data: _Data) -> tuple[Positions, npt.NDArray[np.float64]]:
+    def cross_validate(self, data: Data) -> tuple[Positions, npt.NDArray[np.float64]]:
         """All rows and their probabilities, each from an estimator that has not seen the row or its unit.
 
         An estimator that uses a validation takes it from the fold's own training rows.
@@ -299,7 +302,7 @@ class _Fit:
             probabilities[held_out] = data.predict(fitted, held_out)
         return every, probabilities
 
-    def _info(self, data: _Data) -> HeadInfo:
+    def _info(self, data: Data) -> HeadInfo:
         return HeadInfo(
             head=self.kind.name,
             parameters=self.parameters,
@@ -312,10 +315,11 @@ class _Fit:
             output=self.output,
             weights=weights_of(self.store),
             versions=installed_versions(),
+            data=self.store.snapshot.view.data if self.store.snapshot.view else "",
         )
 
     def _metrics(
-        self, data: _Data, scores: dict[str, Scores], seconds: float, history: dict[str, list[float]] | None
+        self, data: Data, scores: dict[str, Scores], seconds: float, history: dict[str, list[float]] | None
     ) -> dict[str, Any]:
         headline = next(name for name in (TEST, CV, VALIDATION, TRAIN) if name in scores)
         split = data.split
@@ -342,7 +346,7 @@ def weights_of(store: FeatureStore) -> str:
     return str(places[-1]) if places else "imagenet"
 
 
-def _predictions(data: _Data, predicted: dict[str, tuple[Positions, npt.NDArray[np.float64]]]) -> pa.Table:
+def _predictions(data: Data, predicted: dict[str, tuple[Positions, npt.NDArray[np.float64]]]) -> pa.Table:
     """One row an image and evaluation: train and validation by the head fitted on train, test by the final one, cv."""
     tables = []
     for name, (rows, probabilities) in predicted.items():

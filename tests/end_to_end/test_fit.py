@@ -209,3 +209,58 @@ def test_a_reader_that_has_seen_enough_is_no_failure(fitted, digits):
     )
     process.stdout.close()
     assert process.wait() == 0
+
+
+def test_pictures_of_a_head(fitted, digits):
+    result = command("fit", "report", "head", cwd=digits, MPLCONFIGDIR=str(digits / "no" / "such"))
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    named = [line.split()[0] for line in result.stdout.splitlines() if line.startswith("head/report/")]
+    assert sorted(named) == sorted(str(path.relative_to(digits)) for path in (digits / "head" / "report").iterdir())
+    assert {"head/report/confusion.png", "head/report/mistakes.png", "head/report/average.png"} <= set(named)
+    (digits / "data").rename(digits / "moved")
+    try:
+        result = command("fit", "report", "head", "--out", "pictures", cwd=digits)
+        assert result.returncode == 0
+        assert result.stderr.startswith("warning: not written: samples.png, average.png, mistakes.png: none of the ")
+        assert len(result.stderr.splitlines()) == 1
+        result = command("fit", "report", "head", "--out", "pictures", "--images", "moved", "--json", cwd=digits)
+        assert json.loads(result.stdout)["left_out"] == {}
+    finally:
+        (digits / "moved").rename(digits / "data")
+
+
+def test_heads_side_by_side(fitted, digits):
+    assert command("fit", "head", "--features", "vectors", "--head", "knn", "--out", "knn", cwd=digits).returncode == 0
+    result = command("fit", "compare", "head", "knn", "--out", "heads.png", cwd=digits)
+    assert result.returncode == 0, result.stderr
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:3]] == ["head", "knn"]
+    assert "best by validation accuracy: " in result.stdout
+    assert (digits / "heads.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_sweep_that_is_stopped_goes_on(digits):
+    arguments = ["sweep", "--features", "vectors", "--head", "sgd", "--method", "random", "--trials", "4"]
+    arguments += ["--try", "learning_rate=1e-4..1e-1", "--epochs", "100", "--out", "sweep"]
+    with subprocess.Popen(
+        [sys.executable, "-c", SHELL.format(program="fit"), *arguments],
+        cwd=digits,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as process:
+        next(line for line in process.stderr if line.startswith("trial 2 of 4"))
+        process.terminate()
+        said = process.stderr.read()
+    assert process.returncode == 75
+    assert "error: stopped; trials done so far, 1, are kept in sweep: run the same command again to go on" in said
+    result = command("fit", *arguments, cwd=digits)
+    assert result.returncode == 0, result.stderr
+    assert "trial 1 of 4" not in result.stderr
+    assert result.stdout.splitlines()[1].startswith("*  ")
+    again = command("fit", *arguments, "--json", cwd=digits)
+    assert "trial" not in again.stderr
+    found = json.loads(again.stdout)
+    assert len(found["trials"]) == 4
+    assert found["metrics"]["chosen_from"]["trials"] == 4
+    assert command("fit", "predict", "sweep/best", "data/3/0003.png", cwd=digits).returncode == 0

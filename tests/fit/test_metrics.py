@@ -6,7 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from fit.metrics import METRICS, _Ranks, _resamples, score_classes, score_labels
+from fit.metrics import (
+    METRICS,
+    Interval,
+    _Ranks,
+    _resamples,
+    paired_difference,
+    reliability,
+    score_classes,
+    score_labels,
+)
 
 warnings.filterwarnings("ignore", module="sklearn")
 
@@ -141,3 +150,36 @@ def test_shapes_that_do_not_fit():
         score_classes(np.zeros(3, int), np.zeros((4, 2)), names(2))
     with pytest.raises(ValueError, match="2 units for 3 rows"):
         score_classes(np.zeros(3, int), np.full((3, 2), 0.5), names(2), np.zeros(2, int))
+
+
+def test_a_paired_difference_is_that_of_the_accuracies_and_narrower_than_each():
+    rng = np.random.default_rng(0)
+    hard = rng.random(400) < 0.3
+    first, second = ~hard | (rng.random(400) < 0.1), ~hard & (rng.random(400) < 0.97)
+    found = paired_difference(first, second)
+    assert found.value == pytest.approx(first.mean() - second.mean())
+    assert 0 < found.low < found.value < found.high
+    own = score_classes(first.astype(int), np.eye(2)[[1] * 400], ["no", "yes"]).accuracy
+    assert found.high - found.low < own.high - own.low
+    assert paired_difference(first, first) == Interval(0.0, 0.0, 0.0)
+    assert paired_difference(first, second) == found
+    assert paired_difference(first[:0], second[:0]) == Interval(None, None, None)
+
+
+def test_reliability_bins_give_the_calibration_error():
+    rng = np.random.default_rng(1)
+    chances = rng.dirichlet([0.5, 0.5, 0.5], 300)
+    targets = rng.integers(0, 3, 300)
+    scores = score_classes(targets, chances, ["a", "b", "c"], resamples=0)
+    bins = reliability(chances.max(axis=1), chances.argmax(axis=1) == targets)
+    assert sum(entry.decisions for entry in bins) == 300
+    error = sum(entry.decisions * abs(entry.accuracy.value - entry.certainty) for entry in bins) / 300
+    assert error == pytest.approx(scores.calibration_error.value)
+    for entry in bins:
+        assert 0 <= entry.accuracy.low <= entry.accuracy.value <= entry.accuracy.high <= 1
+
+
+def test_wilsons_interval():
+    (found,) = reliability(np.full(10, 0.99), np.array([True] * 9 + [False]))
+    # Nine of ten, as R's prop.test(9, 10, correct = FALSE) has it.
+    assert (found.accuracy.low, found.accuracy.high) == pytest.approx((0.5958500, 0.9821238), abs=1e-6)

@@ -1,0 +1,42 @@
+"""Image files -> pixels as a recipe sees them, without a network: for pictures of what it was shown."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from extract.decode import BadImage, DecodePolicy, decode, decode_policy, own_limits, read_source
+from extract.options import MAX_PIXELS
+from extract.runtimes.device import usable_cores
+from store.names import file_path
+from store.recipe import Recipe
+
+_AT_ONCE = 256  # images in memory
+
+
+def read_pixels(
+    root: str | os.PathLike[str], names: Sequence[str], recipe: Recipe
+) -> Iterator[npt.NDArray[np.uint8] | BadImage]:
+    """Pixels (height, width, 3) of the recipe's size, unaltered, or what is wrong with the image; in the order given.
+
+    Args:
+        root: the folder that the names are relative to.
+        names: row names.
+        recipe: how pixels are made.
+    """
+    policy = decode_policy(recipe, MAX_PIXELS)
+    paths = [Path(root) / file_path(name) for name in names]
+    for start in range(0, len(paths), _AT_ONCE):
+        with own_limits(), ThreadPoolExecutor(usable_cores()) as threads:
+            read = list(threads.map(lambda path: _read(path, policy), paths[start : start + _AT_ONCE]))
+        yield from read
+
+
+def _read(path: Path, policy: DecodePolicy) -> npt.NDArray[np.uint8] | BadImage:
+    try:
+        return decode(read_source(path).data, policy).pixels
+    except BadImage as error:
+        return error

@@ -1,0 +1,99 @@
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from fit import fit_head
+from fit.compare import compare_heads, comparison_figure
+from fit.head import read_results
+from fit.tables import told_comparison
+from store.errors import UsageError
+
+
+@pytest.fixture
+def saved(colour_store, tmp_path):
+    """Two heads that were fitted and tested on the same images."""
+    names = ("logistic", "centroid")
+    return [read_results(fit_head(colour_store, name).save(tmp_path / name)) for name in names]
+
+
+def edited(results, validation=None, wrong=0, drop=0):
+    """The results with another validation accuracy, that many test images taken for another class, or left out."""
+    metrics = results.metrics
+    if validation is not None:
+        accuracy = {"value": validation, "low": validation, "high": validation}
+        metrics = {**metrics, "validation": {**metrics["validation"], "accuracy": accuracy}}
+    rows = results.predictions.to_pylist()
+    tested = [row for row in rows if row["split"] == "test"]
+    for row in tested:
+        row.update({name: float(name == row["label"]) for name in results.info.classes})
+    for row in tested[:wrong]:
+        row.update({name: float(name != row["label"]) / 2 for name in results.info.classes})
+    kept = [row for row in rows if row["split"] != "test"] + tested[drop:]
+    table = pa.Table.from_pylist(kept, schema=results.predictions.schema)
+    return replace(results, metrics=metrics, predictions=table)
+
+
+def test_the_best_is_chosen_by_validation_and_differences_are_the_tests(saved):
+    first, second = edited(saved[0], validation=0.9, wrong=6), edited(saved[1], validation=0.8, wrong=3)
+    comparison = compare_heads([second, first])
+    assert comparison.best == 1
+    behind, best = comparison.heads
+    assert best.difference is None
+    assert behind.shared == 12
+    assert behind.difference.value == pytest.approx(3 / 12)
+    assert 0 <= behind.difference.low < behind.difference.value < behind.difference.high
+    table = told_comparison(comparison)
+    assert [row[0].endswith(" *") for row in table[1:]] == [False, True]
+    assert table[1][8].startswith("+0.250 (+")
+    assert table[1][9] == "12"
+
+
+def test_equal_heads_differ_by_nothing(saved):
+    comparison = compare_heads([edited(saved[0], 0.9), edited(saved[1], 0.9)])
+    assert comparison.best == 0
+    assert comparison.heads[1].difference.to_dict() == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert len(comparison.notes) == 1
+
+
+def test_other_test_images_are_compared_where_they_are_shared_and_said(saved):
+    first, second = edited(saved[0], 0.9, wrong=6), edited(saved[1], 0.8, drop=5)
+    comparison = compare_heads([first, second])
+    assert comparison.heads[1].shared == 7
+    assert comparison.heads[1].difference.value == pytest.approx(1 / 7)
+    assert any("other test images than the best's" in note for note in comparison.notes)
+    comparison = compare_heads([first, edited(saved[1], 0.8, drop=12)])
+    assert comparison.heads[1].difference is None
+
+
+def test_images_of_another_label_are_not_the_same(saved):
+    rows = saved[1].predictions
+    other = pc.if_else(pc.equal(rows["label"], "red"), "blue", rows["label"])
+    changed = replace(saved[1], predictions=rows.set_column(1, "label", other))
+    shared = compare_heads([edited(saved[0], 1.0), changed]).heads[1].shared
+    assert shared == 12 - pc.sum(pc.and_(pc.equal(rows["label"], "red"), pc.equal(rows["split"], "test"))).as_py()
+
+
+def test_heads_of_other_splits(colour_store, saved, tmp_path):
+    other = read_results(fit_head(colour_store, "centroid", seed=3, test=0.1).save(tmp_path / "other"))
+    notes = compare_heads([*saved, other]).notes
+    assert any("validated on different images" in note for note in notes)
+    without = read_results(fit_head(colour_store, "centroid", test=0.0).save(tmp_path / "without"))
+    assert without.metrics["test"] is None
+    comparison = compare_heads([edited(saved[0], 1.0), without])
+    assert comparison.heads[1].difference is None
+    assert any(note.startswith("without a test: ") for note in comparison.notes)
+    assert told_comparison(comparison)[2][6:9] == ["-", "-", "-"]
+    assert len(comparison_figure(comparison).axes) == 2
+
+
+def test_what_cannot_be_compared_is_refused(saved, colour_store, tmp_path):
+    with pytest.raises(UsageError, match="two heads or more"):
+        compare_heads(saved[:1])
+    classes = replace(saved[1].info, classes=("blue", "green", "pink"))
+    with pytest.raises(UsageError, match="only one of them has pink, red"):
+        compare_heads([saved[0], replace(saved[1], info=classes)])
+    without = fit_head(colour_store, "centroid", validation=0.0).save(tmp_path / "without")
+    with pytest.raises(UsageError, match="without has no validation"):
+        compare_heads([saved[0], read_results(without)])

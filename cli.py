@@ -511,49 +511,74 @@ WeightsFile = Annotated[
 ]
 
 
+StoreOption = Annotated[Path, typer.Option("--features", "-f", help="The store.")]
+HeadName = Annotated[
+    str, typer.Option(help="What to fit; `fit heads` lists them. module:function for one of your own.")
+]
+OutputName = Annotated[str | None, typer.Option(help="Which output, where the store has several.", show_default=False)]
+Reduction = Annotated[
+    str | None,
+    typer.Option(help="avg, max or flatten: how spatial tensors become vectors.  [default: avg]", show_default=False),
+]
+Validation = Annotated[float, typer.Option(help="The fraction for validation, where the store has none.")]
+Test = Annotated[float, typer.Option(help="The fraction for the test, where the store has no splits.")]
+GroupBy = Annotated[
+    str | None, typer.Option(help="A column, such as group, whose equals stay on one side.", show_default=False)
+]
+ClassWeight = Annotated[str, typer.Option(help="balanced or none.")]
+Epochs = Annotated[
+    int | None, typer.Option(help="Passes at most: sgd, mlp, heads that Keras fits.", show_default=False)
+]
+BatchSize = Annotated[int | None, typer.Option(help="Images a step: sgd, heads that Keras fits.", show_default=False)]
+LearningRate = Annotated[
+    float | None, typer.Option(help="The step size: sgd, boosting, heads that Keras fits.", show_default=False)
+]
+Optimizer = Annotated[
+    str | None, typer.Option(help="Any of Keras', such as adam or sgd: heads that Keras fits.", show_default=False)
+]
+FitSeed = Annotated[int, typer.Option(help="Of splits, folds and all that is random.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="key=value, a parameter of the head; repeatable.", show_default=False),
+]
+
+
+def _parameters(
+    epochs: int | None,
+    batch_size: int | None,
+    learning_rate: float | None,
+    optimizer: str | None,
+    settings: list[str] | None,
+) -> dict[str, int | float | str]:
+    """The head's parameters that were given, by options of their own and by --set."""
+    from fit.train import parse_settings
+
+    shortcuts = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "optimizer": optimizer}
+    given = {name: value for name, value in shortcuts.items() if value is not None}
+    return {**given, **parse_settings(settings or [])}
+
+
 @fit_app.command("head")
 def fit_head_command(
-    features: Annotated[Path, typer.Option("--features", "-f", help="The store.")],
-    head: Annotated[
-        str, typer.Option(help="What to fit; `fit heads` lists them. module:function for one of your own.")
-    ] = DEFAULT_HEAD,
+    features: StoreOption,
+    head: HeadName = DEFAULT_HEAD,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The head's folder.  [default: heads/<head>]", show_default=False)
     ] = None,
-    output: Annotated[
-        str | None, typer.Option(help="Which output, where the store has several.", show_default=False)
-    ] = None,
-    reduce: Annotated[
-        str | None,
-        typer.Option(
-            help="avg, max or flatten: how spatial tensors become vectors.  [default: avg]", show_default=False
-        ),
-    ] = None,
+    output: OutputName = None,
+    reduce: Reduction = None,
     labels: LabelsFile = None,
-    val: Annotated[float, typer.Option(help="The fraction for validation, where the store has none.")] = 0.2,
-    test: Annotated[float, typer.Option(help="The fraction for the test, where the store has no splits.")] = 0.2,
+    val: Validation = 0.2,
+    test: Test = 0.2,
     cv: Annotated[int, typer.Option(help="Folds of a cross-validation beside that; 0 for none.")] = 0,
-    group_by: Annotated[
-        str | None, typer.Option(help="A column, such as group, whose equals stay on one side.", show_default=False)
-    ] = None,
-    class_weight: Annotated[str, typer.Option(help="balanced or none.")] = "none",
-    epochs: Annotated[
-        int | None, typer.Option(help="Passes at most: sgd, mlp, heads that Keras fits.", show_default=False)
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Images a step: sgd, heads that Keras fits.", show_default=False)
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="The step size: sgd, boosting, heads that Keras fits.", show_default=False)
-    ] = None,
-    optimizer: Annotated[
-        str | None, typer.Option(help="Any of Keras', such as adam or sgd: heads that Keras fits.", show_default=False)
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of splits, folds and all that is random.")] = 0,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="key=value, a parameter of the head; repeatable.", show_default=False),
-    ] = None,
+    group_by: GroupBy = None,
+    class_weight: ClassWeight = "none",
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    optimizer: Optimizer = None,
+    seed: FitSeed = 0,
+    settings: Settings = None,
     tensorboard: Annotated[
         str | None, typer.Option(help="A folder for TensorBoard: heads that Keras fits.", show_default=False)
     ] = None,
@@ -565,12 +590,10 @@ def fit_head_command(
     """Fit a head on a store's features and say how good it is."""
     from fit.head import require_place
     from fit.tables import told_confusion, told_metrics
-    from fit.train import fit_head, parse_settings
+    from fit.train import fit_head
 
     folder = out or Path("heads") / head.replace(":", ".")
     require_place(folder, force)
-    shortcuts = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "optimizer": optimizer}
-    parameters = {name: value for name, value in shortcuts.items() if value is not None}
     fitted = fit_head(
         features,
         head,
@@ -584,7 +607,7 @@ def fit_head_command(
         group_by=group_by,
         class_weight=class_weight,
         seed=seed,
-        parameters={**parameters, **parse_settings(settings or [])},
+        parameters=_parameters(epochs, batch_size, learning_rate, optimizer, settings),
         tensorboard=tensorboard,
     )
     fitted.save(folder, force)
@@ -603,7 +626,7 @@ def fit_head_command(
 
 @fit_app.command("sweep")
 def fit_sweep(
-    features: Annotated[Path, typer.Option("--features", "-f", help="The store.")],
+    features: StoreOption,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="The sweep's folder; the chosen head is in its folder best.")
     ],
@@ -625,36 +648,20 @@ def fit_sweep(
     metric: Annotated[
         str, typer.Option(help="accuracy, balanced_accuracy, macro_f1 or log_loss of the validation: what chooses.")
     ] = "accuracy",
-    head: Annotated[
-        str, typer.Option(help="What to fit; `fit heads` lists them. module:function for one of your own.")
-    ] = DEFAULT_HEAD,
-    output: Annotated[
-        str | None, typer.Option(help="Which output, where the store has several.", show_default=False)
-    ] = None,
-    reduce: Annotated[
-        str | None,
-        typer.Option(
-            help="avg, max or flatten: how spatial tensors become vectors.  [default: avg]", show_default=False
-        ),
-    ] = None,
+    head: HeadName = DEFAULT_HEAD,
+    output: OutputName = None,
+    reduce: Reduction = None,
     labels: LabelsFile = None,
-    val: Annotated[float, typer.Option(help="The fraction for validation, where the store has none.")] = 0.2,
-    test: Annotated[float, typer.Option(help="The fraction for the test, where the store has no splits.")] = 0.2,
-    group_by: Annotated[
-        str | None, typer.Option(help="A column, such as group, whose equals stay on one side.", show_default=False)
-    ] = None,
-    class_weight: Annotated[str, typer.Option(help="balanced or none.")] = "none",
-    epochs: Annotated[
-        int | None, typer.Option(help="Passes at most: sgd, mlp, dense, conv.", show_default=False)
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images a step: sgd, dense, conv.", show_default=False)] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="sgd, boosting, dense, conv.", show_default=False)] = None,
-    optimizer: Annotated[str | None, typer.Option(help="dense, conv: any of Keras'.", show_default=False)] = None,
-    seed: Annotated[int, typer.Option(help="Of splits, folds and all that is random.")] = 0,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="key=value, a parameter of the head; repeatable.", show_default=False),
-    ] = None,
+    val: Validation = 0.2,
+    test: Test = 0.2,
+    group_by: GroupBy = None,
+    class_weight: ClassWeight = "none",
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    optimizer: Optimizer = None,
+    seed: FitSeed = 0,
+    settings: Settings = None,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -663,11 +670,8 @@ def fit_sweep(
     from fit.options import FitOptions
     from fit.sweep import SweepOptions, sweep_head
     from fit.tables import told_metrics, told_sweep
-    from fit.train import parse_settings
     from store import open_store
 
-    shortcuts = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "optimizer": optimizer}
-    given = {name: value for name, value in shortcuts.items() if value is not None}
     options = FitOptions(
         head=head,
         output=output,
@@ -678,7 +682,7 @@ def fit_sweep(
         group_by=group_by,
         class_weight=class_weight,
         seed=seed,
-        parameters={**given, **parse_settings(settings or [])},
+        parameters=_parameters(epochs, batch_size, learning_rate, optimizer, settings),
     )
     wanted = SweepOptions(tuple(tries or ()), method, trials, metric)
     sweep = sweep_head(open_store(features), options, wanted, out, lambda text: None if quiet else _say(text))

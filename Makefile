@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench docs lock clean
+.PHONY: help demo test test-all docs-test bench docs lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ test: $(VENV)/installed-dev ## linters, types, tests: what CI runs
 test-all: $(VENV)/installed-dev ## the slow tests too: every backbone, PyTorch, kills of real runs (half an hour)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0'
 	$(BIN)/pytest -s
+
+docs-test: $(VENV)/installed-dev ## run the commands of docs/recipes/, with random weights and few epochs (some minutes)
+	$(BIN)/pytest tests/test_recipes.py
 
 bench: $(VENV)/installed-dev ## measure speed, storage, memory and planning (hours); writes benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.run

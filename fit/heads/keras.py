@@ -103,7 +103,10 @@ class Cnn(Network):
     def _activation(self, spatial: bool) -> keras.Layer:
         if self.activation == "prelu":
             return layers.PReLU(shared_axes=(1, 2) if spatial else None)
-        return layers.LeakyReLU() if self.activation == "leaky_relu" else layers.ReLU()
+        if self.activation == "leaky_relu":
+            _spare_leaky_relu_the_remapper()
+            return layers.LeakyReLU()
+        return layers.ReLU()
 
     def augmentation(self) -> Callable[[Matrix], Matrix]:
         """See `Network`: Keras' random layers, each with its own stream of numbers."""
@@ -221,3 +224,11 @@ def linear_model(form: Linear) -> keras.Model:
     if form.link == "normalized":
         outputs = outputs / keras.ops.sum(outputs, axis=-1, keepdims=True)
     return keras.Model(inputs, outputs)
+
+
+def _spare_leaky_relu_the_remapper() -> None:
+    """TensorFlow's graph optimizer fails to fuse it with a convolution in training (2.21), and prints so each time."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow
+
+        tensorflow.config.optimizer.set_experimental_options({"remapping": False})

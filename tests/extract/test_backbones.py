@@ -27,8 +27,8 @@ from extract.samples import write_samples
 from store.errors import EnvironmentFailure, UsageError
 
 FAST = (
-    "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_lite0", "inception_v1", "mobilenet",
-    "mobilenet_v2", "mobilenet_v3_small", "pixels", "squeezenet",
+    "alexnet", "densenet121", "efficientnet_b0", "efficientnet_lite0", "inception_v1", "mobilenet", "mobilenet_v2",
+    "mobilenet_v3_small", "pixels", "squeezenet",
 )  # fmt: skip
 FAST_FILES = ("mobilenet_v2", "convnext_tiny", "efficientnet_b0", "squeezenet")
 OWN = {"alexnet", "efficientnet_lite0", "inception_v1", "inception_v4", "pixels", "squeezenet"}

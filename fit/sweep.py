@@ -206,8 +206,8 @@ class _Runner:
             predicted = self.data.predict(estimator, split.validation)
             measured = self.data.truth(self.options.seed).score(split.validation, predicted)
             scores = {name: getattr(measured, name) for name in METRICS}
-        except ValueError as error:  # UsageError is one; some heads refuse only once they predict
-            refused = " ".join(str(error).split())
+        except UsageError as error:
+            refused = str(error)
         return Trial(len(folder.trials), parameters, scores, round(time.perf_counter() - started, 3), refused)
 
     # The end

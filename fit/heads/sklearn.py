@@ -262,11 +262,16 @@ def inner_splits(y: Matrix, groups: Matrix | None, count: int, seed: int) -> lis
 
 
 def fit_arrays(estimator: Any, features: Matrix, targets: Matrix, groups: Matrix) -> None:
-    """Fit any estimator of these: those that choose by inner folds keep the groups whole."""
+    """Fit any estimator of these: those that choose by inner folds keep the groups whole.
+
+    Raises:
+        ValueError: scikit-learn refuses the parameters or the data.
+    """
     if isinstance(estimator, Logistic | Calibrated):
         estimator.fit(features, targets, groups)
     else:
         estimator.fit(features, targets.astype(np.int64) if targets.ndim == 2 else targets)
+    estimator.predict(features[:1])  # scikit-learn refuses more neighbours than rows only here
 
 
 # Builders

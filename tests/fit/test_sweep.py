@@ -43,7 +43,7 @@ def files(folder):
 def test_a_grid_is_tried_and_the_best_on_validation_is_a_head(colour_store, tmp_path, fits):
     found = sweep(colour_store, tmp_path / "sweep", "neighbors=36,3,5000")
     assert [trial.parameters["neighbors"] for trial in found.trials] == [3, 36, 5000]
-    assert found.trials[2].refused.startswith("Expected n_neighbors <= n_samples_fit")
+    assert found.trials[2].refused.startswith("the head knn refused: Expected n_neighbors <= n_samples_fit")
     best = load_head(tmp_path / "sweep" / "best")
     assert best.info.parameters == {"neighbors": 3}
     assert best.metrics["chosen_from"] == {"trials": 3, "refused": 1, "metric": "accuracy"}

@@ -19,6 +19,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from extract.backbones.table import BACKBONES, DEFAULT_BACKBONE, PREPROCESSING, Backbone, get_backbone
+from extract.signals import end_in_time_after_signals, stop_after
 from fit.heads.table import DEFAULT_HEAD, HEADS
 from store.errors import DamagedStore, EnvironmentFailure, StillframeError, StoppedEarly, UsageError
 from store.names import printable
@@ -41,16 +42,19 @@ StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="The store's fo
 
 def extract_main() -> None:
     """Entry point of `extract`."""
+    end_in_time_after_signals()
     _leave(run_app(extract_app, "extract"))
 
 
 def fit_main() -> None:
     """Entry point of `fit`."""
+    end_in_time_after_signals()
     _leave(run_app(fit_app, "fit"))
 
 
 def store_main() -> None:
     """Entry point of `store`."""
+    end_in_time_after_signals()
     _leave(run_app(store_app, "store"))
 
 
@@ -247,12 +251,24 @@ def extract_run(
             help="Say what would be done and how long it would take, by computing a few batches; write nothing.",
         ),
     ] = False,
+    part: Annotated[
+        str | None,
+        typer.Option(help="I/N: every N-th shard from the I-th, counted from 0; for job arrays.", show_default=False),
+    ] = None,
+    max_runtime: Annotated[
+        str | None,
+        typer.Option(help="Stop after 90s, 30m, 8h or 7:30:00 with exit code 75.", show_default=False),
+    ] = None,
+    status_file: Annotated[
+        Path | None,
+        typer.Option(help="A JSON file that says how the run stands, for monitors.", show_default=False),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Extract features of all images of DATA, or bring a store up to date."""
-    from extract.options import RunOptions, parse_image_size
+    from extract.options import RunOptions, parse_duration, parse_image_size, parse_part
     from extract.progress import progress_for
     from extract.result import DryRun, require_few_failures
     from extract.run import Telling, run
@@ -292,9 +308,12 @@ def extract_run(
         prune=prune,
         limit=limit,
         dry_run=dry_run,
+        part=parse_part(part) if part else None,
+        status_file=status_file,
     )
     telling = Telling(lambda total: progress_for(total, quiet), lambda text: None if quiet else _say(text), debug)
-    result = run(options, telling)
+    with stop_after(parse_duration(max_runtime) if max_runtime else None):
+        result = run(options, telling)
     if as_json:
         _print_json(result.to_dict())
     elif not quiet:
@@ -315,6 +334,10 @@ def _told_run(result: Any) -> str:
     ]
     if moved:
         lines[0] += f" ({', '.join(moved)})"
+    if result.pending:
+        lines.append(
+            f"{_counted(result.pending, 'image')} left for other parts; `store verify {result.store}` says when all are there"
+        )
     if result.failures:
         codes = ", ".join(f"{count:,} {code}" for code, count in sorted(result.failures_by_code.items()))
         lines.append(f"failures: {codes}; `store failures {result.store}` lists them")

@@ -1,6 +1,7 @@
 """What can be asked of a run, checked: one frozen dataclass that the command line and Python fill alike."""
 
 import os
+import re
 from dataclasses import dataclass
 
 from extract.augment import FLIPS
@@ -21,13 +22,17 @@ _MOST = {"rotation": 180.0, "shift": 1.0, "shear": 1.0, "zoom": 0.9, "brightness
 MAX_PIXELS = 100_000_000
 _IMAGE_PIXELS = 299 * 299
 
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)")
+_CLOCK = re.compile(r"([0-9]+):([0-5][0-9]):([0-5][0-9])")
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
 
 @dataclass(frozen=True)
 class RunOptions:
     """The options of `extract run`; `None` where the command line says auto or nothing.
 
     `image_size` is (height, width); None is the backbone's own. `augment` is how many altered views each image has, the
-    options after it are the fields of `store.recipe.Augmentation`.
+    options after it are the fields of `store.recipe.Augmentation`. `part` (i, n) does every n-th shard, from the i-th, counted from 0.
     """
 
     data: str | os.PathLike[str]
@@ -64,6 +69,8 @@ class RunOptions:
     prune: bool = False
     limit: int | None = None
     dry_run: bool = False
+    part: tuple[int, int] | None = None
+    status_file: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         _require("pooling", self.pooling, POOLINGS)
@@ -82,6 +89,12 @@ class RunOptions:
             raise UsageError(f"--max-bad is {self.max_bad}: expected a fraction from 0 to 1")
         if len(set(self.layers)) != len(self.layers):
             raise UsageError("--layer names the same layer twice: name each once")
+        if self.part is not None and not 0 <= self.part[0] < self.part[1]:
+            raise UsageError(
+                f"--part is {self.part[0]}/{self.part[1]}: expected I/N, I from 0 to N - 1, as in 0/4, 1/4, 2/4 and 3/4"
+            )
+        if self.part is not None and self.dry_run:
+            raise UsageError("--dry-run tells of the whole run: leave --part out")
         self._check_augmentation()
 
     def _check_augmentation(self) -> None:
@@ -126,6 +139,34 @@ def parse_image_size(text: str) -> tuple[int, int]:
     if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise UsageError(f"--image-size is {text!r}: expected N or HxW in pixels, as in 224 or 240x320")
     return int(parts[0]), int(parts[-1])
+
+
+def parse_part(text: str) -> tuple[int, int]:
+    """(i, n) from `I/N`; RunOptions says which are possible.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal()):
+        raise UsageError(f"--part is {text!r}: expected I/N, I from 0 to N - 1, as in 0/4, 1/4, 2/4 and 3/4")
+    return int(number), int(count)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from `90`, `90s`, `30m`, `8h`, `2d` or, as SLURM writes it, `7:30:00`.
+
+    Raises:
+        UsageError: it is something else, or nothing at all.
+    """
+    seconds = 0.0
+    if match := _CLOCK.fullmatch(text):
+        seconds = 3600.0 * int(match[1]) + 60 * int(match[2]) + int(match[3])
+    elif match := _DURATION.fullmatch(text):
+        seconds = float(match[1]) * _UNITS[match[2]]
+    if seconds <= 0:
+        raise UsageError(f"--max-runtime is {text!r}: expected a time above 0 such as 90s, 30m, 8h, 2d or 7:30:00")
+    return seconds
 
 
 def automatic_batch_size(image_size: tuple[int, int], on_gpu: bool = False) -> int:

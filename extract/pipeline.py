@@ -168,12 +168,14 @@ def _collections(
     for batch, found in computed:
         collection = collection or Collection(batch.task, outputs)
         collection.failures += batch.failures
+        refused = []
         if found is not None:
             refused = collection.add(batch.images, found)
             if first_batch:
                 refuse_range(refused)
             first_batch = False
-        progress.advance(sum(image.view == 0 for image in batch.images) + len(batch.failures))
+        failures = len(batch.failures) + len(refused)
+        progress.advance(sum(image.view == 0 for image in batch.images) + len(batch.failures), failures)
         if batch.last:
             yield collection
             collection = None

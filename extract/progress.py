@@ -80,8 +80,8 @@ class Progress(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def advance(self, images: int) -> None:
-        """So many more images are done, as rows or as failures."""
+    def advance(self, images: int, failures: int, /) -> None:
+        """So many more images are done, as rows or as failures; so many of them as failures."""
         ...
 
 
@@ -94,7 +94,7 @@ class Silence:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def advance(self, images: int) -> None:
+    def advance(self, images: int, failures: int, /) -> None:
         """Nothing."""
 
 
@@ -124,7 +124,7 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def advance(self, images: int) -> None:
+    def advance(self, images: int, _failures: int, /) -> None:
         """Move the bar on."""
         self._bar.advance(self._task, images)
 
@@ -144,7 +144,7 @@ class Lines:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def advance(self, images: int) -> None:
+    def advance(self, images: int, _failures: int, /) -> None:
         """Write a line if ten seconds have passed since the last."""
         self._done += images
         now = time.monotonic()

@@ -9,10 +9,11 @@ import importlib.metadata
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from extract.result import DryRun, RunResult, Trial
 from extract.runtimes.device import machine_has_gpu, peak_memory, processor_precisions, usable_cores
 from extract.runtimes.load import Wanted, load_runtime
 from extract.signals import stop_on_signals
+from extract.status import followed
 from extract.task import ShardTask, commit, prepare
 from extract.trial import Sample, compute_sample, first_size, telling_size
 from extract.update import Update, find_update
@@ -76,14 +78,20 @@ def extract(data: str | os.PathLike[str], out: str | os.PathLike[str] = "store",
 
 
 def run(options: RunOptions, telling: Telling = Telling()) -> RunResult | DryRun:
-    """See `extract`; with `options.dry_run` nothing is written."""
+    """See `extract`; with `options.dry_run` nothing is written to the store."""
+    status_file = None if options.status_file is None else Path(options.status_file)
+    with followed(status_file, os.fspath(options.out), telling.progress) as progress:
+        return _run(options, replace(telling, progress=progress))
+
+
+def _run(options: RunOptions, telling: Telling) -> RunResult | DryRun:
     job = _Job(options, telling)
     snapshot = job.check_store()
     listing = list_data(options.data, options.include, options.exclude)
     if options.dry_run:
         return job.dry_run(snapshot, listing)
     snapshot, update = job.planned(snapshot or job.create_store(), listing)
-    if not snapshot.uncommitted_shards():
+    if not job.shards_to_do(snapshot):
         return job.result(snapshot, update, listing, Clock(), computed=0)
     with stop_on_signals() as stop:
         clock = Clock()
@@ -238,9 +246,11 @@ class _Job:
         runtime = self._require_network(info)
         self._warn_of_versions(snapshot, runtime)
         policy = decode_policy(info.recipe, self.options.max_pixels)
-        with own_limits(), self.telling.progress(snapshot.counts().pending) as progress:
+        shards = self.shards_to_do(snapshot)
+        images = sum(snapshot.plan.shard_length(index) for index in shards) if snapshot.plan else 0
+        with own_limits(), self.telling.progress(images) as progress:
             records = run_tasks(
-                self._tasks(snapshot),
+                self._tasks(snapshot, shards),
                 partial(prepare, listing.root, policy=policy, clock=clock, augmentation=info.recipe.augment),
                 runtime,
                 partial(commit, self.folder, info, environment=self._environment(runtime)),
@@ -274,11 +284,16 @@ class _Job:
                     f"warning: the store was made with {name} {', '.join(others)}, this is {ours.get(name)}"
                 )
 
-    def _tasks(self, snapshot: Snapshot) -> Iterator[ShardTask]:
+    def shards_to_do(self, snapshot: Snapshot) -> list[int]:
+        """The plan's uncommitted shards, those of this run's part."""
+        number, count = self.options.part or (0, 1)
+        return [index for index in snapshot.uncommitted_shards() if index % count == number]
+
+    def _tasks(self, snapshot: Snapshot, shards: Sequence[int]) -> Iterator[ShardTask]:
         plan = snapshot.plan
         assert plan is not None
         attempts = latest_attempts(self.folder, plan.name)
-        for index in snapshot.uncommitted_shards():
+        for index in shards:
             views = snapshot.info.recipe.views
             yield ShardTask(plan.name, index, attempts.get(index, 0) + 1, plan.shard_paths(index), views)
 
@@ -300,6 +315,7 @@ class _Job:
             images=counts.images,
             rows=counts.rows,
             failures=counts.failures,
+            pending=counts.pending,
             computed=computed,
             reused=counts.images - counts.pending - computed,
             seconds=round(seconds, 3),

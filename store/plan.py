@@ -95,6 +95,10 @@ class Plan:
         """How many shards this plan computes; their numbers are 0 to this."""
         return int(pc.max(self.rows["shard"]).as_py() or 0) + 1 if self.pending_rows else 0
 
+    def shard_length(self, index: int) -> int:
+        """How many rows one of this plan's shards has."""
+        return max(0, min(self.shard_rows, self.pending_rows - index * self.shard_rows))
+
     @property
     def pending_rows(self) -> int:
         """How many rows this plan's own shards have."""

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from extract.options import RunOptions, automatic_batch_size, parse_image_size
+from extract.options import RunOptions, automatic_batch_size, parse_duration, parse_image_size, parse_part
 from store.errors import UsageError
 
 
@@ -47,6 +47,8 @@ def test_defaults_are_those_of_the_command_line():
         ("rotation", 20, "--rotation is for altered views: say how many with --augment N"),
         ("flip", "none", "--flip is for altered views"),
         ("layers", ("mixed5", "mixed5"), "--layer names the same layer twice"),
+        ("part", (4, 4), "--part is 4/4: expected I/N, I from 0 to N - 1"),
+        ("part", (0, 0), "--part is 0/0"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_its_flag(option, value, said):
@@ -89,3 +91,24 @@ def test_whole_numbers_and_others_are_one_recipe():
     whole, broken = (RunOptions("data", augment=2, rotation=value).augmentation for value in (30, 30.0))
     assert json.dumps(asdict(whole)) == json.dumps(asdict(broken))
     assert RunOptions("data", seed=3).augmentation is None
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("90s", 90), ("1.5m", 90), ("30m", 1800), ("8h", 28800), ("2d", 172800), ("7:30:00", 27000)],
+)
+def test_durations(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "0s", "-5m", "5 m", "h", "1:70:00", "1h30m", "nan", "soon"])
+def test_a_duration_that_is_none_is_refused(text):
+    with pytest.raises(UsageError, match=r"--max-runtime is .*: expected a time above 0"):
+        parse_duration(text)
+
+
+def test_parts():
+    assert parse_part("3/16") == (3, 16)
+    for text in ("3", "/", "1/", "a/b", "-1/4", "1/2/3"):
+        with pytest.raises(UsageError, match=r"--part is .*: expected I/N"):
+            parse_part(text)

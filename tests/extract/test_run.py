@@ -374,7 +374,7 @@ def test_a_dry_run_writes_nothing(data, out):
 def test_the_result_has_the_keys_that_json_promises(data, out):
     result = extract_images(data, out, **STUB)
     assert list(result.to_dict()) == (
-        "store fingerprint images rows failures computed reused seconds images_per_second phases limited_by".split()
+        "store fingerprint images rows failures pending computed reused seconds images_per_second phases limited_by".split()
     )
     assert set(result.phases) == {"read", "decode", "compute", "write"}
     assert result.limited_by in result.phases
@@ -400,6 +400,22 @@ def test_a_signal_stops_after_the_batch_in_hand_and_the_next_run_goes_on(data, o
     done = len(open_store(out))
     assert 0 < done < 12
     assert extract_images(data, out, **STUB).computed == 12 - done
+
+
+def test_parts_do_all_shards_between_them_in_any_order(data, out):
+    results = [extract_images(data, out, shard_rows=2, part=(number, 4), **STUB) for number in (2, 0, 3, 1)]
+    assert [result.computed for result in results] == [2, 4, 2, 4]
+    assert [result.pending for result in results] == [10, 6, 4, 0]
+    assert all(result.images == result.rows + result.failures + result.pending for result in results)
+    assert len(list(out.glob("commit/*/*.json"))) == 6
+    assert open_store(out).verify().sound
+    again = extract_images(data, out, part=(1, 4), **STUB)
+    assert (again.computed, again.pending) == (0, 0)
+
+
+def test_a_part_that_has_nothing_to_do_is_done(data, out):
+    result = extract_images(data, out, shard_rows=12, part=(3, 4), **STUB)
+    assert (result.computed, result.pending) == (0, 12)
 
 
 def test_signal_handlers_are_put_back():

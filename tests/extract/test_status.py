@@ -1,0 +1,83 @@
+"""The status file of a run: what it says at each state, and that it is whole whenever it is read."""
+
+import json
+from datetime import datetime
+
+import pytest
+
+import extract.status
+from extract.progress import Silence
+from extract.status import Status, StatusFile, followed
+from store.errors import EnvironmentFailure, StoppedEarly
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    monkeypatch.setattr(extract.status, "_SECONDS", 0.0)
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+@pytest.mark.usefixtures("at_once")
+def test_it_follows_a_run(tmp_path):
+    path = tmp_path / "status.json"
+    with followed(path, "store", lambda _: Silence()) as progress:
+        assert (read(path)["state"], read(path)["images"]) == ("starting", None)
+        with progress(10) as shown:
+            assert (read(path)["state"], read(path)["images"], read(path)["done"]) == ("running", 10, 0)
+            shown.advance(4, 1)
+            now = read(path)
+            assert (now["done"], now["failures"]) == (4, 1)
+            assert now["seconds_left"] >= 0
+            shown.advance(6, 0)
+    now = read(path)
+    assert (now["state"], now["done"], now["failures"], now["seconds_left"], now["error"]) == ("done", 10, 1, 0, None)
+    assert datetime.fromisoformat(now["started"]) <= datetime.fromisoformat(now["updated"])
+    assert [name.name for name in tmp_path.iterdir()] == ["status.json"]
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "said"),
+    [
+        (StoppedEarly("stopped early, finished"), "stopped", "stopped early, finished"),
+        (KeyboardInterrupt(), "stopped", "run the same command again"),
+        (EnvironmentFailure("disk full"), "failed", "disk full"),
+        (RuntimeError("oh"), "failed", "oh"),
+    ],
+)
+def test_it_says_how_a_run_ended(tmp_path, error, state, said):
+    path = tmp_path / "status.json"
+    with pytest.raises(type(error)), followed(path, "store", lambda _: Silence()):
+        raise error
+    assert read(path)["state"] == state
+    assert said in read(path)["error"]
+
+
+def test_it_is_written_every_other_second_only(tmp_path):
+    path = tmp_path / "status.json"
+    file = StatusFile(path, "store")
+    before = path.read_bytes()
+    file.tell(file.status.advanced(1, 0, 1.0))
+    assert path.read_bytes() == before
+
+
+def test_rate_and_time_left():
+    status = Status("store", images=100).advanced(20, 2, 10.0)
+    assert (status.images_per_second, status.seconds_left) == (2.0, 40.0)
+
+
+def test_a_file_that_cannot_be_written_is_said_before_anything_is_done(tmp_path):
+    with pytest.raises(EnvironmentFailure, match=r"--status-file .* name a file in a folder that can be written"):
+        StatusFile(tmp_path / "none" / "status.json", "store")
+
+
+def test_a_file_that_cannot_be_written_any_more_is_no_reason_to_stop(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with followed(folder / "status.json", "store", lambda _: Silence()) as progress:
+        (folder / "status.json").unlink()
+        folder.rmdir()
+        with progress(1) as shown:
+            shown.advance(1, 0)

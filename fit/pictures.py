@@ -205,7 +205,7 @@ def draw_mistakes(mistakes: Sequence[Mistake], wrong: int, of: str) -> Figure:
     note = f"{wrong:,} of {of}" + (
         f", the {len(mistakes)} most wrong" if len(mistakes) < wrong else ", most wrong first"
     )
-    note += "; the actual class, and in red what it was taken for"
+    note += "; in red what each was taken for"
     columns = min(6, len(mistakes))
     grid = _Thumbnails("Mistakes", note, -(-len(mistakes) // columns), columns, mistakes[0].pixels.shape, under=0.48)
     for number, mistake in enumerate(mistakes):

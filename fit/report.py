@@ -78,12 +78,14 @@ def write_report(results: Results, out: Path | None = None, images: Path | None 
         images: the folder that the images are in, if no longer where they were extracted from.
 
     Raises:
-        UsageError: there is no such folder of images.
+        UsageError: there is no such folder of images, or `out` is a file.
         EnvironmentFailure: a picture cannot be written.
     """
     if images is not None and not images.is_dir():
         raise UsageError(f"--images {images}: there is no such folder; name the one that was extracted")
     report = Report(out or results.folder / "report")
+    if report.folder.exists() and not report.folder.is_dir():
+        raise UsageError(f"--out {report.folder} is a file: name a folder for the pictures")
     pages = _Pages(results, images)
     pages.numbers(report)
     for name, draw in ((SAMPLES, pages.samples), (AVERAGE, pages.averages), (MISTAKES, pages.mistakes)):

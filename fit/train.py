@@ -65,8 +65,17 @@ class Data:
         return Source(self.features, images * self.views, self.targets)
 
     def predict(self, estimator: Any, images: Positions) -> npt.NDArray[np.float64]:
-        """Probabilities (images, classes)."""
-        return predict_rows(estimator, self.features, self.judged(images).rows)
+        """Probabilities (images, classes).
+
+        Raises:
+            UsageError: they are no numbers.
+        """
+        probabilities = predict_rows(estimator, self.features, self.judged(images).rows)
+        if not np.isfinite(probabilities).all():
+            raise UsageError(
+                "the head's training came to nothing: its probabilities are not numbers; try a smaller --learning-rate"
+            )
+        return probabilities
 
     def truth(self, seed: int) -> Truth:
         """What is known of the images."""

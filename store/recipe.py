@@ -142,6 +142,6 @@ def _shown(value: object) -> str:
         return ", ".join(f"{name} {setting}" for name, setting in asdict(value).items())
     if isinstance(value, tuple):
         return ("x" if isinstance(value[0], int) else ", ").join(map(str, value))
-    text = str(value)
+    text = "none" if value is None else str(value)
     is_digest = isinstance(value, str) and len(value) == 64
     return text[:12] + "…" if is_digest else text

@@ -16,6 +16,7 @@ from fit.heads.sklearn import Linear
 from store.errors import UsageError
 
 _WITH_MOMENTUM = ("sgd", "rmsprop")
+_LEAK = 0.3  # that of Keras' own LeakyReLU
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -63,7 +64,7 @@ class Cnn(Network):
 
     Training alone sees images sheared, zoomed and flipped at random. The epoch of the best validation accuracy is kept.
     `activation` prelu has one slope a channel, shared over height and width (He et al. 2015, arXiv:1502.01852);
-    leaky_relu has Keras' slope of 0.3.
+    leaky_relu has a slope of 0.3.
     """
 
     filters: str = "32,32,64"
@@ -87,10 +88,10 @@ class Cnn(Network):
             x = layers.Conv2D(
                 filters, self.kernel, padding=self.padding, kernel_initializer=self._initializer(10 + number)
             )(x)
-            x = layers.MaxPooling2D()(self._activation(spatial=True)(x))
+            x = layers.MaxPooling2D()(self._activated(x))
         x = layers.Flatten()(x)
         x = layers.Dense(self.units, kernel_initializer=self._initializer(1))(x)
-        return layers.Dropout(self.dropout, seed=self.random_state)(self._activation(spatial=False)(x))
+        return layers.Dropout(self.dropout, seed=self.random_state)(self._activated(x))
 
     def _require_room(self, x: keras.KerasTensor) -> None:
         side = min(x.shape[1:3])
@@ -100,13 +101,13 @@ class Cnn(Network):
                 "allow: set fewer, as in --set filters=32,64, or extract larger images with --image-size"
             )
 
-    def _activation(self, spatial: bool) -> keras.Layer:
+    def _activated(self, x: keras.KerasTensor) -> keras.KerasTensor:
         if self.activation == "prelu":
-            return layers.PReLU(shared_axes=(1, 2) if spatial else None)
+            return layers.PReLU(shared_axes=(1, 2) if x.ndim == 4 else None)(x)
         if self.activation == "leaky_relu":
-            _spare_leaky_relu_the_remapper()
-            return layers.LeakyReLU()
-        return layers.ReLU()
+            # Not as LeakyReLU: TensorFlow's graph optimizer fails to fuse that with a convolution, and prints so (2.20).
+            return layers.Maximum()([x, layers.Rescaling(_LEAK)(x)])
+        return layers.ReLU()(x)
 
     def augmentation(self) -> Callable[[Matrix], Matrix]:
         """See `Network`: Keras' random layers, each with its own stream of numbers."""
@@ -224,11 +225,3 @@ def linear_model(form: Linear) -> keras.Model:
     if form.link == "normalized":
         outputs = outputs / keras.ops.sum(outputs, axis=-1, keepdims=True)
     return keras.Model(inputs, outputs)
-
-
-def _spare_leaky_relu_the_remapper() -> None:
-    """TensorFlow's graph optimizer fails to fuse it with a convolution in training (2.21), and prints so each time."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow
-
-        tensorflow.config.optimizer.set_experimental_options({"remapping": False})

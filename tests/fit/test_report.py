@@ -126,6 +126,9 @@ def test_images_that_have_moved(results, colours, tmp_path):
     assert set(report.pictures) >= NUMBERS | IMAGES | {"mistakes.png"}
     with pytest.raises(UsageError, match="there is no such folder"):
         write_report(changed, images=tmp_path / "none")
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="is a file: name a folder"):
+        write_report(changed, out=tmp_path / "file")
 
 
 def test_a_head_of_an_earlier_version(results, colours):

@@ -188,6 +188,7 @@ def test_an_unfinished_store_is_refused(colour_store):
         ({"head": "cnn"}, "more blocks than these"),
         ({"head": "cnn", "parameters": {"filters": "8", "zoom": 3.0}}, "the head cnn refused"),
         ({"head": "se", "parameters": {"ratio": 0}}, "ratio is 0"),
+        ({"head": "dense", "parameters": {"learning_rate": float("nan")}}, "its probabilities are not numbers"),
         ({"head": "mobilenet_dense", "parameters": {"units": "0"}}, "units is '0': expected whole numbers"),
         ({"output": "logits"}, "there is no output 'logits'"),
         ({"colour": "red"}, "FitOptions"),

@@ -31,6 +31,9 @@ class Recorder:
         self.learnt, self.targets = X, y
         return self
 
+    def predict(self, X):
+        return np.zeros(len(X), np.int64)
+
     def predict_proba(self, X):
         self.judged = X if self.judged is None else np.concatenate([self.judged, X])
         return np.full((len(X), self.classes), 1 / self.classes)

@@ -77,10 +77,12 @@ def test_equal_recipes_have_no_differences():
 
 def test_a_difference_says_both_values_and_cuts_digests():
     stored = make_recipe(weights="a" * 64, layers=("x", "y"))
-    asked = make_recipe(weights="b" * 64, layers=("z",))
+    asked = make_recipe(weights="b" * 64, layers=("z",), augment=Augmentation(2))
     assert differences(stored, asked) == [
         f"weights: the store has {'a' * 12}…, this run asks for {'b' * 12}…",
         "layers: the store has x, y, this run asks for z",
+        "augment: the store has none, this run asks for views 2, seed 0, rotation 40.0, shift 0.2, shear 0.2, zoom 0.2, "
+        "brightness 0.0, flip horizontal",
     ]
 
 

@@ -255,6 +255,10 @@ def extract_run(
         str | None,
         typer.Option(help="I/N: every N-th shard from the I-th, counted from 0; for job arrays.", show_default=False),
     ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="A Dask cluster: tcp://HOST:PORT, file:PATH, or local:N processes.", show_default=False),
+    ] = None,
     max_runtime: Annotated[
         str | None,
         typer.Option(help="Stop after 90s, 30m, 8h or 7:30:00 with exit code 75.", show_default=False),
@@ -309,6 +313,7 @@ def extract_run(
         limit=limit,
         dry_run=dry_run,
         part=parse_part(part) if part else None,
+        scheduler=scheduler,
         status_file=status_file,
     )
     telling = Telling(lambda total: progress_for(total, quiet), lambda text: None if quiet else _say(text), debug)

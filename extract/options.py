@@ -70,6 +70,7 @@ class RunOptions:
     limit: int | None = None
     dry_run: bool = False
     part: tuple[int, int] | None = None
+    scheduler: str | None = None
     status_file: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
@@ -95,6 +96,8 @@ class RunOptions:
             )
         if self.part is not None and self.dry_run:
             raise UsageError("--dry-run tells of the whole run: leave --part out")
+        if self.part is not None and self.scheduler is not None:
+            raise UsageError("--part is for jobs without a scheduler: leave one of --part and --scheduler out")
         self._check_augmentation()
 
     def _check_augmentation(self) -> None:

@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol, Self
@@ -26,6 +26,7 @@ class Clock:
         self._lock = threading.Lock()
         self._busy: dict[str, float] = {}
         self._waited: dict[str, float] = {}
+        self._shared: dict[str, float] = {}
         self._start = (0.0, 0.0)
 
     def start(self) -> None:
@@ -58,17 +59,23 @@ class Clock:
         finally:
             self._waited[name] = self._waited.get(name, 0.0) + time.perf_counter() - start
 
+    def waited(self, phases: Mapping[str, float], sharers: int) -> None:
+        """Count what one of so many loops at once waited for."""
+        for name, seconds in phases.items():
+            self._shared[name] = self._shared.get(name, 0.0) + seconds / sharers
+
     def phases(self) -> dict[str, float]:
         """Seconds that the loop waited for each phase; the rest of the span it was busy itself."""
         images = self._waited.get("decode", 0.0)
         worked = sum(self._busy.values())
         reading = images * self._busy.get("read", 0.0) / worked if worked else 0.0
-        return {
+        own = {
             "read": reading,
             "decode": images - reading,
             "compute": self._waited.get("compute", 0.0),
             "write": self._waited.get("write", 0.0),
         }
+        return {name: seconds + self._shared.get(name, 0.0) for name, seconds in own.items()}
 
 
 class Progress(Protocol):

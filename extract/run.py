@@ -5,14 +5,12 @@ if the current one no longer says all there is to do; carry out its uncommitted 
 is loaded only if something is to be computed or its weights' digest is not remembered.
 """
 
-import importlib.metadata
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,20 +18,20 @@ import numpy as np
 
 from extract.backbones.table import Backbone, get_backbone
 from extract.backbones.weights import Weights, remembered_digest, require_weights
-from extract.decode import decode_policy, own_limits, parse_color
+from extract.decode import decode_policy, parse_color
 from extract.listing import Listing, list_data
 from extract.options import RunOptions
-from extract.pipeline import run_tasks
 from extract.progress import Clock, Progress, Silence
 from extract.result import DryRun, RunResult, Trial
 from extract.runtimes.device import machine_has_gpu, peak_memory, processor_precisions, usable_cores
 from extract.runtimes.load import Wanted, load_runtime
 from extract.signals import stop_on_signals
 from extract.status import followed
-from extract.task import ShardTask, commit, prepare
+from extract.task import ShardTask
 from extract.trial import Sample, compute_sample, first_size, telling_size
 from extract.update import Update, find_update
-from extract.verdict import Usage, limiting_phase, verdict
+from extract.verdict import Usage, limiting_phase, verdict, workers_verdict
+from extract.work import Work
 from store.errors import RecipeMismatch, UsageError
 from store.names import row_name
 from store.plan import Plan, automatic_shard_rows, make_plan
@@ -112,6 +110,17 @@ class _Job:
         self.image_size = options.image_size or self.backbone.size
         self.layers = options.layers or (self.backbone.layer,)
         self.workers = options.workers or usable_cores()
+        self.wanted = Wanted(
+            self.backbone,
+            self.weights,
+            self.image_size,
+            self.layers,
+            options.pooling,
+            options.dtype,
+            options.precision,
+            options.runtime,
+            options.batch_size,
+        )
         self._loaded: tuple[Runtime, str] | None = None
 
     # Recipe
@@ -120,18 +129,7 @@ class _Job:
         """The runtime and the digest of its weights, loaded once."""
         if self._loaded is None:
             self.telling.line(f"loading {self.backbone.name}")
-            wanted = Wanted(
-                self.backbone,
-                self.weights,
-                self.image_size,
-                self.layers,
-                self.options.pooling,
-                self.options.dtype,
-                self.options.precision,
-                self.options.runtime,
-                self.options.batch_size,
-            )
-            self._loaded = load_runtime(wanted, self.telling.line, self.telling.debug)
+            self._loaded = load_runtime(self.wanted, self.telling.line, self.telling.debug)
         return self._loaded
 
     def recipe(self, dtypes: tuple[str, ...]) -> Recipe:
@@ -241,41 +239,34 @@ class _Job:
     # Work
 
     def compute(self, snapshot: Snapshot, listing: Listing, clock: Clock, stop: threading.Event) -> int:
-        """Carry out the plan's uncommitted shards; returns how many images that were."""
-        info = snapshot.info
-        runtime = self._require_network(info)
-        self._warn_of_versions(snapshot, runtime)
-        policy = decode_policy(info.recipe, self.options.max_pixels)
+        """Carry out the plan's uncommitted shards, those of this run's part; returns how many images that were."""
+        work = self.work(snapshot.info, listing)
         shards = self.shards_to_do(snapshot)
         images = sum(snapshot.plan.shard_length(index) for index in shards) if snapshot.plan else 0
-        with own_limits(), self.telling.progress(images) as progress:
-            records = run_tasks(
-                self._tasks(snapshot, shards),
-                partial(prepare, listing.root, policy=policy, clock=clock, augmentation=info.recipe.augment),
-                runtime,
-                partial(commit, self.folder, info, environment=self._environment(runtime)),
-                info.outputs,
-                workers=self.workers,
-                clock=clock,
-                progress=progress,
-                stop=stop,
-                new_store=not snapshot.records,
+        tasks = self._tasks(snapshot, shards)
+        if self.options.scheduler is not None:
+            from extract.cluster import connected, run_on_cluster
+
+            with connected(self.options.scheduler) as client, self.telling.progress(images) as progress:
+                return run_on_cluster(client, work, tasks, clock=clock, progress=progress, stop=stop)
+        runtime, digest = self.load()
+        work.require_network(runtime, digest)
+        self._warn_of_versions(snapshot, work.environment(runtime))
+        with self.telling.progress(images) as progress:
+            records = work.carry_out(
+                tasks, runtime, clock=clock, progress=progress, stop=stop, new_store=not snapshot.records
             )
             return sum(len(record.rows) + len(record.failures) for record in records)
 
-    def _require_network(self, info: StoreInfo) -> "Runtime":
-        """The runtime, if it computes what the store holds."""
-        runtime, digest = self.load()
-        if digest != info.recipe.weights or tuple(runtime.shapes) != tuple(output.shape for output in info.outputs):
-            raise RecipeMismatch(
-                f"the weights or shapes of {self.backbone.name} are not what {self.folder.root} was made with: "
-                "another Keras version may build it differently; install the one the store names, or use another --out"
-            )
-        return runtime
+    def work(self, info: StoreInfo, listing: Listing) -> Work:
+        """What shard tasks are carried out with."""
+        policy = decode_policy(info.recipe, self.options.max_pixels)
+        return Work(
+            info, self.wanted, self.folder.root.absolute(), listing.root.absolute(), policy, self.options.workers
+        )
 
-    def _warn_of_versions(self, snapshot: Snapshot, runtime: "Runtime") -> None:
+    def _warn_of_versions(self, snapshot: Snapshot, ours: Mapping[str, str]) -> None:
         """Versions are not part of the recipe, but what a store was made with should not change unnoticed."""
-        ours = self._environment(runtime)
         for name in ("runtime", "backend", "keras", "pillow", "stillframe"):
             theirs = {record.environment.get(name, ours.get(name)) for record in snapshot.records.values()}
             others = sorted(str(value) for value in theirs - {ours.get(name)})
@@ -296,11 +287,6 @@ class _Job:
         for index in shards:
             views = snapshot.info.recipe.views
             yield ShardTask(plan.name, index, attempts.get(index, 0) + 1, plan.shard_paths(index), views)
-
-    def _environment(self, runtime: "Runtime") -> dict[str, str]:
-        versions = {name: importlib.metadata.version(name) for name in ("stillframe", "pillow", "numpy")}
-        weights = self.weights.spelled()
-        return {**runtime.environment, "weights": weights, "batch_size": str(runtime.batch_size), **versions}
 
     # Telling
 
@@ -329,6 +315,8 @@ class _Job:
         )
 
     def _verdict(self, clock: Clock) -> str:
+        if self.options.scheduler is not None:
+            return workers_verdict(clock.phases())
         environment = self.load()[0].environment
         return verdict(
             Usage(
@@ -367,14 +355,15 @@ class _Job:
 
     def _try(self, info: StoreInfo, listing: Listing, update: Update, shard_rows: int) -> Trial:
         """Compute a few batches, evenly from all of the images, and conclude from them on the whole run."""
-        runtime = self._require_network(info)
-        policy = decode_policy(info.recipe, self.options.max_pixels)
+        runtime, digest = self.load()
+        work = self.work(info, listing)
+        work.require_network(runtime, digest)
         pending = np.flatnonzero(update.holders.is_null())
 
         def compute(count: int) -> Sample:
             paths = update.table["path"].take(pending[np.arange(count) * len(pending) // count]).to_pylist()
             progress = self.telling.progress(count)
-            return compute_sample(info, listing.root, paths, runtime, policy, self.workers, progress)
+            return compute_sample(info, listing.root, paths, runtime, work.policy, self.workers, progress)
 
         sample = compute(first_size(runtime, len(pending)))
         if (count := telling_size(sample, len(pending))) > sample.images:

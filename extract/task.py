@@ -80,7 +80,7 @@ def prepare(
             altered = altered_views(decoded.pixels, augmentation, source.sha256) if augmentation else []
     except BadImage as error:
         if source is None:
-            size, time = _size_and_time(root / file_path(path))
+            size, time = size_and_time(root / file_path(path))
             return Failure(path, error.code, error.message, "", size, time)
         return Failure(path, error.code, error.message, source.sha256, len(source.data), source.time)
     row = Row(path, source.sha256, len(source.data), source.time)
@@ -88,7 +88,7 @@ def prepare(
     return [Prepared(row, view, number) for number, view in enumerate(views)]
 
 
-def _size_and_time(path: Path) -> tuple[int, int]:
+def size_and_time(path: Path) -> tuple[int, int]:
     """As a listing would give them, so that the next run sees whether anything changed."""
     try:
         status = path.stat()

@@ -33,6 +33,13 @@ def limiting_phase(phases: Mapping[str, float]) -> str:
     return longest if phases[longest] > 0 else ""
 
 
+def workers_verdict(phases: Mapping[str, float]) -> str:
+    """The phase that limits the workers of a cluster, whose machines are not looked at."""
+    doing = {"read": "reading", "decode": "decoding", "compute": "the network", "write": "writing"}
+    phase = limiting_phase(phases)
+    return f"on the workers, {doing[phase]} limits" if phase else "too short a run to say what limits it"
+
+
 def verdict(usage: Usage) -> str:
     """The phase that limits, and what would help; a GPU that lies idle goes before everything else."""
     if usage.gpu_here and usage.device == CPU and usage.runtime == "keras":

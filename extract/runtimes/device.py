@@ -1,5 +1,6 @@
 """What there is to compute on: GPUs, and the precisions that a processor or a GPU takes."""
 
+import glob
 import math
 import os
 import resource
@@ -32,6 +33,14 @@ class Device:
 def machine_has_gpu() -> bool:
     """Whether a driver for GPUs is there (NVIDIA, AMD, or either under WSL): a look at files, no library needed."""
     return any(os.path.exists(path) for path in _GPU_FILES)
+
+
+def gpu_numbers() -> list[str]:
+    """The NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if allowed is not None:
+        return [number.strip() for number in allowed.split(",") if number.strip() not in ("", "-1")]
+    return [str(number) for number in range(len(glob.glob("/proc/driver/nvidia/gpus/*")))]
 
 
 def usable_cores() -> int:

@@ -1,0 +1,313 @@
+"""Shard tasks on a Dask cluster: one that runs already, or processes of this machine.
+
+The scheduler never sees more than a few tasks a worker, and never an array: a task goes out as the shard's paths and comes
+back as numbers, its features go from the worker to the store. A task may be lost or run twice: whichever record is published
+first counts.
+
+Dask runs whatever is sent to it for whoever can reach its port: only on networks that are trusted.
+"""
+
+import logging
+import os
+import queue
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import dask
+from distributed import Client, Future, KilledWorker, Nanny, Scheduler, SpecCluster, Worker, WorkerPlugin
+
+from extract.examine import find_deadly
+from extract.progress import Clock, Progress, Silence
+from extract.runtimes.device import gpu_numbers
+from extract.task import ShardTask
+from extract.work import Work
+from store.errors import EnvironmentFailure, StillframeError, StoppedEarly, UsageError
+
+if TYPE_CHECKING:
+    from extract.runtimes import Runtime
+
+PATIENCE = 30.0
+"""Seconds to wait for a scheduler, and for the first worker or another once all have gone."""
+
+_AHEAD = 2  # tasks under way for each worker: one at work, one at hand
+_MOST_FAILED = 3  # shards, before a run ends in which more fail than are done
+_CAREFUL_TRIES = 3  # of a shard that was in hand when workers died: others' shards may have killed them
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a shard task came to: images, failures among them, and seconds waited for each phase."""
+
+    images: int
+    failures: int
+    phases: Mapping[str, float]
+
+
+# On a worker
+
+
+@lru_cache(maxsize=1)
+def _runtime(work: Work) -> "Runtime":
+    work.require_place()
+    return work.load()
+
+
+def carry_out(work: Work, task: ShardTask, careful: bool) -> Done:
+    """One shard task; called on a worker, whose process keeps the network for the next.
+
+    Args:
+        work: what to do it with.
+        task: what to do.
+        careful: first find the images that would end this process, and make them failures.
+    """
+    runtime = _runtime(work)
+    known = find_deadly(work.root, task.paths, work.policy) if careful else {}
+    clock = Clock()
+    never = threading.Event()
+    (record,) = work.carry_out([task], runtime, clock=clock, progress=Silence(), stop=never, known=known)
+    return Done(len(record.rows) + len(record.failures), len(record.failures), clock.phases())
+
+
+def _trouble(work: Work) -> str:
+    """Why a worker cannot carry out tasks; empty if it can."""
+    try:
+        work.require_place()
+    except StillframeError as error:
+        return str(error)
+    return ""
+
+
+# Where tasks are sent from
+
+
+@contextmanager
+def connected(scheduler: str) -> Iterator[Client]:
+    """A client of the cluster that `--scheduler` names, with a worker at least.
+
+    Args:
+        scheduler: `tcp://HOST:PORT`, `file:PATH` of a scheduler file, or `local:N` for N processes of this machine.
+
+    Raises:
+        UsageError: it is none of these.
+        EnvironmentFailure: the scheduler cannot be reached, or has no workers.
+    """
+    kind, _, rest = scheduler.partition(":")
+    if kind == "local" and rest.isdecimal() and int(rest) > 0:
+        with _local_cluster(int(rest)) as cluster, _client(cluster, scheduler) as client:
+            yield client
+    elif kind == "file" and rest:
+        if not os.path.exists(rest):
+            raise EnvironmentFailure(f"--scheduler {scheduler}: there is no such file (yet): start the scheduler first")
+        with _client(None, scheduler, scheduler_file=rest) as client:
+            yield client
+    elif kind in ("tcp", "tls") and rest.startswith("//"):
+        with _client(scheduler, scheduler) as client:
+            yield client
+    else:
+        raise UsageError(f"--scheduler is {scheduler!r}: expected tcp://HOST:PORT, file:PATH or local:N")
+
+
+@contextmanager
+def _client(address: Any, named: str, **options: Any) -> Iterator[Client]:
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of versions that differ: tasks are checked by what they need
+            client = Client(address, timeout=PATIENCE, set_as_default=False, **options)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise EnvironmentFailure(
+            f"no Dask scheduler answers at {named} ({error}): is it running, and can this machine reach it?"
+        ) from error
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+    except TimeoutError:
+        client.close(timeout=5)
+        raise EnvironmentFailure(
+            f"the scheduler at {named} has no workers after {PATIENCE:g} s: start some with `dask worker`"
+        ) from None
+    try:
+        yield client
+    finally:
+        client.close(timeout=5)
+
+
+@contextmanager
+def _local_cluster(count: int) -> Iterator[Any]:
+    """A cluster of processes of this machine that share its cores and have a GPU each as far as there are any."""
+    gpus = gpu_numbers()
+    workers = {}
+    for number in range(count):
+        pinned = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]} if gpus else {}
+        options = {
+            "nthreads": 1,
+            "memory_limit": 0,
+            "env": pinned,
+            "silence_logs": logging.CRITICAL,
+            "plugins": [_Cores(number, count)],
+        }
+        workers[number] = {"cls": Nanny, "options": options}
+    address = {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": None}
+    with (
+        dask.config.set(
+            {"distributed.scheduler.worker-saturation": 1.0}
+        ),  # else a dying worker takes a second shard along
+        SpecCluster(
+            workers=workers,
+            scheduler={"cls": Scheduler, "options": address},
+            silence_logs=logging.CRITICAL,
+            shutdown_on_close=True,
+        ) as cluster,
+    ):
+        yield cluster
+
+
+class _Cores(WorkerPlugin):
+    """A plugin that leaves a worker its share of the cores: libraries then start as many threads as that."""
+
+    def __init__(self, number: int, count: int) -> None:
+        self.number = number
+        self.count = count
+
+    def setup(self, worker: Worker) -> None:  # noqa: ARG002  the plugin's interface
+        cores = sorted(os.sched_getaffinity(0))
+        share = cores[self.number % len(cores) :: self.count] or [cores[self.number % len(cores)]]
+        os.sched_setaffinity(0, share)
+
+
+def run_on_cluster(
+    client: Client, work: Work, tasks: Iterable[ShardTask], *, clock: Clock, progress: Progress, stop: threading.Event
+) -> int:
+    """Carry out tasks on the cluster's workers; returns how many images that were.
+
+    A shard whose task fails is left for the next run, and the others are done.
+
+    Raises:
+        StoppedEarly: `stop` was set.
+        EnvironmentFailure: a worker cannot do it, the workers have gone, the scheduler has, or shards failed.
+        StillframeError: what the first failed task raised.
+    """
+    _require_able(client, work)
+    submission = Submission(client, partial(carry_out, work), stop)
+    images = 0
+    clock.start()
+    for done in submission.results(iter(tasks)):
+        clock.waited(done.phases, submission.workers())
+        progress.advance(done.images, done.failures)
+        images += done.images
+    clock.stop()
+    submission.require_all()
+    return images
+
+
+def _require_able(client: Client, work: Work) -> None:
+    """Raise EnvironmentFailure unless every worker has the package, the weights and the paths."""
+    for worker, answer in client.run(_trouble, work, on_error="return").items():
+        trouble = answer
+        if isinstance(answer, Exception):
+            trouble = f"{type(answer).__name__}: {answer}; install the same version of stillframe there"
+        if trouble:
+            raise EnvironmentFailure(f"the worker at {worker} cannot work: {trouble}")
+
+
+class Submission:
+    """Tasks under way on a cluster, never more than a few a worker.
+
+    Args:
+        client: of the cluster.
+        carry_out: called on a worker with a task and whether to be careful.
+        stop: ends it.
+    """
+
+    def __init__(self, client: Client, carry_out: Callable[[ShardTask, bool], Done], stop: threading.Event) -> None:
+        self.client = client
+        self.carry_out = carry_out
+        self.stop = stop
+        self.failed: list[Exception] = []
+        self.done = 0
+        self._under_way: dict[Future, tuple[ShardTask, int]] = {}
+        self._finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        self._seen = time.monotonic()
+
+    def workers(self) -> int:
+        """How many there are now, one if none."""
+        return max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
+
+    def results(self, tasks: Iterator[ShardTask]) -> Iterator[Done]:
+        """What each task came to, in the order they end."""
+        try:
+            while True:
+                for task in islice(tasks, max(0, _AHEAD * self.workers() - len(self._under_way))):
+                    self._submit(task, careful_tries=0)
+                if not self._under_way:
+                    return
+                if self.stop.is_set():
+                    raise StoppedEarly("stopped early, finished shards are kept: run the same command again to go on")
+                try:
+                    future = self._finished.get(timeout=0.5)
+                except queue.Empty:
+                    self._require_cluster()
+                    continue
+                done = self._outcome(future)
+                if done is not None:
+                    self.done += 1
+                    yield done
+        finally:
+            if self._under_way:
+                self.client.cancel(list(self._under_way), force=True)
+
+    def require_all(self) -> None:
+        """Raise what the first failed task raised, if any did."""
+        if self.failed:
+            raise self.failed[0]
+
+    def _submit(self, task: ShardTask, careful_tries: int) -> None:
+        future = self.client.submit(self.carry_out, task, careful_tries > 0, pure=False, retries=1)
+        self._under_way[future] = task, careful_tries
+        future.add_done_callback(self._finished.put)
+
+    def _outcome(self, future: Future) -> Done | None:
+        """What a task came to; None if it failed, or is tried again with care."""
+        task, careful_tries = self._under_way.pop(future)
+        if future.status == "finished":
+            done: Done = future.result()
+            return done
+        if future.status != "error":  # cancelled or lost: the scheduler has forgotten it
+            raise _lost()
+        error = future.exception()
+        if isinstance(error, KilledWorker) and careful_tries < _CAREFUL_TRIES:
+            self._submit(task, careful_tries + 1)
+            return None
+        if not isinstance(error, StillframeError):
+            told = (
+                "every worker that tried died"
+                if isinstance(error, KilledWorker)
+                else f"{type(error).__name__}: {error}"
+            )
+            error = EnvironmentFailure(f"shard {task.index} could not be computed ({told}): run the same command again")
+        self.failed.append(error)
+        if len(self.failed) > max(_MOST_FAILED, self.done):
+            raise error
+        return None
+
+    def _require_cluster(self) -> None:
+        """Raise EnvironmentFailure if the scheduler is gone, or has been without workers for too long."""
+        now = time.monotonic()
+        if self.client.status not in ("running", "connecting"):
+            raise _lost()
+        if self.client.status == "running" and self.client.scheduler_info(n_workers=-1)["workers"]:
+            self._seen = now
+        elif now - self._seen > PATIENCE:
+            raise EnvironmentFailure(
+                f"the cluster has had no workers for {PATIENCE:g} s: start some, then run the same command again"
+            )
+
+
+def _lost() -> EnvironmentFailure:
+    return EnvironmentFailure("the Dask scheduler was lost: run the same command again once it is back")

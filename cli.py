@@ -34,7 +34,9 @@ _TYPER_INTERRUPTED = 130  # what Typer makes of a KeyboardInterrupt
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and results.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and the libraries' own messages.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else there.")]
-StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="The store's folder.")]
+StorePath = Annotated[
+    str, typer.Argument(metavar="STORE", help="The store's folder, or its URL (s3://, gs://, az://).")
+]
 
 
 # Running an app
@@ -183,9 +185,15 @@ def _automatic(value: str | None, name: str) -> int | None:
 @extract_app.command("run")
 def extract_run(
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="A folder of images, or a .csv or .parquet table with a column path.")
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of images, or a .csv or .parquet table with a column path; or its URL (s3://, gs://, az://).",
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The store's folder.")] = Path("store"),
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="The store's folder, or its URL (s3://, gs://, az://).")
+    ] = "store",
     backbone: Annotated[str, typer.Option(help="The network; `extract backbones` lists them.")] = DEFAULT_BACKBONE,
     weights: Annotated[
         str, typer.Option(help="imagenet, random[:SEED], or a .weights.h5, .h5 or .keras file.")
@@ -267,6 +275,12 @@ def extract_run(
         Path | None,
         typer.Option(help="A JSON file that says how the run stands, for monitors.", show_default=False),
     ] = None,
+    single_writer: Annotated[
+        bool,
+        typer.Option(
+            "--single-writer", help="Nobody else writes to the store: for object stores that cannot keep two apart."
+        ),
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -315,6 +329,7 @@ def extract_run(
         part=parse_part(part) if part else None,
         scheduler=scheduler,
         status_file=status_file,
+        single_writer=single_writer,
     )
     telling = Telling(lambda total: progress_for(total, quiet), lambda text: None if quiet else _say(text), debug)
     with stop_after(parse_duration(max_runtime) if max_runtime else None):
@@ -539,7 +554,7 @@ WeightsFile = Annotated[
 ]
 
 
-StoreOption = Annotated[Path, typer.Option("--features", "-f", help="The store.")]
+StoreOption = Annotated[str, typer.Option("--features", "-f", help="The store.")]
 HeadName = Annotated[
     str, typer.Option(help="What to fit; `fit heads` lists them. module:function for one of your own.")
 ]
@@ -743,7 +758,7 @@ def fit_heads(as_json: Json = False, quiet: Quiet = False, debug: Debug = False)
 @fit_app.command("evaluate")
 def fit_evaluate(
     head: HeadPath,
-    features: Annotated[Path, typer.Option("--features", "-f", help="A store of the same recipe.")],
+    features: Annotated[str, typer.Option("--features", "-f", help="A store of the same recipe.")],
     labels: LabelsFile = None,
     split: Annotated[str | None, typer.Option(help="Only rows of this split.", show_default=False)] = None,
     own: OwnHead = None,
@@ -773,7 +788,7 @@ def fit_predict(
         list[str] | None, typer.Argument(metavar="IMAGES…", help="Image files, folders, tables, or glob patterns.")
     ] = None,
     features: Annotated[
-        Path | None, typer.Option("--features", "-f", help="A store of the same recipe, instead of images.")
+        str | None, typer.Option("--features", "-f", help="A store of the same recipe, instead of images.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A .csv or .parquet file.")] = None,
     top: Annotated[int, typer.Option(help="How many classes to show of each image.")] = 1,
@@ -856,10 +871,10 @@ def fit_compare(
 ) -> None:
     """Compare heads: what each scored, and how far each is from the best by validation on the same test images."""
     from fit.compare import compare_heads, comparison_figure
-    from fit.files import require_png, write_whole
     from fit.head import read_results
-    from fit.style import to_png
+    from fit.style import require_png, to_png
     from fit.tables import told_comparison
+    from store.files import write_whole
 
     if out is not None:
         require_png(out)
@@ -958,10 +973,10 @@ def _told_rows(rows: int, views: int) -> str:
 @store_app.command("verify")
 def store_verify(store: StorePath, as_json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
     """Read everything back and check it. Exit code 4: damaged; 75: sound but not finished."""
-    from store.publish import Folder
+    from store.folder import folder_at
     from store.upkeep import verify
 
-    found = verify(Folder(store))
+    found = verify(folder_at(store))
     if as_json:
         _print_json({**asdict(found), "sound": found.sound})
     elif not quiet:
@@ -983,10 +998,10 @@ def store_verify(store: StorePath, as_json: Json = False, quiet: Quiet = False, 
 @store_app.command("repair")
 def store_repair(store: StorePath, quiet: Quiet = False, debug: Debug = False) -> None:
     """Take damaged shards back, so that the next `extract run` computes their images again."""
-    from store.publish import Folder
+    from store.folder import folder_at
     from store.upkeep import repair
 
-    found = repair(Folder(store))
+    found = repair(folder_at(store))
     if quiet:
         return
     for damage in found:
@@ -1005,10 +1020,10 @@ def store_gc(
     debug: Debug = False,
 ) -> None:
     """Delete what the current view does not need: left-over temporary files, replaced shards, older plans."""
-    from store.publish import Folder
+    from store.folder import folder_at
     from store.upkeep import collect_garbage
 
-    collected = collect_garbage(Folder(store), min_age, dry_run)
+    collected = collect_garbage(folder_at(store), min_age, dry_run)
     if not quiet:
         _say(
             f"{'would delete' if dry_run else 'deleted'} {_counted(len(collected.names), 'file')}, {_size(collected.size)}"

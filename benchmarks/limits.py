@@ -28,13 +28,15 @@ import numpy as np
 from extract.backbones.table import Backbone, get_backbone
 from extract.backbones.weights import Weights
 from extract.decode import DecodePolicy, own_limits
+from extract.images import LocalImages
 from extract.progress import Clock
 from extract.quiet import quiet_start
 from extract.runtimes import Runtime
 from extract.runtimes.device import usable_cores
-from extract.task import Collection, Prepared, listed_task, prepare
+from extract.task import Collection, Preparation, Prepared, listed_task
 from store.formats import Shard, check_round_trip, get_format
 from store.recipe import Output
+from store.records import Failure
 
 NETWORK_SECONDS = 5.0
 MATRIX = 4096
@@ -87,11 +89,11 @@ def parts(backbone: Backbone, runtime: str, precision: str, files: list[Path]) -
 def decoded(backbone: Backbone, files: list[Path], spent: dict[str, float]) -> list[Prepared]:
     """The photographs as a run prepares them: read, hashed, decoded and resized, by one thread."""
     policy = DecodePolicy(backbone.size, "bilinear", "stretch", (255, 255, 255), 100_000_000)
-    root, clock = files[0].parent, Clock()
-    prepare(root, files[0].name, policy, clock)  # Pillow loads its plugins at the first image
+    prepare = Preparation(LocalImages(files[0].parent), policy, 1, Clock())
+    prepare(files[0].name)  # Pillow loads its plugins at the first image
     with own_limits(), processor_seconds(spent, "decode"):
-        found = [prepare(root, file.name, policy, clock) for file in files]
-    return [image for image in found if isinstance(image, Prepared)]
+        found = [prepare(file.name) for file in files]
+    return [view for views in found if not isinstance(views, Failure) for view in views]
 
 
 def load_runtime(backbone: Backbone, runtime: str, precision: str) -> Runtime:

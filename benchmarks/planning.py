@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from hashlib import sha256
 from pathlib import Path
@@ -24,13 +24,15 @@ import numpy as np
 import numpy.typing as npt
 
 import extract.run
+import extract.work
 from extract.backbones.weights import remember_digest
 from extract.decode import Decoded
+from extract.images import Images
 from extract.options import RunOptions
 from extract.runtimes import Computed
+from extract.runtimes.device import usable_cores
 from extract.runtimes.load import Wanted
 from extract.task import Prepared
-from store.names import file_path
 from store.records import Row
 
 COUNTS = (10_000, 100_000, 1_000_000)
@@ -64,18 +66,25 @@ class Stub:
         remember_digest(wanted.backbone, wanted.weights, NOTHING)
         return self, NOTHING
 
-    def prepare(self, root: Path, path: str, **_: object) -> Prepared:
-        """In place of `extract.task.prepare`, which is called once the plan is published."""
+    def preparation(self, images: Images, *_: object) -> Callable[[str], list[Prepared]]:
+        """In place of `extract.task.Preparation`, which is made once the plan is published."""
         self.marks.setdefault("planned", time.perf_counter())
-        status = os.stat(root / file_path(path))
-        return Prepared(Row(path, NOTHING, status.st_size, status.st_mtime_ns), Decoded(PIXELS, *SIZE))
+
+        def prepare(path: str) -> list[Prepared]:
+            return [Prepared(Row(path, NOTHING, *images.size_and_time(path)), Decoded(PIXELS, *SIZE))]
+
+        prepare.threads = usable_cores()  # type: ignore[attr-defined]
+        return prepare
 
 
 def run(data: str, out: str) -> dict[str, float]:
     """One run in this process: seconds of each part, and this process's peak memory."""
     stub = Stub()
     options = RunOptions(data, out, "mobilenet_v2", "random", pooling="avg", image_size=SIZE)
-    with mock.patch.multiple(extract.run, load_runtime=stub.load, prepare=stub.prepare):
+    with (
+        mock.patch.object(extract.run, "load_runtime", stub.load),
+        mock.patch.object(extract.work, "Preparation", stub.preparation),
+    ):
         start = time.perf_counter()
         extract.run.run(options)
         stop = time.perf_counter()

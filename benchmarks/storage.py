@@ -39,8 +39,9 @@ from extract.decode import Decoded
 from extract.runtimes import Computed
 from extract.task import Collection, Prepared, ShardTask, commit
 from store import open_store
+from store.folder import INFO
 from store.plan import LISTING_SCHEMA, Plan, automatic_shard_rows, make_plan
-from store.publish import INFO, Folder
+from store.publish import LocalFolder
 from store.recipe import Output, Recipe
 from store.records import Row, StoreInfo, View
 
@@ -80,7 +81,7 @@ def output_of(backbone: Backbone) -> Output:
     return Output("features", backbone.layer, "none", backbone.shape, "float16")
 
 
-def new_store(root: Path, backbone: Backbone, rows: int) -> tuple[Folder, StoreInfo, Plan]:
+def new_store(root: Path, backbone: Backbone, rows: int) -> tuple[LocalFolder, StoreInfo, Plan]:
     """A store with a plan and nothing committed."""
     output = output_of(backbone)
     recipe = Recipe(
@@ -96,7 +97,7 @@ def new_store(root: Path, backbone: Backbone, rows: int) -> tuple[Folder, StoreI
         dtypes=(output.dtype,),
     )
     info = StoreInfo(recipe, (output,), "hdf5")
-    folder = Folder(root)
+    folder = LocalFolder(root)
     folder.create(INFO, info.to_bytes())
     listing = pa.Table.from_pylist(
         [{"path": f"{number:06d}.jpg", "size": 1, "time": 1} for number in range(rows)], LISTING_SCHEMA

@@ -11,10 +11,6 @@ The rules, which the recipe names:
 - with fast decoding, a JPEG's own transform makes it smaller first, to no less than twice the size it is resized to.
 """
 
-import errno
-import hashlib
-import os
-import stat
 import struct
 import warnings
 import zlib
@@ -28,7 +24,6 @@ import numpy.typing as npt
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from store.errors import UsageError
-from store.names import printable
 from store.recipe import Recipe
 
 RESIZE_FILTERS = {
@@ -39,7 +34,6 @@ RESIZE_FILTERS = {
     "area": Image.Resampling.BOX,
 }
 CROPS = ("stretch", "center", "pad")
-MAX_FILE_BYTES = 2 * 2**30
 
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSITIONS = {
@@ -87,15 +81,6 @@ def decode_policy(recipe: Recipe, max_pixels: int) -> DecodePolicy:
 
 
 @dataclass(frozen=True)
-class Source:
-    """A file as it was read: bytes, their SHA-256, and the modification time in ns."""
-
-    data: bytes
-    sha256: str
-    time: int
-
-
-@dataclass(frozen=True)
 class Decoded:
     """`pixels`: uint8, (height, width, 3) of the policy's size; `width` and `height` are the source's, upright."""
 
@@ -128,49 +113,6 @@ def own_limits() -> Iterator[None]:
             yield
     finally:
         Image.MAX_IMAGE_PIXELS = before
-
-
-def read_source(path: str | os.PathLike[str]) -> Source:
-    """Read a whole file, never waiting for a pipe or a device.
-
-    Raises:
-        BadImage: missing, not_a_file, unreadable, too_large or empty.
-    """
-    try:
-        # Without O_NONBLOCK, opening a FIFO would wait for a writer for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise _unreadable(error, path) from error
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise BadImage("not_a_file", f"expected a file, this is a {_kind(status.st_mode)}")
-        if status.st_size > MAX_FILE_BYTES:
-            raise BadImage("too_large", f"{status.st_size:,} bytes, more than the {MAX_FILE_BYTES:,} that are read")
-        with open(descriptor, "rb", closefd=False) as file:
-            data = file.read()
-    except OSError as error:
-        raise _unreadable(error, path) from error
-    finally:
-        os.close(descriptor)
-    if not data:
-        raise BadImage("empty", "the file is empty")
-    return Source(data, hashlib.sha256(data).hexdigest(), status.st_mtime_ns)
-
-
-def _unreadable(error: OSError, path: str | os.PathLike[str]) -> BadImage:
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return BadImage("missing", f"there is no such file (any more): {printable(os.fspath(path))}")
-    if error.errno == errno.ELOOP:
-        return BadImage("missing", "a link that leads to itself")
-    if error.errno == errno.ENXIO:
-        return BadImage("not_a_file", "expected a file, this is a socket or a device")
-    return BadImage("unreadable", f"cannot be read: {error.strerror or error}")
-
-
-def _kind(mode: int) -> str:
-    kinds = {stat.S_ISFIFO: "pipe", stat.S_ISDIR: "folder", stat.S_ISSOCK: "socket"}
-    return next((name for test, name in kinds.items() if test(mode)), "device")
 
 
 def decode(data: bytes, policy: DecodePolicy) -> Decoded:

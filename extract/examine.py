@@ -9,11 +9,9 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
-from extract.decode import BadImage, DecodePolicy, decode, own_limits, read_source
-from extract.task import size_and_time
-from store.names import file_path
+from extract.decode import BadImage, DecodePolicy, decode, own_limits
+from extract.images import images_at
 from store.records import Failure
 
 PATIENCE = 120.0
@@ -21,12 +19,12 @@ PATIENCE = 120.0
 
 
 def find_deadly(
-    root: Path, paths: Sequence[str], policy: DecodePolicy, patience: float = PATIENCE
+    root: str, paths: Sequence[str], policy: DecodePolicy, patience: float = PATIENCE
 ) -> dict[str, Failure]:
     """The images, by path, that end or hang a process that decodes them; ordinary failures are none of them.
 
     Args:
-        root: the folder that paths are relative to.
+        root: the folder or URL that paths are relative to.
         paths: row names.
         policy: how pixels are made.
         patience: seconds that one image may take.
@@ -38,13 +36,13 @@ def find_deadly(
         if ending is None:
             break
         path = paths[begin + last]
-        deadly[path] = Failure(path, *ending, "", *size_and_time(root / file_path(path)))
+        deadly[path] = Failure(path, *ending, "", *images_at(root).size_and_time(path))
         begin += last + 1
     return deadly
 
 
 def _decode_all(
-    root: Path, paths: Sequence[str], policy: DecodePolicy, patience: float
+    root: str, paths: Sequence[str], policy: DecodePolicy, patience: float
 ) -> tuple[int, tuple[str, str] | None]:
     """The position of the last image begun, and code and message of what it did to the process; None if nothing."""
     process = subprocess.Popen(
@@ -62,7 +60,7 @@ def _decode_all(
     timer = threading.Timer(patience, give_up)
     with process:
         try:
-            process.stdin.write(json.dumps({"root": str(root), "paths": list(paths), "policy": asdict(policy)}))
+            process.stdin.write(json.dumps({"root": root, "paths": list(paths), "policy": asdict(policy)}))
             process.stdin.close()
             timer.start()
             for line in process.stdout:
@@ -84,12 +82,13 @@ def main() -> None:
     request = json.loads(sys.stdin.read())
     plain = request["policy"]
     policy = DecodePolicy(**{**plain, "size": tuple(plain["size"]), "background": tuple(plain["background"])})
+    images = images_at(request["root"])
     with own_limits():
         for position, path in enumerate(request["paths"]):
             sys.stdout.write(f"{position}\n")
             sys.stdout.flush()
             try:
-                decode(read_source(Path(request["root"]) / file_path(path)).data, policy)
+                decode(images.read(path).data, policy)
             except BadImage:
                 continue
 

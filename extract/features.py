@@ -3,8 +3,6 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +11,14 @@ import numpy.typing as npt
 from extract.backbones.table import get_backbone
 from extract.backbones.weights import Weights
 from extract.decode import DecodePolicy, decode_policy, own_limits
+from extract.images import NamedImages
 from extract.options import MAX_PIXELS
 from extract.pipeline import run_tasks
 from extract.progress import Clock, Progress, Silence
 from extract.runtimes import Runtime
 from extract.runtimes.device import usable_cores
 from extract.runtimes.load import Wanted, load_runtime
-from extract.task import Collection, ShardTask, listed_task, prepare
+from extract.task import Collection, Preparation, ShardTask, listed_task
 from store.errors import RecipeMismatch
 from store.formats import Shard
 from store.recipe import Output, Recipe, stored_dtype
@@ -99,14 +98,15 @@ def extracted(
 ) -> Iterator[Extracted]:
     """What a runtime with that one output gives for image files, in the order of the paths, some hundred at a time."""
     clock = Clock()
+    prepare = Preparation(NamedImages(paths), policy, usable_cores(), clock)
     with own_limits(), progress(len(paths)) as shown:
         yield from run_tasks(
             _tasks(paths),
-            partial(prepare, Path(), policy=policy, clock=clock),
+            prepare,
             runtime,
             _extracted,
             (output,),
-            workers=usable_cores(),
+            workers=prepare.threads,
             clock=clock,
             progress=shown,
             stop=threading.Event(),

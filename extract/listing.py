@@ -6,8 +6,10 @@ import stat
 from array import array
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,11 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from extract.images import images_at
 from store.errors import EnvironmentFailure, UsageError
-from store.names import file_path, printable, row_name
+from store.names import file_path, is_url, printable, row_name
 from store.plan import LISTING_SCHEMA
+from store.remote import Remote
 
 IMAGE_ENDINGS = frozenset(
     [
@@ -55,9 +59,12 @@ _Identity = tuple[int, int]
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of DATA. `table` has LISTING_SCHEMA and is sorted by path; `others` counts files that are no images."""
+    """The images of DATA. `table` has LISTING_SCHEMA and is sorted by path; `others` counts files that are no images.
 
-    root: Path
+    `root` is the folder or URL that paths are relative to.
+    """
+
+    root: str
     table: pa.Table
     others: int = 0
 
@@ -69,33 +76,25 @@ def list_data(data: str | os.PathLike[str], include: Sequence[str] = (), exclude
     """List a folder of images, or the images that a CSV or Parquet table names.
 
     Args:
-        data: the folder or the table.
+        data: the folder or the table: a path, or a URL of an object store.
         include: glob patterns; only rows whose path or file name matches one are kept.
         exclude: glob patterns; rows whose path or file name matches one are dropped.
 
     Raises:
         UsageError: nothing there, no images in it, or a malformed table.
-        EnvironmentFailure: a folder cannot be read.
+        EnvironmentFailure: a folder cannot be read, or an object store not be reached.
     """
-    if "://" in str(data):
-        raise UsageError(
-            f"DATA is {data}: this version reads local folders and tables only; copy or mount the data first"
-        )
-    root = Path(data)
-    if root.is_dir():
-        listing = _list_folder(root)
-        source = f"under {root}"
-    elif root.is_file() and root.suffix.lower() in _LISTING_ENDINGS:
-        listing = _list_table(root)
-        source = f"in the table {root}"
-    elif root.exists():
-        raise UsageError(
-            f"DATA is the file {root}: expected a folder of images, or a .csv or .parquet table with a column path"
-        )
+    place = os.fspath(data)
+    is_file, is_folder = _kinds(place)
+    if is_folder:
+        listing = _list_folder(place)
+        source = f"under {place}"
+    elif is_file and _is_table(place):
+        listing = _list_table(place)
+        source = f"in the table {place}"
     else:
-        raise UsageError(
-            f"there is no {root}: expected a folder of images, or a .csv or .parquet table with a column path"
-        )
+        what = f"DATA is the file {place}" if is_file else f"there is no {place}"
+        raise UsageError(f"{what}: expected a folder of images, or a .csv or .parquet table with a column path")
     found = len(listing)
     listing = _filtered(listing, include, exclude)
     if len(listing) == 0:
@@ -109,18 +108,20 @@ def list_data(data: str | os.PathLike[str], include: Sequence[str] = (), exclude
 
 
 def find_images(given: Sequence[str | os.PathLike[str]]) -> list[str]:
-    """Row names of the images that files, folders, tables and glob patterns stand for, in the order given.
+    """Row names of the images that files, folders, tables, glob patterns and URLs stand for, in the order given.
 
     Raises:
         UsageError: a pattern matches nothing, or a folder or table has no images.
     """
     paths: list[str] = []
     for name in (os.fspath(name) for name in given):
-        if os.path.isdir(name) or (os.path.isfile(name) and name.lower().endswith(_LISTING_ENDINGS)):
+        is_file, is_folder = _kinds(name)
+        if is_folder or (is_file and _is_table(name)):
             listing = list_data(name)
-            root = row_name(os.fspath(listing.root))
-            paths += [os.path.normpath(f"{root}/{path}") for path in listing.table["path"].to_pylist()]
-        elif not os.path.lexists(name) and glob.has_magic(name):
+            root = row_name(listing.root).rstrip("/")
+            joined = [f"{root}/{path}" for path in listing.table["path"].to_pylist()]
+            paths += joined if is_url(name) else map(os.path.normpath, joined)
+        elif not is_url(name) and not os.path.lexists(name) and glob.has_magic(name):
             matched = sorted(path for path in glob.glob(name, recursive=True) if not os.path.isdir(path))
             if not matched:
                 raise UsageError(f"no file matches {name!r}: expected images, folders of images, or glob patterns")
@@ -130,10 +131,28 @@ def find_images(given: Sequence[str | os.PathLike[str]]) -> list[str]:
     return paths
 
 
-def image_root(data: str) -> Path:
-    """The folder that row names are relative to, of what was extracted (as a row name): a folder, or a table in it."""
-    place = Path(file_path(data))
-    return place.parent if place.suffix.lower() in _LISTING_ENDINGS and not place.is_dir() else place
+def image_root(data: str) -> str:
+    """The folder or URL that row names are relative to, of what was extracted (as a row name): a folder, or a table in it."""
+    place = file_path(data)
+    return _parent(place) if _is_table(place) and not os.path.isdir(place) else place
+
+
+def _kinds(place: str) -> tuple[bool, bool]:
+    """Whether a file is there, and whether a folder."""
+    if not is_url(place):
+        return os.path.isfile(place), os.path.isdir(place)
+    remote = Remote(place)
+    is_file = remote.is_file()
+    return is_file, not is_file and remote.exists()
+
+
+def _is_table(place: str) -> bool:
+    return place.lower().endswith(_LISTING_ENDINGS)
+
+
+def _parent(place: str) -> str:
+    """The folder that a table lies in."""
+    return place.rpartition("/")[0] if is_url(place) else os.fspath(Path(place).parent)
 
 
 def _filtered(listing: Listing, include: Sequence[str], exclude: Sequence[str]) -> Listing:
@@ -158,11 +177,11 @@ class _Files:
         self.sizes = array("q")
         self.times = array("q")
 
-    def add(self, name: str, status: os.stat_result | None) -> None:
-        """Take in a file by its row name; without a status its size and time are unknown, -1."""
+    def add(self, name: str, size: int, time: int) -> None:
+        """Take in a file by its row name; size and time (ns) are -1 where they are unknown."""
         self.names.append(name)
-        self.sizes.append(status.st_size if status else -1)
-        self.times.append(status.st_mtime_ns if status else -1)
+        self.sizes.append(size)
+        self.times.append(time)
 
     def columns(self) -> dict[str, pa.Array]:
         """Path, size and time."""
@@ -173,8 +192,8 @@ class _Files:
         }
 
 
-def _list_folder(root: Path) -> Listing:
-    files, others = _walk(root)
+def _list_folder(root: str) -> Listing:
+    files, others = _find(Remote(root)) if is_url(root) else _walk(root)
     columns = files.columns()
     folders = pc.replace_substring_regex(columns["path"], "/?[^/]*$", "").dictionary_encode()
     labels, splits = _labels_and_splits(folders.dictionary.to_pylist())
@@ -184,10 +203,10 @@ def _list_folder(root: Path) -> Listing:
     return Listing(root, pa.table(columns).select(LISTING_SCHEMA.names).sort_by("path").combine_chunks(), others)
 
 
-def _walk(root: Path) -> tuple[_Files, int]:
+def _walk(root: str) -> tuple[_Files, int]:
     """Files with an image ending and the number of others; links are followed, but not to a folder above themselves."""
     files, others = _Files(), 0
-    pending = [(str(root), "", frozenset[_Identity](), _identity(os.stat(root)))]
+    pending = [(root, "", frozenset[_Identity](), _identity(os.stat(root)))]
     while pending:
         folder, prefix, above, own = pending.pop()
         ancestors = above | {own}
@@ -200,11 +219,29 @@ def _walk(root: Path) -> tuple[_Files, int]:
                 identity = _identity(status if status.st_ino else os.stat(entry.path))
                 if identity not in ancestors:
                     pending.append((entry.path, f"{prefix}{entry.name}/", ancestors, identity))
-            elif os.path.splitext(entry.name)[1].lower() in IMAGE_ENDINGS:
-                files.add(row_name(prefix + entry.name), status)
+            elif _is_image(entry.name):
+                size, time = (status.st_size, status.st_mtime_ns) if status else (-1, -1)
+                files.add(row_name(prefix + entry.name), size, time)
             else:
                 others += 1
     return files, others
+
+
+def _find(remote: Remote) -> tuple[_Files, int]:
+    """Objects with an image ending and the number of others."""
+    files, others = _Files(), 0
+    for name, size, time in remote.files():
+        if any(part.startswith(".") for part in name.split("/")):
+            continue
+        if _is_image(name):
+            files.add(row_name(name), size, time)
+        elif not name.endswith("/"):  # such objects mark folders
+            others += 1
+    return files, others
+
+
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_ENDINGS
 
 
 def _visible(folder: str) -> list[os.DirEntry[str]]:
@@ -231,14 +268,14 @@ def _labels_and_splits(folders: Sequence[str]) -> tuple[list[str | None], list[s
     return [first or None for first, *_ in parts], [None] * len(folders)
 
 
-def read_labels(path: Path) -> pa.Table:
+def read_labels(path: str) -> pa.Table:
     """The columns path, label, split and group of a CSV or Parquet table, as far as it has them; paths as row names.
 
     Raises:
         UsageError: there is no such table, it has no column path, repeats a path, or holds what is no text.
         EnvironmentFailure: it cannot be read.
     """
-    if not path.is_file() or path.suffix.lower() not in _LISTING_ENDINGS:
+    if not _is_table(path) or not _kinds(path)[0]:
         raise UsageError(f"{path} is no table: expected a .csv or .parquet file with a column path")
     given = _read_table(path)
     texts = {name: _texts(given, name, path) for name in given.column_names}
@@ -255,24 +292,26 @@ def read_labels(path: Path) -> pa.Table:
     return pa.table({name: pa.array(columns[name], pa.string()) for name in _COLUMNS if name in columns})
 
 
-def _list_table(path: Path) -> Listing:
+def _list_table(path: str) -> Listing:
     table = read_labels(path)
     for name in _COLUMNS:
         if name not in table.column_names:
             table = table.append_column(name, pa.nulls(len(table), pa.string()))
-    files = _Files()
-    for name in table["path"].to_pylist():
-        files.add(name, _status(path.parent / file_path(name)))
+    files, names, images = _Files(), table["path"].to_pylist(), images_at(_parent(path))
+    with ThreadPoolExecutor(images.at_once) as threads:
+        for name, (size, time) in zip(names, threads.map(images.size_and_time, names), strict=True):
+            files.add(name, size, time)
     columns = files.columns()
     for name in ("size", "time"):
         table = table.append_column(name, columns[name])
-    return Listing(path.parent, table.select(LISTING_SCHEMA.names).sort_by("path"))
+    return Listing(_parent(path), table.select(LISTING_SCHEMA.names).sort_by("path"))
 
 
-def _read_table(path: Path) -> pa.Table:
+def _read_table(path: str) -> pa.Table:
     """The columns that count here, each there at most once and valid UTF-8."""
     try:
-        table = pq.read_table(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+        source = BytesIO(Remote(path).read("")) if is_url(path) else path
+        table = pq.read_table(source) if path.lower().endswith(".parquet") else _read_csv(source)
         found = table.column_names
         if "path" not in found:
             raise UsageError(f"{path} has the columns {', '.join(found)}: expected one named path")
@@ -290,14 +329,14 @@ def _read_table(path: Path) -> pa.Table:
         raise EnvironmentFailure(f"cannot read the table {path}: {error.strerror or error}") from error
 
 
-def _read_csv(path: Path) -> pa.Table:
+def _read_csv(source: str | BytesIO) -> pa.Table:
     options = pa.csv.ConvertOptions(
         column_types=dict.fromkeys(_COLUMNS, pa.string()), strings_can_be_null=True, null_values=[""]
     )
-    return pa.csv.read_csv(path, convert_options=options, parse_options=pa.csv.ParseOptions(newlines_in_values=True))
+    return pa.csv.read_csv(source, convert_options=options, parse_options=pa.csv.ParseOptions(newlines_in_values=True))
 
 
-def _texts(table: pa.Table, name: str, path: Path) -> list[str | None]:
+def _texts(table: pa.Table, name: str, path: str) -> list[str | None]:
     column = table[name]
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -314,32 +353,30 @@ def _texts(table: pa.Table, name: str, path: Path) -> list[str | None]:
     return texts
 
 
-def _table_name(name: str | None, number: int, path: Path) -> str:
+def _table_name(name: str | None, number: int, path: str) -> str:
     if name is None:
         raise UsageError(f"row {number} of {path} has no path: fill it in or drop the row")
-    return row_name(_normal(name, path.parent))
+    return row_name(_normal(name, _parent(path)))
 
 
-def _normal(name: str, root: Path) -> str:
+def _normal(name: str, root: str) -> str:
     """`name` without `.`, `//`, and folders that `..` leaves again; what `..` makes of a link, only the system knows."""
     start = "/" if name.startswith("/") else ""
     parts: list[str] = []
     for part in name.split("/"):
-        if part == ".." and parts and parts[-1] != ".." and not os.path.islink(root / (start + "/".join(parts))):
+        if (
+            part == ".."
+            and parts
+            and parts[-1] != ".."
+            and not os.path.islink(os.path.join(root, start + "/".join(parts)))
+        ):
             parts.pop()
         elif part not in ("", "."):
             parts.append(part)
     return start + "/".join(parts) or "."
 
 
-def _split(split: str | None, number: int, path: Path) -> str | None:
+def _split(split: str | None, number: int, path: str) -> str | None:
     if split is not None and split not in _SPLITS:
         raise UsageError(f"row {number} of {path} has split {split!r}: expected train, validation, test, or nothing")
     return split and _SPLITS[split]
-
-
-def _status(path: Path) -> os.stat_result | None:
-    try:
-        return os.stat(path)
-    except (OSError, ValueError):
-        return None

@@ -72,6 +72,7 @@ class RunOptions:
     part: tuple[int, int] | None = None
     scheduler: str | None = None
     status_file: str | os.PathLike[str] | None = None
+    single_writer: bool = False
 
     def __post_init__(self) -> None:
         _require("pooling", self.pooling, POOLINGS)

@@ -3,15 +3,14 @@
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from extract.decode import BadImage, DecodePolicy, decode, decode_policy, own_limits, read_source
+from extract.decode import BadImage, DecodePolicy, decode, decode_policy, own_limits
+from extract.images import Images, images_at
 from extract.options import MAX_PIXELS
 from extract.runtimes.device import usable_cores
-from store.names import file_path
 from store.recipe import Recipe
 
 _AT_ONCE = 256  # images in memory
@@ -23,20 +22,20 @@ def read_pixels(
     """Pixels (height, width, 3) of the recipe's size, unaltered, or what is wrong with the image; in the order given.
 
     Args:
-        root: the folder that the names are relative to.
+        root: the folder or URL that the names are relative to.
         names: row names.
         recipe: how pixels are made.
     """
     policy = decode_policy(recipe, MAX_PIXELS)
-    paths = [Path(root) / file_path(name) for name in names]
-    for start in range(0, len(paths), _AT_ONCE):
-        with own_limits(), ThreadPoolExecutor(usable_cores()) as threads:
-            read = list(threads.map(lambda path: _read(path, policy), paths[start : start + _AT_ONCE]))
+    images = images_at(os.fspath(root))
+    for start in range(0, len(names), _AT_ONCE):
+        with own_limits(), ThreadPoolExecutor(max(usable_cores(), images.at_once)) as threads:
+            read = list(threads.map(lambda name: _read(images, name, policy), names[start : start + _AT_ONCE]))
         yield from read
 
 
-def _read(path: Path, policy: DecodePolicy) -> npt.NDArray[np.uint8] | BadImage:
+def _read(images: Images, name: str, policy: DecodePolicy) -> npt.NDArray[np.uint8] | BadImage:
     try:
-        return decode(read_source(path).data, policy).pixels
+        return decode(images.read(name).data, policy).pixels
     except BadImage as error:
         return error

@@ -19,6 +19,7 @@ import numpy as np
 from extract.backbones.table import Backbone, get_backbone
 from extract.backbones.weights import Weights, remembered_digest, require_weights
 from extract.decode import decode_policy, parse_color
+from extract.images import images_at
 from extract.listing import Listing, list_data
 from extract.options import RunOptions
 from extract.progress import Clock, Progress, Silence
@@ -33,9 +34,9 @@ from extract.update import Update, find_update
 from extract.verdict import Usage, limiting_phase, verdict, workers_verdict
 from extract.work import Work
 from store.errors import RecipeMismatch, UsageError
-from store.names import row_name
+from store.folder import INFO, folder_at
+from store.names import is_url, row_name
 from store.plan import Plan, automatic_shard_rows, make_plan
-from store.publish import INFO, Folder
 from store.recipe import Output, Recipe, differences, stored_dtype
 from store.records import StoreInfo, View
 from store.snapshot import Snapshot, latest_attempts, load_snapshot, with_records
@@ -103,7 +104,7 @@ class _Job:
     def __init__(self, options: RunOptions, telling: Telling) -> None:
         self.options = options
         self.telling = telling
-        self.folder = Folder(options.out)
+        self.folder = folder_at(options.out, options.single_writer)
         self.backbone: Backbone = get_backbone(options.backbone)
         self.weights = Weights.parse(options.weights)
         require_weights(self.backbone, self.weights)  # before anything is listed or loaded
@@ -190,7 +191,7 @@ class _Job:
             lines.append(f"format: the store has {info.shard_format}, this run asks for {self.options.format}")
         if lines:
             raise RecipeMismatch(
-                f"{self.folder.root} was made with another recipe; {'; '.join(lines)}. "
+                f"{self.folder} was made with another recipe; {'; '.join(lines)}. "
                 "Ask for the same, or choose another --out"
             )
 
@@ -220,8 +221,8 @@ class _Job:
                 return snapshot, update
             plan = self._plan(snapshot, update)
             self.folder.create(f"plan/{plan.name}.parquet", plan.data)
-            data = row_name(os.path.abspath(self.options.data))
-            view = View(plan.name, data, datetime.now(UTC).isoformat(timespec="seconds"))
+            data = self.options.data if is_url(self.options.data) else os.path.abspath(self.options.data)
+            view = View(plan.name, row_name(os.fspath(data)), datetime.now(UTC).isoformat(timespec="seconds"))
             if self.folder.create(f"view/{snapshot.number + 1}.json", view.to_bytes()):
                 published = Snapshot(snapshot.info, snapshot.number + 1, view, plan)
                 return with_records(self.folder, published), update
@@ -241,6 +242,7 @@ class _Job:
     def compute(self, snapshot: Snapshot, listing: Listing, clock: Clock, stop: threading.Event) -> int:
         """Carry out the plan's uncommitted shards, those of this run's part; returns how many images that were."""
         work = self.work(snapshot.info, listing)
+        self.folder.require_create_only()
         shards = self.shards_to_do(snapshot)
         images = sum(snapshot.plan.shard_length(index) for index in shards) if snapshot.plan else 0
         tasks = self._tasks(snapshot, shards)
@@ -262,7 +264,13 @@ class _Job:
         """What shard tasks are carried out with."""
         policy = decode_policy(info.recipe, self.options.max_pixels)
         return Work(
-            info, self.wanted, self.folder.root.absolute(), listing.root.absolute(), policy, self.options.workers
+            info,
+            self.wanted,
+            self.folder.absolute,
+            images_at(listing.root).absolute,
+            policy,
+            self.options.workers,
+            self.options.single_writer,
         )
 
     def _warn_of_versions(self, snapshot: Snapshot, ours: Mapping[str, str]) -> None:
@@ -296,7 +304,7 @@ class _Job:
         phases = clock.phases()
         seconds = clock.span
         return RunResult(
-            store=str(self.folder.root),
+            store=str(self.folder),
             fingerprint=snapshot.info.recipe.fingerprint,
             images=counts.images,
             rows=counts.rows,
@@ -342,7 +350,7 @@ class _Job:
         plan = self._plan(current, update) if update.publish or current.plan is None else current.plan
         trial = self._try(info, listing, update, plan.shard_rows) if update.to_compute else Trial()
         return DryRun(
-            store=str(self.folder.root),
+            store=str(self.folder),
             images=len(update.table),
             to_compute=update.to_compute,
             shards=plan.shard_count if update.publish else len(current.uncommitted_shards()),
@@ -363,7 +371,7 @@ class _Job:
         def compute(count: int) -> Sample:
             paths = update.table["path"].take(pending[np.arange(count) * len(pending) // count]).to_pylist()
             progress = self.telling.progress(count)
-            return compute_sample(info, listing.root, paths, runtime, work.policy, self.workers, progress)
+            return compute_sample(info, images_at(listing.root), paths, runtime, work.policy, self.workers, progress)
 
         sample = compute(first_size(runtime, len(pending)))
         if (count := telling_size(sample, len(pending))) > sample.images:

@@ -17,6 +17,7 @@ from typing import Self
 
 from extract.progress import Progress
 from store.errors import EnvironmentFailure, StoppedEarly
+from store.files import whole_file
 
 _SECONDS = 2.0
 
@@ -93,9 +94,8 @@ class StatusFile:
 
     def _write(self) -> None:
         self._written = time.monotonic()
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps({**asdict(self.status), "updated": _now()}, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, self._path)
+        with whole_file(self._path) as part:
+            part.write_text(json.dumps({**asdict(self.status), "updated": _now()}, indent=2) + "\n", encoding="utf-8")
 
 
 class _Told:

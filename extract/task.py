@@ -6,23 +6,23 @@ happen twice at once, on any machines: the first record to be published is the o
 
 import hashlib
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from extract.augment import altered_views
-from extract.decode import BadImage, Decoded, DecodePolicy, decode, read_source
+from extract.decode import BadImage, Decoded, DecodePolicy, decode
+from extract.images import Images
 from extract.progress import Clock
 from extract.runtimes import Computed
 from store.errors import EnvironmentFailure, UsageError
+from store.folder import Folder
 from store.formats import Shard, check_round_trip, get_format
 from store.formats.shard import ROW_SCHEMA
-from store.names import file_path
 from store.plan import DESCRIPTION, LISTING_SCHEMA
-from store.publish import Folder
 from store.recipe import Augmentation, Output
 from store.records import CommitRecord, Failure, Row, StoreInfo, failure_table, row_table
 from store.snapshot import record_name
@@ -67,34 +67,48 @@ class Prepared:
     view: int = 0
 
 
-def prepare(
-    root: Path, path: str, policy: DecodePolicy, clock: Clock, augmentation: Augmentation | None = None
-) -> list[Prepared] | Failure:
-    """Read and decode one image, the unaltered view first; whatever is wrong with it becomes a Failure."""
-    source = None
-    try:
-        with clock.busy("read"):
-            source = read_source(root / file_path(path))
-        with clock.busy("decode"):
-            decoded = decode(source.data, policy)
-            altered = altered_views(decoded.pixels, augmentation, source.sha256) if augmentation else []
-    except BadImage as error:
-        if source is None:
-            size, time = size_and_time(root / file_path(path))
-            return Failure(path, error.code, error.message, "", size, time)
-        return Failure(path, error.code, error.message, source.sha256, len(source.data), source.time)
-    row = Row(path, source.sha256, len(source.data), source.time)
-    views = [decoded, *(replace(decoded, pixels=pixels) for pixels in altered)]
-    return [Prepared(row, view, number) for number, view in enumerate(views)]
+class Preparation:
+    """Reads and decodes images, called by several threads at once.
 
+    Args:
+        images: where they are.
+        policy: how they become pixels.
+        workers: how many may decode at a time.
+        clock: takes the time.
+        augmentation: which altered views they have; None for none.
+    """
 
-def size_and_time(path: Path) -> tuple[int, int]:
-    """As a listing would give them, so that the next run sees whether anything changed."""
-    try:
-        status = path.stat()
-    except OSError:
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
+    def __init__(
+        self,
+        images: Images,
+        policy: DecodePolicy,
+        workers: int,
+        clock: Clock,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        self.threads = max(workers, images.at_once)
+        self._images = images
+        self._policy = policy
+        self._clock = clock
+        self._augmentation = augmentation
+        self._decoding = threading.BoundedSemaphore(workers)
+
+    def __call__(self, path: str) -> list[Prepared] | Failure:
+        """The views of an image, the unaltered one first; whatever is wrong with it becomes a Failure."""
+        source = None
+        try:
+            with self._clock.busy("read"):
+                source = self._images.read(path)
+            with self._decoding, self._clock.busy("decode"):
+                decoded = decode(source.data, self._policy)
+                altered = altered_views(decoded.pixels, self._augmentation, source.sha256) if self._augmentation else []
+        except BadImage as error:
+            if source is None:
+                return Failure(path, error.code, error.message, "", *self._images.size_and_time(path))
+            return Failure(path, error.code, error.message, source.sha256, len(source.data), source.time)
+        row = Row(path, source.sha256, len(source.data), source.time)
+        views = [decoded, *(replace(decoded, pixels=pixels) for pixels in altered)]
+        return [Prepared(row, view, number) for number, view in enumerate(views)]
 
 
 class Collection:

@@ -4,13 +4,13 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from extract.decode import DecodePolicy, own_limits
+from extract.images import Images
 from extract.pipeline import run_tasks
 from extract.progress import Clock, Progress
 from extract.runtimes import Runtime
-from extract.task import encoded_bytes, listed_task, prepare
+from extract.task import Preparation, encoded_bytes, listed_task
 from store.records import StoreInfo
 
 _IMAGES = 64
@@ -39,7 +39,7 @@ def telling_size(sample: Sample, images: int) -> int:
 
 def compute_sample(
     info: StoreInfo,
-    root: Path,
+    images: Images,
     paths: Sequence[str],
     runtime: Runtime,
     policy: DecodePolicy,
@@ -48,14 +48,15 @@ def compute_sample(
 ) -> Sample:
     """Read, decode, compute and encode these images; nothing is written."""
     clock = Clock()
+    prepare = Preparation(images, policy, workers, clock, info.recipe.augment)
     with own_limits(), progress:
         (encoded,) = run_tasks(
             [listed_task(paths, views=info.recipe.views)],
-            partial(prepare, root, policy=policy, clock=clock, augmentation=info.recipe.augment),
+            prepare,
             runtime,
             partial(encoded_bytes, info),
             info.outputs,
-            workers=workers,
+            workers=prepare.threads,
             clock=clock,
             progress=progress,
             stop=threading.Event(),

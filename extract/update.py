@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from extract.images import Images, images_at
 from extract.listing import Listing
 from extract.options import RunOptions
 from extract.touched import hold_bytes, memory_file
@@ -63,7 +64,7 @@ def find_update(snapshot: Snapshot, listing: Listing, options: RunOptions) -> Up
         table = limited(table, options.limit, held, unlisted, snapshot.plan)
     positions = pc.index_in(table["path"], value_set=held["path"])
     known = held.select(["sha256", "size", "time", "failed"]).take(positions)
-    changed = changed_images(table, known, listing.root, memory_file(options.out, options.data))
+    changed = changed_images(table, known, images_at(listing.root), memory_file(options.out, options.data))
     again = changed | (known["failed"].fill_null(False).to_numpy() & options.retry_failed)
     holders = held["holder"].take(pc.if_else(pa.array(again), None, positions)).combine_chunks()
     new, differ = positions.null_count, int(changed.sum())
@@ -88,13 +89,13 @@ def limited(table: pa.Table, limit: int, held: pa.Table, unlisted: pa.Table, pla
     return pa.concat_tables([part, stored]).sort_by("path")
 
 
-def changed_images(table: pa.Table, known: pa.Table, root: Path, memory: Path) -> npt.NDArray[np.bool_]:
+def changed_images(table: pa.Table, known: pa.Table, images: Images, memory: Path) -> npt.NDArray[np.bool_]:
     """Which images of `table` are stored with other bytes.
 
     Args:
         table: LISTING_SCHEMA.
         known: what the store knows of each image (columns of HELD), null of new ones.
-        root: the folder that paths are relative to.
+        images: where they are.
         memory: where touched files are remembered.
     """
     same_size = pc.equal(table["size"], known["size"])
@@ -105,5 +106,5 @@ def changed_images(table: pa.Table, known: pa.Table, root: Path, memory: Path) -
     unsure = np.flatnonzero(touched & ~changed)
     if len(unsure):
         files = table.select(["path", "time"]).append_column("sha256", known["sha256"]).take(unsure)
-        changed[unsure] = ~hold_bytes(files, root, memory)
+        changed[unsure] = ~hold_bytes(files, images, memory)
     return changed

@@ -5,23 +5,22 @@ the network is not in it, each process loads its own.
 """
 
 import importlib.metadata
-import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extract.backbones.weights import require_weights
 from extract.decode import DecodePolicy, own_limits
+from extract.images import images_at
 from extract.pipeline import run_tasks
 from extract.progress import Clock, Progress
 from extract.runtimes.device import usable_cores
 from extract.runtimes.load import Tell, Wanted, load_runtime
-from extract.task import Prepared, ShardTask, commit, prepare
+from extract.task import Preparation, Prepared, ShardTask, commit
 from store.errors import EnvironmentFailure, RecipeMismatch
-from store.publish import INFO, Folder
+from store.folder import INFO, Folder, folder_at
 from store.records import CommitRecord, Failure, StoreInfo
 
 if TYPE_CHECKING:
@@ -35,29 +34,35 @@ class Work:
     Attributes:
         info: what the store holds.
         wanted: the network to compute with.
-        store: the store's folder.
+        store: the store's folder: an absolute path, or a URL.
         root: the folder that the images' paths are relative to.
         policy: how images become pixels.
         workers: decoding threads; None for one a core.
+        single_writer: nobody else writes to the store, which cannot keep two apart.
     """
 
     info: StoreInfo
     wanted: Wanted
-    store: Path
-    root: Path
+    store: str
+    root: str
     policy: DecodePolicy
     workers: int | None
+    single_writer: bool = False
+
+    def folder(self) -> Folder:
+        """The store's folder."""
+        return folder_at(self.store, self.single_writer)
 
     def require_place(self) -> None:
         """Raise EnvironmentFailure if the store, the images or the weights cannot be reached from here."""
-        folder = Folder(self.store)
+        folder = self.folder()
         try:
             there = StoreInfo.from_bytes(folder.read(INFO))
         except FileNotFoundError:
             raise EnvironmentFailure(f"the store {self.store} is not to be seen from here: it must be shared") from None
         if there.recipe.fingerprint != self.info.recipe.fingerprint:
             raise EnvironmentFailure(f"{self.store} is another store here: the same path must be the same folder")
-        if not os.path.isdir(self.root):
+        if not images_at(self.root).exists():
             raise EnvironmentFailure(f"the images' folder {self.root} is not to be seen from here: it must be shared")
         require_weights(self.wanted.backbone, self.wanted.weights)
 
@@ -108,19 +113,20 @@ class Work:
             new_store: whether the first batch may still show that the stored type does not fit.
             known: images, by path, that are known to fail and must not be looked at.
         """
-        prepared = partial(prepare, self.root, policy=self.policy, clock=clock, augmentation=self.info.recipe.augment)
+        workers = self.workers or usable_cores()
+        prepare = Preparation(images_at(self.root), self.policy, workers, clock, self.info.recipe.augment)
 
         def prepare_unless_known(path: str) -> list[Prepared] | Failure:
-            return known[path] if known and path in known else prepared(path)
+            return known[path] if known and path in known else prepare(path)
 
         with own_limits():
             yield from run_tasks(
                 tasks,
                 prepare_unless_known,
                 runtime,
-                partial(commit, Folder(self.store), self.info, environment=self.environment(runtime)),
+                partial(commit, self.folder(), self.info, environment=self.environment(runtime)),
                 self.info.outputs,
-                workers=self.workers or usable_cores(),
+                workers=prepare.threads,
                 clock=clock,
                 progress=progress,
                 stop=stop,

@@ -196,6 +196,6 @@ def _require_finite(values: npt.NDArray[np.float32], rows: Positions, streamed: 
         path = printable(streamed.store.table()["path"][position].as_py())
         raise UsageError(
             f"the features of {path} hold NaN or infinity ({int((~finite).sum())} such rows in its batch): no head can "
-            f"learn from them; look for the cause with `store verify {streamed.store.folder.root}`, leave such images "
+            f"learn from them; look for the cause with `store verify {streamed.store.folder}`, leave such images "
             "out with --labels FILE, or extract again with sound weights"
         )

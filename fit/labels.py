@@ -4,7 +4,6 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,7 +57,7 @@ def relabel(rows: pa.Table, path: str | os.PathLike[str]) -> tuple[pa.Table, Pos
     Raises:
         UsageError: the table is malformed, has no labels, or names none of the rows.
     """
-    table = read_labels(Path(path))
+    table = read_labels(os.fspath(path))
     if "label" not in table.column_names:
         raise UsageError(f"{path} has no column label: expected path, label and optionally split and group")
     named = {name: position for position, name in enumerate(table["path"].to_pylist())}

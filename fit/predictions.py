@@ -1,6 +1,5 @@
 """Probabilities -> tables of predictions, and those tables as files."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 
 from fit.labels import SEPARATOR
 from store.errors import EnvironmentFailure, TooManyFailures, UsageError
+from store.files import whole_file
 
 ENDINGS = (".csv", ".parquet")
 _RESERVED = {"path", "label", "predicted", "probability", "split", "error"}
@@ -55,18 +55,14 @@ def require_table_name(path: Path) -> None:
 def write_table(table: pa.Table, path: Path) -> None:
     """Write a CSV or Parquet file, by its ending; whole or not at all."""
     require_table_name(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix.lower() == ".csv":
-            pyarrow.csv.write_csv(table, temporary)
-        else:
-            pq.write_table(table, temporary, compression="zstd")
-        os.replace(temporary, path)
+        with whole_file(path) as part:
+            if path.suffix.lower() == ".csv":
+                pyarrow.csv.write_csv(table, part)
+            else:
+                pq.write_table(table, part, compression="zstd")
     except OSError as error:
         raise EnvironmentFailure(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def require_few_errors(table: pa.Table, max_bad: float) -> None:

@@ -1,6 +1,7 @@
 """A head's folder -> pictures of what it learnt from, what it gets right and what it does not."""
 
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,9 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from extract.decode import BadImage
+from extract.images import images_at
 from extract.listing import image_root
 from extract.pixels import read_pixels
-from fit.files import write_whole
 from fit.head import Results
 from fit.judged import Judged, judged_rows
 from fit.labels import encode_known
@@ -34,7 +35,8 @@ from fit.pictures import (
 from fit.splits import TEST, TRAIN, VALIDATION
 from fit.style import to_png
 from store.errors import UsageError
-from store.names import file_path, printable
+from store.files import write_whole
+from store.names import printable
 
 CONFUSION, TRAINING, CALIBRATION, CLASSES = "confusion.png", "training.png", "calibration.png", "classes.png"
 MISTAKES, SAMPLES, AVERAGE = "mistakes.png", "samples.png", "average.png"
@@ -43,6 +45,7 @@ SHOWN_MISTAKES = 24
 SAMPLED_CLASSES, SAMPLED_IMAGES = 20, 8
 AVERAGED_CLASSES, AVERAGED_IMAGES = 60, 300
 
+_LOOKED_FOR = 200  # images, before they are given up
 _WORDS = {
     TEST: "test images",
     "cv": "cross-validated images",
@@ -205,7 +208,7 @@ class _Pages:
         return f"; the {len(kept)} of {len(self.classes):,} classes with the most images"
 
     @cached_property
-    def _root(self) -> Path:
+    def _root(self) -> str:
         """Where the images are.
 
         Raises:
@@ -214,10 +217,11 @@ class _Pages:
         data = self.results.info.data
         if self.images is None and not data:
             raise _NoImages("the head is of an earlier version, which did not note where its images were")
-        root = self.images or image_root(data)
-        paths = self.results.predictions["path"].to_pylist()
-        if not any((root / file_path(path)).is_file() for path in paths):
-            raise _NoImages(f"none of the head's images is in {printable(str(root))}")
+        root = os.fspath(self.images) if self.images is not None else image_root(data)
+        images = images_at(root)
+        paths = _spread(self.results.predictions["path"].to_pylist(), _LOOKED_FOR)
+        if not any(images.size_and_time(path)[0] > 0 for path in paths):
+            raise _NoImages(f"none of the head's images is in {printable(root)}")
         return root
 
     def _read(self, paths: Sequence[str]) -> Iterator[Pixels | BadImage]:

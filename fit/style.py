@@ -8,6 +8,7 @@ import functools
 import io
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 # Before the import: building its font cache is worth no line on a user's terminal.
@@ -22,6 +23,7 @@ from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.text import Annotation, Text  # noqa: E402
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter  # noqa: E402
 
+from store.errors import UsageError  # noqa: E402
 from store.names import printable  # noqa: E402
 
 INK, GREY, LIGHT = "#26323d", "#8592a0", "#e4e8ec"
@@ -113,6 +115,12 @@ def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
             return draw(*args, **kwargs)
 
     return in_style
+
+
+def require_png(path: Path) -> None:
+    """Raise UsageError unless the file's ending says that it is a picture."""
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"--out {path}: expected a file ending in .png")
 
 
 @styled

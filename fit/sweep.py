@@ -16,7 +16,6 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from fit.files import write_whole
 from fit.head import INFO, Head, read_results
 from fit.heads.table import Value
 from fit.metrics import METRICS, Interval
@@ -29,6 +28,7 @@ from fit.train import Data, Fit, Say
 from fit.trials import BEST, Trial, TrialFolder, trial_key
 from store import FeatureStore
 from store.errors import StoppedEarly, UsageError
+from store.files import write_whole
 
 METHODS = ("grid", "random", "one", "optuna")
 CHOOSING = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss")

@@ -111,7 +111,7 @@ def fit_head(
 def require_complete(store: FeatureStore) -> None:
     """Raise StoppedEarly unless every image of the store is a row or a failure."""
     if not store.complete:
-        raise StoppedEarly(f"{store.folder.root} is not finished: run the same `extract run` again, then this command")
+        raise StoppedEarly(f"{store.folder} is not finished: run the same `extract run` again, then this command")
 
 
 class Fit:
@@ -165,7 +165,7 @@ class Fit:
         """Rows, labels, split and features, checked."""
         rows, positions = self.store.images(), np.arange(len(self.store.images()))
         if len(rows) == 0:
-            raise UsageError(f"{self.store.folder.root} has no rows: extract images first")
+            raise UsageError(f"{self.store.folder} has no rows: extract images first")
         if self.options.labels is not None:
             named = len(rows)
             rows, positions, strange = relabel(rows, self.options.labels)
@@ -421,10 +421,10 @@ def stored_features(
     if split is not None:
         chosen = np.flatnonzero(np.array(rows["split"].to_pylist(), dtype=object) == split)
         if len(chosen) == 0:
-            raise UsageError(f"no rows of split {split!r} in {store.folder.root}: leave --split out for all rows")
+            raise UsageError(f"no rows of split {split!r} in {store.folder}: leave --split out for all rows")
         rows, positions = rows.take(pa.array(chosen)), positions[chosen]
     if len(rows) == 0:
-        raise UsageError(f"{store.folder.root} has no rows: extract images first")
+        raise UsageError(f"{store.folder} has no rows: extract images first")
     output, unaltered = head.info.output, positions * store.recipe.views
     return load_features(store, output, head.info.reduction, unaltered, streams=True), rows, positions
 
@@ -438,7 +438,7 @@ def require_same_recipe(head: Head, store: FeatureStore) -> None:
         lines = [f"output: the head has {head.info.output}, the store has {list(store.outputs.values())}"]
     if lines:
         raise RecipeMismatch(
-            f"{store.folder.root} was made with another recipe than the head; {'; '.join(lines)}. "
+            f"{store.folder} was made with another recipe than the head; {'; '.join(lines)}. "
             "Extract with the head's recipe, or fit a head on this store"
         )
 

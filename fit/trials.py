@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fit.files import write_whole
 from fit.heads.table import Value
 from fit.metrics import METRICS, Interval
 from store.errors import EnvironmentFailure, UsageError
+from store.files import write_whole
 from store.names import printable
 
 STUDY, TRIALS, BEST = "sweep.json", "trials", "best"

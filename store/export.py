@@ -8,9 +8,7 @@ tfrecord  one tf.train.Example a row; features as a float list in C order
 """
 
 import contextlib
-import os
 import struct
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from store.errors import EnvironmentFailure, UsageError
+from store.files import whole_file
 from store.reader import FeatureStore
 from store.recipe import Output
 
@@ -49,26 +48,14 @@ def export(
         if target.exists() and not force:
             raise UsageError(f"{target} is there already: choose another --out, or replace it with --force")
     try:
-        with _whole_file(path) as part:
+        with whole_file(path) as part:
             EXPORTERS[to](features, chosen, split, part)
         for target in beside:
-            with _whole_file(target) as part:
+            with whole_file(target) as part:
                 pq.write_table(features.table(split), part)
     except OSError as error:
         raise EnvironmentFailure(f"cannot write {path}: {error.strerror or error}; mend that and run again") from error
     return [path, *beside]
-
-
-@contextlib.contextmanager
-def _whole_file(path: Path) -> Iterator[Path]:
-    """A name to write to, which becomes `path` only if the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _batches(features: FeatureStore, output: Output, split: str | None) -> Iterator[tuple[Any, pa.Table]]:

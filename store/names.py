@@ -10,6 +10,7 @@ import re
 
 _ESCAPE = re.compile(r"\\(\\|x[0-9a-f]{2})")
 _SURROGATE = re.compile("[\udc80-\udcff]")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|[a-z]+::")
 _UNPRINTABLE = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
@@ -29,6 +30,11 @@ def file_path(name: str) -> str:
         lambda escape: "\\" if escape.group(1) == "\\" else chr(0xDC00 + int(escape.group(1)[1:], 16)), name
     )
     return os.fsdecode(os.fsencode(raw))
+
+
+def is_url(place: str | os.PathLike[str]) -> bool:
+    """Whether this is a URL such as `s3://bucket/images` rather than a path of this machine."""
+    return bool(_URL.match(os.fspath(place)))
 
 
 def printable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The files of a store: the only module that touches the disk under a store's root.
+"""A store's folder on a disk: the only module that touches the disk under a store's root.
 
 Publishing is create-only and all or nothing. The bytes go to a fresh file in tmp/ and are synced; a
 hard link gives them their final name, which fails if that name is taken; the temporary name is removed
@@ -16,9 +16,9 @@ import stat
 import uuid
 from pathlib import Path
 
-from store.errors import EnvironmentFailure, NotAStore, UsageError
+from store.errors import EnvironmentFailure, UsageError
+from store.folder import FileStatus, Folder
 
-INFO = "store.json"
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _ADVICE = {
     errno.ENOSPC: "free some space",
@@ -29,63 +29,55 @@ _ADVICE = {
 }
 
 
-class Folder:
-    """A store's root folder. Names within it are relative and `/`-separated."""
+class LocalFolder(Folder):
+    """See Folder."""
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    @property
+    def absolute(self) -> str:
+        """See Folder."""
+        return str(self.root.absolute())
 
     def path(self, name: str) -> Path:
         """Where a name lies on this machine."""
         return self.root / name
 
-    def is_store(self) -> bool:
-        """Whether store.json is there.
-
-        Raises:
-            EnvironmentFailure: the folder cannot be looked into.
-        """
-        try:
-            return stat.S_ISREG(os.stat(self.path(INFO)).st_mode)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError as error:
-            raise _explained(error, f"cannot look into {self.root}") from error
-
-    def require_store(self) -> None:
-        """Raise NotAStore unless this is a store."""
-        if self.is_store():
-            return
-        if not self.root.exists():
-            raise NotAStore(
-                f"no store at {self.root}: there is no such folder; `extract run DATA --out {self.root}` makes one"
-            )
-        raise NotAStore(f"{self.root} is not a store: it has no {INFO}; name the folder that `extract run --out` wrote")
+    def exists(self) -> bool:
+        """See Folder."""
+        return self.root.exists()
 
     def require_free(self) -> None:
-        """Raise UsageError if the root exists and holds anything but what a run killed at its very start leaves."""
-        if not self.root.exists():
-            return
-        if not self.root.is_dir():
+        """See Folder."""
+        if self.root.exists() and not self.root.is_dir():
             raise UsageError(f"{self.root} is a file, expected a folder for the store: choose another --out")
-        foreign = [name for name in _listed(self.root) if name != "tmp"]
-        foreign += [f"tmp/{name}" for name in _listed(self.root / "tmp") if not name.endswith(".part")]
-        if foreign and not self.is_store():  # another process may have made it one just now
-            raise UsageError(
-                f"{self.root} is not empty and not a store (it holds {sorted(foreign)[0]!r}): choose another --out"
-            )
+        super().require_free()
+
+    def require_create_only(self) -> None:
+        """See Folder; what a file system without hard links cannot do is said above."""
 
     def names(self, folder: str) -> list[str]:
-        """The sorted file names in a sub-folder; none if it is not there."""
-        return sorted(_listed(self.path(folder)))
+        """See Folder."""
+        try:
+            return sorted(os.listdir(self.path(folder)))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise _explained(error, f"cannot list {self.path(folder)}") from error
+
+    def local_file(self, name: str) -> Path:
+        """See Folder."""
+        path = self.path(name)
+        if not path.is_file():
+            raise FileNotFoundError(path)
+        return path
 
     def read(self, name: str) -> bytes:
-        """A file's bytes.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            EnvironmentFailure: it cannot be read.
-        """
+        """See Folder."""
         try:
             return self.path(name).read_bytes()
         except FileNotFoundError:
@@ -94,11 +86,7 @@ class Folder:
             raise _explained(error, f"cannot read {self.path(name)}") from error
 
     def create(self, name: str, data: bytes) -> bool:
-        """Publish `data` under `name`; False, and nothing changed, if the name is taken.
-
-        Raises:
-            EnvironmentFailure: the disk is full, the folder cannot be written, …
-        """
+        """See Folder."""
         final = self.path(name)
         temporary = self.path(f"tmp/{uuid.uuid4().hex}.part")
         try:
@@ -114,30 +102,22 @@ class Folder:
             raise _explained(error, f"cannot write {final}") from error
         return created
 
-    def status(self, name: str) -> os.stat_result | None:
-        """A file's size and times; None if it is not there."""
+    def status(self, name: str) -> FileStatus | None:
+        """See Folder."""
         try:
-            return self.path(name).stat()
-        except FileNotFoundError:
+            status = os.stat(self.path(name))
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise _explained(error, f"cannot look at {self.path(name)}") from error
+        return FileStatus(status.st_size, status.st_mtime) if stat.S_ISREG(status.st_mode) else None
 
     def remove(self, name: str) -> None:
-        """Delete a file, if it is there."""
+        """See Folder."""
         try:
             self.path(name).unlink(missing_ok=True)
         except OSError as error:
             raise _explained(error, f"cannot delete {self.path(name)}") from error
-
-
-def _listed(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise _explained(error, f"cannot list {folder}") from error
 
 
 def _make_folder(folder: Path) -> None:

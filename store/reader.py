@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from store.errors import DamagedStore, UsageError
+from store.folder import Folder, folder_at
 from store.formats import get_format
 from store.formats.shard import ROW_SCHEMA, checked_tensor
-from store.publish import Folder
 from store.recipe import Output, Recipe
 from store.snapshot import Place, Snapshot, load_snapshot
 
@@ -62,7 +62,7 @@ class FeatureStore:
         return len(self._numbers)
 
     def __repr__(self) -> str:
-        return f"FeatureStore({str(self.folder.root)!r}, {len(self)} rows, outputs {', '.join(self.outputs)})"
+        return f"FeatureStore({str(self.folder)!r}, {len(self)} rows, outputs {', '.join(self.outputs)})"
 
     @cached_property
     def _places(self) -> list[Place]:
@@ -245,16 +245,18 @@ class FeatureStore:
         expected = place.record.shard_rows(self.recipe.views)
         if not all(rows[name].equals(expected[name]) for name in ("path", "view")):
             raise DamagedStore(
-                f"{path} does not hold the rows its record names: "
-                f"run `store repair {self.folder.root}`, then extract again"
+                f"{path} does not hold the rows its record names: run `store repair {self.folder}`, then extract again"
             )
         return rows
 
     def _shard_path(self, place: Place) -> os.PathLike[str]:
-        path = self.folder.path(f"data/{place.record.shard}")
-        if not path.is_file():
-            raise DamagedStore(f"{path} is missing: run `store repair {self.folder.root}`, then extract again")
-        return path
+        name = f"data/{place.record.shard}"
+        try:
+            return self.folder.local_file(name)
+        except FileNotFoundError:
+            raise DamagedStore(
+                f"{self.folder}/{name} is missing: run `store repair {self.folder}`, then extract again"
+            ) from None
 
 
 def _span(rows: npt.NDArray[np.int64]) -> slice | npt.NDArray[np.int64]:
@@ -271,5 +273,5 @@ def open_store(path: str | os.PathLike[str]) -> FeatureStore:
         NotAStore: the folder is none.
         DamagedStore: its small files are damaged (shards are checked when read).
     """
-    folder = Folder(path)
+    folder = folder_at(path)
     return FeatureStore(folder, load_snapshot(folder))

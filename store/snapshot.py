@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from store.errors import DamagedStore
+from store.folder import INFO, Folder
 from store.plan import Plan
-from store.publish import INFO, Folder
 from store.records import FAILURES, ROWS, CommitRecord, StoreInfo, View
 
 _VIEW_NAME = re.compile(r"([1-9][0-9]*)\.json")

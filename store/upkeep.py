@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow.compute as pc
 
 from store.errors import DamagedStore
+from store.folder import Folder
 from store.formats import get_format
-from store.publish import Folder
 from store.records import CommitRecord, StoreInfo, failure_table, row_table
 from store.snapshot import Snapshot, latest_attempts, load_snapshot, record_name
 
@@ -186,10 +186,10 @@ def collect_garbage(folder: Folder, min_age: float = 3600.0, dry_run: bool = Fal
         if name in needed:
             continue
         status = folder.status(name)
-        if status is None or status.st_mtime > oldest:  # another process may have taken its temporary file away
+        if status is None or status.time > oldest:  # another process may have taken its temporary file away
             continue
         names.append(name)
-        size += status.st_size
+        size += status.size
         if not dry_run:
             folder.remove(name)
     return Collected(tuple(names), size)

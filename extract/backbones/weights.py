@@ -4,14 +4,12 @@ import contextlib
 import importlib.metadata
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 from extract.backbones.table import DEFAULT_BACKBONE, Backbone
 from store.errors import UsageError
+from store.files import cache_folder, whole_file
 from store.names import row_name
 
 
@@ -61,11 +59,6 @@ def require_weights(backbone: Backbone, weights: Weights) -> None:
         raise UsageError(f"--weights {weights.path}: {backbone.name} has no weights; leave --weights out")
 
 
-def cache_folder() -> Path:
-    """Our own cache: STILLFRAME_CACHE, else the platform's."""
-    return Path(os.environ.get("STILLFRAME_CACHE") or platformdirs.user_cache_path("stillframe"))
-
-
 def weights_on_disk(backbone: Backbone) -> Path | None:
     """The ImageNet weights' file if it is on this machine: in a package, or in Keras' cache."""
     if backbone.weights_from == "package":
@@ -94,12 +87,8 @@ def remember_digest(backbone: Backbone, weights: Weights, value: str, include_to
     key = _memory_key(backbone, weights, include_top)
     if key is None or _memory().get(key) == value:
         return
-    path = cache_folder() / "digests.json"
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as file:
-            json.dump({**_memory(), key: value}, file, indent=1)
-        os.replace(file.name, path)
+    with contextlib.suppress(OSError), whole_file(cache_folder() / "digests.json") as part:
+        part.write_text(json.dumps({**_memory(), key: value}, indent=1))
 
 
 def _memory() -> dict[str, str]:

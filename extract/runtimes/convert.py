@@ -14,8 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from extract.backbones.weights import cache_folder
 from store.errors import EnvironmentFailure
+from store.files import cache_folder
 
 _FORMAT = 1  # raised whenever the same key would mean another model
 

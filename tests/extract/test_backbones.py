@@ -17,7 +17,8 @@ from extract.backbones.build import build, cut, cut_points, passages, remainder
 from extract.backbones.load import digest, load_network
 from extract.backbones.table import BACKBONES, PREPROCESSING, get_backbone
 from extract.backbones.weights import Weights, remembered_digest, weights_on_disk
-from extract.decode import DecodePolicy, decode, read_source
+from extract.decode import DecodePolicy, decode
+from extract.images import read_file
 from extract.runtimes.convert import convert, model_key
 from extract.runtimes.device import CPU, Device
 from extract.runtimes.keras import KerasRuntime
@@ -89,7 +90,7 @@ def test_nearest_and_stretch_give_the_pixels_of_the_tutorials(size, tmp_path):
     for path in tmp_path.iterdir():
         policy = DecodePolicy(size, "nearest", "stretch", (255, 255, 255), 10**8)
         expected = keras.utils.img_to_array(keras.utils.load_img(path, target_size=size))
-        assert np.array_equal(decode(read_source(path).data, policy).pixels, expected)
+        assert np.array_equal(decode(read_file(path).data, policy).pixels, expected)
 
 
 def test_the_table_holds_all_of_keras_applications_and_our_own():

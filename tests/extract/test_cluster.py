@@ -52,7 +52,7 @@ def out(tmp_path):
 @pytest.fixture(scope="module")
 def threads():
     """A cluster in this process: what the scheduler does is real, what workers do needs no second process."""
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=":0") as cluster:
         yield cluster.scheduler_address
 
 
@@ -76,7 +76,7 @@ def test_an_image_that_ends_every_worker_is_a_failure_row(data, out, tmp_path, m
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), os.getcwd()]))
     result = extract_images(data, out, scheduler="local:2", **PIXELS)
     assert (result.rows, result.failures, result.pending) == (23, 1, 0)
-    (failure,) = open_store(out).failures().to_pylist()
+    (failure,) = open_store(out).snapshot.failures().to_pylist()
     assert (failure["path"], failure["code"]) == ("cat/00002.png", "crashes")
     assert failure["message"] == "decoding it ends the process (exit code -11)"
     assert open_store(out).verify().sound
@@ -120,8 +120,8 @@ def test_a_cluster_that_is_none(monkeypatch, scheduler, error, said):
 def test_a_cluster_without_workers(monkeypatch):
     monkeypatch.setattr(extract.cluster, "PATIENCE", 0.5)
     with (
-        LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,
-        pytest.raises(EnvironmentFailure, match="has no workers after 0.5 s"),
+        LocalCluster(n_workers=0, processes=False, protocol="tcp://", dashboard_address=":0") as cluster,
+        pytest.raises(EnvironmentFailure, match=r"has no workers after 0\.5 s"),
         connected(cluster.scheduler_address),
     ):
         pass
@@ -136,9 +136,9 @@ def test_workers_that_do_not_see_the_images_are_said_before_anything_is_sent(dat
 
     monkeypatch.setattr(extract.cluster, "run_on_cluster", moved)
     with pytest.raises(
-        EnvironmentFailure, match=r"the worker at inproc.* cannot work: the images' folder .* be shared"
+        EnvironmentFailure, match=r"the worker at tcp.* cannot work: the images' folder .* be shared"
     ):
-        extract_images(data, out, scheduler=f"tcp:{threads.partition(':')[2]}", **PIXELS)
+        extract_images(data, out, scheduler=threads, **PIXELS)
 
 
 # Tasks of a stub
@@ -212,13 +212,14 @@ def test_stopping_takes_back_what_is_under_way(client):
         list(results)
 
 
-def test_a_scheduler_that_is_lost():
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+def test_a_scheduler_that_is_lost(monkeypatch):
+    monkeypatch.setattr(extract.cluster, "PATIENCE", 2.0)
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster:
         client = Client(cluster.scheduler_address, set_as_default=False)
         results = submission(client, slow).results(map(Task, range(1000)))
         next(results)
         cluster.close()
-        with pytest.raises(EnvironmentFailure, match="the Dask scheduler was lost|no workers"):
+        with pytest.raises(EnvironmentFailure, match=r"the Dask scheduler was lost|no workers"):
             list(results)
         client.close(timeout=5)
 

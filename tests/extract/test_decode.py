@@ -19,7 +19,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 from sklearn.datasets import load_sample_images
 
 import extract.decode
-from extract.decode import BadImage, DecodePolicy, decode, own_limits, parse_color, read_source
+import extract.images
+from extract.decode import BadImage, DecodePolicy, decode, own_limits, parse_color
+from extract.images import read_file
 from store.errors import UsageError
 
 WHITE = (255, 255, 255)
@@ -74,7 +76,7 @@ def code_of(data, **changed):
 
 def code_of_file(path):
     with pytest.raises(BadImage) as caught:
-        decode(read_source(path).data, policy((8, 8)))
+        decode(read_file(path).data, policy((8, 8)))
     return caught.value.code
 
 
@@ -90,7 +92,7 @@ def test_a_file_that_is_not_there_is_missing(tmp_path):
 
 def test_the_path_that_was_tried_is_said(tmp_path):
     with pytest.raises(BadImage, match=re.escape(f"{tmp_path}/new\\nline\\udcff.png")):
-        read_source(tmp_path / "new\nline\udcff.png")
+        read_file(tmp_path / "new\nline\udcff.png")
 
 
 def test_a_path_through_a_file_is_missing(tmp_path):
@@ -108,7 +110,7 @@ def test_links_to_nowhere_and_to_themselves_are_missing(tmp_path):
 def test_a_folder_is_not_a_file(tmp_path):
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(BadImage, match="this is a folder") as caught:
-        read_source(tmp_path / "folder.png")
+        read_file(tmp_path / "folder.png")
     assert caught.value.code == "not_a_file"
 
 
@@ -130,7 +132,7 @@ def test_a_socket_is_not_a_file(tmp_path, monkeypatch):
 
 def test_a_device_is_not_a_file():
     with pytest.raises(BadImage, match="this is a device") as caught:
-        read_source(os.devnull)
+        read_file(os.devnull)
     assert caught.value.code == "not_a_file"
 
 
@@ -140,7 +142,7 @@ def test_an_empty_file_is_empty(tmp_path):
 
 
 def test_a_file_over_the_limit_is_too_large_and_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(extract.decode, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(extract.images, "MAX_FILE_BYTES", 10)
     (tmp_path / "a.png").write_bytes(b"x" * 11)
     assert code_of_file(tmp_path / "a.png") == "too_large"
 
@@ -152,7 +154,7 @@ def test_a_name_too_long_for_the_system_is_unreadable(tmp_path):
 def test_a_source_has_its_bytes_digest_and_time(tmp_path):
     (tmp_path / "a.png").write_bytes(b"abc")
     os.utime(tmp_path / "a.png", ns=(1, 1_234_567_890_123))
-    source = read_source(tmp_path / "a.png")
+    source = read_file(tmp_path / "a.png")
     assert source.data == b"abc"
     assert source.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert source.time == 1_234_567_890_123
@@ -477,7 +479,7 @@ def test_of_several_images_the_first_counts(form):
 
 def test_content_decides_what_a_file_is_and_not_its_ending(tmp_path):
     (tmp_path / "really_png.jpg").write_bytes(PNG)
-    decoded = decode(read_source(tmp_path / "really_png.jpg").data, policy((64, 48)))
+    decoded = decode(read_file(tmp_path / "really_png.jpg").data, policy((64, 48)))
     assert np.array_equal(decoded.pixels, np.asarray(PHOTO))
 
 

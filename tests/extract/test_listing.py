@@ -13,7 +13,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from extract.decode import BadImage, read_source
+from extract.decode import BadImage
+from extract.images import read_file
 from extract.listing import IMAGE_ENDINGS, find_images, list_data
 from store.errors import EnvironmentFailure, UsageError
 from store.names import file_path
@@ -54,7 +55,7 @@ def test_the_first_folder_is_the_label(data):
         ("dog/3.png", "dog", None, None),
     ]
     assert listing.table.schema == LISTING_SCHEMA
-    assert listing.root == data
+    assert listing.root == str(data)
 
 
 def test_split_folders_come_before_class_folders(data):
@@ -225,7 +226,7 @@ def test_a_file_with_an_odd_name_is_a_row_and_can_be_read(data, name):
     (listed,) = paths(list_data(data))
     assert file_path(listed) == name
     listed.encode()
-    assert read_source(data / file_path(listed)).data == b"bytes"
+    assert read_file(data / file_path(listed)).data == b"bytes"
 
 
 def test_names_that_are_not_utf8_are_escaped(data):
@@ -309,7 +310,7 @@ def test_a_csv_table_is_listed_relative_to_itself(tmp_path):
         ("images/b.png", "dog", "validation", "g1", 5),
     ]
     assert listing.table.schema == LISTING_SCHEMA
-    assert listing.root == tmp_path
+    assert listing.root == str(tmp_path)
 
 
 def test_a_parquet_table_is_listed_like_a_csv_table(tmp_path):
@@ -467,9 +468,15 @@ def test_a_file_that_is_no_table_is_refused(tmp_path):
         list_data(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/images", "https://example.org/list.csv", "file:///data"])
-def test_a_url_is_refused(url):
-    with pytest.raises(UsageError, match="local folders and tables only"):
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("file:///data", "file:///data: name a local folder by its path, /data"),
+        ("s4://bucket", "expected s3://, gs://"),
+    ],
+)
+def test_a_url_of_no_object_store_is_refused(url, said):
+    with pytest.raises(UsageError, match=said):
         list_data(url)
 
 
@@ -491,7 +498,8 @@ def test_a_folder_that_cannot_be_listed_ends_the_run(data, monkeypatch):
 UNPRIVILEGED = """
 import os, sys
 from extract.listing import list_data
-from extract.decode import BadImage, read_source
+from extract.decode import BadImage
+from extract.images import read_file
 folder = sys.argv[1]
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
@@ -500,7 +508,7 @@ try:
 except Exception as error:
     print(type(error).__name__, error.exit_code)
 try:
-    read_source(os.path.join(folder, "secret.png"))
+    read_file(os.path.join(folder, "secret.png"))
 except BadImage as error:
     print(error.code)
 """
@@ -526,7 +534,7 @@ def test_what_was_listed_and_is_gone_fails_when_read(data):
     (data / "gone.png").symlink_to("nowhere.png")
     (listed,) = paths(list_data(data))
     with pytest.raises(BadImage, match="no such file"):
-        read_source(data / file_path(listed))
+        read_file(data / file_path(listed))
 
 
 # Files, folders, tables and patterns

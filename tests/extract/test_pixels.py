@@ -23,7 +23,8 @@ def test_pixels_come_in_order_with_bad_images_in_their_place(tmp_path):
 
 def test_where_images_are_is_told_by_what_was_extracted(tmp_path):
     (tmp_path / "folder.csv").mkdir()
-    assert image_root(str(tmp_path)) == tmp_path
-    assert image_root(str(tmp_path / "listing.parquet")) == tmp_path
-    assert image_root(str(tmp_path / "folder.csv")) == tmp_path / "folder.csv"
-    assert image_root(r"/data/\xff") == type(tmp_path)("/data/\udcff")
+    assert image_root(str(tmp_path)) == str(tmp_path)
+    assert image_root(str(tmp_path / "listing.parquet")) == str(tmp_path)
+    assert image_root(str(tmp_path / "folder.csv")) == str(tmp_path / "folder.csv")
+    assert image_root(r"/data/\xff") == "/data/\udcff"
+    assert image_root("s3://bucket/some/listing.csv") == "s3://bucket/some"

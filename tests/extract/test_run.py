@@ -11,13 +11,15 @@ import pytest
 
 import extract.run
 import extract.touched
+import extract.work
 from extract import extract as extract_images
+from extract.images import sha256_of
 from extract.options import RunOptions
 from extract.run import Telling, run
 from extract.signals import stop_on_signals
 from store import open_store
 from store.errors import EnvironmentFailure, RecipeMismatch, StoppedEarly, UsageError
-from store.publish import Folder
+from store.publish import LocalFolder
 from tests.stub import StubRuntime, load_stub, make_images, touch_later
 
 STUB = {"backbone": "mobilenet_v2", "weights": "random", "image_size": (16, 16)}
@@ -133,27 +135,26 @@ def test_a_touched_image_is_not_computed_again(data, out, loads):
 def test_touched_images_are_read_through_once(data, out, monkeypatch):
     read = []
 
-    def counted(path):
-        read.append(path.name)
-        return file_sha256(path)
+    def counted(images, name):
+        read.append(data / name)
+        return sha256_of(images, name)
 
-    file_sha256 = extract.touched.file_sha256
-    monkeypatch.setattr(extract.touched, "file_sha256", counted)
+    monkeypatch.setattr(extract.touched, "sha256_of", counted)
     extract_images(data, out, **STUB)
     first, second, *_ = sorted(data.rglob("*.png"))
     touch_later(first)
     for _ in range(2):
         assert extract_images(data, out, **STUB).computed == 0
-    assert read == [first.name]
+    assert read == [first]
     touch_later(second)
     assert extract_images(data, out, **STUB).computed == 0
-    assert read == [first.name, second.name]
+    assert read == [first, second]
     content = bytearray(first.read_bytes())
     content[-20] ^= 1
     first.write_bytes(content)
     touch_later(first)
     assert extract_images(data, out, **STUB).computed == 1
-    assert read == [first.name, second.name, first.name]
+    assert read == [first, second, first]
 
 
 def test_an_image_that_is_gone_leaves_the_view(data, out, loads):
@@ -283,9 +284,9 @@ def test_an_unfinished_plan_goes_on_with_its_own_shard_size(data, out, monkeypat
             raise EnvironmentFailure("disk full")
         return commit(folder, *arguments)
 
-    commit = extract.run.commit
+    commit = extract.work.commit
     with monkeypatch.context() as patch:
-        patch.setattr(extract.run, "commit", lambda *a, environment, **k: fail_third(*a, environment))
+        patch.setattr(extract.work, "commit", lambda *a, environment, **k: fail_third(*a, environment))
         with pytest.raises(EnvironmentFailure):
             extract_images(data, out, shard_rows=3, **STUB)
     assert open_store(out).verify().pending == 6
@@ -296,7 +297,7 @@ def test_an_unfinished_plan_goes_on_with_its_own_shard_size(data, out, monkeypat
 
 
 def test_new_images_join_an_unfinished_plan_without_losing_what_is_committed(data, out, monkeypatch):
-    commit = extract.run.commit
+    commit = extract.work.commit
 
     def fail_third(*arguments, environment):
         if len(list(out.glob("commit/*/*.json"))) == 2:
@@ -304,7 +305,7 @@ def test_new_images_join_an_unfinished_plan_without_losing_what_is_committed(dat
         return commit(*arguments, environment)
 
     with monkeypatch.context() as patch:
-        patch.setattr(extract.run, "commit", fail_third)
+        patch.setattr(extract.work, "commit", fail_third)
         with pytest.raises(EnvironmentFailure):
             extract_images(data, out, shard_rows=3, **STUB)
     make_images(data, 3, start=12)
@@ -324,7 +325,7 @@ def test_a_damaged_shard_is_withdrawn_and_computed_again(data, out):
     assert not open_store(out).verify().sound
     from store.upkeep import repair
 
-    assert len(repair(Folder(out))) == 1
+    assert len(repair(LocalFolder(out))) == 1
     result = extract_images(data, out, **STUB)
     assert (result.computed, result.reused) == (4, 8)
     assert open_store(out).verify().sound
@@ -427,14 +428,14 @@ def test_signal_handlers_are_put_back():
 
 
 def test_a_store_that_another_run_makes_in_the_same_instant_is_joined(data, out, monkeypatch):
-    require_free = Folder.require_free
+    require_free = LocalFolder.require_free
 
     def overtaken(folder):
-        monkeypatch.setattr(Folder, "require_free", require_free)
+        monkeypatch.setattr(LocalFolder, "require_free", require_free)
         extract_images(data, out, **STUB)
         folder.require_free()
 
-    monkeypatch.setattr(Folder, "require_free", overtaken)
+    monkeypatch.setattr(LocalFolder, "require_free", overtaken)
     assert extract_images(data, out, **STUB).reused == 12
 
 
@@ -458,15 +459,15 @@ def test_two_runs_at_once_leave_each_row_once(data, out):
 
 
 def test_a_plan_that_another_run_publishes_first_is_not_undone(data, out, monkeypatch):
-    create = Folder.create
+    create = LocalFolder.create
 
     def overtaken(folder, name, content):
         if name == "view/1.json":
-            monkeypatch.setattr(Folder, "create", create)
+            monkeypatch.setattr(LocalFolder, "create", create)
             assert extract_images(data, out, limit=6, **STUB).computed == 6
         return create(folder, name, content)
 
-    monkeypatch.setattr(Folder, "create", overtaken)
+    monkeypatch.setattr(LocalFolder, "create", overtaken)
     result = extract_images(data, out, limit=4, **STUB)
     assert (result.images, result.computed, result.reused) == (6, 0, 6)
     assert [path.name for path in (out / "view").iterdir()] == ["1.json"]

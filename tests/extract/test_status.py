@@ -69,8 +69,9 @@ def test_rate_and_time_left():
 
 
 def test_a_file_that_cannot_be_written_is_said_before_anything_is_done(tmp_path):
+    (tmp_path / "file").touch()
     with pytest.raises(EnvironmentFailure, match=r"--status-file .* name a file in a folder that can be written"):
-        StatusFile(tmp_path / "none" / "status.json", "store")
+        StatusFile(tmp_path / "file" / "status.json", "store")
 
 
 def test_a_file_that_cannot_be_written_any_more_is_no_reason_to_stop(tmp_path):

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 import extract.touched
+from extract.images import LocalImages, sha256_of
 from extract.touched import SEEN, hold_bytes, memory_file
 
 
@@ -13,8 +14,9 @@ from extract.touched import SEEN, hold_bytes, memory_file
 def read(monkeypatch):
     """The names of the files that were read through."""
     names = []
-    file_sha256 = extract.touched.file_sha256
-    monkeypatch.setattr(extract.touched, "file_sha256", lambda path: names.append(path.name) or file_sha256(path))
+    monkeypatch.setattr(
+        extract.touched, "sha256_of", lambda images, name: names.append(name) or sha256_of(images, name)
+    )
     return names
 
 
@@ -29,7 +31,7 @@ def put(root, time=1, **contents):
 def test_files_are_read_once_until_their_time_changes(tmp_path, read):
     memory = memory_file(tmp_path / "store", tmp_path)
     for time in (1, 1, 2, 2):
-        assert hold_bytes(put(tmp_path, time, a="x", b="y"), tmp_path, memory).tolist() == [True, True]
+        assert hold_bytes(put(tmp_path, time, a="x", b="y"), LocalImages(tmp_path), memory).tolist() == [True, True]
     assert read == ["a", "b", "a", "b"]
 
 
@@ -39,16 +41,16 @@ def test_a_file_with_other_bytes_or_none_is_never_remembered(tmp_path, read):
     (tmp_path / "b").write_text("?")
     (tmp_path / "c").unlink()
     for _ in range(2):
-        assert hold_bytes(files, tmp_path, memory).tolist() == [True, False, False]
+        assert hold_bytes(files, LocalImages(tmp_path), memory).tolist() == [True, False, False]
     assert read == ["a", "b", "c", "b", "c"]
 
 
 def test_other_bytes_are_asked_for_after_the_store_changed(tmp_path, read):
     memory = memory_file(tmp_path / "store", tmp_path)
     files = put(tmp_path, a="x")
-    hold_bytes(files, tmp_path, memory)
+    hold_bytes(files, LocalImages(tmp_path), memory)
     other = files.set_column(2, "sha256", pa.array(["0" * 64]))
-    assert not hold_bytes(other, tmp_path, memory).any()
+    assert not hold_bytes(other, LocalImages(tmp_path), memory).any()
     assert read == ["a", "a"]
 
 
@@ -57,8 +59,8 @@ def test_a_memory_that_cannot_be_read_or_written_is_no_failure(tmp_path, read):
     memory = memory_file(tmp_path / "store", tmp_path)
     memory.parent.mkdir()
     memory.write_text("no Parquet")
-    assert hold_bytes(files, tmp_path, memory).all()
-    assert hold_bytes(files, tmp_path, tmp_path / "a" / "through_a_file").all()
+    assert hold_bytes(files, LocalImages(tmp_path), memory).all()
+    assert hold_bytes(files, LocalImages(tmp_path), tmp_path / "a" / "through_a_file").all()
     assert read == ["a", "a"]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import store.publish
 from store.errors import EnvironmentFailure, NotAStore, UsageError
-from store.publish import Folder
+from store.publish import LocalFolder
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def no_waiting_for_the_disk():
 
 @pytest.fixture
 def folder(tmp_path):
-    return Folder(tmp_path / "deep" / "store")
+    return LocalFolder(tmp_path / "deep" / "store")
 
 
 def leftovers(folder):
@@ -166,8 +166,8 @@ def test_of_many_threads_one_creates_a_name(folder):
 def test_of_many_processes_one_creates_a_name(folder):
     program = """
 import sys
-from store.publish import Folder
-folder, number = Folder(sys.argv[1]), sys.argv[2]
+from store.publish import LocalFolder
+folder, number = LocalFolder(sys.argv[1]), sys.argv[2]
 print("ready", flush=True)
 sys.stdin.readline()
 print([name for name in range(30) if folder.create(f"data/{name}", number.encode())])
@@ -218,7 +218,7 @@ def test_names_are_sorted_and_none_in_a_folder_that_is_not_there(folder):
 
 def test_removing_twice_is_no_error(folder):
     folder.create("data/x", b"x")
-    assert folder.status("data/x").st_size == 1
+    assert folder.status("data/x").size == 1
     folder.remove("data/x")
     folder.remove("data/x")
     assert folder.names("data") == []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from store import open_store
 from store.errors import DamagedStore, NotAStore
-from store.publish import Folder
+from store.publish import LocalFolder
 from store.upkeep import collect_garbage, repair, verify
 from tests.store.build import BROKEN, Image, SmallStore, edit_json, features_of, flip_bit, make_images
 
@@ -210,7 +210,7 @@ def test_what_is_no_store_is_left_alone(tmp_path, look):
     (tmp_path / "tmp").mkdir()
     (tmp_path / "tmp" / "mine").write_bytes(b"mine")
     with pytest.raises(NotAStore):
-        look(Folder(tmp_path))
+        look(LocalFolder(tmp_path))
     assert (tmp_path / "tmp" / "mine").read_bytes() == b"mine"
 
 
@@ -361,12 +361,12 @@ def test_a_dry_run_says_the_same_and_deletes_nothing(filled):
 
 
 def test_a_file_that_another_process_takes_away_meanwhile_is_passed_over(filled, monkeypatch):
-    names = Folder.names
+    names = LocalFolder.names
 
     def and_one_more(self, folder):
         return [*names(self, folder), "gone.part"] if folder == "tmp" else names(self, folder)
 
-    monkeypatch.setattr(Folder, "names", and_one_more)
+    monkeypatch.setattr(LocalFolder, "names", and_one_more)
     assert collect_garbage(filled.folder, min_age=0).names == ()
 
 

@@ -6,6 +6,7 @@ as fast as larger batches or faster, and never waits for a batch to fill.
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ class OpenvinoRuntime:
     """
 
     def __init__(self, path: Path, precision: str, batch_size: int) -> None:
-        core = openvino.Core()
+        core = _core()
         model = core.read_model(path)
         height_width_channels = [dimension.get_length() for dimension in list(model.inputs[0].partial_shape)[1:]]
         model.reshape([batch_size, *height_width_channels])
@@ -96,9 +97,19 @@ class _Call:
         return self._runtime.finish(self._request, self._count)
 
 
+@lru_cache(maxsize=1)
+def _core() -> openvino.Core:
+    """OpenVINO's core, kept for ever.
+
+    It gives the thread that made it a stack for signals, and frees that stack when it goes, which after several cores,
+    or when another thread lets it go, is still in use: the next signal would end the process.
+    """
+    return openvino.Core()
+
+
 def require_precision(precision: str) -> None:
     """Raise PrecisionMissing unless this processor computes in that precision."""
-    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    able = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if _CAPABILITIES[precision] not in able:
         known = tuple(name for name, capability in _CAPABILITIES.items() if capability in able)
         raise precision_missing("this processor", precision, known)

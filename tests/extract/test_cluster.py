@@ -52,7 +52,9 @@ def out(tmp_path):
 @pytest.fixture(scope="module")
 def threads():
     """A cluster in this process: what the scheduler does is real, what workers do needs no second process."""
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=":0") as cluster:
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=":0"
+    ) as cluster:
         yield cluster.scheduler_address
 
 
@@ -135,9 +137,7 @@ def test_workers_that_do_not_see_the_images_are_said_before_anything_is_sent(dat
         return plain(*arguments, **options)
 
     monkeypatch.setattr(extract.cluster, "run_on_cluster", moved)
-    with pytest.raises(
-        EnvironmentFailure, match=r"the worker at tcp.* cannot work: the images' folder .* be shared"
-    ):
+    with pytest.raises(EnvironmentFailure, match=r"the worker at tcp.* cannot work: the images' folder .* be shared"):
         extract_images(data, out, scheduler=threads, **PIXELS)
 
 

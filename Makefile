@@ -52,7 +52,7 @@ docs: $(VENV)/installed-dev ## write docs/help.md from the commands themselves
 	$(BIN)/python -m docs.make_help
 
 lock: $(VENV)/installed-dev ## renew constraints.txt from pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --upgrade --extra dev --extra onnx --extra openvino --extra search \
+	$(BIN)/uv pip compile --quiet --universal --upgrade --all-extras \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml -o constraints.txt
 
 clean: ## remove the environment and the demo

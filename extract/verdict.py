@@ -53,7 +53,7 @@ def verdict(usage: Usage) -> str:
     cores = f"{usage.cores_used:.1f} of {usage.cores} cores used"
     match limiting_phase(usage.phases):
         case "read":
-            return "reading limits: put the images on a faster disk, or raise --workers if it is a network mount"
+            return "reading limits: put the images on a faster disk or nearer, or raise --workers if they come over a network"
         case "decode" if busy:
             return (
                 f"decoding limits, {cores}: store the images smaller, or try --fast-decode if they are large JPEG files"

@@ -5,6 +5,8 @@ Converted models are shared, for they are named by all that decides what they co
 
 import pytest
 
+from tests.s3 import ACCESS, make_bucket, s3_server
+
 
 @pytest.fixture(scope="session")
 def conversions(tmp_path_factory):
@@ -17,3 +19,17 @@ def own_cache(tmp_path_factory, monkeypatch, conversions):
     (cache / "openvino").symlink_to(conversions)
     monkeypatch.setenv("STILLFRAME_CACHE", str(cache))
     return cache
+
+
+@pytest.fixture(scope="session")
+def s3_address():
+    with s3_server() as address:
+        yield address
+
+
+@pytest.fixture
+def bucket(s3_address, monkeypatch):
+    """The URL of an empty bucket of a server that does what it is asked to."""
+    for name, value in {**ACCESS, "AWS_ENDPOINT_URL": s3_address}.items():
+        monkeypatch.setenv(name, value)
+    return make_bucket()

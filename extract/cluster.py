@@ -14,7 +14,8 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import islice
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import dask
 from distributed import Client, Future, KilledWorker, Nanny, Scheduler, SpecCluster, Worker, WorkerPlugin
+from distributed.comm import CommClosedError
 
 from extract.examine import find_deadly
 from extract.progress import Clock, Progress, Silence
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 PATIENCE = 30.0
 """Seconds to wait for a scheduler, and for the first worker or another once all have gone."""
 
+_LOGGERS = ("distributed", "distributed.client", "tornado.application", "asyncio")
 _AHEAD = 2  # tasks under way for each worker: one at work, one at hand
 _MOST_FAILED = 3  # shards, before a run ends in which more fail than are done
 _CAREFUL_TRIES = 3  # of a shard that was in hand when workers died: others' shards may have killed them
@@ -116,7 +119,8 @@ def connected(scheduler: str) -> Iterator[Client]:
 
 @contextmanager
 def _client(address: Any, named: str, **options: Any) -> Iterator[Client]:
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in _LOGGERS:  # what they tell, this program tells too, in a line
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of versions that differ: tasks are checked by what they need
@@ -198,7 +202,7 @@ def run_on_cluster(
     images = 0
     clock.start()
     for done in submission.results(iter(tasks)):
-        clock.waited(done.phases, submission.workers())
+        clock.waited(done.phases, max(1, submission.workers()))
         progress.advance(done.images, done.failures)
         images += done.images
     clock.stop()
@@ -236,14 +240,14 @@ class Submission:
         self._seen = time.monotonic()
 
     def workers(self) -> int:
-        """How many there are now, one if none."""
-        return max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
+        """How many there are now."""
+        return len(self.client.scheduler_info(n_workers=-1).get("workers", ()))
 
     def results(self, tasks: Iterator[ShardTask]) -> Iterator[Done]:
         """What each task came to, in the order they end."""
         try:
             while True:
-                for task in islice(tasks, max(0, _AHEAD * self.workers() - len(self._under_way))):
+                for task in islice(tasks, max(0, _AHEAD * max(1, self.workers()) - len(self._under_way))):
                     self._submit(task, careful_tries=0)
                 if not self._under_way:
                     return
@@ -259,7 +263,7 @@ class Submission:
                     self.done += 1
                     yield done
         finally:
-            if self._under_way:
+            with suppress(OSError, TimeoutError):  # a scheduler that is lost has nothing under way
                 self.client.cancel(list(self._under_way), force=True)
 
     def require_all(self) -> None:
@@ -275,12 +279,15 @@ class Submission:
     def _outcome(self, future: Future) -> Done | None:
         """What a task came to; None if it failed, or is tried again with care."""
         task, careful_tries = self._under_way.pop(future)
-        if future.status == "finished":
-            done: Done = future.result()
-            return done
-        if future.status != "error":  # cancelled or lost: the scheduler has forgotten it
-            raise _lost()
-        error = future.exception()
+        try:
+            if future.status == "finished":
+                done: Done = future.result()
+                return done
+            if future.status != "error":  # the scheduler has forgotten it
+                raise _lost()
+            error = future.exception()
+        except (CommClosedError, CancelledError) as lost:
+            raise _lost() from lost
         if isinstance(error, KilledWorker) and careful_tries < _CAREFUL_TRIES:
             self._submit(task, careful_tries + 1)
             return None
@@ -301,7 +308,7 @@ class Submission:
         now = time.monotonic()
         if self.client.status not in ("running", "connecting"):
             raise _lost()
-        if self.client.status == "running" and self.client.scheduler_info(n_workers=-1)["workers"]:
+        if self.client.status == "running" and self.workers():
             self._seen = now
         elif now - self._seen > PATIENCE:
             raise EnvironmentFailure(

@@ -62,6 +62,10 @@ def _runtime(work: Work) -> "Runtime":
     return work.load()
 
 
+def _load(work: Work) -> None:
+    _runtime(work)
+
+
 def carry_out(work: Work, task: ShardTask, careful: bool) -> Done:
     """One shard task; called on a worker, whose process keeps the network for the next.
 
@@ -198,6 +202,7 @@ def run_on_cluster(
         StillframeError: what the first failed task raised.
     """
     _require_able(client, work)
+    _load_everywhere(client, work, stop)
     submission = Submission(client, partial(carry_out, work), stop)
     images = 0
     clock.start()
@@ -218,6 +223,31 @@ def _require_able(client: Client, work: Work) -> None:
             trouble = f"{type(answer).__name__}: {answer}; install the same version of stillframe there"
         if trouble:
             raise EnvironmentFailure(f"the worker at {worker} cannot work: {trouble}")
+
+
+def _load_everywhere(client: Client, work: Work, stop: threading.Event) -> None:
+    """Have every worker load the network, which takes seconds; one that joins later does so with its first task.
+
+    Raises:
+        StoppedEarly: `stop` was set.
+        StillframeError: what loading raised.
+    """
+    loading = {worker: client.submit(_load, work, workers=[worker], pure=False) for worker in _workers(client)}
+    while loading:
+        if stop.is_set():
+            raise _stopped()
+        there = _workers(client)
+        for worker, future in list(loading.items()):
+            if future.done() or worker not in there:
+                del loading[worker]
+            if future.status == "error" and isinstance(error := future.exception(), StillframeError):
+                raise error
+        time.sleep(0.05)
+
+
+def _workers(client: Client) -> list[str]:
+    """The addresses of the workers that are there now."""
+    return list(client.scheduler_info(n_workers=-1).get("workers", ()))
 
 
 class Submission:
@@ -241,7 +271,7 @@ class Submission:
 
     def workers(self) -> int:
         """How many there are now."""
-        return len(self.client.scheduler_info(n_workers=-1).get("workers", ()))
+        return len(_workers(self.client))
 
     def results(self, tasks: Iterator[ShardTask]) -> Iterator[Done]:
         """What each task came to, in the order they end."""
@@ -252,7 +282,7 @@ class Submission:
                 if not self._under_way:
                     return
                 if self.stop.is_set():
-                    raise StoppedEarly("stopped early, finished shards are kept: run the same command again to go on")
+                    raise _stopped()
                 try:
                     future = self._finished.get(timeout=0.5)
                 except queue.Empty:
@@ -314,6 +344,10 @@ class Submission:
             raise EnvironmentFailure(
                 f"the cluster has had no workers for {PATIENCE:g} s: start some, then run the same command again"
             )
+
+
+def _stopped() -> StoppedEarly:
+    return StoppedEarly("stopped early, finished shards are kept: run the same command again to go on")
 
 
 def _lost() -> EnvironmentFailure:

@@ -90,6 +90,7 @@ def _run(options: RunOptions, telling: Telling) -> RunResult | DryRun:
     if options.dry_run:
         return job.dry_run(snapshot, listing)
     snapshot, update = job.planned(snapshot or job.create_store(), listing)
+    job.tell_of_idle_parts(snapshot)
     if not job.shards_to_do(snapshot):
         return job.result(snapshot, update, listing, Clock(), computed=0)
     with stop_on_signals() as stop:
@@ -287,6 +288,15 @@ class _Job:
         """The plan's uncommitted shards, those of this run's part."""
         number, count = self.options.part or (0, 1)
         return [index for index in snapshot.uncommitted_shards() if index % count == number]
+
+    def tell_of_idle_parts(self, snapshot: Snapshot) -> None:
+        """A line where there are fewer shards than parts."""
+        shards = snapshot.plan.shard_count if snapshot.plan else 0
+        if self.options.part is not None and snapshot.uncommitted_shards() and shards < self.options.part[1]:
+            self.telling.line(
+                f"only {shards} of the {self.options.part[1]} parts have a shard to do: "
+                "a smaller --shard-rows makes more shards, of a new store or of images that are new"
+            )
 
     def _tasks(self, snapshot: Snapshot, shards: Sequence[int]) -> Iterator[ShardTask]:
         plan = snapshot.plan

@@ -414,9 +414,12 @@ def test_parts_do_all_shards_between_them_in_any_order(data, out):
     assert (again.computed, again.pending) == (0, 0)
 
 
-def test_a_part_that_has_nothing_to_do_is_done(data, out):
-    result = extract_images(data, out, shard_rows=12, part=(3, 4), **STUB)
+def test_a_part_that_has_nothing_to_do_is_done_and_says_why(data, out):
+    said = []
+    options = RunOptions(data=data, out=out, shard_rows=12, part=(3, 4), **STUB)
+    result = run(options, Telling(line=said.append))
     assert (result.computed, result.pending) == (0, 12)
+    assert said[-1].startswith("only 1 of the 4 parts have a shard to do: a smaller --shard-rows makes more shards")
 
 
 def test_signal_handlers_are_put_back():

@@ -12,13 +12,14 @@ import os
 import queue
 import threading
 import time
+import uuid
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -41,6 +42,7 @@ PATIENCE = 30.0
 _LOGGERS = ("distributed", "distributed.client", "tornado.application", "asyncio")
 _AHEAD = 2  # tasks under way for each worker: one at work, one at hand
 _MOST_FAILED = 3  # shards, before a run ends in which more fail than are done
+_MOST_TRIES = 8  # of a shard, whatever became of them
 _CAREFUL_TRIES = 3  # of a shard that was in hand when workers died: others' shards may have killed them
 
 
@@ -161,7 +163,7 @@ def _local_cluster(count: int) -> Iterator[Any]:
             "plugins": [_Cores(number, count)],
         }
         workers[number] = {"cls": Nanny, "options": options}
-    address = {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": None}
+    address = {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0"}
     with (
         dask.config.set(
             {"distributed.scheduler.worker-saturation": 1.0}
@@ -250,6 +252,15 @@ def _workers(client: Client) -> list[str]:
     return list(client.scheduler_info(n_workers=-1).get("workers", ()))
 
 
+@dataclass(frozen=True)
+class _Try:
+    """A task that is sent out: for the how-manieth time, and how many of these were with care."""
+
+    task: ShardTask
+    number: int = 0
+    careful: int = 0
+
+
 class Submission:
     """Tasks under way on a cluster, never more than a few a worker.
 
@@ -265,7 +276,9 @@ class Submission:
         self.stop = stop
         self.failed: list[Exception] = []
         self.done = 0
-        self._under_way: dict[Future, tuple[ShardTask, int]] = {}
+        self._group = f"shard-{uuid.uuid4().hex}"  # the scheduler remembers each group of tasks: so all are one
+        self._under_way: dict[Future, _Try] = {}
+        self._again: deque[_Try] = deque()
         self._finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
         self._seen = time.monotonic()
 
@@ -275,14 +288,14 @@ class Submission:
 
     def results(self, tasks: Iterator[ShardTask]) -> Iterator[Done]:
         """What each task came to, in the order they end."""
+        first = map(_Try, tasks)
         try:
             while True:
-                for task in islice(tasks, max(0, _AHEAD * max(1, self.workers()) - len(self._under_way))):
-                    self._submit(task, careful_tries=0)
-                if not self._under_way:
-                    return
                 if self.stop.is_set():
                     raise _stopped()
+                self._fill(first)
+                if not self._under_way and not self._again and self.client.status == "running":
+                    return
                 try:
                     future = self._finished.get(timeout=0.5)
                 except queue.Empty:
@@ -301,33 +314,47 @@ class Submission:
         if self.failed:
             raise self.failed[0]
 
-    def _submit(self, task: ShardTask, careful_tries: int) -> None:
-        future = self.client.submit(self.carry_out, task, careful_tries > 0, pure=False, retries=1)
-        self._under_way[future] = task, careful_tries
+    def _fill(self, first: Iterator[_Try]) -> None:
+        """Send out what has to be done again, then new tasks, up to a few a worker."""
+        if self.client.status != "running":
+            return
+        for _ in range(_AHEAD * max(1, self.workers()) - len(self._under_way)):
+            attempt = self._again.popleft() if self._again else next(first, None)
+            if attempt is None:
+                return
+            self._submit(attempt)
+
+    def _submit(self, attempt: _Try) -> None:
+        key = (self._group, attempt.task.index, attempt.number)
+        future = self.client.submit(self.carry_out, attempt.task, attempt.careful > 0, key=key, retries=1)
+        self._under_way[future] = attempt
         future.add_done_callback(self._finished.put)
 
     def _outcome(self, future: Future) -> Done | None:
-        """What a task came to; None if it failed, or is tried again with care."""
-        task, careful_tries = self._under_way.pop(future)
+        """What a task came to; None if it failed, or is to be done again."""
+        attempt = self._under_way.pop(future)
+        again = replace(attempt, number=attempt.number + 1)
         try:
             if future.status == "finished":
                 done: Done = future.result()
                 return done
-            if future.status != "error":  # the scheduler has forgotten it
+            error = future.exception() if future.status == "error" else None
+        except (CommClosedError, CancelledError):
+            error = None
+        if error is None:  # a scheduler that was restarted has forgotten it, or the worker died that had the answer
+            if attempt.number >= _MOST_TRIES:
                 raise _lost()
-            error = future.exception()
-        except (CommClosedError, CancelledError) as lost:
-            raise _lost() from lost
-        if isinstance(error, KilledWorker) and careful_tries < _CAREFUL_TRIES:
-            self._submit(task, careful_tries + 1)
+            self._again.append(again)
+            return None
+        if isinstance(error, KilledWorker) and attempt.careful < _CAREFUL_TRIES:
+            self._again.append(replace(again, careful=attempt.careful + 1))
             return None
         if not isinstance(error, StillframeError):
-            told = (
-                "every worker that tried died"
-                if isinstance(error, KilledWorker)
-                else f"{type(error).__name__}: {error}"
+            died = isinstance(error, KilledWorker)
+            told = "every worker that tried died" if died else f"{type(error).__name__}: {error}"
+            error = EnvironmentFailure(
+                f"shard {attempt.task.index} could not be computed ({told}): run the same command again"
             )
-            error = EnvironmentFailure(f"shard {task.index} could not be computed ({told}): run the same command again")
         self.failed.append(error)
         if len(self.failed) > max(_MOST_FAILED, self.done):
             raise error

@@ -1,9 +1,11 @@
 """Shard tasks on real Dask clusters: the same rows, and what becomes of a run when parts of the cluster die."""
 
+import contextlib
 import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -21,8 +23,10 @@ PIXELS = {"backbone": "pixels", "image_size": (16, 16), "shard_rows": 4}
 
 # Takes the place of an image file that ends whoever decodes it: Python runs this at the start of every process.
 DEADLY = """
+import contextlib
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 import extract.decode
 
 decode = extract.decode.decode
@@ -84,23 +88,51 @@ def test_an_image_that_ends_every_worker_is_a_failure_row(data, out, tmp_path, m
     assert open_store(out).verify().sound
 
 
-def test_a_run_goes_on_when_workers_are_killed(data, out, monkeypatch):
+def killed(client):
+    for process in client.run(os.getpid).values():
+        os.kill(process, signal.SIGKILL)
+
+
+def crashed(client):
+    for process in client.run(os.getpid).values():
+        os.kill(process, signal.SIGSEGV)
+
+
+def exited(client):
+    with contextlib.suppress(OSError):
+        client.run(os._exit, 1)
+
+
+def retired(client):
+    client.retire_workers(list(client.scheduler_info()["workers"])[:1], close_workers=True)
+
+
+@pytest.mark.parametrize("end", [killed, crashed, exited, retired])
+def test_a_run_goes_on_when_workers_end(data, out, monkeypatch, end):
     make_images(data, 200, start=100)
-    killed = threading.Event()
-    plain = extract.cluster.Submission._submit
+    plain, ends = extract.cluster.Submission._submit, []
 
-    def killing(self, task, careful_tries):
-        plain(self, task, careful_tries)
-        if task.index in (3, 20) and careful_tries == 0:
-            for process in self.client.run(os.getpid).values():
-                os.kill(process, signal.SIGKILL)
-            killed.set()
+    def ending(self, attempt):
+        plain(self, attempt)
+        if attempt.task.index in (3, 20) and attempt.number == 0:
+            ends.append(attempt.task.index)
+            if end is not retired or len(ends) == 1:  # no worker comes in place of one that has retired
+                end(self.client)
 
-    monkeypatch.setattr(extract.cluster.Submission, "_submit", killing)
+    monkeypatch.setattr(extract.cluster.Submission, "_submit", ending)
     result = extract_images(data, out, scheduler="local:2", **PIXELS)
-    assert killed.is_set()
+    assert ends == [3, 20]
     assert (result.rows, result.failures, result.pending) == (224, 0, 0)
     assert open_store(out).verify().sound
+
+
+def test_a_shard_that_two_carry_out_at_once_is_stored_once(data, out, threads):
+    extract_images(data, out, limit=1, **PIXELS)
+    with ThreadPoolExecutor(2) as runs:
+        both = [runs.submit(extract_images, data, out, scheduler=threads, **PIXELS) for _ in range(2)]
+    assert [run.result().rows for run in both] == [24, 24]
+    assert open_store(out).verify().sound
+    assert len(list(out.glob("commit/*/*.json"))) == len(list(out.glob("data/*")))
 
 
 @pytest.mark.parametrize(

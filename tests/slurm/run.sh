@@ -56,7 +56,7 @@ for _ in $(seq 50); do
     [ "$(sinfo -h -o %T)" = idle ] && break
     sleep 0.2
 done
-say "$(slurmctld --version), $(sinfo -h -o '%N: %c CPUs, %T')"
+say "$(slurmctld -V), $(sinfo -h -o '%N: %c CPUs, %T')"
 
 "$STILLFRAME/extract" sample digits "$FOLDER/images" > /dev/null
 cd "$FOLDER"

@@ -42,6 +42,10 @@ PATIENCE = 30.0
 _LOGGERS = ("distributed", "distributed.client", "tornado.application", "asyncio")
 _AHEAD = 2  # tasks under way for each worker: one at work, one at hand
 _MOST_FAILED = 3  # shards, before a run ends in which more fail than are done
+_SETTINGS = {
+    "distributed.scheduler.worker-saturation": 1.0,  # else a dying worker takes a second shard along
+    "distributed.worker.profile.enabled": False,  # nobody looks at it, and it takes some hundredths of the time
+}
 _MOST_TRIES = 8  # of a shard, whatever became of them
 _CAREFUL_TRIES = 3  # of a shard that was in hand when workers died: others' shards may have killed them
 
@@ -165,9 +169,7 @@ def _local_cluster(count: int) -> Iterator[Any]:
         workers[number] = {"cls": Nanny, "options": options}
     address = {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0"}
     with (
-        dask.config.set(
-            {"distributed.scheduler.worker-saturation": 1.0}
-        ),  # else a dying worker takes a second shard along
+        dask.config.set(_SETTINGS),
         SpecCluster(
             workers=workers,
             scheduler={"cls": Scheduler, "options": address},

@@ -4,16 +4,20 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from extract.decode import BadImage
 from store.errors import EnvironmentFailure
 from store.names import file_path, is_url, printable
 from store.remote import AT_ONCE, Remote
 
+Answer = TypeVar("Answer")
+
+_ASKED = 1024  # questions in hand: of millions all at once, each would cost a kilobyte
 MAX_FILE_BYTES = 2 * 2**30
 """Larger files are not read."""
 
@@ -95,6 +99,16 @@ class NamedImages:
 def _split(url: str) -> tuple[str, str]:
     root, _, base = url.rpartition("/")
     return root, base
+
+
+def ask(images: Images, question: Callable[[str], Answer], names: Sequence[str]) -> Iterator[Answer]:
+    """The answers for all names, in order; so many at once as is worth it."""
+    if images.at_once == 1:
+        yield from map(question, names)
+        return
+    with ThreadPoolExecutor(images.at_once) as threads:
+        for start in range(0, len(names), _ASKED):
+            yield from threads.map(question, names[start : start + _ASKED])
 
 
 def sha256_of(images: Images, name: str) -> str:

@@ -6,7 +6,6 @@ import stat
 from array import array
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from io import BytesIO
@@ -18,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from extract.images import images_at
+from extract.images import ask, images_at
 from store.errors import EnvironmentFailure, UsageError
 from store.names import file_path, is_url, printable, row_name
 from store.plan import LISTING_SCHEMA
@@ -298,9 +297,8 @@ def _list_table(path: str) -> Listing:
         if name not in table.column_names:
             table = table.append_column(name, pa.nulls(len(table), pa.string()))
     files, names, images = _Files(), table["path"].to_pylist(), images_at(_parent(path))
-    with ThreadPoolExecutor(images.at_once) as threads:
-        for name, (size, time) in zip(names, threads.map(images.size_and_time, names), strict=True):
-            files.add(name, size, time)
+    for name, (size, time) in zip(names, ask(images, images.size_and_time, names), strict=True):
+        files.add(name, size, time)
     columns = files.columns()
     for name in ("size", "time"):
         table = table.append_column(name, columns[name])

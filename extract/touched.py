@@ -6,7 +6,6 @@ Nothing is to be done for such a file, so nothing is written to the store. What 
 import contextlib
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from extract.images import Images, sha256_of
+from extract.images import Images, ask, sha256_of
 from store.files import cache_folder, whole_file
 from store.names import is_url
 
@@ -43,10 +42,9 @@ def hold_bytes(files: pa.Table, images: Images, memory: Path) -> npt.NDArray[np.
     known = pc.and_(pc.equal(files["time"], seen["time"]), pc.equal(files["sha256"], seen["sha256"]))
     same: npt.NDArray[np.bool_] = known.fill_null(False).to_numpy()
     unknown = np.flatnonzero(~same)
-    with ThreadPoolExecutor(images.at_once) as threads:
-        held = threads.map(lambda path: sha256_of(images, path), files["path"].take(unknown).to_pylist())
-        expected = files["sha256"].take(unknown).to_pylist()
-        same[unknown] = [digest == sha256 for digest, sha256 in zip(held, expected, strict=True)]
+    held = ask(images, lambda path: sha256_of(images, path), files["path"].take(unknown).to_pylist())
+    expected = files["sha256"].take(unknown).to_pylist()
+    same[unknown] = [digest == sha256 for digest, sha256 in zip(held, expected, strict=True)]
     if same[unknown].any():
         _write(memory, files.filter(pa.array(same)))
     return same

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from extract.decode import BadImage
-from extract.images import images_at
+from extract.images import ask, images_at
 from extract.listing import image_root
 from extract.pixels import read_pixels
 from fit.head import Results
@@ -220,7 +220,7 @@ class _Pages:
         root = os.fspath(self.images) if self.images is not None else image_root(data)
         images = images_at(root)
         paths = _spread(self.results.predictions["path"].to_pylist(), _LOOKED_FOR)
-        if not any(images.size_and_time(path)[0] > 0 for path in paths):
+        if not any(size > 0 for size, _ in ask(images, images.size_and_time, paths)):
             raise _NoImages(f"none of the head's images is in {printable(root)}")
         return root
 

@@ -44,7 +44,12 @@ _AHEAD = 2  # tasks under way for each worker: one at work, one at hand
 _MOST_FAILED = 3  # shards, before a run ends in which more fail than are done
 _SETTINGS = {
     "distributed.scheduler.worker-saturation": 1.0,  # else a dying worker takes a second shard along
-    "distributed.worker.profile.enabled": False,  # nobody looks at it, and it takes some hundredths of the time
+    # What nobody looks at here takes some hundredths of the workers' time: samples of their stacks, ticks of 20 ms.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.scheduler.work-stealing": False,
+    "distributed.scheduler.active-memory-manager.start": False,
 }
 _MOST_TRIES = 8  # of a shard, whatever became of them
 _CAREFUL_TRIES = 3  # of a shard that was in hand when workers died: others' shards may have killed them

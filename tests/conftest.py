@@ -4,6 +4,7 @@ Converted models are shared, for they are named by all that decides what they co
 """
 
 import pytest
+import s3fs
 
 from tests.s3 import ACCESS, make_bucket, s3_server
 
@@ -32,4 +33,5 @@ def bucket(s3_address, monkeypatch):
     """The URL of an empty bucket of a server that does what it is asked to."""
     for name, value in {**ACCESS, "AWS_ENDPOINT_URL": s3_address}.items():
         monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()  # one made before has its address and credentials from elsewhere
     return make_bucket()

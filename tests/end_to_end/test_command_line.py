@@ -185,7 +185,7 @@ def test_samples_are_written(command, tmp_path):
         (["run", "data", "--batch-size", "0"], "expected 1 or more"),
         (["run", "data", "--background", "whitish"], "unknown colour"),
         (["run", "data", "--bakbone", "vgg16"], "--backbone"),
-        (["run", "s3://bucket/data"], "local folders"),
+        (["run", "file:///data"], "name a local folder by its path, /data"),
         (["run"], "DATA"),
         (["rum", "data"], "run"),
         (["layers", "resnet"], "resnet50"),

@@ -107,7 +107,9 @@ def retired(client):
     client.retire_workers(list(client.scheduler_info()["workers"])[:1], close_workers=True)
 
 
-@pytest.mark.parametrize("end", [killed, crashed, exited, retired])
+@pytest.mark.parametrize(
+    "end", [killed, retired, *(pytest.param(end, marks=pytest.mark.slow) for end in (crashed, exited))]
+)
 def test_a_run_goes_on_when_workers_end(data, out, monkeypatch, end):
     make_images(data, 200, start=100)
     plain, ends = extract.cluster.Submission._submit, []

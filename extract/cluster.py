@@ -27,11 +27,12 @@ from distributed import Client, Future, KilledWorker, Nanny, Scheduler, SpecClus
 from distributed.comm import CommClosedError
 
 from extract.examine import find_deadly
+from extract.options import parse_scheduler
 from extract.progress import Clock, Progress, Silence
 from extract.runtimes.device import gpu_numbers
 from extract.task import ShardTask
 from extract.work import Work
-from store.errors import EnvironmentFailure, StillframeError, StoppedEarly, UsageError
+from store.errors import EnvironmentFailure, StillframeError, StoppedEarly
 
 if TYPE_CHECKING:
     from extract.runtimes import Runtime
@@ -116,20 +117,18 @@ def connected(scheduler: str) -> Iterator[Client]:
         UsageError: it is none of these.
         EnvironmentFailure: the scheduler cannot be reached, or has no workers.
     """
-    kind, _, rest = scheduler.partition(":")
-    if kind == "local" and rest.isdecimal() and int(rest) > 0:
-        with _local_cluster(int(rest)) as cluster, _client(cluster, scheduler) as client:
+    kind, place = parse_scheduler(scheduler)
+    if kind == "local":
+        with _local_cluster(int(place)) as cluster, _client(cluster, scheduler) as client:
             yield client
-    elif kind == "file" and rest:
-        if not os.path.exists(rest):
+    elif kind == "file":
+        if not os.path.exists(place):
             raise EnvironmentFailure(f"--scheduler {scheduler}: there is no such file (yet): start the scheduler first")
-        with _client(None, scheduler, scheduler_file=rest) as client:
-            yield client
-    elif kind in ("tcp", "tls") and rest.startswith("//"):
-        with _client(scheduler, scheduler) as client:
+        with _client(None, scheduler, scheduler_file=place) as client:
             yield client
     else:
-        raise UsageError(f"--scheduler is {scheduler!r}: expected tcp://HOST:PORT, file:PATH or local:N")
+        with _client(scheduler, scheduler) as client:
+            yield client
 
 
 @contextmanager

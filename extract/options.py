@@ -99,6 +99,8 @@ class RunOptions:
             raise UsageError("--dry-run tells of the whole run: leave --part out")
         if self.part is not None and self.scheduler is not None:
             raise UsageError("--part is for jobs without a scheduler: leave one of --part and --scheduler out")
+        if self.scheduler is not None:
+            parse_scheduler(self.scheduler)
         self._check_augmentation()
 
     def _check_augmentation(self) -> None:
@@ -155,6 +157,24 @@ def parse_part(text: str) -> tuple[int, int]:
     if not (slash and number.isdecimal() and count.isdecimal()):
         raise UsageError(f"--part is {text!r}: expected I/N, I from 0 to N - 1, as in 0/4, 1/4, 2/4 and 3/4")
     return int(number), int(count)
+
+
+def parse_scheduler(text: str) -> tuple[str, str]:
+    """Kind and place of a Dask cluster: (tcp, //HOST:PORT), (tls, //HOST:PORT), (file, PATH) or (local, N).
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    kind, _, place = text.partition(":")
+    known = {
+        "tcp": place.startswith("//"),
+        "tls": place.startswith("//"),
+        "file": place != "",
+        "local": place.isdecimal() and int(place) > 0,
+    }
+    if not known.get(kind, False):
+        raise UsageError(f"--scheduler is {text!r}: expected tcp://HOST:PORT, file:PATH or local:N")
+    return kind, place
 
 
 def parse_duration(text: str) -> float:

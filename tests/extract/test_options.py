@@ -5,7 +5,14 @@ from dataclasses import asdict
 
 import pytest
 
-from extract.options import RunOptions, automatic_batch_size, parse_duration, parse_image_size, parse_part
+from extract.options import (
+    RunOptions,
+    automatic_batch_size,
+    parse_duration,
+    parse_image_size,
+    parse_part,
+    parse_scheduler,
+)
 from store.errors import UsageError
 
 
@@ -112,3 +119,22 @@ def test_parts():
     for text in ("3", "/", "1/", "a/b", "-1/4", "1/2/3"):
         with pytest.raises(UsageError, match=r"--part is .*: expected I/N"):
             parse_part(text)
+
+
+@pytest.mark.parametrize("scheduler", ["here", "local:0", "local:two", "file:", "tcp:host", "http://host:1"])
+def test_a_scheduler_that_is_none_is_said_before_anything_is_done(scheduler):
+    with pytest.raises(UsageError, match="expected tcp://HOST:PORT, file:PATH or local:N"):
+        RunOptions("data", scheduler=scheduler)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("tcp://10.0.0.1:8786", ("tcp", "//10.0.0.1:8786")),
+        ("tls://host:1", ("tls", "//host:1")),
+        ("file:/shared/scheduler.json", ("file", "/shared/scheduler.json")),
+        ("local:4", ("local", "4")),
+    ],
+)
+def test_what_a_scheduler_is(text, found):
+    assert parse_scheduler(text) == found

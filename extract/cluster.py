@@ -30,6 +30,7 @@ from extract.examine import find_deadly
 from extract.options import parse_scheduler
 from extract.progress import Clock, Progress, Silence
 from extract.runtimes.device import gpu_numbers
+from extract.signals import unheard_by_children
 from extract.task import ShardTask
 from extract.work import Work
 from store.errors import EnvironmentFailure, StillframeError, StoppedEarly
@@ -172,16 +173,22 @@ def _local_cluster(count: int) -> Iterator[Any]:
         }
         workers[number] = {"cls": Nanny, "options": options}
     address = {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0"}
-    with (
-        dask.config.set(_SETTINGS),
-        SpecCluster(
-            workers=workers,
-            scheduler={"cls": Scheduler, "options": address},
-            silence_logs=logging.CRITICAL,
-            shutdown_on_close=True,
-        ) as cluster,
-    ):
-        yield cluster
+    with dask.config.set(_SETTINGS):
+        try:
+            with unheard_by_children():
+                cluster = SpecCluster(
+                    workers=workers,
+                    scheduler={"cls": Scheduler, "options": address},
+                    silence_logs=logging.CRITICAL,
+                    shutdown_on_close=True,
+                )
+        except (RuntimeError, OSError, TimeoutError) as error:
+            raise EnvironmentFailure(
+                f"the worker processes of --scheduler local:{count} did not start ({error.__cause__ or error}); a script "
+                'that calls extract() has to do so under `if __name__ == "__main__":`, for they import it'
+            ) from error
+        with cluster:
+            yield cluster
 
 
 class _Cores(WorkerPlugin):
@@ -192,6 +199,8 @@ class _Cores(WorkerPlugin):
         self.count = count
 
     def setup(self, worker: Worker) -> None:  # noqa: ARG002  the plugin's interface
+        if not hasattr(os, "sched_getaffinity"):  # macOS: they share all cores
+            return
         cores = sorted(os.sched_getaffinity(0))
         share = cores[self.number % len(cores) :: self.count] or [cores[self.number % len(cores)]]
         os.sched_setaffinity(0, share)

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
 from store.errors import StoppedEarly
 
@@ -59,6 +60,20 @@ def end_in_time_after_signals(patience: float = PATIENCE) -> None:
                 os._exit(StoppedEarly.exit_code)
 
     threading.Thread(target=watch, name="end in time", daemon=True).start()
+
+
+@contextmanager
+def unheard_by_children() -> Iterator[None]:
+    """Threads and processes that are started meanwhile never hear SIGINT and SIGTERM.
+
+    A terminal, and a scheduler of jobs, send them to every process of a run: the main one is to tell the others.
+    """
+    resource_tracker.ensure_running()  # started by multiprocessing, it would undo the blocking
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

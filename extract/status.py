@@ -1,11 +1,12 @@
 """A file that says how a run stands, for monitors: whole at every moment, renewed every other second.
 
-Its keys are the fields of `Status`, and `updated`, the time it was written.
+Its keys are the fields of `Status`, and `updated`, the time it was written: long ago only if the process is gone.
 """
 
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -76,7 +77,7 @@ class StatusFile:
     def __init__(self, path: Path, store: str) -> None:
         self.status = Status(store)
         self._path = path
-        self._written = 0.0
+        self._writing = threading.Lock()
         try:
             self._write()
         except OSError as error:
@@ -85,15 +86,34 @@ class StatusFile:
             ) from error
 
     def tell(self, status: Status) -> None:
-        """Write it, at once where the state is another one, else every other second."""
-        due = status.state != self.status.state or time.monotonic() - self._written >= _SECONDS
-        self.status = status
-        if due:
-            with suppress(OSError):
-                self._write()
+        """Take it over, and write it at once where the state is another one."""
+        before, self.status = self.status, status
+        if status.state != before.state:
+            self.renew()
+
+    def renew(self) -> None:
+        """Write it."""
+        with self._writing, suppress(OSError):
+            self._write()
+
+    @contextmanager
+    def renewed(self) -> Iterator[None]:
+        """While open it is written every other second, by a thread of its own: a shard or a network may take minutes."""
+        ended = threading.Event()
+
+        def renew() -> None:
+            while not ended.wait(_SECONDS):
+                self.renew()
+
+        thread = threading.Thread(target=renew, name="status file", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def _write(self) -> None:
-        self._written = time.monotonic()
         with whole_file(self._path) as part:
             part.write_text(json.dumps({**asdict(self.status), "updated": _now()}, indent=2) + "\n", encoding="utf-8")
 
@@ -135,7 +155,8 @@ def followed(path: Path | None, store: str, progress: Callable[[int], Progress])
         return
     file = StatusFile(path, store)
     try:
-        yield lambda total: _Told(progress(total), file, total)
+        with file.renewed():
+            yield lambda total: _Told(progress(total), file, total)
     except BaseException as error:
         stopped = isinstance(error, StoppedEarly | KeyboardInterrupt)
         told = str(error) or "stopped early: run the same command again to go on"

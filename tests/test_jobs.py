@@ -1,5 +1,7 @@
 """examples/jobs: options that exist, shell that parses, and those examples run that need nobody else's scheduler."""
 
+import contextlib
+import fcntl
 import os
 import re
 import signal
@@ -59,31 +61,72 @@ def data(tmp_path):
     return tmp_path / "photos"
 
 
-def test_a_dask_cluster_by_hand(data, tmp_path):
+@pytest.fixture
+def by_hand(tmp_path):
+    """Starts examples/jobs/dask-by-hand.sh with the words given; what still runs at the end is killed."""
     script = ROOT / "examples" / "jobs" / "dask-by-hand.sh"
-    file = tmp_path / "scheduler.json"
-    environment = {**os.environ, "STILLFRAME": str(BIN), "SCHEDULER_FILE": str(file)}
+    environment = {**os.environ, "STILLFRAME": str(BIN), "SCHEDULER_FILE": str(tmp_path / "scheduler.json")}
+    started = []
 
     def start(*words):
-        return subprocess.Popen([script, *map(str, words)], env=environment, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [script, *map(str, words)], env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        started.append(process)
+        return process
 
-    scheduler = start("scheduler")
-    workers = None
-    try:
-        while not file.exists():
-            time.sleep(0.1)
-        workers = start("workers", 2)
-        options = ("--backbone", "pixels", "--image-size", "16", "--shard-rows", "4")
-        run = start("run", data, tmp_path / "store", *options)
-        _, told = run.communicate(timeout=120)
-        assert run.returncode == 0, told
-    finally:
-        for process in (workers, scheduler):
-            if process is not None:
-                process.send_signal(signal.SIGTERM)
-                process.communicate(timeout=60)
+    yield start
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+
+
+def start_cluster(by_hand, tmp_path):
+    (tmp_path / "scheduler.json").unlink(missing_ok=True)
+    scheduler = by_hand("scheduler")
+    while not (tmp_path / "scheduler.json").exists():
+        time.sleep(0.1)
+    return scheduler, by_hand("workers", 2)
+
+
+PIXELS = ("--backbone", "pixels", "--image-size", "16")
+
+
+def test_a_dask_cluster_by_hand(data, by_hand, tmp_path):
+    _, workers = start_cluster(by_hand, tmp_path)
+    run = by_hand("run", data, tmp_path / "store", *PIXELS, "--shard-rows", "4")
+    _, told = run.communicate(timeout=120)
+    assert run.returncode == 0, told
     assert len(open_store(tmp_path / "store")) == 24
     assert open_store(tmp_path / "store").verify().sound
+    workers.send_signal(signal.SIGTERM)
+    workers.communicate(timeout=60)
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_killed_and_restarted(data, by_hand, tmp_path):
+    make_images(data, 576, start=24)
+    words = ("run", data, tmp_path / "store", *PIXELS, "--shard-rows", "1")
+    scheduler, workers = start_cluster(by_hand, tmp_path)
+    run = by_hand(*words)
+    while not os.path.isdir(tmp_path / "store" / "data") or len(os.listdir(tmp_path / "store" / "data")) < 50:
+        time.sleep(0.01)
+    scheduler.kill()
+    _, told = run.communicate(timeout=120)
+    assert run.returncode == 74, told
+    assert "Traceback" not in told
+    os.killpg(workers.pid, signal.SIGKILL)
+
+    kept = {path: path.read_bytes() for path in tmp_path.glob("store/commit/*/*.json")}
+    assert 50 <= len(kept) < 600
+    start_cluster(by_hand, tmp_path)
+    run = by_hand(*words)
+    _, told = run.communicate(timeout=120)
+    assert run.returncode == 0, told
+    assert len(open_store(tmp_path / "store")) == 600
+    assert open_store(tmp_path / "store").verify().sound
+    assert {path: path.read_bytes() for path in kept} == kept
 
 
 @pytest.mark.slow
@@ -91,10 +134,19 @@ def test_a_night_of_cron(data, tmp_path):
     table = (ROOT / "examples" / "jobs" / "nightly.cron").read_text()
     commands = [line.split(maxsplit=5)[5] for line in table.splitlines() if re.match(r"\d", line)]
     environment = {**os.environ, "STILLFRAME": str(BIN), "JOB": str(tmp_path)}
-    for command in commands:
+
+    def told(command):
         ended = subprocess.run(
             ["bash", "-c", command], env=environment, capture_output=True, text=True, check=True, timeout=300
         )
-        assert ended.stdout == ""
+        return ended.stdout
+
+    for command in commands:
+        assert told(command) == ""
     assert (tmp_path / "head" / "metrics.json").is_file()
     assert '"state": "done"' in (tmp_path / "status.json").read_text()
+    with open(tmp_path / "run.lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert told(commands[0]) == ""
+    data.rename(tmp_path / "elsewhere")
+    assert told(commands[0]) == f"extract run ended with 2: see {tmp_path}/run.log\n"

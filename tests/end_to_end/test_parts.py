@@ -1,5 +1,6 @@
 """Several real commands on one store at once: parts, a part twice, other recipes; and one command stopped again and again."""
 
+import os
 import random
 import re
 import signal
@@ -19,8 +20,13 @@ PIXELS = ("--backbone", "pixels", "--image-size", "16", "--shard-rows", "4")
 
 
 def start(*arguments):
+    """Start a run in a group of processes of its own, as a shell does and a scheduler of jobs."""
     return subprocess.Popen(
-        [BIN / "extract", "run", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [BIN / "extract", "run", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -63,11 +69,35 @@ def test_of_two_recipes_at_once_one_is_refused(data, tmp_path):
     assert open_store(out).verify().sound
 
 
+def test_a_signal_to_all_processes_of_a_run_is_one_line(data, tmp_path):
+    make_images(data, 240, start=60)
+    process = start(data, "--out", tmp_path / "store", *PIXELS[:-1], "1", "--scheduler", "local:2")
+    while len(records(tmp_path / "store")) < 10:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    code, said = ended(process)
+    assert code == 75
+    *_, last = said.splitlines()
+    assert last.startswith("error: stopped early")
+    assert "Traceback" not in said
+
+
 @pytest.mark.slow
-def test_stopped_at_twenty_random_moments(tmp_path):
+@pytest.mark.parametrize("workers", [(), ("--scheduler", "local:2")], ids=["alone", "local"])
+def test_stopped_at_twenty_random_moments(tmp_path, workers):
     """SIGTERM: in time, with exit code 75; the next run goes on, and no committed shard is computed twice."""
     make_images(tmp_path / "data", 400)
-    options = ("--backbone", "mobilenet_v2", "--weights", "random", "--image-size", "96", "--shard-rows", "25")
+    options = (
+        "--backbone",
+        "mobilenet_v2",
+        "--weights",
+        "random",
+        "--image-size",
+        "96",
+        "--shard-rows",
+        "25",
+        *workers,
+    )
     for name in ("converted", "timed"):
         begun = time.monotonic()
         assert ended(start(tmp_path / "data", "--out", tmp_path / name, *options))[0] == 0
@@ -80,13 +110,13 @@ def test_stopped_at_twenty_random_moments(tmp_path):
         before = records(out)
         process = start(tmp_path / "data", "--out", out, *options)
         time.sleep(rng.uniform(0, whole))
-        process.send_signal(signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGTERM)
         sent = time.monotonic()
         code, said = ended(process)
         after = records(out)
         assert before.items() <= after.items()
         if code == 0:
-            assert f"computed {25 * (16 - len(before))} in" in said
+            assert (f"computed {25 * (16 - len(before))} in" if len(before) < 16 else "nothing to compute") in said
             stores += 1
             assert len(after) == 16
             assert open_store(out).verify().sound
@@ -94,6 +124,7 @@ def test_stopped_at_twenty_random_moments(tmp_path):
             slowest = max(slowest, time.monotonic() - sent)
             assert code == 75, said
             assert re.search(r"run the same command again", said)
+            assert "Traceback" not in said
             stops += 1
     assert slowest < 30
     print(f"{stops} stops over {stores + 1} stores, the slowest took {slowest:.2f} s")

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -151,6 +153,19 @@ def test_a_cluster_that_is_none(monkeypatch, scheduler, error, said):
     monkeypatch.setattr(extract.cluster, "PATIENCE", 1.0)
     with pytest.raises(error, match=said), connected(scheduler):
         pass
+
+
+def test_a_script_that_its_own_worker_processes_cannot_import(data, out, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"from extract import extract\nextract({str(data)!r}, {str(out)!r}, scheduler='local:1', **{PIXELS})"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    ended = subprocess.run(
+        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "EnvironmentFailure: the worker processes of --scheduler local:1 did not start" in ended.stderr
+    assert 'if __name__ == "__main__":' in ended.stderr.splitlines()[-1]
 
 
 def test_a_cluster_without_workers(monkeypatch):

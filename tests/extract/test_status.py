@@ -1,6 +1,7 @@
 """The status file of a run: what it says at each state, and that it is whole whenever it is read."""
 
 import json
+import time
 from datetime import datetime
 
 import pytest
@@ -11,26 +12,26 @@ from extract.status import Status, StatusFile, followed
 from store.errors import EnvironmentFailure, StoppedEarly
 
 
-@pytest.fixture
-def at_once(monkeypatch):
-    monkeypatch.setattr(extract.status, "_SECONDS", 0.0)
-
-
 def read(path):
     return json.loads(path.read_text())
 
 
-@pytest.mark.usefixtures("at_once")
-def test_it_follows_a_run(tmp_path):
+def until(path, **expected):
+    """Wait for what the file is to say."""
+    while {name: read(path)[name] for name in expected} != expected:
+        time.sleep(0.01)
+
+
+def test_it_follows_a_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(extract.status, "_SECONDS", 0.01)
     path = tmp_path / "status.json"
     with followed(path, "store", lambda _: Silence()) as progress:
         assert (read(path)["state"], read(path)["images"]) == ("starting", None)
         with progress(10) as shown:
             assert (read(path)["state"], read(path)["images"], read(path)["done"]) == ("running", 10, 0)
             shown.advance(4, 1)
-            now = read(path)
-            assert (now["done"], now["failures"]) == (4, 1)
-            assert now["seconds_left"] >= 0
+            until(path, done=4, failures=1)
+            assert read(path)["seconds_left"] >= 0
             shown.advance(6, 0)
     now = read(path)
     assert (now["state"], now["done"], now["failures"], now["seconds_left"], now["error"]) == ("done", 10, 1, 0, None)
@@ -55,7 +56,16 @@ def test_it_says_how_a_run_ended(tmp_path, error, state, said):
     assert said in read(path)["error"]
 
 
-def test_it_is_written_every_other_second_only(tmp_path):
+def test_it_is_renewed_while_nothing_happens(tmp_path, monkeypatch):
+    monkeypatch.setattr(extract.status, "_SECONDS", 0.01)
+    path = tmp_path / "status.json"
+    with followed(path, "store", lambda _: Silence()):
+        before = path.stat().st_ino
+        while path.stat().st_ino == before:
+            time.sleep(0.01)
+
+
+def test_what_is_done_does_not_write_it_each_time(tmp_path):
     path = tmp_path / "status.json"
     file = StatusFile(path, "store")
     before = path.read_bytes()

@@ -40,6 +40,8 @@ class Remote:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
+        if "://" not in self.url and "::" not in self.url:
+            raise UsageError(f"{url}: expected a bucket and a folder, as in {self.url}//bucket/photos")
         self._located  # noqa: B018  a URL of an unknown kind is said at once
 
     def __getstate__(self) -> dict[str, Any]:
@@ -109,7 +111,10 @@ class Remote:
         Raises:
             FileExistsError: with `create`, there is one already.
         """
-        self._call("write", name, lambda system, path: system.pipe_file(path, data, mode=mode))
+        try:
+            self._call("write", name, lambda system, path: system.pipe_file(path, data, mode=mode))
+        except FileNotFoundError as error:
+            raise EnvironmentFailure(f"cannot write {self.place(name)}: {error}; create it, or name another") from error
 
     def remove(self, name: str) -> None:
         """Delete an object, if there is one."""

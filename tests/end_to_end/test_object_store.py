@@ -15,7 +15,7 @@ import s3fs
 from extract import extract as extract_images
 from extract.listing import list_data
 from store import open_store
-from store.errors import UsageError
+from store.errors import EnvironmentFailure, UsageError
 from store.remote import Remote
 from tests.s3 import ACCESS, make_bucket, s3_server
 from tests.stub import make_images
@@ -124,18 +124,8 @@ def test_a_run_is_killed_and_goes_on_though_the_server_fails_one_request_in_ten(
     make_images(data, 100, start=100)
     put(data, f"{failing_bucket}/data")
     store = f"{failing_bucket}/store"
-    again = (
-        "run",
-        f"{failing_bucket}/data",
-        "--out",
-        store,
-        "--backbone",
-        "pixels",
-        "--image-size",
-        16,
-        "--shard-rows",
-        4,
-    )
+    pixels = ("--backbone", "pixels", "--image-size", 16, "--shard-rows", 4)
+    again = ("run", f"{failing_bucket}/data", "--out", store, *pixels)
     process = command("extract", *again)
     while len(committed := records(store)) < 3:
         assert process.poll() is None
@@ -166,6 +156,13 @@ def test_a_server_that_is_not_there_is_the_environments_fault(data, tmp_path, mo
     assert complaints.count("\n") == 1
     assert complaints.startswith("error: cannot look at s3://bucket/store/store.json: ")
     assert "check the address, the credentials and the network" in complaints
+
+
+def test_a_bucket_that_is_not_there_is_named(bucket, data):
+    with pytest.raises(
+        EnvironmentFailure, match=r"cannot write s3://no-such-bucket/store/\S+ .* does not exist; create"
+    ):
+        extract_images(data, "s3://no-such-bucket/store", **PIXELS)
 
 
 def test_an_object_that_may_not_be_read_is_a_failure_row(bucket, data, monkeypatch):

@@ -110,6 +110,12 @@ def test_what_is_needed_for_a_url_is_said(monkeypatch):
         Remote("az://container")
 
 
+@pytest.mark.parametrize("url", ["s3://", "gs:///"])
+def test_a_url_without_a_bucket(url):
+    with pytest.raises(UsageError, match=rf"{url}: expected a bucket and a folder, as in {url[:2]}://bucket/photos"):
+        folder_at(url)
+
+
 def test_times_are_found_whatever_they_are_called():
     noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
     expected = int(noon.timestamp()) * 10**9

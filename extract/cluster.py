@@ -7,6 +7,7 @@ first counts.
 Dask runs whatever is sent to it for whoever can reach its port: only on networks that are trusted.
 """
 
+import importlib.metadata
 import logging
 import os
 import queue
@@ -95,8 +96,10 @@ def carry_out(work: Work, task: ShardTask, careful: bool) -> Done:
     return Done(len(record.rows) + len(record.failures), len(record.failures), clock.phases())
 
 
-def _trouble(work: Work) -> str:
-    """Why a worker cannot carry out tasks; empty if it can."""
+def _trouble(work: Work, version: str) -> str:
+    """Why a worker cannot carry out tasks of that version of ours; empty if it can."""
+    if (here := importlib.metadata.version("stillframe")) != version:
+        return f"it has stillframe {here}, this is {version}; install the same version there"
     try:
         work.require_place()
     except StillframeError as error:
@@ -234,7 +237,8 @@ def run_on_cluster(
 
 def _require_able(client: Client, work: Work) -> None:
     """Raise EnvironmentFailure unless every worker has the package, the weights and the paths."""
-    for worker, answer in client.run(_trouble, work, on_error="return").items():
+    version = importlib.metadata.version("stillframe")
+    for worker, answer in client.run(_trouble, work, version, on_error="return").items():
         trouble = answer
         if isinstance(answer, Exception):
             trouble = f"{type(answer).__name__}: {answer}; install the same version of stillframe there"

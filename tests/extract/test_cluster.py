@@ -1,6 +1,7 @@
 """Shard tasks on real Dask clusters: the same rows, and what becomes of a run when parts of the cluster die."""
 
 import contextlib
+import importlib.metadata
 import os
 import signal
 import subprocess
@@ -26,6 +27,7 @@ PIXELS = {"backbone": "pixels", "image_size": (16, 16), "shard_rows": 4}
 # Takes the place of an image file that ends whoever decodes it: Python runs this at the start of every process.
 DEADLY = """
 import contextlib
+import importlib.metadata
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -187,6 +189,16 @@ def test_workers_that_do_not_see_the_images_are_said_before_anything_is_sent(dat
 
     monkeypatch.setattr(extract.cluster, "run_on_cluster", moved)
     with pytest.raises(EnvironmentFailure, match=r"the worker at tcp.* cannot work: the images' folder .* be shared"):
+        extract_images(data, out, scheduler=threads, **PIXELS)
+
+
+def test_workers_of_another_version_are_said_too(data, out, threads, monkeypatch):
+    ours = importlib.metadata.version
+    answers = {"stillframe": iter(["9.9", ours("stillframe"), ours("stillframe")])}  # here, then on both workers
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: next(answers.get(name, iter([ours(name)]))))
+    with pytest.raises(
+        EnvironmentFailure, match=r"the worker at tcp.* cannot work: it has stillframe .*, this is 9\.9"
+    ):
         extract_images(data, out, scheduler=threads, **PIXELS)
 
 

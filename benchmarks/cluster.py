@@ -132,7 +132,10 @@ def main() -> None:
     arguments = parser.parse_args()
     speed = rates(arguments.data, arguments.repeats)
     images = f"{arguments.data.name}, {COPIES} times over; the ratio within each turn."
-    tasks = f"A plan of {arguments.tasks:,} shards whose tasks do nothing, two worker processes; resident memory, Dask's cache of 100,000 names full from the start."
+    tasks = (
+        f"A plan of {arguments.tasks:,} shards whose tasks do nothing, two worker processes; resident memory, "
+        "Dask's cache of 100,000 names full from the start."
+    )
     write_section(TITLE, [circumstances(), "", images, "", *speed, "", tasks, "", *memory(arguments.tasks)])
 
 

@@ -82,6 +82,9 @@ def start_keras(debug: bool = False) -> None:
         UsageError: see `require_backend`.
     """
     require_backend()
+    # JAX takes three quarters of each GPU's memory otherwise (docs.jax.dev, gpu_memory_allocation), also in the main
+    # process of a run whose workers compute. TensorFlow is told so in extract.runtimes.device.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     with quiet_start(debug):
         import keras
 

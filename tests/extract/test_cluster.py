@@ -78,6 +78,13 @@ def test_processes_of_this_machine_store_what_one_process_does(data, out, tmp_pa
     assert extract_images(data, out, scheduler="local:2", **PIXELS).computed == 0
 
 
+def test_each_process_of_this_machine_has_a_gpu_as_far_as_there_are_any(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-8a2b")
+    with connected("local:3") as client:
+        seen = client.run(lambda: os.environ["CUDA_VISIBLE_DEVICES"])
+    assert sorted(seen.values()) == ["4", "4", "GPU-8a2b"]
+
+
 def test_an_image_that_ends_every_worker_is_a_failure_row(data, out, tmp_path, monkeypatch):
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(DEADLY)

@@ -39,7 +39,7 @@ from store.names import is_url, row_name
 from store.plan import Plan, automatic_shard_rows, make_plan
 from store.recipe import Output, Recipe, differences, stored_dtype
 from store.records import StoreInfo, View
-from store.snapshot import Snapshot, latest_attempts, load_snapshot, with_records
+from store.snapshot import Snapshot, load_snapshot, with_records
 
 if TYPE_CHECKING:
     from extract.runtimes import Runtime
@@ -301,10 +301,9 @@ class _Job:
     def _tasks(self, snapshot: Snapshot, shards: Sequence[int]) -> Iterator[ShardTask]:
         plan = snapshot.plan
         assert plan is not None
-        attempts = latest_attempts(self.folder, plan.name)
         for index in shards:
-            views = snapshot.info.recipe.views
-            yield ShardTask(plan.name, index, attempts.get(index, 0) + 1, plan.shard_paths(index), views)
+            attempt = snapshot.next_attempt(f"{plan.name}/{index}")
+            yield ShardTask(plan.name, index, attempt, plan.shard_paths(index), snapshot.info.recipe.views)
 
     # Telling
 
@@ -355,7 +354,7 @@ class _Job:
     def dry_run(self, snapshot: Snapshot | None, listing: Listing) -> DryRun:
         """What `run` would do; a few batches are computed, and nothing is written."""
         info = self.new_info() if snapshot is None else snapshot.info
-        current = snapshot or Snapshot(info, 0, None, None, {}, {})
+        current = snapshot or Snapshot(info)
         update = find_update(current, listing, self.options)
         plan = self._plan(current, update) if update.publish or current.plan is None else current.plan
         trial = self._try(info, listing, update, plan.shard_rows) if update.to_compute else Trial()

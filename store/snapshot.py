@@ -72,6 +72,8 @@ class Place:
 class Snapshot:
     """`records` maps `<plan>/<index>` to the highest attempt of each shard that the plan refers to, unless withdrawn.
 
+    `attempts` has the number of that attempt, withdrawn and unreadable ones too: whoever computes a shard because it is
+    not in this snapshot publishes the next one, and so at most one of several does.
     `damaged_records` maps the file name of an unreadable record to what is wrong with it.
     """
 
@@ -80,6 +82,7 @@ class Snapshot:
     view: View | None = None
     plan: Plan | None = None
     records: Mapping[str, CommitRecord] = field(default_factory=dict)
+    attempts: Mapping[str, int] = field(default_factory=dict)
     damaged_records: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -143,6 +146,10 @@ class Snapshot:
         name = self.plan.name
         return [index for index in range(self.plan.shard_count) if f"{name}/{index}" not in self.records]
 
+    def next_attempt(self, key: str) -> int:
+        """The attempt that a shard, `<plan>/<index>`, is to be committed or withdrawn as."""
+        return self.attempts.get(key, 0) + 1
+
     def counts(self) -> "Counts":
         """See `Counts`."""
         images = len(self.plan.rows) if self.plan else 0
@@ -204,12 +211,14 @@ def with_records(folder: Folder, snapshot: Snapshot) -> Snapshot:
         return snapshot
     wanted = set(snapshot.plan.holders().unique().to_pylist())
     records: dict[str, CommitRecord] = {}
+    attempts: dict[str, int] = {}
     damaged: dict[str, str] = {}
     for plan_name in sorted({key.partition("/")[0] for key in wanted}):
         for index, attempt in latest_attempts(folder, plan_name).items():
             key = f"{plan_name}/{index}"
             if key not in wanted:
                 continue
+            attempts[key] = attempt
             name = record_name(plan_name, index, attempt)
             try:
                 record = CommitRecord.from_bytes(folder.read(name))
@@ -220,7 +229,7 @@ def with_records(folder: Folder, snapshot: Snapshot) -> Snapshot:
                 damaged[name] = f"says it is attempt {record.attempt} of {record.plan[:12]}…/{record.index}"
             elif not record.withdrawn:
                 records[key] = record
-    return replace(snapshot, records=records, damaged_records=damaged)
+    return replace(snapshot, records=records, attempts=attempts, damaged_records=damaged)
 
 
 def latest_attempts(folder: Folder, plan_name: str) -> dict[int, int]:

@@ -11,7 +11,7 @@ from store.errors import DamagedStore
 from store.folder import Folder
 from store.formats import get_format
 from store.records import CommitRecord, StoreInfo, failure_table, row_table
-from store.snapshot import Snapshot, latest_attempts, load_snapshot, record_name
+from store.snapshot import Snapshot, load_snapshot, record_name
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def repair(folder: Folder) -> list[Damage]:
     for key in dict.fromkeys(damage.shard for damage in found):
         reasons = "; ".join(damage.message for damage in found if damage.shard == key)
         plan_name, _, number = key.partition("/")
-        attempt = latest_attempts(folder, plan_name).get(int(number), 0) + 1
+        attempt = snapshot.next_attempt(key)
         withdrawal = CommitRecord(
             plan=plan_name,
             index=int(number),

@@ -15,6 +15,7 @@ import extract.work
 from extract import extract as extract_images
 from extract.images import sha256_of
 from extract.options import RunOptions
+from extract.progress import Silence
 from extract.run import Telling, run
 from extract.signals import stop_on_signals
 from store import open_store
@@ -459,6 +460,19 @@ def test_two_runs_at_once_leave_each_row_once(data, out):
     assert errors == []
     found = open_store(out).verify()
     assert (found.rows, found.damage) == (12, ())
+
+
+def test_shards_that_another_run_commits_just_before_this_one_begins_have_one_record(data, out):
+    done_by_another = []
+
+    def overtaken(_):
+        done_by_another.append(extract_images(data, out, shard_rows=2, **STUB).computed)
+        return Silence()
+
+    run(RunOptions(data=data, out=out, shard_rows=2, **STUB), Telling(progress=overtaken))
+    assert done_by_another == [12]
+    assert sorted(path.name for path in out.glob("commit/*/*")) == [f"{index:06d}.1.json" for index in range(6)]
+    assert open_store(out).verify().sound
 
 
 def test_a_plan_that_another_run_publishes_first_is_not_undone(data, out, monkeypatch):

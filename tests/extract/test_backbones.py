@@ -28,10 +28,13 @@ from extract.samples import write_samples
 from store.errors import EnvironmentFailure, UsageError
 
 FAST = (
-    "alexnet", "densenet121", "efficientnet_b0", "efficientnet_lite0", "inception_v1", "mobilenet", "mobilenet_v2",
-    "mobilenet_v3_small", "pixels", "squeezenet",
+    "alexnet", "efficientnet_b0", "efficientnet_lite0", "inception_v1", "mobilenet", "mobilenet_v2", "mobilenet_v3_small",
+    "pixels", "squeezenet",
 )  # fmt: skip
-FAST_FILES = ("mobilenet_v2", "convnext_tiny", "efficientnet_b0", "squeezenet")
+SAVED = (
+    "mobilenet_v2", "efficientnet_b0", "squeezenet",
+    pytest.param("convnext_tiny", marks=pytest.mark.slow),
+)  # fmt: skip
 OWN = {"alexnet", "efficientnet_lite0", "inception_v1", "inception_v4", "pixels", "squeezenet"}
 FROM_A_FILE = ("alexnet", "inception_v1", "inception_v4", "squeezenet")
 EVERY = [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow], id=name) for name in sorted(BACKBONES)]
@@ -269,7 +272,7 @@ def test_random_weights_depend_on_the_seed_alone():
 
 @pytest.mark.parametrize("include_top", [False, True])
 @pytest.mark.parametrize("suffix", [".weights.h5", ".h5", ".keras"])
-@pytest.mark.parametrize("name", FAST_FILES)
+@pytest.mark.parametrize("name", SAVED)
 def test_every_kind_of_weights_file_gives_the_same_digest_with_and_without_top(name, suffix, include_top, tmp_path):
     network, expected = random_network(name, 3)
     if include_top:

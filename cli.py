@@ -22,7 +22,7 @@ from extract.backbones.table import BACKBONES, DEFAULT_BACKBONE, PREPROCESSING, 
 from extract.signals import end_in_time_after_signals, stop_after
 from fit.heads.table import DEFAULT_HEAD, HEADS
 from store.errors import DamagedStore, EnvironmentFailure, StillframeError, StoppedEarly, UsageError
-from store.names import printable
+from store.files.names import printable
 
 _SETTINGS: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None}
 extract_app = typer.Typer(help="Run a frozen network over images and keep what it saw in a store.", **_SETTINGS)
@@ -286,10 +286,10 @@ def extract_run(
     debug: Debug = False,
 ) -> None:
     """Extract features of all images of DATA, or bring a store up to date."""
-    from extract.options import RunOptions, parse_duration, parse_image_size, parse_part
     from extract.progress import progress_for
-    from extract.result import DryRun, require_few_failures
-    from extract.run import Telling, run
+    from extract.request import RunOptions, parse_duration, parse_image_size, parse_part
+    from extract.run import Reporter, run
+    from extract.summary import DryRun, require_few_failures
 
     options = RunOptions(
         data=data,
@@ -331,7 +331,7 @@ def extract_run(
         status_file=status_file,
         single_writer=single_writer,
     )
-    telling = Telling(lambda total: progress_for(total, quiet), lambda text: None if quiet else _say(text), debug)
+    telling = Reporter(lambda total: progress_for(total, quiet), lambda text: None if quiet else _say(text), debug)
     with stop_after(parse_duration(max_runtime) if max_runtime else None):
         result = run(options, telling)
     if as_json:
@@ -440,7 +440,7 @@ def extract_layers(
     debug: Debug = False,
 ) -> None:
     """List every layer that a network can be cut at, with its output shape."""
-    from extract.options import parse_image_size
+    from extract.request import parse_image_size
     from extract.runtimes import start_keras
 
     chosen = get_backbone(backbone)
@@ -632,7 +632,7 @@ def fit_head_command(
 ) -> None:
     """Fit a head on a store's features and say how good it is."""
     from fit.head import require_place
-    from fit.tables import told_confusion, told_metrics
+    from fit.text import format_confusion, format_metrics
     from fit.train import fit_head
 
     folder = out or Path("heads") / head.replace(":", ".")
@@ -657,9 +657,9 @@ def fit_head_command(
     if as_json:
         _print_json({"head": str(folder), **fitted.metrics})
     elif not quiet:
-        _print_columns(told_metrics(fitted.metrics))
+        _print_columns(format_metrics(fitted.metrics))
         print()
-        _print_columns(told_confusion(fitted.metrics))
+        _print_columns(format_confusion(fitted.metrics))
         print()
         print(
             f"fitted in {fitted.metrics['seconds']:.1f} s; the head is in {folder}: metrics.json, predictions.parquet"
@@ -711,8 +711,8 @@ def fit_sweep(
 ) -> None:
     """Fit a head with many settings, choose on validation, and tell the chosen one on the test once."""
     from fit.options import FitOptions
-    from fit.sweep import SweepOptions, sweep_head
-    from fit.tables import told_metrics, told_sweep
+    from fit.search.sweep import SweepOptions, sweep_head
+    from fit.text import format_metrics, format_sweep
     from store import open_store
 
     options = FitOptions(
@@ -732,9 +732,9 @@ def fit_sweep(
     if as_json:
         _print_json({"sweep": str(out), **sweep.to_dict()})
     elif not quiet:
-        _print_columns(told_sweep(sweep))
+        _print_columns(format_sweep(sweep))
         print()
-        _print_columns(told_metrics(sweep.metrics))
+        _print_columns(format_metrics(sweep.metrics))
         print()
         print(
             f"chosen of {_counted(len(sweep.trials), 'trial')} by validation {metric}, "
@@ -768,7 +768,7 @@ def fit_evaluate(
 ) -> None:
     """Say how good a head is on another store."""
     from fit.head import load_head
-    from fit.tables import told_confusion, told_metrics
+    from fit.text import format_confusion, format_metrics
     from fit.train import evaluate_head
     from store import open_store
 
@@ -776,9 +776,9 @@ def fit_evaluate(
     if as_json:
         _print_json(metrics)
     elif not quiet:
-        _print_columns(told_metrics(metrics))
+        _print_columns(format_metrics(metrics))
         print()
-        _print_columns(told_confusion(metrics))
+        _print_columns(format_confusion(metrics))
 
 
 @fit_app.command("predict")
@@ -805,7 +805,7 @@ def fit_predict(
     from extract.progress import progress_for
     from fit.head import load_head
     from fit.predictions import require_few_errors, require_table_name, write_table
-    from fit.tables import told_predictions
+    from fit.text import format_predictions
     from fit.train import predict_store
     from store import open_store
 
@@ -825,7 +825,7 @@ def fit_predict(
     if as_json:
         _print_json({"predictions": table.to_pylist()})
     elif out is None:
-        _print_columns(told_predictions(table, loaded.classes, top))
+        _print_columns(format_predictions(table, loaded.classes, top))
     elif not quiet:
         _say(f"{_counted(len(table), 'prediction')} in {out}")
     require_few_errors(table, max_bad)
@@ -847,7 +847,7 @@ def fit_report(
 ) -> None:
     """Draw what a head gets right and what not, and the images it learnt from: PNG pictures."""
     from fit.head import read_results
-    from fit.report import write_report
+    from fit.report.pictures import write_report
 
     report = write_report(read_results(head), out, images)
     if report.left_out and not quiet:
@@ -872,9 +872,9 @@ def fit_compare(
     """Compare heads: what each scored, and how far each is from the best by validation on the same test images."""
     from fit.compare import compare_heads, comparison_figure
     from fit.head import read_results
-    from fit.style import require_png, to_png
-    from fit.tables import told_comparison
-    from store.files import write_whole
+    from fit.report.style import require_png, to_png
+    from fit.text import format_comparison
+    from store.files.cache import write_whole
 
     if out is not None:
         require_png(out)
@@ -884,7 +884,7 @@ def fit_compare(
     if as_json:
         _print_json(comparison.to_dict())
     elif not quiet:
-        _print_columns(told_comparison(comparison))
+        _print_columns(format_comparison(comparison))
         print()
         print("\n".join(comparison.notes))
 
@@ -905,7 +905,7 @@ def fit_export(
     from fit.head import load_head
 
     start_keras(debug)
-    from fit.export import export_head
+    from fit.export.model import export_head
 
     difference = export_head(load_head(head, own), out, to, weights, force=force, debug=debug)
     if not quiet:
@@ -973,10 +973,10 @@ def _told_rows(rows: int, views: int) -> str:
 @store_app.command("verify")
 def store_verify(store: StorePath, as_json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
     """Read everything back and check it. Exit code 4: damaged; 75: sound but not finished."""
-    from store.folder import folder_at
-    from store.upkeep import verify
+    from store.files.base import open_files
+    from store.maintenance import verify
 
-    found = verify(folder_at(store))
+    found = verify(open_files(store))
     if as_json:
         _print_json({**asdict(found), "sound": found.sound})
     elif not quiet:
@@ -998,10 +998,10 @@ def store_verify(store: StorePath, as_json: Json = False, quiet: Quiet = False, 
 @store_app.command("repair")
 def store_repair(store: StorePath, quiet: Quiet = False, debug: Debug = False) -> None:
     """Take damaged shards back, so that the next `extract run` computes their images again."""
-    from store.folder import folder_at
-    from store.upkeep import repair
+    from store.files.base import open_files
+    from store.maintenance import repair
 
-    found = repair(folder_at(store))
+    found = repair(open_files(store))
     if quiet:
         return
     for damage in found:
@@ -1020,10 +1020,10 @@ def store_gc(
     debug: Debug = False,
 ) -> None:
     """Delete what the current view does not need: left-over temporary files, replaced shards, older plans."""
-    from store.folder import folder_at
-    from store.upkeep import collect_garbage
+    from store.files.base import open_files
+    from store.maintenance import collect_garbage
 
-    collected = collect_garbage(folder_at(store), min_age, dry_run)
+    collected = collect_garbage(open_files(store), min_age, dry_run)
     if not quiet:
         _say(
             f"{'would delete' if dry_run else 'deleted'} {_counted(len(collected.names), 'file')}, {_size(collected.size)}"

@@ -31,9 +31,9 @@ from benchmarks.measure import (
     table,
     write_section,
 )
-from extract.cluster import Done, Submission, connected
+from extract.cluster.client import Done, Submission, connected
 from extract.runtimes.device import usable_cores
-from extract.task import ShardTask, listed_task
+from extract.shard_builder import ShardTask, listed_task
 
 TITLE = "Workers"
 RUNS = (("efficientnet_lite0", 64, 2240), ("efficientnet_lite0", 280, 2240), ("resnet50", 140, 560))
@@ -42,7 +42,7 @@ COPIES = 4
 MARKS = (1_000, 10_000, 50_000, 100_000)
 
 
-def nothing(task: ShardTask, careful: bool) -> Done:  # noqa: ARG001  as extract.cluster.carry_out
+def nothing(task: ShardTask, careful: bool) -> Done:  # noqa: ARG001  as extract.cluster.run_shards
     """In place of a shard's work."""
     return Done(len(task.rows), 0, {"compute": 0.0})
 

@@ -27,13 +27,13 @@ import numpy as np
 
 from extract.backbones.table import Backbone, get_backbone
 from extract.backbones.weights import Weights
-from extract.decode import DecodePolicy, own_limits
-from extract.images import LocalImages
+from extract.images.decode import DecodePolicy, own_limits
+from extract.process_state import quiet_start
 from extract.progress import Clock
-from extract.quiet import quiet_start
 from extract.runtimes import Runtime
 from extract.runtimes.device import usable_cores
-from extract.task import Collection, Preparation, Prepared, listed_task
+from extract.shard_builder import ImagePreparer, PreparedView, ShardBuilder, listed_task
+from extract.sources.reading import LocalImages
 from store.formats import Shard, check_round_trip, get_format
 from store.recipe import Output
 from store.records import Failure
@@ -86,10 +86,10 @@ def parts(backbone: Backbone, runtime: str, precision: str, files: list[Path]) -
     return Parts(rate, flop(backbone), **each)
 
 
-def decoded(backbone: Backbone, files: list[Path], spent: dict[str, float]) -> list[Prepared]:
+def decoded(backbone: Backbone, files: list[Path], spent: dict[str, float]) -> list[PreparedView]:
     """The photographs as a run prepares them: read, hashed, decoded and resized, by one thread."""
     policy = DecodePolicy(backbone.size, "bilinear", "stretch", (255, 255, 255), 100_000_000)
-    prepare = Preparation(LocalImages(files[0].parent), policy, 1, Clock())
+    prepare = ImagePreparer(LocalImages(files[0].parent), policy, 1, Clock())
     prepare(files[0].name)  # Pillow loads its plugins at the first image
     with own_limits(), processor_seconds(spent, "decode"):
         found = [prepare(file.name) for file in files]
@@ -98,9 +98,9 @@ def decoded(backbone: Backbone, files: list[Path], spent: dict[str, float]) -> l
 
 def load_runtime(backbone: Backbone, runtime: str, precision: str) -> Runtime:
     """As `extract run` loads it with these options."""
-    from extract.runtimes.load import Wanted, load_runtime
+    from extract.runtimes.load import NetworkSpec, load_runtime
 
-    wanted = Wanted(
+    wanted = NetworkSpec(
         backbone=backbone,
         weights=Weights.parse("random"),
         image_size=backbone.size,
@@ -113,7 +113,7 @@ def load_runtime(backbone: Backbone, runtime: str, precision: str) -> Runtime:
     return load_runtime(wanted)[0]
 
 
-def network_alone(runtime: Runtime, images: list[Prepared]) -> float:
+def network_alone(runtime: Runtime, images: list[PreparedView]) -> float:
     """Images/s with the pixels at hand, the runtime always having as many calls under way as it asks for."""
     pixels = [image.decoded.pixels for image in images]
     while len(pixels) < runtime.batch_size:
@@ -132,9 +132,9 @@ def network_alone(runtime: Runtime, images: list[Prepared]) -> float:
     return rate
 
 
-def shard_of(runtime: Runtime, images: list[Prepared], output: Output) -> Shard:
+def shard_of(runtime: Runtime, images: list[PreparedView], output: Output) -> Shard:
     """The images' features, as they would be stored."""
-    collection = Collection(listed_task([image.row.path for image in images]), [output])
+    collection = ShardBuilder(listed_task([image.row.path for image in images]), [output])
     for start in range(0, len(images), runtime.batch_size):
         batch = images[start : start + runtime.batch_size]
         collection.add(batch, runtime.start([image.decoded.pixels for image in batch]).result())

@@ -24,15 +24,15 @@ import numpy as np
 import numpy.typing as npt
 
 import extract.run
-import extract.work
+import extract.shard_worker
 from extract.backbones.weights import remember_digest
-from extract.decode import Decoded
-from extract.images import Images
-from extract.options import RunOptions
+from extract.images.decode import Decoded
+from extract.request import RunOptions
 from extract.runtimes import Computed
 from extract.runtimes.device import usable_cores
-from extract.runtimes.load import Wanted
-from extract.task import Prepared
+from extract.runtimes.load import NetworkSpec
+from extract.shard_builder import PreparedView
+from extract.sources.reading import Images
 from store.records import Row
 
 COUNTS = (10_000, 100_000, 1_000_000)
@@ -60,18 +60,18 @@ class Stub:
         done.set_result(Computed([zeros], [zeros[:, 0]]))
         return done
 
-    def load(self, wanted: Wanted, *_: object) -> "tuple[Stub, str]":
+    def load(self, wanted: NetworkSpec, *_: object) -> "tuple[Stub, str]":
         """In place of `extract.run.load_runtime`, which a new store needs once its images are listed."""
         self.marks.setdefault("listed", time.perf_counter())
         remember_digest(wanted.backbone, wanted.weights, NOTHING)
         return self, NOTHING
 
-    def preparation(self, images: Images, *_: object) -> Callable[[str], list[Prepared]]:
-        """In place of `extract.task.Preparation`, which is made once the plan is published."""
+    def preparation(self, images: Images, *_: object) -> Callable[[str], list[PreparedView]]:
+        """In place of `extract.shard_builder.ImagePreparer`, which is made once the plan is published."""
         self.marks.setdefault("planned", time.perf_counter())
 
-        def prepare(path: str) -> list[Prepared]:
-            return [Prepared(Row(path, NOTHING, *images.size_and_time(path)), Decoded(PIXELS, *SIZE))]
+        def prepare(path: str) -> list[PreparedView]:
+            return [PreparedView(Row(path, NOTHING, *images.size_and_time(path)), Decoded(PIXELS, *SIZE))]
 
         prepare.threads = usable_cores()  # type: ignore[attr-defined]
         return prepare
@@ -83,7 +83,7 @@ def run(data: str, out: str) -> dict[str, float]:
     options = RunOptions(data, out, "mobilenet_v2", "random", pooling="avg", image_size=SIZE)
     with (
         mock.patch.object(extract.run, "load_runtime", stub.load),
-        mock.patch.object(extract.work, "Preparation", stub.preparation),
+        mock.patch.object(extract.shard_worker, "ImagePreparer", stub.preparation),
     ):
         start = time.perf_counter()
         extract.run.run(options)

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from extract.backbones.table import Backbone, get_backbone
-from extract.quiet import quiet_start
+from extract.process_state import quiet_start
 
 BATCH = 32
 TORCH_WORKERS = 2

@@ -35,13 +35,13 @@ from benchmarks.measure import (
 )
 from benchmarks.photographs import SMALL, write_photographs
 from extract.backbones.table import DEFAULT_BACKBONE, Backbone, get_backbone
-from extract.decode import Decoded
+from extract.images.decode import Decoded
 from extract.runtimes import Computed
-from extract.task import Collection, Prepared, ShardTask, commit
+from extract.shard_builder import PreparedView, ShardBuilder, ShardTask, commit
 from store import open_store
-from store.folder import INFO
+from store.files.base import INFO
+from store.files.local import LocalFiles
 from store.plan import LISTING_SCHEMA, Plan, automatic_shard_rows, make_plan
-from store.publish import LocalFolder
 from store.recipe import Output, Recipe
 from store.records import Row, StoreInfo, View
 
@@ -81,7 +81,7 @@ def output_of(backbone: Backbone) -> Output:
     return Output("features", backbone.layer, "none", backbone.shape, "float16")
 
 
-def new_store(root: Path, backbone: Backbone, rows: int) -> tuple[LocalFolder, StoreInfo, Plan]:
+def new_store(root: Path, backbone: Backbone, rows: int) -> tuple[LocalFiles, StoreInfo, Plan]:
     """A store with a plan and nothing committed."""
     output = output_of(backbone)
     recipe = Recipe(
@@ -97,7 +97,7 @@ def new_store(root: Path, backbone: Backbone, rows: int) -> tuple[LocalFolder, S
         dtypes=(output.dtype,),
     )
     info = StoreInfo(recipe, (output,), "hdf5")
-    folder = LocalFolder(root)
+    folder = LocalFiles(root)
     folder.create(INFO, info.to_bytes())
     listing = pa.Table.from_pylist(
         [{"path": f"{number:06d}.jpg", "size": 1, "time": 1} for number in range(rows)], LISTING_SCHEMA
@@ -109,7 +109,7 @@ def new_store(root: Path, backbone: Backbone, rows: int) -> tuple[LocalFolder, S
     return folder, info, plan
 
 
-def collections(plan: Plan, output: Output, features: Features) -> list[Collection]:
+def collections(plan: Plan, output: Output, features: Features) -> list[ShardBuilder]:
     """The plan's shards, computed and not yet committed."""
     found, start = [], 0
     for index in range(plan.shard_count):
@@ -117,9 +117,9 @@ def collections(plan: Plan, output: Output, features: Features) -> list[Collecti
         part = features[start : start + len(task.rows)]
         start += len(part)
         images = [
-            Prepared(Row(path, "0" * 64, 1, 1), Decoded(np.empty((0, 0, 3), np.uint8), 1, 1)) for path in task.paths
+            PreparedView(Row(path, "0" * 64, 1, 1), Decoded(np.empty((0, 0, 3), np.uint8), 1, 1)) for path in task.paths
         ]
-        collection = Collection(task, [output])
+        collection = ShardBuilder(task, [output])
         collection.add(images, Computed([part], [np.ones(len(part))]))
         found.append(collection)
     return found

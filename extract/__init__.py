@@ -8,9 +8,9 @@ result = extract("data/", out="store", backbone="inception_v3")
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from extract.options import RunOptions
-    from extract.result import RunResult
+    from extract.request import RunOptions
     from extract.run import extract
+    from extract.summary import RunResult
 
 __all__ = ["RunOptions", "RunResult", "extract"]
 
@@ -18,7 +18,7 @@ __all__ = ["RunOptions", "RunResult", "extract"]
 def __getattr__(name: str) -> Any:
     # Loaded on first use (PEP 562): the command line's --help must not wait for pyarrow and Pillow.
     if name == "RunOptions":
-        from extract.options import RunOptions
+        from extract.request import RunOptions
 
         return RunOptions
     if name in __all__:

@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from extract.backbones.table import Backbone, get_backbone
 from extract.backbones.weights import Weights, require_weights
-from extract.decode import DecodePolicy, parse_color
-from extract.features import extracted
-from extract.listing import find_images
-from extract.options import RunOptions
+from extract.extractor import extracted
+from extract.images.decode import DecodePolicy, parse_color
 from extract.progress import Progress, Silence
+from extract.request import RunOptions
 from extract.runtimes import RUNTIMES
-from extract.runtimes.load import Wanted, load_runtime
+from extract.runtimes.load import NetworkSpec, load_runtime
+from extract.sources.listing import find_images
 from store.errors import TooManyFailures, UsageError
 from store.recipe import Output
 
@@ -93,7 +93,7 @@ def classify(
     require_weights(known, chosen)
     paths = find_images(images)
     tell(f"loading {known.name}")
-    wanted = Wanted(known, chosen, known.size, (), "none", "float32", runtime=runtime, include_top=True)
+    wanted = NetworkSpec(known, chosen, known.size, (), "none", "float32", runtime=runtime, include_top=True)
     loaded, _ = load_runtime(wanted, tell, debug)
     output = Output("probabilities", "", "none", (CLASSES,), "float32")
     found: dict[str, Classified] = {}

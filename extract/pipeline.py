@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from extract.progress import Clock, Progress
 from extract.runtimes import Computed, Pending, Runtime
-from extract.task import Collection, Prepared, ShardTask, refuse_range
+from extract.shard_builder import PreparedView, ShardBuilder, ShardTask, refuse_range
 from store.errors import StoppedEarly
 from store.recipe import Output
 from store.records import Failure
@@ -33,16 +33,16 @@ class _Batch:
     """Views of one task that are computed together, failures met on the way, and whether it is the task's last."""
 
     task: ShardTask
-    images: list[Prepared] = field(default_factory=list)
+    images: list[PreparedView] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     last: bool = False
 
 
 def run_tasks(
     tasks: Iterable[ShardTask],
-    prepare: Callable[[str], list[Prepared] | Failure],
+    prepare: Callable[[str], list[PreparedView] | Failure],
     runtime: Runtime,
-    commit: Callable[[Collection], Result],
+    commit: Callable[[ShardBuilder], Result],
     outputs: Sequence[Output],
     *,
     workers: int,
@@ -84,16 +84,16 @@ def run_tasks(
 
 def _in_order(
     pool: ThreadPoolExecutor,
-    prepare: Callable[[str], list[Prepared] | Failure],
+    prepare: Callable[[str], list[PreparedView] | Failure],
     work: Iterable[tuple[ShardTask, str]],
     window: int,
     least: int,
     clock: Clock,
-) -> Iterator[tuple[ShardTask, list[Prepared] | Failure]]:
+) -> Iterator[tuple[ShardTask, list[PreparedView] | Failure]]:
     """Prepare images on the pool, `window` views or `least` images ahead, and give them in the order they were asked for."""
-    ahead: deque[tuple[ShardTask, Future[list[Prepared] | Failure]]] = deque()
+    ahead: deque[tuple[ShardTask, Future[list[PreparedView] | Failure]]] = deque()
 
-    def first() -> tuple[ShardTask, list[Prepared] | Failure]:
+    def first() -> tuple[ShardTask, list[PreparedView] | Failure]:
         task, future = ahead.popleft()
         with clock.waiting("decode"):
             return task, future.result()
@@ -106,7 +106,7 @@ def _in_order(
         yield first()
 
 
-def _batches(images: Iterable[tuple[ShardTask, list[Prepared] | Failure]], runtime: Runtime) -> Iterator[_Batch]:
+def _batches(images: Iterable[tuple[ShardTask, list[PreparedView] | Failure]], runtime: Runtime) -> Iterator[_Batch]:
     """Batches of good images, each of one task and with the failures met on the way; a task's last may be short."""
     batch: _Batch | None = None
     for task, prepared in images:
@@ -161,12 +161,12 @@ def _computed(
 
 def _collections(
     computed: Iterable[tuple[_Batch, Computed | None]], outputs: Sequence[Output], progress: Progress, new_store: bool
-) -> Iterator[Collection]:
+) -> Iterator[ShardBuilder]:
     """Each task's collection, once its last batch is in."""
     first_batch = new_store
-    collection: Collection | None = None
+    collection: ShardBuilder | None = None
     for batch, found in computed:
-        collection = collection or Collection(batch.task, outputs)
+        collection = collection or ShardBuilder(batch.task, outputs)
         collection.failures += batch.failures
         refused = []
         if found is not None:

@@ -18,24 +18,24 @@ import numpy as np
 
 from extract.backbones.table import Backbone, get_backbone
 from extract.backbones.weights import Weights, remembered_digest, require_weights
-from extract.decode import decode_policy, parse_color
-from extract.images import images_at
-from extract.listing import Listing, list_data
-from extract.options import RunOptions
+from extract.bottleneck import ResourceUse, limiting_phase, verdict, workers_verdict
+from extract.dry_run import Sample, compute_sample, first_size, telling_size
+from extract.images.decode import decode_policy, parse_color
+from extract.planning import Update, find_update
 from extract.progress import Clock, Progress, Silence
-from extract.result import DryRun, RunResult, Trial
+from extract.request import RunOptions
 from extract.runtimes.device import machine_has_gpu, peak_memory, processor_precisions, usable_cores
-from extract.runtimes.load import Wanted, load_runtime
+from extract.runtimes.load import NetworkSpec, load_runtime
+from extract.shard_builder import ShardTask
+from extract.shard_worker import ShardWorker
 from extract.signals import stop_on_signals
-from extract.status import followed
-from extract.task import ShardTask
-from extract.trial import Sample, compute_sample, first_size, telling_size
-from extract.update import Update, find_update
-from extract.verdict import Usage, limiting_phase, verdict, workers_verdict
-from extract.work import Work
+from extract.sources.listing import Listing, list_data
+from extract.sources.reading import images_at
+from extract.status_file import followed
+from extract.summary import DryRun, RunResult, Trial
 from store.errors import RecipeMismatch, UsageError
-from store.folder import INFO, folder_at
-from store.names import is_url, row_name
+from store.files.base import INFO, open_files
+from store.files.names import is_url, row_name
 from store.plan import Plan, automatic_shard_rows, make_plan
 from store.recipe import Output, Recipe, differences, stored_dtype
 from store.records import StoreInfo, View
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Telling:
+class Reporter:
     """How a run speaks while it works: a progress display for so many images, and one line of text."""
 
     progress: Callable[[int], Progress] = lambda _: Silence()
@@ -76,14 +76,14 @@ def extract(data: str | os.PathLike[str], out: str | os.PathLike[str] = "store",
     return result
 
 
-def run(options: RunOptions, telling: Telling = Telling()) -> RunResult | DryRun:
+def run(options: RunOptions, telling: Reporter = Reporter()) -> RunResult | DryRun:
     """See `extract`; with `options.dry_run` nothing is written to the store."""
     status_file = None if options.status_file is None else Path(options.status_file)
     with followed(status_file, os.fspath(options.out), telling.progress) as progress:
         return _run(options, replace(telling, progress=progress))
 
 
-def _run(options: RunOptions, telling: Telling) -> RunResult | DryRun:
+def _run(options: RunOptions, telling: Reporter) -> RunResult | DryRun:
     job = _Job(options, telling)
     snapshot = job.check_store()
     listing = list_data(options.data, options.include, options.exclude)
@@ -102,17 +102,17 @@ def _run(options: RunOptions, telling: Telling) -> RunResult | DryRun:
 class _Job:
     """One run's request, resolved as far as it has come: the store's folder, the recipe, the runtime once loaded."""
 
-    def __init__(self, options: RunOptions, telling: Telling) -> None:
+    def __init__(self, options: RunOptions, telling: Reporter) -> None:
         self.options = options
         self.telling = telling
-        self.folder = folder_at(options.out, options.single_writer)
+        self.folder = open_files(options.out, options.single_writer)
         self.backbone: Backbone = get_backbone(options.backbone)
         self.weights = Weights.parse(options.weights)
         require_weights(self.backbone, self.weights)  # before anything is listed or loaded
         self.image_size = options.image_size or self.backbone.size
         self.layers = options.layers or (self.backbone.layer,)
         self.workers = options.workers or usable_cores()
-        self.wanted = Wanted(
+        self.wanted = NetworkSpec(
             self.backbone,
             self.weights,
             self.image_size,
@@ -248,7 +248,7 @@ class _Job:
         images = sum(snapshot.plan.shard_length(index) for index in shards) if snapshot.plan else 0
         tasks = self._tasks(snapshot, shards)
         if self.options.scheduler is not None:
-            from extract.cluster import connected, run_on_cluster
+            from extract.cluster.client import connected, run_on_cluster
 
             with connected(self.options.scheduler) as client, self.telling.progress(images) as progress:
                 return run_on_cluster(client, work, tasks, clock=clock, progress=progress, stop=stop)
@@ -256,15 +256,15 @@ class _Job:
         work.require_network(runtime, digest)
         self._warn_of_versions(snapshot, work.environment(runtime))
         with self.telling.progress(images) as progress:
-            records = work.carry_out(
+            records = work.run_shards(
                 tasks, runtime, clock=clock, progress=progress, stop=stop, new_store=not snapshot.records
             )
             return sum(len(record.rows) + len(record.failures) for record in records)
 
-    def work(self, info: StoreInfo, listing: Listing) -> Work:
+    def work(self, info: StoreInfo, listing: Listing) -> ShardWorker:
         """What shard tasks are carried out with."""
         policy = decode_policy(info.recipe, self.options.max_pixels)
-        return Work(
+        return ShardWorker(
             info,
             self.wanted,
             self.folder.absolute,
@@ -305,7 +305,7 @@ class _Job:
             attempt = snapshot.next_attempt(f"{plan.name}/{index}")
             yield ShardTask(plan.name, index, attempt, plan.shard_paths(index), snapshot.info.recipe.views)
 
-    # Telling
+    # Reporter
 
     def result(self, snapshot: Snapshot, update: Update, listing: Listing, clock: Clock, computed: int) -> RunResult:
         """The summary of a finished run."""
@@ -336,7 +336,7 @@ class _Job:
             return workers_verdict(clock.phases())
         environment = self.load()[0].environment
         return verdict(
-            Usage(
+            ResourceUse(
                 seconds=clock.span,
                 phases=clock.phases(),
                 cores=usable_cores(),

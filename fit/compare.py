@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from fit.evaluated import Evaluated, evaluated_rows
 from fit.head import Results
-from fit.judged import Judged, judged_rows
-from fit.metrics import Interval, paired_difference
-from fit.pictures import Compared, draw_comparison
+from fit.metrics.scores import Interval, paired_difference
+from fit.report.drawings import Compared, draw_comparison
 from fit.splits import TEST, VALIDATION
 from store.errors import UsageError
-from store.names import printable
+from store.files.names import printable
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def compare_heads(heads: Sequence[Results]) -> Comparison:
             f"{', '.join(without)} has no validation, by which the best is chosen: fit it with --val above 0"
         )
     best = int(np.argmax([head.metrics[VALIDATION]["accuracy"]["value"] for head in heads]))
-    tests = [judged_rows(head, TEST) for head in heads]
+    tests = [evaluated_rows(head, TEST) for head in heads]
     lines = tuple(_line(head, test, tests[best]) for head, test in zip(heads, tests, strict=True))
     return Comparison(lines, best, tuple(_notes(heads, tests, lines, best)))
 
@@ -90,7 +90,7 @@ def _require_same_classes(heads: Sequence[Results]) -> None:
             )
 
 
-def _line(head: Results, test: Judged, best: Judged) -> ComparedHead:
+def _line(head: Results, test: Evaluated, best: Evaluated) -> ComparedHead:
     pairs = _shared(test, best)
     own, others = pairs[:, 0], pairs[:, 1]
     differs = len(pairs) and test is not best
@@ -106,7 +106,7 @@ def _line(head: Results, test: Judged, best: Judged) -> ComparedHead:
     )
 
 
-def _shared(first: Judged, second: Judged) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+def _shared(first: Evaluated, second: Evaluated) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
     """(images, 2): the row of each image that both have, under the same path and label."""
     places = {image: row for row, image in enumerate(zip(second.paths, second.labels, strict=True))}
     images = enumerate(zip(first.paths, first.labels, strict=True))
@@ -114,10 +114,10 @@ def _shared(first: Judged, second: Judged) -> np.ndarray[tuple[int, int], np.dty
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
-def _notes(heads: Sequence[Results], tests: Sequence[Judged], lines: Sequence[ComparedHead], best: int) -> list[str]:
+def _notes(heads: Sequence[Results], tests: Sequence[Evaluated], lines: Sequence[ComparedHead], best: int) -> list[str]:
     name = printable(lines[best].name)
     notes = [f"best by validation accuracy: {name}; differences are paired, with 95 % intervals"]
-    if len({frozenset(judged_rows(head, VALIDATION).paths) for head in heads}) > 1:
+    if len({frozenset(evaluated_rows(head, VALIDATION).paths) for head in heads}) > 1:
         notes.append("the heads were validated on different images: their validation accuracies compare only roughly")
     without = [printable(line.name) for line in lines if line.test is None]
     if without:

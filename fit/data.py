@@ -11,7 +11,7 @@ from fit.memory import available_memory
 from fit.splits import Positions
 from store import FeatureStore, Output
 from store.errors import UsageError
-from store.names import printable
+from store.files.names import printable
 from store.reader import SHARDS_AT_ONCE
 
 REDUCTIONS = ("avg", "max", "flatten")

@@ -22,10 +22,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from extract.features import Extractor
-from extract.listing import find_images
+from extract.extractor import Extractor
 from extract.progress import Progress, Silence
 from extract.runtimes import start_keras
+from extract.sources.listing import find_images
 from fit.data import reduce_tensor, reduced_shape
 from fit.heads.build import Origin, build_estimator, rebuild_network, require_own
 from fit.heads.table import Value
@@ -39,7 +39,7 @@ from store.errors import (
     UnsafeFile,
     UsageError,
 )
-from store.names import file_path
+from store.files.names import file_path
 from store.recipe import Output, Recipe
 
 FORMAT = "stillframe-head"
@@ -285,9 +285,9 @@ class Head:
             pq.write_table(self.predictions, folder / PREDICTIONS, compression="zstd")
 
     def export(self, path: str | os.PathLike[str], to: str, weights: str | None = None) -> float:
-        """Write one model from uint8 pixels to probabilities; see `fit.export.export_head`."""
+        """Write one model from uint8 pixels to probabilities; see `fit.export.model.export_head`."""
         start_keras()
-        from fit.export import export_head
+        from fit.export.model import export_head
 
         return export_head(self, Path(path), to, weights)
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from fit.labels import SEPARATOR
+from fit.task import SEPARATOR
 from store.errors import EnvironmentFailure, TooManyFailures, UsageError
-from store.files import whole_file
+from store.files.cache import whole_file
 
 ENDINGS = (".csv", ".parquet")
 _RESERVED = {"path", "label", "predicted", "probability", "split", "error"}

@@ -35,7 +35,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Units:
+class SplitGroups:
     """What may not be parted: each row's unit, and each unit's place in the order that splits are cut in.
 
     `of_rows` is (rows,); `keys` is (units,), 64-bit hashes.
@@ -50,7 +50,7 @@ class Units:
         return np.bincount(self.of_rows, minlength=len(self.keys))
 
 
-def find_units(sha256: Sequence[str], groups: Sequence[str | None] | None, seed: int) -> Units:
+def find_split_groups(sha256: Sequence[str], groups: Sequence[str | None] | None, seed: int) -> SplitGroups:
     """Join rows of equal content and, where groups are given, rows of one group.
 
     Args:
@@ -69,7 +69,7 @@ def find_units(sha256: Sequence[str], groups: Sequence[str | None] | None, seed:
     of_rows = np.unique(connected_components(links, directed=False)[1][contents], return_inverse=True)[1]
     keys = np.full(int(of_rows.max(initial=-1)) + 1, np.iinfo(np.uint64).max, np.uint64)
     np.minimum.at(keys, of_rows, np.array([_hash(seed, name) for name in names], np.uint64))
-    return Units(of_rows.astype(np.int64), keys)
+    return SplitGroups(of_rows.astype(np.int64), keys)
 
 
 def _hash(seed: int, name: str) -> int:
@@ -77,7 +77,7 @@ def _hash(seed: int, name: str) -> int:
 
 
 def cut(
-    rows: Positions, strata: npt.NDArray[np.int64], units: Units, validation: float, test: float
+    rows: Positions, strata: npt.NDArray[np.int64], units: SplitGroups, validation: float, test: float
 ) -> tuple[Positions, Positions, Positions]:
     """(train, validation, test) of these rows, class by class.
 
@@ -108,7 +108,7 @@ def _at_least(middles: npt.NDArray[np.float64], limit: float, least: int) -> int
     return max(int(np.searchsorted(middles, limit, side="right")), int(least))
 
 
-def folds(rows: Positions, strata: npt.NDArray[np.int64], units: Units, count: int) -> list[Positions]:
+def folds(rows: Positions, strata: npt.NDArray[np.int64], units: SplitGroups, count: int) -> list[Positions]:
     """The rows of each fold: every row in one, units whole, classes spread evenly.
 
     A class of two units or more never lies in one fold alone.
@@ -122,7 +122,7 @@ def folds(rows: Positions, strata: npt.NDArray[np.int64], units: Units, count: i
 
 
 def _ordered_units(
-    rows: Positions, strata: npt.NDArray[np.int64], units: Units
+    rows: Positions, strata: npt.NDArray[np.int64], units: SplitGroups
 ) -> list[tuple[Positions, npt.NDArray[np.float64], int]]:
     """For each class: its units in hash order, the middle of each in cumulated rows, and the rows in all.
 
@@ -144,12 +144,12 @@ def _ordered_units(
     return ordered_units
 
 
-def _rows_of(chosen: Sequence[int], rows: Positions, units: Units) -> Positions:
+def _rows_of(chosen: Sequence[int], rows: Positions, units: SplitGroups) -> Positions:
     return rows[np.isin(units.of_rows[rows], np.asarray(chosen, np.int64))]
 
 
 def split_rows(
-    own: Sequence[str | None], strata: npt.NDArray[np.int64], units: Units, validation: float, test: float
+    own: Sequence[str | None], strata: npt.NDArray[np.int64], units: SplitGroups, validation: float, test: float
 ) -> Split:
     """The split of all rows: their own where they have one, else by hash.
 
@@ -159,7 +159,7 @@ def split_rows(
     Args:
         own: each row's split, or None everywhere.
         strata: (rows,), each row's class.
-        units: see `find_units`.
+        units: see `find_split_groups`.
         validation: the fraction for validation where it must be taken.
         test: likewise.
 
@@ -187,6 +187,6 @@ def split_rows(
     return Split(train, validated, tested)
 
 
-def _without(rows: Positions, units: Units, others: Positions) -> Positions:
+def _without(rows: Positions, units: SplitGroups, others: Positions) -> Positions:
     """Those rows that share no unit with the others."""
     return rows[~np.isin(units.of_rows[rows], units.of_rows[others])]

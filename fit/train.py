@@ -19,18 +19,18 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fit.data import Features, Source, load_features, reduced_shape
-from fit.evaluate import Truth, predict_rows
+from fit.evaluation import GroundTruth, predict_rows
 from fit.head import Head, HeadInfo, installed_versions
 from fit.heads.build import Origin, build_estimator
 from fit.heads.table import HEADS, Value
-from fit.labels import Labels, encode_known, encode_labels, relabel
-from fit.metrics import Scores
+from fit.metrics.scores import Scores
 from fit.options import FitOptions
 from fit.predictions import prediction_columns
-from fit.splits import TEST, TRAIN, VALIDATION, Positions, Split, Units, cut, find_units, folds, split_rows
+from fit.splits import TEST, TRAIN, VALIDATION, Positions, Split, SplitGroups, cut, find_split_groups, folds, split_rows
+from fit.task import Labels, encode_known, encode_labels, relabel
 from store import FeatureStore, open_store
 from store.errors import RecipeMismatch, StoppedEarly, UsageError
-from store.names import printable
+from store.files.names import printable
 from store.snapshot import all_views
 
 CV = "cv"
@@ -46,7 +46,7 @@ class Data:
 
     rows: pa.Table
     labels: Labels
-    units: Units
+    units: SplitGroups
     split: Split
     features: Features
     views: int
@@ -77,9 +77,9 @@ class Data:
             )
         return probabilities
 
-    def truth(self, seed: int) -> Truth:
+    def truth(self, seed: int) -> GroundTruth:
         """What is known of the images."""
-        return Truth(self.labels.classes, self.labels.targets, self.units.of_rows, seed)
+        return GroundTruth(self.labels.classes, self.labels.targets, self.units.of_rows, seed)
 
 
 def fit_head(
@@ -179,7 +179,7 @@ class Fit:
                 f"some images have several labels (a|b), which the head {self.kind.name} cannot learn: "
                 f"use one of {', '.join(kind.name for kind in HEADS.values() if kind.several)}"
             )
-        units = find_units(rows["sha256"].to_pylist(), self._groups(rows), self.options.seed)
+        units = find_split_groups(rows["sha256"].to_pylist(), self._groups(rows), self.options.seed)
         split = split_rows(rows["split"].to_pylist(), labels.strata, units, self.options.validation, self.options.test)
         self._tell_twins(rows, split)
         self._check_members(labels, units, split)
@@ -226,7 +226,7 @@ class Fit:
                 "stands in test or validation"
             )
 
-    def _check_members(self, labels: Labels, units: Units, split: Split) -> None:
+    def _check_members(self, labels: Labels, units: SplitGroups, split: Split) -> None:
         """Every class needs images to learn from, on each side of every fold too."""
         matrix = labels.targets if labels.several else np.eye(len(labels.classes), dtype=bool)[labels.targets]
         for number, name in enumerate(labels.classes):
@@ -391,8 +391,8 @@ def evaluate_head(
     targets = encode_known(rows["label"].to_pylist(), info.classes, info.several)
     every = np.arange(len(rows))
     probabilities = predict_rows(head.estimator, features, every)
-    units = find_units(rows["sha256"].to_pylist(), None, info.seed)
-    truth = Truth(info.classes, targets, units.of_rows, info.seed)
+    units = find_split_groups(rows["sha256"].to_pylist(), None, info.seed)
+    truth = GroundTruth(info.classes, targets, units.of_rows, info.seed)
     scores = truth.score(every, probabilities)
     return {
         "head": info.head,

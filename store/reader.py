@@ -11,16 +11,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from store.errors import DamagedStore, UsageError
-from store.folder import Folder, folder_at
+from store.files.base import Files, open_files
 from store.formats import get_format
-from store.formats.shard import ROW_SCHEMA, checked_tensor
+from store.formats.base import ROW_SCHEMA, checked_tensor
 from store.recipe import Output, Recipe
 from store.snapshot import Place, Snapshot, load_snapshot
 
 if TYPE_CHECKING:
     import dask.array
 
-    from store.upkeep import Verification
+    from store.maintenance import Verification
 
 SHARDS_AT_ONCE = 4
 """How many decoded shards `batches` keeps, and over how many it shuffles."""
@@ -33,7 +33,7 @@ class FeatureStore:
     method that gives rows gives them in this order unless it shuffles.
     """
 
-    def __init__(self, folder: Folder, snapshot: Snapshot) -> None:
+    def __init__(self, folder: Files, snapshot: Snapshot) -> None:
         self.folder = folder
         self.snapshot = snapshot
         self._decoded: OrderedDict[tuple[str, str], npt.NDArray[Any]] = OrderedDict()
@@ -171,8 +171,8 @@ class FeatureStore:
         return dask.array.concatenate(pieces)
 
     def verify(self) -> "Verification":
-        """Read everything back and check it; see `store.upkeep.verify`."""
-        from store.upkeep import verify
+        """Read everything back and check it; see `store.maintenance.verify`."""
+        from store.maintenance import verify
 
         return verify(self.folder)
 
@@ -273,5 +273,5 @@ def open_store(path: str | os.PathLike[str]) -> FeatureStore:
         NotAStore: the folder is none.
         DamagedStore: its small files are damaged (shards are checked when read).
     """
-    folder = folder_at(path)
+    folder = open_files(path)
     return FeatureStore(folder, load_snapshot(folder))

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from store.errors import DamagedStore
-from store.folder import INFO, Folder
+from store.files.base import INFO, Files
 from store.plan import Plan
 from store.records import FAILURES, ROWS, CommitRecord, StoreInfo, View
 
@@ -180,7 +180,7 @@ class Counts:
     pending: int
 
 
-def load_snapshot(folder: Folder) -> Snapshot:
+def load_snapshot(folder: Files) -> Snapshot:
     """Read a store's current state.
 
     Raises:
@@ -205,7 +205,7 @@ def load_snapshot(folder: Folder) -> Snapshot:
     return with_records(folder, Snapshot(info, number, view, plan))
 
 
-def with_records(folder: Folder, snapshot: Snapshot) -> Snapshot:
+def with_records(folder: Files, snapshot: Snapshot) -> Snapshot:
     """The same plan with the commit records as they are now, whichever view has become the current one."""
     if snapshot.plan is None:
         return snapshot
@@ -232,7 +232,7 @@ def with_records(folder: Folder, snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, records=records, attempts=attempts, damaged_records=damaged)
 
 
-def latest_attempts(folder: Folder, plan_name: str) -> dict[int, int]:
+def latest_attempts(folder: Files, plan_name: str) -> dict[int, int]:
     """For each shard of a plan that was ever committed, its highest attempt."""
     attempts: dict[int, int] = {}
     for name in folder.names(f"commit/{plan_name}"):

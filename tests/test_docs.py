@@ -14,8 +14,8 @@ import pytest
 
 from store import open_store
 from store.formats import get_format
+from store.maintenance import repair
 from store.recipe import Output
-from store.upkeep import repair
 from tests.store.build import (
     BROKEN,
     SPATIAL,

@@ -7,12 +7,12 @@ from typing import Any
 
 import keras
 
-from extract.backbones.alexnet import alexnet
-from extract.backbones.efficientnet_lite import efficientnet_lite0
-from extract.backbones.inception_v1 import inception_v1
-from extract.backbones.inception_v4 import inception_v4
-from extract.backbones.pixels import pixels
-from extract.backbones.squeezenet import squeezenet
+from extract.backbones.networks.alexnet import alexnet
+from extract.backbones.networks.efficientnet_lite import efficientnet_lite0
+from extract.backbones.networks.inception_v1 import inception_v1
+from extract.backbones.networks.inception_v4 import inception_v4
+from extract.backbones.networks.pixels import pixels
+from extract.backbones.networks.squeezenet import squeezenet
 from extract.backbones.table import Backbone, nearest
 from store.errors import UsageError
 

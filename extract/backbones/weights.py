@@ -9,8 +9,8 @@ from pathlib import Path
 
 from extract.backbones.table import DEFAULT_BACKBONE, Backbone
 from store.errors import UsageError
-from store.files import cache_folder, whole_file
-from store.names import row_name
+from store.files.cache import cache_folder, whole_file
+from store.files.names import row_name
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from extract.quiet import quiet_start
+from extract.process_state import quiet_start
 from store.errors import UsageError
 
 BACKENDS = ("tensorflow", "jax", "torch")

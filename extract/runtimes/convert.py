@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from store.errors import EnvironmentFailure
-from store.files import cache_folder
+from store.files.cache import cache_folder
 
 _FORMAT = 1  # raised whenever the same key would mean another model
 

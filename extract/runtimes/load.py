@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from extract.backbones.table import Backbone
 from extract.backbones.weights import Weights, remembered_digest
-from extract.options import automatic_batch_size
-from extract.quiet import quiet_start
+from extract.process_state import quiet_start
+from extract.request import automatic_batch_size
 from extract.runtimes import Runtime, backend_name, require_backend, start_keras
 from extract.runtimes.convert import convert, find_converted, model_key
 from extract.runtimes.device import backend_device, machine_has_gpu, precision_missing
@@ -25,8 +25,8 @@ INSTALL_OPENVINO = "`pip install 'stillframe[openvino]'`"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is to be computed, and with what; fields are those of `extract.options.RunOptions`.
+class NetworkSpec:
+    """What is to be computed, and with what; fields are those of `extract.request.RunOptions`.
 
     `batch_size` is None where the runtime chooses. `include_top` is for a network with its ImageNet classifier, and no
     `layers` for what it gives at its end.
@@ -47,7 +47,7 @@ class Wanted:
 Tell = Callable[[str], None]
 
 
-def load_runtime(wanted: Wanted, tell: Tell = lambda _: None, debug: bool = False) -> tuple[Runtime, str]:
+def load_runtime(wanted: NetworkSpec, tell: Tell = lambda _: None, debug: bool = False) -> tuple[Runtime, str]:
     """The runtime, ready to compute, and its weights' digest; takes seconds.
 
     Args:
@@ -103,7 +103,7 @@ def choose_runtime(asked: str, backend: str, openvino_here: bool, gpu_here: bool
     return "openvino", ""
 
 
-def _load_keras(wanted: Wanted, debug: bool) -> tuple[Runtime, str]:
+def _load_keras(wanted: NetworkSpec, debug: bool) -> tuple[Runtime, str]:
     start_keras(debug)
     from extract.runtimes.keras import KerasRuntime
 
@@ -116,7 +116,7 @@ def _load_keras(wanted: Wanted, debug: bool) -> tuple[Runtime, str]:
         return KerasRuntime(model, size, device), digest
 
 
-def _load_openvino(wanted: Wanted, tell: Tell, debug: bool) -> tuple[Runtime, str]:
+def _load_openvino(wanted: NetworkSpec, tell: Tell, debug: bool) -> tuple[Runtime, str]:
     from extract.runtimes.openvino import OpenvinoRuntime, require_precision
 
     require_backend()
@@ -134,7 +134,7 @@ def _load_openvino(wanted: Wanted, tell: Tell, debug: bool) -> tuple[Runtime, st
     return OpenvinoRuntime(path, wanted.precision, size), digest
 
 
-def _key(wanted: Wanted, digest: str) -> str:
+def _key(wanted: NetworkSpec, digest: str) -> str:
     """The converted model's name: its precision and batch size are chosen later, when it is compiled."""
     return model_key(
         backbone=wanted.backbone.name,
@@ -147,7 +147,7 @@ def _key(wanted: Wanted, digest: str) -> str:
     )
 
 
-def _feature_model(wanted: Wanted, precision: str) -> "tuple[keras.Model, str]":
+def _feature_model(wanted: NetworkSpec, precision: str) -> "tuple[keras.Model, str]":
     from extract.backbones.load import load_network
     from extract.runtimes.model import feature_model
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from extract.quiet import quiet_start
+from extract.process_state import quiet_start
 from extract.runtimes import start_keras
 from fit.heads.table import HEADS, OWN_TRAINING, HeadKind, Parameter, Value, get_head
 from store.errors import UsageError

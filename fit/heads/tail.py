@@ -15,7 +15,7 @@ from extract.backbones.weights import Weights
 from fit.heads.build import Origin
 from fit.heads.network import Network
 from store.errors import RecipeMismatch, UsageError
-from store.names import file_path
+from store.files.names import file_path
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -1,9 +1,9 @@
 """Shard formats, from one table: rows and tensors to bytes, and back."""
 
 from store.errors import UsageError
+from store.formats.base import Format, Shard, check_round_trip
 from store.formats.hdf5 import Hdf5
 from store.formats.parquet import Parquet
-from store.formats.shard import Format, Shard, check_round_trip
 
 FORMATS: dict[str, Format] = {form.name: form for form in (Hdf5(), Parquet())}
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from store.errors import DamagedStore
-from store.formats.shard import ROW_SCHEMA, Shard, checked_tensor, placed
+from store.formats.base import ROW_SCHEMA, Shard, checked_tensor, placed
 from store.recipe import Output
 
 _ZSTD, _FLETCHER32 = 32015, 3  # as registered with the HDF Group

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from store.errors import DamagedStore
-from store.formats.shard import ROW_SCHEMA, Shard, checked_tensor, placed
+from store.formats.base import ROW_SCHEMA, Shard, checked_tensor, placed
 from store.recipe import Output
 
 

@@ -446,7 +446,7 @@ def test_help_imports_nothing_heavy():
 
 def test_every_program_has_help_and_a_version():
     for program in ("extract", "fit", "store"):
-        assert real(program, "--help").stdout.startswith(f"Usage: {program}")
+        assert real(program, "--help").stdout.startswith(f"ResourceUse: {program}")
         assert real(program).returncode == 0
         assert real(program, "--version").stdout.startswith("stillframe ")
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import extract.run
-from extract.options import RunOptions
+from extract.request import RunOptions
 from store import open_store
 from store.snapshot import record_name
 from tests.stub import load_stub, make_images

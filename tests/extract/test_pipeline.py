@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extract.decode import Decoded
+from extract.images.decode import Decoded
 from extract.pipeline import run_tasks
 from extract.progress import Clock, Silence
 from extract.runtimes import Computed
-from extract.task import Collection, Prepared, listed_task
+from extract.shard_builder import PreparedView, ShardBuilder, listed_task
 from store.errors import StoppedEarly
 from store.recipe import Output
 from store.records import Failure, Row
@@ -64,7 +64,7 @@ def prepare(path):
     number = int(path.split("-")[0])
     if path.endswith("bad"):
         return Failure(path, "bad", "it is bad")
-    return [Prepared(Row(path, "", 0, 0), Decoded(np.full((1, 1, 3), number % 251, np.uint8), 1, 1))]
+    return [PreparedView(Row(path, "", 0, 0), Decoded(np.full((1, 1, 3), number % 251, np.uint8), 1, 1))]
 
 
 def collected(tasks, runtime, workers=2, stop=None, prepare=prepare, clock=None):
@@ -123,7 +123,7 @@ def test_an_image_has_all_of_its_views_or_none(shards, views, sick_view, batch_s
         shown = [np.full((1, 1, 3), image.decoded.pixels[0, 0, 0] + view, np.uint8) for view in range(views)]
         if path.endswith("sick"):
             shown[sick_view % views][:] = SICK
-        return [Prepared(image.row, Decoded(pixels, 1, 1), view) for view, pixels in enumerate(shown)]
+        return [PreparedView(image.row, Decoded(pixels, 1, 1), view) for view, pixels in enumerate(shown)]
 
     numbers = iter(range(0, 1000, 4))
     named = [[f"{next(numbers)}-{kind}" for kind in shard] for shard in shards]
@@ -198,7 +198,7 @@ def test_however_it_ends_no_call_is_left_under_way(abandoned):
         return prepare(path)
 
     tasks = [listed_task([f"{number}-good" for number in range(start, start + 5)]) for start in range(0, 100, 5)]
-    results = run_tasks(tasks, breaking, runtime, Collection.shard, (OUTPUT,), workers=2, clock=Clock(),
+    results = run_tasks(tasks, breaking, runtime, ShardBuilder.shard, (OUTPUT,), workers=2, clock=Clock(),
                         progress=Silence(), stop=stop, new_store=True)  # fmt: skip
     next(results)
     assert runtime.now > 0

@@ -9,18 +9,18 @@ import threading
 import numpy as np
 import pytest
 
+import extract.changed_files
 import extract.run
-import extract.touched
-import extract.work
+import extract.shard_worker
 from extract import extract as extract_images
-from extract.images import sha256_of
-from extract.options import RunOptions
 from extract.progress import Silence
-from extract.run import Telling, run
+from extract.request import RunOptions
+from extract.run import Reporter, run
 from extract.signals import stop_on_signals
+from extract.sources.reading import sha256_of
 from store import open_store
 from store.errors import EnvironmentFailure, RecipeMismatch, StoppedEarly, UsageError
-from store.publish import LocalFolder
+from store.files.local import LocalFiles
 from tests.stub import StubRuntime, load_stub, make_images, touch_later
 
 STUB = {"backbone": "mobilenet_v2", "weights": "random", "image_size": (16, 16)}
@@ -140,7 +140,7 @@ def test_touched_images_are_read_through_once(data, out, monkeypatch):
         read.append(data / name)
         return sha256_of(images, name)
 
-    monkeypatch.setattr(extract.touched, "sha256_of", counted)
+    monkeypatch.setattr(extract.changed_files, "sha256_of", counted)
     extract_images(data, out, **STUB)
     first, second, *_ = sorted(data.rglob("*.png"))
     touch_later(first)
@@ -285,9 +285,9 @@ def test_an_unfinished_plan_goes_on_with_its_own_shard_size(data, out, monkeypat
             raise EnvironmentFailure("disk full")
         return commit(folder, *arguments)
 
-    commit = extract.work.commit
+    commit = extract.shard_worker.commit
     with monkeypatch.context() as patch:
-        patch.setattr(extract.work, "commit", lambda *a, environment, **k: fail_third(*a, environment))
+        patch.setattr(extract.shard_worker, "commit", lambda *a, environment, **k: fail_third(*a, environment))
         with pytest.raises(EnvironmentFailure):
             extract_images(data, out, shard_rows=3, **STUB)
     assert open_store(out).verify().pending == 6
@@ -298,7 +298,7 @@ def test_an_unfinished_plan_goes_on_with_its_own_shard_size(data, out, monkeypat
 
 
 def test_new_images_join_an_unfinished_plan_without_losing_what_is_committed(data, out, monkeypatch):
-    commit = extract.work.commit
+    commit = extract.shard_worker.commit
 
     def fail_third(*arguments, environment):
         if len(list(out.glob("commit/*/*.json"))) == 2:
@@ -306,7 +306,7 @@ def test_new_images_join_an_unfinished_plan_without_losing_what_is_committed(dat
         return commit(*arguments, environment)
 
     with monkeypatch.context() as patch:
-        patch.setattr(extract.work, "commit", fail_third)
+        patch.setattr(extract.shard_worker, "commit", fail_third)
         with pytest.raises(EnvironmentFailure):
             extract_images(data, out, shard_rows=3, **STUB)
     make_images(data, 3, start=12)
@@ -324,9 +324,9 @@ def test_a_damaged_shard_is_withdrawn_and_computed_again(data, out):
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
     assert not open_store(out).verify().sound
-    from store.upkeep import repair
+    from store.maintenance import repair
 
-    assert len(repair(LocalFolder(out))) == 1
+    assert len(repair(LocalFiles(out))) == 1
     result = extract_images(data, out, **STUB)
     assert (result.computed, result.reused) == (4, 8)
     assert open_store(out).verify().sound
@@ -418,7 +418,7 @@ def test_parts_do_all_shards_between_them_in_any_order(data, out):
 def test_a_part_that_has_nothing_to_do_is_done_and_says_why(data, out):
     said = []
     options = RunOptions(data=data, out=out, shard_rows=12, part=(3, 4), **STUB)
-    result = run(options, Telling(line=said.append))
+    result = run(options, Reporter(line=said.append))
     assert (result.computed, result.pending) == (0, 12)
     assert said[-1].startswith("only 1 of the 4 parts have a shard to do: a smaller --shard-rows makes more shards")
 
@@ -432,14 +432,14 @@ def test_signal_handlers_are_put_back():
 
 
 def test_a_store_that_another_run_makes_in_the_same_instant_is_joined(data, out, monkeypatch):
-    require_free = LocalFolder.require_free
+    require_free = LocalFiles.require_free
 
     def overtaken(folder):
-        monkeypatch.setattr(LocalFolder, "require_free", require_free)
+        monkeypatch.setattr(LocalFiles, "require_free", require_free)
         extract_images(data, out, **STUB)
         folder.require_free()
 
-    monkeypatch.setattr(LocalFolder, "require_free", overtaken)
+    monkeypatch.setattr(LocalFiles, "require_free", overtaken)
     assert extract_images(data, out, **STUB).reused == 12
 
 
@@ -469,22 +469,22 @@ def test_shards_that_another_run_commits_just_before_this_one_begins_have_one_re
         done_by_another.append(extract_images(data, out, shard_rows=2, **STUB).computed)
         return Silence()
 
-    run(RunOptions(data=data, out=out, shard_rows=2, **STUB), Telling(progress=overtaken))
+    run(RunOptions(data=data, out=out, shard_rows=2, **STUB), Reporter(progress=overtaken))
     assert done_by_another == [12]
     assert sorted(path.name for path in out.glob("commit/*/*")) == [f"{index:06d}.1.json" for index in range(6)]
     assert open_store(out).verify().sound
 
 
 def test_a_plan_that_another_run_publishes_first_is_not_undone(data, out, monkeypatch):
-    create = LocalFolder.create
+    create = LocalFiles.create
 
     def overtaken(folder, name, content):
         if name == "view/1.json":
-            monkeypatch.setattr(LocalFolder, "create", create)
+            monkeypatch.setattr(LocalFiles, "create", create)
             assert extract_images(data, out, limit=6, **STUB).computed == 6
         return create(folder, name, content)
 
-    monkeypatch.setattr(LocalFolder, "create", overtaken)
+    monkeypatch.setattr(LocalFiles, "create", overtaken)
     result = extract_images(data, out, limit=4, **STUB)
     assert (result.images, result.computed, result.reused) == (6, 0, 6)
     assert [path.name for path in (out / "view").iterdir()] == ["1.json"]
@@ -507,7 +507,7 @@ def test_a_run_sums_up_its_own_plan_and_not_a_later_one(data, out, monkeypatch):
 
 def test_other_versions_than_the_stores_are_warned_of(data, out, monkeypatch):
     said = []
-    telling = Telling(line=said.append)
+    telling = Reporter(line=said.append)
     run(RunOptions(data=data, out=out, **STUB), telling)
     make_images(data, 1, start=12)
     run(RunOptions(data=data, out=out, **STUB), telling)

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from extract.listing import list_data
 from extract.samples import SAMPLES, write_samples
+from extract.sources.listing import list_data
 from store.errors import EnvironmentFailure, UsageError
 
 

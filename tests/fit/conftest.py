@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import extract.features
+import extract.extractor
 import extract.run
 from extract import extract as run_extract
 from store import open_store
@@ -29,7 +29,7 @@ def make_colours(folder, each=20, size=24):
 @pytest.fixture
 def stub(monkeypatch):
     monkeypatch.setattr(extract.run, "load_runtime", load_stub)
-    monkeypatch.setattr(extract.features, "load_runtime", load_stub)
+    monkeypatch.setattr(extract.extractor, "load_runtime", load_stub)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 from fit import fit_head
 from fit.compare import compare_heads, comparison_figure
 from fit.head import read_results
-from fit.tables import told_comparison
+from fit.text import format_comparison
 from store.errors import UsageError
 
 
@@ -44,7 +44,7 @@ def test_the_best_is_chosen_by_validation_and_differences_are_the_tests(saved):
     assert behind.shared == 12
     assert behind.difference.value == pytest.approx(3 / 12)
     assert 0 <= behind.difference.low < behind.difference.value < behind.difference.high
-    table = told_comparison(comparison)
+    table = format_comparison(comparison)
     assert [row[0].endswith(" *") for row in table[1:]] == [False, True]
     assert table[1][8].startswith("+0.250 (+")
     assert table[1][9] == "12"
@@ -84,7 +84,7 @@ def test_heads_of_other_splits(colour_store, saved, tmp_path):
     comparison = compare_heads([edited(saved[0], 1.0), without])
     assert comparison.heads[1].difference is None
     assert any(note.startswith("without a test: ") for note in comparison.notes)
-    assert told_comparison(comparison)[2][6:9] == ["-", "-", "-"]
+    assert format_comparison(comparison)[2][6:9] == ["-", "-", "-"]
     assert len(comparison_figure(comparison).axes) == 2
 
 

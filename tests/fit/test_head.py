@@ -86,22 +86,22 @@ def test_no_such_images(saved, stub, tmp_path):
 
 
 def test_other_weights_are_refused(saved, stub, monkeypatch, colours):
-    import extract.features
+    import extract.extractor
     from tests.stub import StubRuntime
 
-    monkeypatch.setattr(extract.features, "load_runtime", lambda *_, **__: (StubRuntime(), "6" * 64))
+    monkeypatch.setattr(extract.extractor, "load_runtime", lambda *_, **__: (StubRuntime(), "6" * 64))
     with pytest.raises(RecipeMismatch, match="--weights FILE"):
         load_head(saved).predict(colours)
 
 
 def test_a_precision_that_this_machine_lacks_is_said_to_be_that(saved, monkeypatch, colours):
-    import extract.features
+    import extract.extractor
     from extract.runtimes.device import precision_missing
 
     def lacking(*_, **__):
         raise precision_missing("this processor", "bfloat16", ("float32",))
 
-    monkeypatch.setattr(extract.features, "load_runtime", lacking)
+    monkeypatch.setattr(extract.extractor, "load_runtime", lacking)
     with pytest.raises(PrecisionMissing, match="does not compute in bfloat16"):
         load_head(saved).predict(colours)
 

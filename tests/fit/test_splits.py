@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fit.splits import cut, find_units, folds, split_rows
+from fit.splits import cut, find_split_groups, folds, split_rows
 from store.errors import UsageError
 
 CLASSES = 3
@@ -20,7 +20,7 @@ def data_sets(draw, groups=True):
 
 
 def draw_split(digests, owners, strata, seed=0, validation=0.2, test=0.2):
-    units = find_units(digests, owners, seed)
+    units = find_split_groups(digests, owners, seed)
     return units, split_rows([None] * len(digests), strata, units, validation, test)
 
 
@@ -38,7 +38,7 @@ def test_every_row_stands_on_one_side_with_its_twins_and_its_group(data, seed):
 @given(data_sets(), st.integers(2, 6))
 def test_folds_are_a_partition_and_keep_units_whole(data, count):
     digests, owners, strata = data
-    units = find_units(digests, owners, 0)
+    units = find_split_groups(digests, owners, 0)
     parts = folds(np.arange(len(digests)), strata, units, count)
     assert len(parts) == count
     assert sorted(np.concatenate(parts).tolist()) == list(range(len(digests)))
@@ -87,7 +87,7 @@ def test_the_fractions_hold_in_each_class(count):
 
 def test_small_classes_reach_train_first_then_test_then_validation():
     for size, expected in ((1, (1, 0, 0)), (2, (1, 0, 1)), (3, (1, 1, 1))):
-        units = find_units([str(number) for number in range(size)], None, 0)
+        units = find_split_groups([str(number) for number in range(size)], None, 0)
         parts = cut(np.arange(size), np.zeros(size, np.int64), units, 0.2, 0.2)
         assert tuple(map(len, parts)) == expected
 
@@ -99,7 +99,7 @@ def test_no_test_and_no_validation_can_be_asked_for():
 
 def test_a_class_of_two_units_never_lies_in_one_fold():
     for seed in range(50):
-        units = find_units(["a", "b", "c", "d"], None, seed)
+        units = find_split_groups(["a", "b", "c", "d"], None, seed)
         parts = folds(np.arange(4), np.array([0, 0, 1, 1]), units, 5)
         assert all(len(part) <= 2 for part in parts)
         for stratum in ([0, 1], [2, 3]):
@@ -115,7 +115,7 @@ OWN = ["train", "train", "train", "train", "test", "test"]
 
 
 def test_an_own_split_is_kept_and_validation_taken_from_train():
-    units = find_units(list("abcdef"), None, 0)
+    units = find_split_groups(list("abcdef"), None, 0)
     split = split_rows(OWN, np.zeros(6, np.int64), units, 0.25, 0.5)
     assert split.test.tolist() == [4, 5]
     assert len(split.validation) == 1
@@ -123,13 +123,13 @@ def test_an_own_split_is_kept_and_validation_taken_from_train():
 
 
 def test_an_own_split_without_test_has_none():
-    split = split_rows(["train"] * 6, np.zeros(6, np.int64), find_units(list("abcdef"), None, 0), 0.2, 0.5)
+    split = split_rows(["train"] * 6, np.zeros(6, np.int64), find_split_groups(list("abcdef"), None, 0), 0.2, 0.5)
     assert len(split.test) == 0
 
 
 def test_of_an_own_split_train_loses_what_stands_in_test_too():
     own = [*OWN, "validation", "validation"]
-    units = find_units(["a", "b", "c", "t", "t", "e", "a", "t"], None, 0)
+    units = find_split_groups(["a", "b", "c", "t", "t", "e", "a", "t"], None, 0)
     split = split_rows(own, np.zeros(8, np.int64), units, 0.2, 0.2)
     assert split.test.tolist() == [4, 5]
     assert split.validation.tolist() == [6]
@@ -139,4 +139,4 @@ def test_of_an_own_split_train_loses_what_stands_in_test_too():
 @pytest.mark.parametrize(("own", "words"), [(["train", None], "no split"), (["test", "test"], "no train")])
 def test_a_split_that_cannot_be_is_refused(own, words):
     with pytest.raises(UsageError, match=words):
-        split_rows(own, np.zeros(2, np.int64), find_units(["a", "b"], None, 0), 0.2, 0.2)
+        split_rows(own, np.zeros(2, np.int64), find_split_groups(["a", "b"], None, 0), 0.2, 0.2)

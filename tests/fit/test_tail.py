@@ -10,7 +10,7 @@ import pytest
 import fit.heads.tail
 from extract import extract as run_extract
 from fit import fit_head, load_head
-from fit.export import TARGETS, export_head
+from fit.export.model import TARGETS, export_head
 from fit.heads.build import Origin
 from fit.heads.tail import Tail
 from fit.train import weights_of

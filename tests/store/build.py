@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from store.folder import INFO
+from store.files.base import INFO
+from store.files.local import LocalFiles
 from store.formats import Shard, check_round_trip, get_format
-from store.formats.shard import ROW_SCHEMA
+from store.formats.base import ROW_SCHEMA
 from store.plan import LISTING_SCHEMA, make_plan, stands
-from store.publish import LocalFolder
 from store.recipe import Output, Recipe
 from store.records import CommitRecord, Failure, Row, StoreInfo, View, failure_table, row_table
 from store.snapshot import latest_attempts, load_snapshot, record_name
@@ -105,7 +105,7 @@ class SmallStore:
     """A store under construction; `update` does to it what a run over `images` does."""
 
     def __init__(self, root, outputs=(VECTOR,), shard_format="parquet"):
-        self.folder = LocalFolder(root)
+        self.folder = LocalFiles(root)
         self.info = StoreInfo(make_recipe(), tuple(outputs), shard_format)
         self.folder.create(INFO, self.info.to_bytes())
 

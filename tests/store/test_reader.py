@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from store import open_store
 from store.errors import DamagedStore, NotAStore, UsageError
-from store.formats.shard import ROW_SCHEMA
+from store.formats.base import ROW_SCHEMA
 from tests.store.build import (
     BROKEN,
     SPATIAL,

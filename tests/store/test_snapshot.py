@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store.errors import DamagedStore, NotAStore
+from store.files.local import LocalFiles
 from store.plan import make_plan
-from store.publish import LocalFolder
 from store.records import FAILURES, ROWS, Failure
 from store.snapshot import HELD, Counts, latest_attempts, load_snapshot, record_name
 from tests.store.build import BROKEN, Image, SmallStore, edit_json, make_images, make_listing
@@ -37,7 +37,7 @@ def test_a_new_store_has_neither_plan_nor_rows(small):
 
 def test_a_folder_that_is_no_store_is_refused(tmp_path):
     with pytest.raises(NotAStore):
-        load_snapshot(LocalFolder(tmp_path))
+        load_snapshot(LocalFiles(tmp_path))
 
 
 def test_images_are_rows_failures_or_pending(small):
@@ -188,7 +188,7 @@ def test_a_damaged_view_is_said_and_older_ones_are_not_taken_instead(small):
 def test_a_copied_store_is_the_same_store(small, tmp_path):
     small.update(IMAGES)
     shutil.copytree(small.folder.root, tmp_path / "copy")
-    copy = load_snapshot(LocalFolder(tmp_path / "copy"))
+    copy = load_snapshot(LocalFiles(tmp_path / "copy"))
     assert copy.held() == small.snapshot.held()
 
 

@@ -1,0 +1,1 @@
+"""Networks that keras.applications lacks, one a file."""

@@ -1,0 +1,1 @@
+"""Shard tasks on Dask workers, of a cluster or of this machine."""

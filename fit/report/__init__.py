@@ -1,0 +1,1 @@
+"""Pictures of a head, a comparison and a sweep."""

@@ -1,0 +1,1 @@
+"""Fitting one head with many settings and choosing the best on validation."""

@@ -1,0 +1,53 @@
+"""The line that says what limited a run."""
+
+import dataclasses
+
+import pytest
+
+from extract.bottleneck import ResourceUse, limiting_phase, verdict
+
+USAGE = ResourceUse(
+    seconds=7.0,
+    phases={"read": 0.0, "decode": 1.0, "compute": 5.0, "write": 0.5},
+    cores=16,
+    cores_used=15.5,
+    workers=16,
+    runtime="openvino",
+    device="CPU",
+    backend="openvino 1",
+    precision="float32",
+    precisions=("float32",),
+    gpu_here=False,
+)
+DECODING = {"read": 0.0, "decode": 5.0, "compute": 1.0, "write": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "the network limits, 15.5 of 16 cores used: a GPU or a smaller backbone"),
+        ({"precisions": ("float32", "bfloat16")}, "--precision bfloat16"),
+        ({"precisions": ("float32", "bfloat16"), "precision": "bfloat16"}, "a GPU or a smaller backbone"),
+        ({"runtime": "keras", "backend": "tensorflow 2"}, "--runtime openvino"),
+        ({"runtime": "keras", "backend": "jax 1", "precisions": ("float32", "bfloat16")}, "--runtime openvino"),
+        ({"device": "NVIDIA H100", "runtime": "keras", "backend": "jax 1", "gpu_here": True}, "bfloat16 or float16"),
+        (
+            {"device": "NVIDIA H100", "runtime": "keras", "backend": "jax 1", "gpu_here": True, "precision": "float16"},
+            ": a smaller backbone",
+        ),
+        ({"gpu_here": True, "runtime": "keras", "backend": "tensorflow 2"}, "the GPU is not being used: tensorflow"),
+        ({"gpu_here": True}, "--runtime keras"),
+        ({"phases": DECODING, "cores_used": 4.2, "workers": 4}, "4.2 of 16 cores used: raise --workers (it is 4)"),
+        ({"phases": DECODING}, "--fast-decode"),
+        ({"phases": {**DECODING, "read": 9.0}}, "reading limits"),
+        ({"phases": {**DECODING, "write": 9.0}}, "writing limits"),
+        ({"seconds": 0.5}, "too short"),
+    ],
+)
+def test_the_verdict_names_the_phase_and_what_to_change(changes, told):
+    assert told in verdict(dataclasses.replace(USAGE, **changes))
+
+
+def test_the_phase_that_was_waited_for_longest_limits():
+    assert limiting_phase(USAGE.phases) == "compute"
+    assert limiting_phase(dict.fromkeys(USAGE.phases, 0.0)) == ""

@@ -1,0 +1,114 @@
+"""What is asked against what is stored: the same answer as image by image."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extract.planning import Changes, find_update
+from extract.request import RunOptions
+from extract.sources.listing import Listing
+from store.errors import UsageError
+from tests.store.build import BROKEN, Image, SmallStore, make_images, make_listing
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture
+def small(tmp_path):
+    """An empty store of vectors."""
+    return SmallStore(tmp_path / "store")
+
+
+def listing_of(images, root, touched=()):
+    """A listing of `images`, whose contents are written under `root`; `touched` ones have another time."""
+    for path, image in images.items():
+        (root / path).write_text(image.content)
+    table = make_listing(images)
+    times = [2 if path in touched else 1 for path in table["path"].to_pylist()]
+    return Listing(root, table.set_column(table.schema.get_field_index("time"), "time", pa.array(times)))
+
+
+def expected_holders(stored, images, touched, options):
+    """By path, for each image the store is to have, its holder or None: one image after the other."""
+    listed = sorted(images)
+    asked = listed if options.limit is None else sorted({*listed[: options.limit], *stored})
+    holders = {}
+    for path in asked:
+        known = stored.get(path)
+        changed = known and path in images and path in touched and images[path].sha256 != known["sha256"]
+        retried = known and known["failed"] and options.retry_failed
+        holders[path] = known["holder"] if known and not changed and not retried else None
+    return holders
+
+
+paths = st.sampled_from([f"{letter}.png" for letter in "abcdefgh"])
+image_sets = st.dictionaries(paths, st.builds(Image, st.sampled_from(["first", "second", BROKEN])), min_size=1)
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(image_sets, min_size=1, max_size=2),
+    image_sets,
+    st.sets(paths),
+    st.none() | st.integers(1, 5),
+    st.booleans(),
+    st.booleans(),
+)
+def test_each_image_is_held_changed_or_new_as_it_is_alone(history, images, touched, limit, retry_failed, finished):
+    with tempfile.TemporaryDirectory() as folder:
+        small = SmallStore(Path(folder) / "store")
+        for before in history:
+            small.update(before, stop_after=None if finished else 1)
+        snapshot = small.snapshot
+        stored = {row["path"]: row for row in snapshot.held().to_pylist()}
+        options = RunOptions(folder, small.folder.root, limit=limit, retry_failed=retry_failed, prune=True)
+        update = find_update(snapshot, listing_of(images, Path(folder), touched), options)
+        expected = expected_holders(stored, images, touched, options)
+        assert dict(zip(update.table["path"].to_pylist(), update.holders.to_pylist(), strict=True)) == expected
+        assert update.table["path"].to_pylist() == sorted(expected)
+        kept = expected.keys() & stored.keys()
+        changed = {path for path in kept & touched & images.keys() if images[path].sha256 != stored[path]["sha256"]}
+        assert update.changes == Changes(
+            new=len(expected) - len(kept),
+            changed=len(changed),
+            gone=len(stored) - len(kept),
+            kept=len(kept) - len(changed),
+        )
+        assert update.to_compute == list(expected.values()).count(None)
+
+
+def test_a_finished_store_needs_no_plan_for_the_same_images(small, tmp_path):
+    images = make_images("a.png", "b.png", "c.png")
+    small.update(images)
+    options = RunOptions(tmp_path, small.folder.root)
+    assert not find_update(small.snapshot, listing_of(images, tmp_path, touched={"a.png"}), options).publish
+    assert find_update(small.snapshot, listing_of({**images, "d.png": Image()}, tmp_path), options).publish
+
+
+def test_another_size_is_another_content_without_a_look(small, tmp_path):
+    images = make_images("a.png")
+    small.update(images)
+    listing = listing_of(images, tmp_path)
+    longer = listing.table.set_column(listing.table.schema.get_field_index("size"), "size", pa.array([101]))
+    (tmp_path / "a.png").unlink()
+    update = find_update(small.snapshot, Listing(tmp_path, longer), RunOptions(tmp_path, small.folder.root))
+    assert update.changes == Changes(new=0, changed=1, gone=0, kept=0)
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+def test_more_than_half_of_the_images_gone_is_refused_whatever_the_limit(small, tmp_path, limit):
+    images = make_images("a.png", "b.png", "c.png", "d.png")
+    small.update(images)
+    options = RunOptions(tmp_path, small.folder.root, limit=limit)
+    half = {path: images[path] for path in ("a.png", "b.png")}
+    assert find_update(small.snapshot, listing_of(half, tmp_path), options).changes.gone == (2 if limit is None else 0)
+    with pytest.raises(UsageError, match="3 of the 4 stored images are not in"):
+        find_update(small.snapshot, listing_of({"a.png": images["a.png"]}, tmp_path), options)

@@ -1,0 +1,209 @@
+"""One model for every runtime, on the default backbone's real weights at a small size; every backbone in the slow survey."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import fit.export.model
+from extract import extract as run_extract
+from extract.backbones.load import load_network
+from extract.backbones.table import BACKBONES, get_backbone
+from extract.backbones.weights import Weights
+from extract.runtimes.device import processor_precisions
+from extract.runtimes.model import feature_model
+from fit import fit_head
+from fit.export.model import TARGETS, export_head, sample_pixels, whole_model
+from fit.heads.table import HEADS
+from store.errors import UsageError
+
+# Converters warn of their own and of TensorFlow's future.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+QUICK = {
+    "dense": {"epochs": 3},
+    "conv": {"epochs": 2, "kernel": 1, "filters": 8},
+    "cnn": {"epochs": 1, "filters": "8", "activation": "prelu"},
+    "dropout_dense": {"epochs": 1, "units": 16},
+    "se": {"epochs": 1, "units": 16},
+    "mobilenet_dense": {"epochs": 1},
+}
+NETWORKS = tuple(name for name, kind in HEADS.items() if kind.library == "keras" and not kind.continues)
+EXPORTED = [
+    pytest.param(name, to, marks=[] if name in ("dense", "conv", "se") and to == "onnx" else [pytest.mark.slow])
+    for name in NETWORKS
+    for to in TARGETS
+]
+
+
+def place(folder, to):
+    return folder / f"model{TARGETS[to].ending}"
+
+
+@pytest.fixture(scope="module")
+def lite0(tmp_path_factory, colours):
+    folder = tmp_path_factory.mktemp("lite0")
+    run_extract(colours, out=folder / "store", image_size=(64, 64))
+    return folder / "store"
+
+
+@pytest.fixture(scope="module")
+def heads(lite0):
+    return {name: fit_head(lite0, name, parameters=QUICK.get(name, {})) for name in ("logistic", "forest", *NETWORKS)}
+
+
+@pytest.mark.parametrize("to", TARGETS)
+def test_every_target_agrees_with_predict(to, heads, tmp_path):
+    head = heads["logistic"]
+    out = place(tmp_path, to)
+    assert export_head(head, out, to) <= 1e-3
+    pixels = sample_pixels((64, 64))
+    assert pixels.shape == (20, 64, 64, 3)
+    found = np.asarray(TARGETS[to].run(out, pixels))
+    assert np.abs(found - head.predict_pixels(pixels)).max() <= 1e-3
+    one = np.asarray(TARGETS[to].run(out, pixels[:1]))
+    np.testing.assert_allclose(one, found[:1], atol=1e-5)
+    described = json.loads(out.with_name(out.name + ".json").read_text())
+    assert described["classes"] == ["blue", "green", "red"]
+    assert described["recipe"]["image_size"] == [64, 64]
+
+
+@pytest.mark.skipif("bfloat16" not in processor_precisions(), reason="this processor has no bfloat16")
+def test_a_head_on_bfloat16_features_is_exported_in_float32(colours, tmp_path):
+    run_extract(colours, out=tmp_path / "store", image_size=(64, 64), precision="bfloat16")
+    head = fit_head(tmp_path / "store", "logistic")
+    assert export_head(head, tmp_path / "model.keras", "keras") <= 1e-3
+
+
+def test_a_head_on_the_pixels_themselves(colours, tmp_path):
+    run_extract(colours, out=tmp_path / "store", backbone="pixels", image_size=(16, 16))
+    head = fit_head(tmp_path / "store", "logistic", reduction="flatten")
+    assert export_head(head, tmp_path / "model.onnx", "onnx") <= 1e-3
+
+
+@pytest.mark.parametrize(("name", "to"), EXPORTED)
+def test_keras_heads(name, to, heads, tmp_path):
+    assert export_head(heads[name], place(tmp_path, to), to) <= 1e-3
+
+
+@pytest.mark.parametrize("name", ["logistic", "sgd", "ridge", "linear_svm", "dense"])
+def test_two_classes(name, lite0, tmp_path):
+    labels = tmp_path / "labels.csv"
+    labels.write_text("path,label\n" + "".join(f"{c}/{n:03d}.png,{c}\n" for c in ("red", "blue") for n in range(20)))
+    head = fit_head(lite0, name, labels=labels, parameters={"epochs": 2} if name == "dense" else {})
+    assert export_head(head, tmp_path / "model.keras", "keras") <= 1e-3
+
+
+def test_a_keras_export_needs_none_of_our_code(heads, tmp_path):
+    export_head(heads["dense"], tmp_path / "model.keras", "keras")
+    np.save(tmp_path / "pixels.npy", sample_pixels((64, 64)))
+    script = (
+        "import sys, os; sys.path[:] = [p for p in sys.path if p]\n"
+        "import importlib.abc\n"
+        "class Deny(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name.partition('.')[0] in ('extract', 'fit', 'store', 'cli'): raise ImportError(name)\n"
+        "sys.meta_path.insert(0, Deny())\n"
+        "import keras, numpy as np\n"
+        "model = keras.saving.load_model('model.keras')\n"
+        "np.save('found.npy', model.predict(np.load('pixels.npy'), verbose=0)); os._exit(0)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    np.testing.assert_allclose(
+        np.load(tmp_path / "found.npy"), heads["dense"].predict_pixels(sample_pixels((64, 64))), atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("backbone", ["vgg16", "densenet121", "mobilenet", "efficientnet_b0"])
+def test_preprocessing_in_plain_layers_is_that_of_the_runtime(backbone):
+    known = get_backbone(backbone)
+    network, _ = load_network(known, Weights.parse("random"), (32, 32))
+    layer = next(layer.name for layer in network.layers if len(layer.output.shape) == 4 and layer.count_params() > 100)
+    reference = feature_model(network, (layer,), "avg", known.preprocessing, "float32")
+    identity = keras.Sequential([keras.Input(reference.outputs[0].shape[1:])])
+    model = whole_model(network, layer, "avg", known.preprocessing, identity)
+    pixels = sample_pixels((32, 32))
+    expected, _ = reference.predict_on_batch(pixels)
+    np.testing.assert_allclose(model.predict_on_batch(pixels), expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_what_cannot_be_written_as_layers_is_refused(heads, tmp_path):
+    with pytest.raises(UsageError, match="the head forest cannot be written as layers"):
+        export_head(heads["forest"], tmp_path / "model.onnx", "onnx")
+
+
+@pytest.mark.parametrize(
+    ("to", "name", "words"),
+    [
+        ("onx", "model.onnx", "unknown target"),
+        ("onnx", "model.pb", "a file ending in .onnx"),
+        ("saved_model", "model.onnx", "a folder, without an ending"),
+        ("keras", "there.keras", "exists: choose another"),
+    ],
+)
+def test_wrong_requests_are_refused(to, name, words, heads, tmp_path):
+    (tmp_path / "there.keras").write_text("something")
+    with pytest.raises(UsageError, match=words):
+        export_head(heads["logistic"], tmp_path / name, to)
+    assert (tmp_path / "there.keras").read_text() == "something"
+
+
+def test_a_missing_extra_is_named(heads, tmp_path, monkeypatch):
+    monkeypatch.setattr(fit.export.model.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(UsageError, match=r"pip install 'stillframe\[onnx\]'"):
+        export_head(heads["logistic"], tmp_path / "model.onnx", "onnx")
+
+
+def test_a_folder_of_other_things_is_never_replaced(heads, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.png").write_bytes(b"cat")
+    with pytest.raises(UsageError, match="other things"):
+        export_head(heads["logistic"], tmp_path / "photos", "saved_model", force=True)
+
+
+def test_an_export_that_differs_or_breaks_is_not_kept(heads, tmp_path, monkeypatch):
+    target = TARGETS["keras"]
+    off = type(target)(**{**vars(target), "run": lambda path, pixels: target.run(path, pixels) + 0.01})
+    monkeypatch.setitem(TARGETS, "keras", off)
+    with pytest.raises(UsageError, match=r"differs from `fit predict` by 0\.01"):
+        export_head(heads["logistic"], tmp_path / "model.keras", "keras")
+
+    def fail(model, path):
+        path.write_bytes(b"half")
+        raise RuntimeError("no such operation\nin this graph")
+
+    monkeypatch.setitem(TARGETS, "keras", type(target)(**{**vars(target), "write": fail}))
+    with pytest.raises(UsageError, match="no such operation in this graph"):
+        export_head(heads["logistic"], tmp_path / "model.keras", "keras")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", sorted(BACKBONES))
+def test_every_backbone_to_every_target(backbone, tmp_path):
+    """A target that a network cannot be written for says so by name; one that can agrees."""
+    known = get_backbone(backbone)
+    size = (96, 96) if known.size[0] >= 96 else known.size
+    network, _ = load_network(known, Weights.parse("random"), size)
+    tensor = keras.Input(network.get_layer(known.layer).output.shape[1:])
+    pooled = keras.layers.GlobalAveragePooling2D()(tensor)
+    head = keras.Model(tensor, keras.layers.Dense(5, "softmax")(pooled))
+    model = whole_model(network, known.layer, "none", known.preprocessing, head)
+    pixels = sample_pixels(size)[:4]
+    expected = model.predict_on_batch(pixels)
+    results = {}
+    for to, target in TARGETS.items():
+        out = place(tmp_path, to)
+        try:
+            target.write(model, out)
+            results[to] = f"{np.abs(np.asarray(target.run(out, pixels)) - expected).max():.1e}"
+        except Exception as error:
+            results[to] = f"{type(error).__name__}: {str(error)[:60]!r}"
+        shutil.rmtree(out, ignore_errors=True)
+    print(backbone, results)
+    assert all(float(results[to]) <= 1e-3 for to in ("keras", "saved_model", "litert", "openvino"))

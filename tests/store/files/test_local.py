@@ -1,0 +1,275 @@
+import errno
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import store.files.local
+from store.errors import EnvironmentFailure, NotAStore, UsageError
+from store.files.local import LocalFiles
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk():
+    """In this file the disk is waited for."""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return LocalFiles(tmp_path / "deep" / "store")
+
+
+def leftovers(folder):
+    return folder.names("tmp")
+
+
+def failing(code, calls=()):
+    """A function that fails with that errno; of its calls only those numbered in `calls`, if there are any."""
+    seen = []
+
+    def fail(*arguments, **options):
+        seen.append(arguments)
+        if not calls or len(seen) - 1 in calls:
+            raise OSError(code, os.strerror(code))
+        return fail.original(*arguments, **options)
+
+    return fail
+
+
+@pytest.fixture
+def inject(monkeypatch):
+    def replace(name, code, calls=()):
+        fail = failing(code, calls)
+        fail.original = getattr(os, name)
+        monkeypatch.setattr(store.files.local.os, name, fail)
+
+    return replace
+
+
+def test_what_is_created_can_be_read_and_nothing_else_is_left(folder):
+    assert folder.create("view/1.json", b"one")
+    assert folder.read("view/1.json") == b"one"
+    assert folder.names("view") == ["1.json"]
+    assert leftovers(folder) == []
+    assert folder.path("view/1.json").stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"x" * 3_000_000])
+def test_any_length_is_written_whole(folder, data):
+    folder.create("data/x", data)
+    assert folder.read("data/x") == data
+
+
+def test_a_write_that_comes_back_short_is_continued(folder, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(store.files.local.os, "write", lambda descriptor, data: write(descriptor, data[:3]))
+    folder.create("data/x", b"0123456789")
+    assert folder.read("data/x") == b"0123456789"
+
+
+def test_a_taken_name_keeps_its_first_bytes(folder):
+    assert folder.create("view/1.json", b"first")
+    assert not folder.create("view/1.json", b"second")
+    assert folder.read("view/1.json") == b"first"
+    assert leftovers(folder) == []
+
+
+def test_bytes_are_on_disk_before_they_get_their_name(folder, monkeypatch):
+    folder.create("data/first", b"")  # the folders are there
+    steps = []
+    for name in ("fsync", "link"):
+        original = getattr(os, name)
+        monkeypatch.setattr(
+            store.files.local.os,
+            name,
+            lambda *arguments, name=name, original=original: (steps.append(name), original(*arguments))[1],
+        )
+    folder.create("data/x", b"x")
+    assert steps == ["fsync", "link", "fsync"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("name", ["write", "fsync", "link", "open"])
+def test_a_failing_disk_leaves_nothing_behind(folder, inject, name, code):
+    folder.create("data/first", b"")
+    inject(name, code)
+    with pytest.raises(EnvironmentFailure) as caught:
+        folder.create("data/x", b"x" * 100)
+    assert caught.value.exit_code == 74
+    assert str(folder.path("data/x")) in str(caught.value)
+    assert os.strerror(code) in str(caught.value)
+    assert "run the same command again" in str(caught.value)
+    assert folder.names("data") == ["first"]
+    assert leftovers(folder) == []
+
+
+def test_a_disk_that_fills_up_while_writing_leaves_nothing_behind(folder, monkeypatch):
+    folder.create("data/first", b"")
+    write = os.write
+    calls = []
+
+    def fill(descriptor, data):
+        if calls:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        calls.append(data)
+        return write(descriptor, data[:10])
+
+    monkeypatch.setattr(store.files.local.os, "write", fill)
+    with pytest.raises(EnvironmentFailure, match="free some space"):
+        folder.create("data/x", b"x" * 100)
+    assert folder.names("data") == ["first"]
+    assert leftovers(folder) == []
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_cannot_sync_folders_will_do(folder, inject, code):
+    folder.create("data/first", b"")
+    inject("fsync", code, calls={1})  # the file's own is number 0
+    assert folder.create("data/x", b"x")
+    assert folder.read("data/x") == b"x"
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK])
+def test_without_hard_links_a_name_is_still_created_once(folder, inject, code):
+    inject("link", code)
+    assert folder.create("view/1.json", b"first")
+    assert not folder.create("view/1.json", b"second")
+    assert folder.read("view/1.json") == b"first"
+    assert leftovers(folder) == []
+
+
+def test_of_many_threads_one_creates_a_name(folder):
+    writers, names = 8, [f"commit/p/{number:06d}.1.json" for number in range(15)]
+    barrier = threading.Barrier(writers)
+    won = []
+
+    def write(number):
+        for name in names:
+            barrier.wait()
+            if folder.create(name, b"%d" % number * 50):
+                won.append((name, number))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(name for name, _ in won) == names
+    assert all(folder.read(name) == b"%d" % number * 50 for name, number in won)
+    assert leftovers(folder) == []
+
+
+def test_of_many_processes_one_creates_a_name(folder):
+    program = """
+import sys
+from store.files.local import LocalFiles
+folder, number = LocalFiles(sys.argv[1]), sys.argv[2]
+print("ready", flush=True)
+sys.stdin.readline()
+print([name for name in range(30) if folder.create(f"data/{name}", number.encode())])
+"""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(folder.root), str(number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        for number in range(4)
+    ]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    won = [json.loads(process.communicate(timeout=60)[0]) for process in processes]
+    assert sorted(itertools.chain(*won)) == list(range(30))
+    assert all(folder.read(f"data/{name}") == b"%d" % number for number, names in enumerate(won) for name in names)
+
+
+def test_a_missing_file_is_told_from_one_that_cannot_be_read(folder):
+    folder.create("data/x", b"x")
+    with pytest.raises(FileNotFoundError):
+        folder.read("data/y")
+    with pytest.raises(EnvironmentFailure, match="cannot read"):
+        folder.read("data")
+
+
+def test_a_folder_that_cannot_be_listed_is_said_so(folder, inject):
+    folder.create("data/x", b"x")
+    inject("listdir", errno.EACCES)
+    with pytest.raises(EnvironmentFailure, match=r"cannot list .*data.*check the folder's permissions"):
+        folder.names("data")
+    with pytest.raises(EnvironmentFailure, match="cannot list"):
+        folder.require_free()
+
+
+def test_names_are_sorted_and_none_in_a_folder_that_is_not_there(folder):
+    for name in ("b", "a", "c"):
+        folder.create(f"data/{name}", b"")
+    assert folder.names("data") == ["a", "b", "c"]
+    assert folder.names("plan") == []
+
+
+def test_removing_twice_is_no_error(folder):
+    folder.create("data/x", b"x")
+    assert folder.status("data/x").size == 1
+    folder.remove("data/x")
+    folder.remove("data/x")
+    assert folder.names("data") == []
+    assert folder.status("data/x") is None
+
+
+def test_what_cannot_be_removed_is_said(folder):
+    folder.create("data/x", b"x")
+    with pytest.raises(EnvironmentFailure, match="cannot delete"):
+        folder.remove("data")
+
+
+# require_free, require_store
+
+
+def test_a_folder_that_is_not_there_or_empty_is_free(folder):
+    folder.require_free()
+    folder.root.mkdir(parents=True)
+    folder.require_free()
+
+
+def test_what_a_run_killed_at_its_start_leaves_is_free(folder):
+    folder.root.joinpath("tmp").mkdir(parents=True)
+    folder.path("tmp/0123.part").write_bytes(b"{")
+    folder.require_free()
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", ".hidden", "data/x", "tmp/photo.jpg"])
+def test_a_folder_that_holds_something_else_is_not_free(folder, name):
+    folder.path(name).parent.mkdir(parents=True)
+    folder.path(name).write_bytes(b"mine")
+    with pytest.raises(UsageError, match="not empty and not a store"):
+        folder.require_free()
+    assert folder.path(name).read_bytes() == b"mine"
+
+
+def test_a_file_is_no_folder_for_a_store(folder):
+    folder.root.parent.mkdir()
+    folder.root.write_bytes(b"")
+    with pytest.raises(UsageError, match="is a file"):
+        folder.require_free()
+    with pytest.raises(NotAStore, match="is not a store"):
+        folder.require_store()
+
+
+def test_a_store_is_known_by_its_store_json(folder):
+    with pytest.raises(NotAStore, match="no such folder"):
+        folder.require_store()
+    folder.root.mkdir(parents=True)
+    with pytest.raises(NotAStore, match=r"has no store\.json"):
+        folder.require_store()
+    folder.create("store.json", b"{}")
+    folder.require_store()
+    assert folder.is_store()

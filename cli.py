@@ -874,7 +874,7 @@ def fit_compare(
     from fit.head import read_results
     from fit.report.style import require_png, to_png
     from fit.text import format_comparison
-    from store.files.cache import write_whole
+    from store.files.local import write_whole
 
     if out is not None:
         require_png(out)
@@ -973,7 +973,7 @@ def _told_rows(rows: int, views: int) -> str:
 @store_app.command("verify")
 def store_verify(store: StorePath, as_json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
     """Read everything back and check it. Exit code 4: damaged; 75: sound but not finished."""
-    from store.files.base import open_files
+    from store.files.opening import open_files
     from store.maintenance import verify
 
     found = verify(open_files(store))
@@ -998,7 +998,7 @@ def store_verify(store: StorePath, as_json: Json = False, quiet: Quiet = False, 
 @store_app.command("repair")
 def store_repair(store: StorePath, quiet: Quiet = False, debug: Debug = False) -> None:
     """Take damaged shards back, so that the next `extract run` computes their images again."""
-    from store.files.base import open_files
+    from store.files.opening import open_files
     from store.maintenance import repair
 
     found = repair(open_files(store))
@@ -1020,7 +1020,7 @@ def store_gc(
     debug: Debug = False,
 ) -> None:
     """Delete what the current view does not need: left-over temporary files, replaced shards, older plans."""
-    from store.files.base import open_files
+    from store.files.opening import open_files
     from store.maintenance import collect_garbage
 
     collected = collect_garbage(open_files(store), min_age, dry_run)

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from extract.sources.reading import Images, ask, sha256_of
-from store.files.cache import cache_folder, whole_file
+from store.files.cache import cache_folder
+from store.files.local import whole_file
 from store.files.names import is_url
 
 SEEN = pa.schema({"path": pa.string(), "time": pa.int64(), "sha256": pa.string()})

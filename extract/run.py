@@ -34,8 +34,9 @@ from extract.sources.reading import images_at
 from extract.status_file import followed
 from extract.summary import DryRun, RunResult, Trial
 from store.errors import RecipeMismatch, UsageError
-from store.files.base import INFO, open_files
+from store.files.base import INFO
 from store.files.names import is_url, row_name
+from store.files.opening import open_files
 from store.plan import Plan, automatic_shard_rows, make_plan
 from store.recipe import Output, Recipe, differences, stored_dtype
 from store.records import StoreInfo, View

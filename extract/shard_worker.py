@@ -20,7 +20,8 @@ from extract.runtimes.load import NetworkSpec, Tell, load_runtime
 from extract.shard_builder import ImagePreparer, PreparedView, ShardTask, commit
 from extract.sources.reading import images_at
 from store.errors import EnvironmentFailure, RecipeMismatch
-from store.files.base import INFO, Files, open_files
+from store.files.base import INFO, Files
+from store.files.opening import open_files
 from store.records import CommitRecord, Failure, StoreInfo
 
 if TYPE_CHECKING:

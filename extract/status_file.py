@@ -18,7 +18,7 @@ from typing import Self
 
 from extract.progress import Progress
 from store.errors import EnvironmentFailure, StoppedEarly
-from store.files.cache import whole_file
+from store.files.local import whole_file
 
 _SECONDS = 2.0
 

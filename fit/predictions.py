@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from fit.task import SEPARATOR
 from store.errors import EnvironmentFailure, TooManyFailures, UsageError
-from store.files.cache import whole_file
+from store.files.local import whole_file
 
 ENDINGS = (".csv", ".parquet")
 _RESERVED = {"path", "label", "predicted", "probability", "split", "error"}

@@ -19,7 +19,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from store.errors import EnvironmentFailure, UsageError
-from store.files.cache import whole_file
+from store.files.local import whole_file
 from store.reader import FeatureStore
 from store.recipe import Output
 

@@ -180,13 +180,13 @@ def collect_garbage(folder: Files, min_age: float = 3600.0, dry_run: bool = Fals
     for plan_name in folder.names("commit"):
         if plan_name not in holding_plans:
             candidates += [f"commit/{plan_name}/{name}" for name in folder.names(f"commit/{plan_name}")]
-    oldest = time.time() - min_age
+    oldest = int((time.time() - min_age) * 1e9)
     names, size = [], 0
     for name in candidates:
         if name in needed:
             continue
         status = folder.status(name)
-        if status is None or status.time > oldest:  # another process may have taken its temporary file away
+        if status is None or status.modified > oldest:  # another process may have taken its temporary file away
             continue
         names.append(name)
         size += status.size

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from store.errors import DamagedStore, UsageError
-from store.files.base import Files, open_files
+from store.files.base import Files
+from store.files.opening import open_files
 from store.formats import get_format
 from store.formats.base import ROW_SCHEMA, checked_tensor
 from store.recipe import Output, Recipe
@@ -252,7 +253,7 @@ class FeatureStore:
     def _shard_path(self, place: Place) -> os.PathLike[str]:
         name = f"data/{place.record.shard}"
         try:
-            return self.folder.local_file(name)
+            return self.folder.local_copy(name)
         except FileNotFoundError:
             raise DamagedStore(
                 f"{self.folder}/{name} is missing: run `store repair {self.folder}`, then extract again"

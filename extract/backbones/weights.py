@@ -9,7 +9,8 @@ from pathlib import Path
 
 from extract.backbones.table import DEFAULT_BACKBONE, Backbone
 from store.errors import UsageError
-from store.files.cache import cache_folder, whole_file
+from store.files.cache import cache_folder
+from store.files.local import whole_file
 from store.files.names import row_name
 
 

@@ -2,7 +2,6 @@
 
 import glob
 import os
-import stat
 from array import array
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +19,8 @@ import pyarrow.parquet as pq
 from extract.sources.reading import ask, images_at
 from store.errors import EnvironmentFailure, UsageError
 from store.files.names import file_path, is_url, printable, row_name
-from store.files.object_store import ObjectStore
+from store.files.opening import open_files
+from store.files.remote import RemoteFiles
 from store.plan import LISTING_SCHEMA
 
 IMAGE_ENDINGS = frozenset(
@@ -53,7 +53,6 @@ IMAGE_ENDINGS = frozenset(
 _SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 _LISTING_ENDINGS = (".csv", ".parquet")
 _COLUMNS = ("path", "label", "split", "group")
-_Identity = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -140,8 +139,8 @@ def _kinds(place: str) -> tuple[bool, bool]:
     """Whether a file is there, and whether a folder."""
     if not is_url(place):
         return os.path.isfile(place), os.path.isdir(place)
-    remote = ObjectStore(place)
-    is_file = remote.is_file()
+    remote = RemoteFiles(place)
+    is_file = remote.status("") is not None
     return is_file, not is_file and remote.exists()
 
 
@@ -192,7 +191,7 @@ class _Files:
 
 
 def _list_folder(root: str) -> Listing:
-    files, others = _find(ObjectStore(root)) if is_url(root) else _walk(root)
+    files, others = _found(root)
     columns = files.columns()
     folders = pc.replace_substring_regex(columns["path"], "/?[^/]*$", "").dictionary_encode()
     labels, splits = _labels_and_splits(folders.dictionary.to_pylist())
@@ -202,59 +201,19 @@ def _list_folder(root: str) -> Listing:
     return Listing(root, pa.table(columns).select(LISTING_SCHEMA.names).sort_by("path").combine_chunks(), others)
 
 
-def _walk(root: str) -> tuple[_Files, int]:
-    """Files with an image ending and the number of others; links are followed, but not to a folder above themselves."""
+def _found(root: str) -> tuple[_Files, int]:
+    """Files with an image ending and the number of others."""
     files, others = _Files(), 0
-    pending = [(root, "", frozenset[_Identity](), _identity(os.stat(root)))]
-    while pending:
-        folder, prefix, above, own = pending.pop()
-        ancestors = above | {own}
-        for entry in _visible(folder):
-            try:
-                status = entry.stat()
-            except OSError:  # a link to nowhere or to itself: reading it will say so, if it claims to be an image
-                status = None
-            if status is not None and stat.S_ISDIR(status.st_mode):
-                identity = _identity(status if status.st_ino else os.stat(entry.path))
-                if identity not in ancestors:
-                    pending.append((entry.path, f"{prefix}{entry.name}/", ancestors, identity))
-            elif _is_image(entry.name):
-                size, time = (status.st_size, status.st_mtime_ns) if status else (-1, -1)
-                files.add(row_name(prefix + entry.name), size, time)
-            else:
-                others += 1
-    return files, others
-
-
-def _find(remote: ObjectStore) -> tuple[_Files, int]:
-    """Objects with an image ending and the number of others."""
-    files, others = _Files(), 0
-    for name, size, time in remote.files():
-        if any(part.startswith(".") for part in name.split("/")):
-            continue
+    for name, status in open_files(root).walk():
         if _is_image(name):
-            files.add(row_name(name), size, time)
-        elif not name.endswith("/"):  # such objects mark folders
+            files.add(row_name(name), *((status.size, status.modified) if status else (-1, -1)))
+        else:
             others += 1
     return files, others
 
 
 def _is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_ENDINGS
-
-
-def _visible(folder: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
-    except OSError as error:
-        raise EnvironmentFailure(
-            f"cannot list {printable(folder)}: {error.strerror}; mend its permissions, or leave it out of DATA"
-        ) from error
-
-
-def _identity(status: os.stat_result) -> _Identity:
-    return status.st_dev, status.st_ino
 
 
 def _labels_and_splits(folders: Sequence[str]) -> tuple[list[str | None], list[str | None]]:
@@ -308,7 +267,7 @@ def _list_table(path: str) -> Listing:
 def _read_table(path: str) -> pa.Table:
     """The columns that count here, each there at most once and valid UTF-8."""
     try:
-        source = BytesIO(ObjectStore(path).read("")) if is_url(path) else path
+        source = BytesIO(RemoteFiles(path).read("")) if is_url(path) else path
         table = pq.read_table(source) if path.lower().endswith(".parquet") else _read_csv(source)
         found = table.column_names
         if "path" not in found:

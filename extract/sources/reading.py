@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 from extract.images.decode import BadImage
 from store.errors import EnvironmentFailure
 from store.files.names import file_path, is_url, printable
-from store.files.object_store import AT_ONCE, ObjectStore
+from store.files.remote import CONCURRENCY, RemoteFiles
 
 Answer = TypeVar("Answer")
 
@@ -73,7 +73,7 @@ class NamedImages:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._roots = {root: RemoteImages(root) for root in {_split(name)[0] for name in names if is_url(name)}}
-        self.at_once = AT_ONCE if self._roots else 1
+        self.at_once = CONCURRENCY if self._roots else 1
 
     def exists(self) -> bool:
         """See Images."""
@@ -146,21 +146,21 @@ class LocalImages:
             status = os.stat(self.root / file_path(name))
         except (OSError, ValueError):
             return -1, -1
-        return status.st_size, status.st_mtime_ns
+        return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else (-1, -1)
 
 
 class RemoteImages:
     """See Images."""
 
-    at_once = AT_ONCE
+    at_once = CONCURRENCY
 
     def __init__(self, url: str) -> None:
-        self.remote = ObjectStore(url)
+        self.remote = RemoteFiles(url)
 
     @property
     def absolute(self) -> str:
         """See Images."""
-        return self.remote.url
+        return self.remote.absolute
 
     def exists(self) -> bool:
         """See Images."""
@@ -172,12 +172,11 @@ class RemoteImages:
             found = self.remote.status(file_path(name))
             if found is None:
                 raise FileNotFoundError
-            size, time = found
-            if size > MAX_FILE_BYTES:
-                raise _too_large(size)
+            if found.size > MAX_FILE_BYTES:
+                raise _too_large(found.size)
             data = self.remote.read(file_path(name))
         except FileNotFoundError:
-            place = printable(self.remote.place(file_path(name)))
+            place = printable(f"{self.remote}/{file_path(name)}")
             raise BadImage("missing", f"there is no such object (any more): {place}") from None
         except EnvironmentFailure as error:
             if isinstance(error.__cause__, PermissionError):
@@ -185,11 +184,12 @@ class RemoteImages:
             raise
         if not data:
             raise BadImage("empty", "the object is empty")
-        return Source(data, hashlib.sha256(data).hexdigest(), time)
+        return Source(data, hashlib.sha256(data).hexdigest(), found.modified)
 
     def size_and_time(self, name: str) -> tuple[int, int]:
         """See Images."""
-        return self.remote.status(file_path(name)) or (-1, -1)
+        found = self.remote.status(file_path(name))
+        return (found.size, found.modified) if found else (-1, -1)
 
 
 def read_file(path: str | os.PathLike[str]) -> Source:

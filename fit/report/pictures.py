@@ -35,7 +35,7 @@ from fit.report.style import to_png
 from fit.splits import TEST, TRAIN, VALIDATION
 from fit.task import encode_known
 from store.errors import UsageError
-from store.files.cache import write_whole
+from store.files.local import write_whole
 from store.files.names import printable
 
 CONFUSION, TRAINING, CALIBRATION, CLASSES = "confusion.png", "training.png", "calibration.png", "classes.png"

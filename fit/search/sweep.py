@@ -28,7 +28,7 @@ from fit.search.trials import BEST, Trial, TrialFolder, trial_key
 from fit.train import Data, Fit, Say
 from store import FeatureStore
 from store.errors import StoppedEarly, UsageError
-from store.files.cache import write_whole
+from store.files.local import write_whole
 
 METHODS = ("grid", "random", "one", "optuna")
 CHOOSING = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss")

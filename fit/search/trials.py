@@ -16,7 +16,7 @@ from typing import Any
 from fit.heads.table import Value
 from fit.metrics.scores import METRICS, Interval
 from store.errors import EnvironmentFailure, UsageError
-from store.files.cache import write_whole
+from store.files.local import write_whole
 from store.files.names import printable
 
 STUDY, TRIALS, BEST = "sweep.json", "trials", "best"

@@ -1,47 +1,61 @@
-"""A store's folder, wherever it is: what the rest of the program asks of it.
+"""Files below one folder, wherever it is: one protocol for images, which are only read, and for stores.
 
-Two kinds: `store.files.local.LocalFiles` on a disk, `store.files.remote.RemoteFiles` in an object store. Names within a folder
-are relative and `/`-separated. Nothing that is published is ever changed, so `create` is the only way to write.
+`ReadableFiles` is what images need; `Files` adds publishing, which only stores need. There are two kinds of each:
+`store.files.local.LocalFiles` on a disk and `store.files.remote.RemoteFiles` in an object store. `store.files.opening`
+chooses by path or URL.
+
+Names are `/`-separated file names relative to the folder, as Python gives them (surrogates for bytes that are not
+UTF-8). They are not row names: `store.files.names` converts between the two. Times are in nanoseconds since 1970.
 """
 
-import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from store.errors import NotAStore, UsageError
-from store.files.names import is_url
+from store.errors import EnvironmentFailure, NotAStore, UsageError
 
 INFO = "store.json"
 
 
 @dataclass(frozen=True)
 class FileStatus:
-    """A file's size in bytes, and when it was written, in seconds since 1970."""
+    """A file's size in bytes, and when it was last modified, in ns since 1970 (-1 where that is unknown)."""
 
     size: int
-    time: float
+    modified: int
 
 
-class Files(ABC):
-    """A store's root folder. `str()` of it is how the user named it."""
+class NotARegularFile(EnvironmentFailure):
+    """Something of that name exists that cannot be read like a file; `kind` is pipe, folder, socket or device."""
+
+    def __init__(self, place: str, kind: str) -> None:
+        super().__init__(f"cannot read {place}: expected a file, this is a {kind}; remove it, or put a file there")
+        self.kind = kind
+
+
+class ReadableFiles(ABC):
+    """Files below one folder, to be read. `str()` of it is the folder as the user named it."""
+
+    concurrency: int = 1
+    """How many reads are worth having under way at once."""
 
     @property
     @abstractmethod
     def absolute(self) -> str:
-        """How it is named wherever a process may be."""
+        """The folder's absolute path or URL, the same in every process."""
 
     @abstractmethod
     def exists(self) -> bool:
         """Whether there is such a folder."""
 
     @abstractmethod
-    def names(self, folder: str) -> list[str]:
-        """The sorted names in a sub-folder ("" for the root); none if it is not there."""
-
-    @abstractmethod
     def status(self, name: str) -> FileStatus | None:
-        """A file's size and time; None if there is no such file."""
+        """A regular file's size and time; None if there is no such file.
+
+        Raises:
+            EnvironmentFailure: the file system or the object store does not answer.
+        """
 
     @abstractmethod
     def read(self, name: str) -> bytes:
@@ -49,11 +63,31 @@ class Files(ABC):
 
         Raises:
             FileNotFoundError: there is no such file.
-            EnvironmentFailure: it cannot be read.
+            NotARegularFile: it is a folder, a pipe, a socket or a device.
+            EnvironmentFailure: it cannot be read, also after several attempts.
         """
 
     @abstractmethod
-    def local_file(self, name: str) -> Path:
+    def walk(self) -> Iterator[tuple[str, FileStatus | None]]:
+        """Every file below the folder by name, in no special order; hidden files and folders are left out.
+
+        Links are followed, but never to a folder above the link. The status is None where there is no regular file
+        behind the name: a link to nowhere, a pipe.
+
+        Raises:
+            EnvironmentFailure: a folder cannot be listed.
+        """
+
+
+class Files(ReadableFiles):
+    """Files below a store's folder. Nothing that is published is ever changed, so `create` is the only way to write."""
+
+    @abstractmethod
+    def names(self, folder: str) -> list[str]:
+        """The sorted names of files and folders in a sub-folder ("" for the root); none if it does not exist."""
+
+    @abstractmethod
+    def local_copy(self, name: str) -> Path:
         """A file on this machine with the bytes of `name`, which is named by their SHA-256.
 
         Raises:
@@ -71,14 +105,14 @@ class Files(ABC):
 
     @abstractmethod
     def remove(self, name: str) -> None:
-        """Delete a file, if it is there."""
+        """Delete a file, if it exists."""
 
     @abstractmethod
     def require_create_only(self) -> None:
         """Raise UsageError unless `create` can keep two processes from publishing one name."""
 
     def is_store(self) -> bool:
-        """Whether store.json is there.
+        """Whether there is a store.json.
 
         Raises:
             EnvironmentFailure: the folder cannot be looked into.
@@ -99,22 +133,3 @@ class Files(ABC):
         foreign += [f"tmp/{name}" for name in self.names("tmp") if not name.endswith(".part")]
         if foreign and not self.is_store():  # another process may have made it one just now
             raise UsageError(f"{self} is not empty and not a store (it holds {min(foreign)!r}): choose another --out")
-
-
-def open_files(place: str | os.PathLike[str], single_writer: bool = False) -> Files:
-    """The folder at a path or URL.
-
-    Args:
-        place: a path, or a URL that fsspec knows, such as `s3://bucket/store`.
-        single_writer: of an object store: nobody else writes there, the caller knows.
-
-    Raises:
-        UsageError: a URL of no kind that is known here.
-    """
-    if is_url(place):
-        from store.files.remote import RemoteFiles
-
-        return RemoteFiles(os.fspath(place), single_writer)
-    from store.files.local import LocalFiles
-
-    return LocalFiles(place)

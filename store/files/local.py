@@ -1,4 +1,4 @@
-"""A store's folder on a disk: the only module that touches the disk under a store's root.
+"""Files below a folder of this machine's disk, and files outside of stores that are written whole.
 
 Publishing is create-only and all or nothing. The bytes go to a fresh file in tmp/ and are synced; a
 hard link gives them their final name, which fails if that name is taken; the temporary name is removed
@@ -8,25 +8,27 @@ everything, and at most one file in tmp/ that nobody reads.
 Where the file system has no hard links (FAT, some FUSE mounts), a look whether the name is free is
 followed by a rename: still all or nothing after a crash, but of two processes that publish one name in
 the same instant both may believe to have been first. Each then reads a whole and sound file.
+
+Reading tries again, after short pauses, where an error may pass (EIO, ESTALE, too many open files, …). What does not
+pass is an EnvironmentFailure, never taken for a missing file.
 """
 
-import errno
+import contextlib
 import os
 import stat
 import uuid
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from store.errors import EnvironmentFailure, UsageError
+from store.files import disk
 from store.files.base import Files, FileStatus
+from store.files.names import printable
 
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-_ADVICE = {
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "free some space or raise the quota",
-    errno.EROFS: "choose a folder that can be written",
-    errno.EACCES: "check the folder's permissions",
-    errno.EPERM: "check the folder's permissions",
-}
+Result = TypeVar("Result")
+_Identity = tuple[int, int]
 
 
 class LocalFiles(Files):
@@ -40,16 +42,86 @@ class LocalFiles(Files):
 
     @property
     def absolute(self) -> str:
-        """See Files."""
+        """See ReadableFiles."""
         return str(self.root.absolute())
 
     def path(self, name: str) -> Path:
-        """Where a name lies on this machine."""
+        """The path of a file on this machine."""
         return self.root / name
 
     def exists(self) -> bool:
-        """See Files."""
+        """See ReadableFiles."""
         return self.root.exists()
+
+    def status(self, name: str) -> FileStatus | None:
+        """See ReadableFiles."""
+        try:
+            return _status(self._asked("look at", name, os.stat))
+        except FileNotFoundError:
+            return None
+
+    def read(self, name: str) -> bytes:
+        """See ReadableFiles."""
+        return self._asked("read", name, disk.read_regular)
+
+    def walk(self) -> Iterator[tuple[str, FileStatus | None]]:
+        """See ReadableFiles; without recursion, so that folders may be nested deeper than Python's limit."""
+        start = os.fspath(self.root)
+        pending = [(start, "", frozenset[_Identity](), _identity(os.stat(start)))]
+        while pending:
+            folder, prefix, above, own = pending.pop()
+            ancestors = above | {own}
+            for entry in _visible(folder):
+                try:
+                    status = entry.stat()
+                except OSError:  # a link to nowhere or to itself; reading it will say why
+                    status = None
+                if status is None or not stat.S_ISDIR(status.st_mode):
+                    yield prefix + entry.name, status and _status(status)
+                    continue
+                identity = _identity(status if status.st_ino else os.stat(entry.path))
+                if identity not in ancestors:
+                    pending.append((entry.path, f"{prefix}{entry.name}/", ancestors, identity))
+
+    def names(self, folder: str) -> list[str]:
+        """See Files."""
+        try:
+            return sorted(self._asked("list", folder, os.listdir))
+        except FileNotFoundError:
+            return []
+
+    def local_copy(self, name: str) -> Path:
+        """See Files; it is the file itself."""
+        if self.status(name) is None:
+            raise FileNotFoundError(self.path(name))
+        return self.path(name)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """See Files."""
+        final = self.path(name)
+        temporary = self.path(f"tmp/{uuid.uuid4().hex}.part")
+        try:
+            disk.make_folder(temporary.parent)
+            disk.make_folder(final.parent)
+            try:
+                disk.write_synced(temporary, data)
+                created = disk.give_name(temporary, final)
+            finally:
+                temporary.unlink(missing_ok=True)
+            disk.sync_folder(final.parent)
+        except OSError as error:
+            raise disk.failure(error, f"cannot write {final}") from error
+        return created
+
+    def remove(self, name: str) -> None:
+        """See Files."""
+        try:
+            self.path(name).unlink(missing_ok=True)
+        except OSError as error:
+            raise disk.failure(error, f"cannot delete {self.path(name)}") from error
+
+    def require_create_only(self) -> None:
+        """See Files; what a file system without hard links cannot do is said above."""
 
     def require_free(self) -> None:
         """See Files."""
@@ -57,113 +129,64 @@ class LocalFiles(Files):
             raise UsageError(f"{self.root} is a file, expected a folder for the store: choose another --out")
         super().require_free()
 
-    def require_create_only(self) -> None:
-        """See Files; what a file system without hard links cannot do is said above."""
-
-    def names(self, folder: str) -> list[str]:
-        """See Files."""
-        try:
-            return sorted(os.listdir(self.path(folder)))
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        except OSError as error:
-            raise _explained(error, f"cannot list {self.path(folder)}") from error
-
-    def local_file(self, name: str) -> Path:
-        """See Files."""
+    def _asked(self, what: str, name: str, operation: Callable[[Path], Result]) -> Result:
+        """What `operation` gives for a file's path, with retries; see `read` for the errors."""
         path = self.path(name)
-        if not path.is_file():
-            raise FileNotFoundError(path)
-        return path
-
-    def read(self, name: str) -> bytes:
-        """See Files."""
         try:
-            return self.path(name).read_bytes()
-        except FileNotFoundError:
+            return disk.retried(partial(operation, path))
+        except EnvironmentFailure:
             raise
         except OSError as error:
-            raise _explained(error, f"cannot read {self.path(name)}") from error
-
-    def create(self, name: str, data: bytes) -> bool:
-        """See Files."""
-        final = self.path(name)
-        temporary = self.path(f"tmp/{uuid.uuid4().hex}.part")
-        try:
-            _make_folder(temporary.parent)
-            _make_folder(final.parent)
-            try:
-                _write(temporary, data)
-                created = _give_name(temporary, final)
-            finally:
-                temporary.unlink(missing_ok=True)
-            _sync_folder(final.parent)
-        except OSError as error:
-            raise _explained(error, f"cannot write {final}") from error
-        return created
-
-    def status(self, name: str) -> FileStatus | None:
-        """See Files."""
-        try:
-            status = os.stat(self.path(name))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise _explained(error, f"cannot look at {self.path(name)}") from error
-        return FileStatus(status.st_size, status.st_mtime) if stat.S_ISREG(status.st_mode) else None
-
-    def remove(self, name: str) -> None:
-        """See Files."""
-        try:
-            self.path(name).unlink(missing_ok=True)
-        except OSError as error:
-            raise _explained(error, f"cannot delete {self.path(name)}") from error
+            if error.errno in disk.NOT_FOUND:
+                raise FileNotFoundError(error.errno, error.strerror, str(path)) from error
+            raise disk.failure(error, f"cannot {what} {printable(str(path))}") from error
 
 
-def _make_folder(folder: Path) -> None:
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
+def _status(status: os.stat_result) -> FileStatus | None:
+    return FileStatus(status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
-def _write(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+def _identity(status: os.stat_result) -> _Identity:
+    return status.st_dev, status.st_ino
+
+
+def _visible(folder: str) -> list[os.DirEntry[str]]:
+    def scan() -> list[os.DirEntry[str]]:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+
     try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _give_name(temporary: Path, final: Path) -> bool:
-    try:
-        os.link(temporary, final)
-    except FileExistsError:
-        return False
+        return disk.retried(scan)
     except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        if final.exists():
-            return False
-        os.rename(temporary, final)
-    return True
+        raise EnvironmentFailure(
+            f"cannot list {printable(folder)}: {error.strerror}; mend its permissions, or leave it out of DATA"
+        ) from error
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A name to write to, beside `path`, which becomes `path` only if the block ends well; folders above are made.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # some network mounts cannot sync a folder
-            raise
+        yield part
+        os.replace(part, path)
     finally:
-        os.close(descriptor)
+        part.unlink(missing_ok=True)
 
 
-def _explained(error: OSError, what: str) -> EnvironmentFailure:
-    advice = _ADVICE.get(error.errno or 0, "mend that")
-    return EnvironmentFailure(f"{what}: {error.strerror or error}; {advice}, then run the same command again")
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file, and the folders above it; a file that has the name already is replaced.
+
+    Raises:
+        EnvironmentFailure: it cannot be written.
+    """
+    try:
+        with whole_file(path) as part:
+            part.write_bytes(data)
+    except OSError as error:
+        raise EnvironmentFailure(f"cannot write {path}: {error.strerror or error}") from error

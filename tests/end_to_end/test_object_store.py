@@ -16,7 +16,7 @@ from extract import extract as extract_images
 from extract.sources.listing import list_data
 from store import open_store
 from store.errors import EnvironmentFailure, UsageError
-from store.files.object_store import ObjectStore
+from store.files.remote import RemoteFiles
 from tests.s3 import ACCESS, make_bucket, s3_server
 from tests.stub import make_images
 
@@ -26,14 +26,14 @@ PIXELS = {"backbone": "pixels", "image_size": (16, 16)}
 
 def put(folder, url):
     """Copy a folder's files to a URL."""
-    remote = ObjectStore(url)
+    remote = RemoteFiles(url, single_writer=True)
     with ThreadPoolExecutor(16) as threads:
         for path in folder.rglob("*.*"):
-            threads.submit(remote.write, path.relative_to(folder).as_posix(), path.read_bytes(), "overwrite")
+            threads.submit(remote.create, path.relative_to(folder).as_posix(), path.read_bytes())
 
 
 def records(store):
-    return [name for name, *_ in ObjectStore(f"{store}/commit").files()]
+    return [name for name, _ in RemoteFiles(f"{store}/commit").walk()]
 
 
 @pytest.fixture

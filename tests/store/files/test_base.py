@@ -1,4 +1,4 @@
-"""What every kind of folder does: on a disk, and in an object store that a real server speaks for."""
+"""The contract of all kinds of files: on a disk, and in an object store that a real server answers for."""
 
 import hashlib
 import pickle
@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from store.errors import NotAStore, UsageError
-from store.files.base import open_files
+from store.files.opening import open_files
 
 KINDS = ["disk", "s3", "s3, single writer"]
 
@@ -26,7 +26,7 @@ def test_what_is_created_can_be_read_and_nothing_else_is_left(folder):
     assert folder.names("view") == ["1.json"]
     assert folder.names("tmp") == []
     assert folder.status("view/1.json").size == 3
-    assert folder.status("view/1.json").time > 1.7e9
+    assert folder.status("view/1.json").modified > 1.7e18
 
 
 def test_a_name_is_given_once(folder):
@@ -59,7 +59,7 @@ def test_what_is_not_there(folder):
     with pytest.raises(FileNotFoundError):
         folder.read("view/1.json")
     with pytest.raises(FileNotFoundError):
-        folder.local_file("data/x")
+        folder.local_copy("data/x")
     folder.remove("view/1.json")
 
 
@@ -74,10 +74,10 @@ def test_a_local_file_holds_the_same_bytes(folder):
     data = b"a shard"
     name = f"data/{hashlib.sha256(data).hexdigest()}.h5"
     folder.create(name, data)
-    path = folder.local_file(name)
+    path = folder.local_copy(name)
     assert path.read_bytes() == data
     assert path.suffix == ".h5"
-    assert folder.local_file(name) == path
+    assert folder.local_copy(name) == path
 
 
 def test_a_store_is_known_by_its_store_json(folder):
@@ -109,3 +109,20 @@ def test_of_many_at_once_one_gives_the_name(folder):
         created = list(threads.map(lambda number: folder.create("view/1.json", b"%d" % number), range(16)))
     assert created.count(True) == 1
     assert folder.read("view/1.json") == b"%d" % created.index(True)
+
+
+def test_a_walk_finds_every_file_that_is_not_hidden(folder):
+    for name in ("cat/1.png", "cat/deep/er/2.png", "3.png", ".hidden", "cat/.hidden", ".folder/4.png"):
+        folder.create(name, b"x" * len(name))
+    found = dict(folder.walk())
+    assert set(found) == {"cat/1.png", "cat/deep/er/2.png", "3.png"}
+    for name, status in found.items():
+        assert status == folder.status(name)
+        assert status.size == len(name)
+        assert status.modified > 1.7e18
+
+
+def test_a_walk_of_an_empty_folder_finds_nothing(folder):
+    folder.create("x", b"")
+    folder.remove("x")
+    assert list(folder.walk()) == []

@@ -2,14 +2,17 @@ import errno
 import itertools
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
 
 import pytest
 
+import store.files.disk
 import store.files.local
 from store.errors import EnvironmentFailure, NotAStore, UsageError
+from store.files.base import NotARegularFile
 from store.files.local import LocalFiles
 
 
@@ -21,6 +24,14 @@ def no_waiting_for_the_disk():
 @pytest.fixture
 def folder(tmp_path):
     return LocalFiles(tmp_path / "deep" / "store")
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch):
+    """The pauses between attempts, which no test waits for."""
+    made = []
+    monkeypatch.setattr("store.files.disk.time.sleep", made.append)
+    return made
 
 
 def leftovers(folder):
@@ -166,6 +177,7 @@ def test_of_many_threads_one_creates_a_name(folder):
 def test_of_many_processes_one_creates_a_name(folder):
     program = """
 import sys
+from store.files.base import NotARegularFile
 from store.files.local import LocalFiles
 folder, number = LocalFiles(sys.argv[1]), sys.argv[2]
 print("ready", flush=True)
@@ -273,3 +285,145 @@ def test_a_store_is_known_by_its_store_json(folder):
     folder.create("store.json", b"{}")
     folder.require_store()
     assert folder.is_store()
+
+
+# Reading with retries
+
+PASSING = [
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.EAGAIN,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.EBUSY,
+    errno.EACCES,
+    errno.EPERM,
+]
+passing = pytest.mark.parametrize("code", PASSING, ids=errno.errorcode.get)
+
+
+def ask_read(folder):
+    assert folder.read("data/x") == b"x"
+
+
+def ask_status(folder):
+    assert folder.status("data/x").size == 1
+
+
+def ask_names(folder):
+    assert folder.names("data") == ["x"]
+
+
+def ask_walk(folder):
+    assert [name for name, _ in folder.walk()] == ["data/x"]
+
+
+ASKED = [(ask_read, "open"), (ask_status, "stat"), (ask_names, "listdir"), (ask_walk, "scandir")]
+asked = pytest.mark.parametrize(("ask", "call"), ASKED, ids=lambda value: getattr(value, "__name__", value))
+
+
+@passing
+@asked
+def test_an_error_that_passes_is_not_noticed(folder, inject, pauses, ask, call, code):
+    folder.create("data/x", b"x")
+    (folder.root / "tmp").rmdir()
+    inject(call, code, calls={0, 1} if call != "stat" else {0})
+    ask(folder)
+    assert pauses == ([0.1, 0.3] if call != "stat" else [0.1])
+
+
+@passing
+@asked
+def test_an_error_that_stays_is_the_environments_fault(folder, inject, pauses, ask, call, code):
+    folder.create("data/x", b"x")
+    (folder.root / "tmp").rmdir()
+    inject(call, code)
+    with pytest.raises(EnvironmentFailure, match=os.strerror(code)) as caught:
+        ask(folder)
+    assert caught.value.exit_code == 74
+    assert pauses == [0.1, 0.3, 0.9]
+
+
+@pytest.mark.parametrize(
+    "code", [errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG], ids=errno.errorcode.get
+)
+def test_some_errors_say_that_there_is_no_file(folder, inject, pauses, code):
+    folder.create("data/x", b"x")
+    inject("open", code)
+    with pytest.raises(FileNotFoundError) as caught:
+        folder.read("data/x")
+    assert caught.value.errno == code
+    assert pauses == []
+
+
+def test_a_file_that_fails_while_it_is_read_is_read_again(folder, monkeypatch, pauses):
+    folder.create("data/x", b"x")
+    fail, plain = iter([True]), os.fstat
+
+    def fstat(descriptor):
+        if next(fail, False):
+            raise OSError(errno.EIO, "Input/output error")
+        return plain(descriptor)
+
+    monkeypatch.setattr(store.files.disk.os, "fstat", fstat)
+    assert folder.read("data/x") == b"x"
+    assert pauses == [0.1]
+
+
+def make_pipe(path):
+    os.mkfifo(path)
+
+
+def make_socket(path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(path))
+
+
+def make_device(path):
+    path.symlink_to("/dev/null")
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [(make_pipe, "pipe"), (make_socket, "socket or a device"), (make_device, "device"), (os.mkdir, "folder")],
+)
+def test_what_is_no_regular_file_is_never_waited_for(folder, monkeypatch, make, kind):
+    folder.root.mkdir(parents=True)
+    monkeypatch.chdir(folder.root)
+    make(folder.path("x"))
+    with pytest.raises(NotARegularFile, match=f"expected a file, this is a {kind}") as caught:
+        folder.read("x")
+    assert caught.value.kind == kind
+    assert folder.status("x") is None
+    assert [status for _, status in folder.walk()] == ([] if kind == "folder" else [None])
+
+
+# walk
+
+
+def test_a_walk_goes_deeper_than_recursion_could(tmp_path):
+    depth = 1200
+    folder = tmp_path / "deep"
+    for level in range(depth + 1):
+        os.mkdir(folder.joinpath(*["d"] * level))
+    folder.joinpath(*["d"] * depth, "x").write_bytes(b"x")
+    ((name, status),) = LocalFiles(folder).walk()
+    assert name == "d/" * depth + "x"
+    assert status.size == 1
+
+
+def test_a_walk_follows_links_but_not_to_a_folder_above(tmp_path):
+    (tmp_path / "data" / "cat").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "1.png").write_bytes(b"1")
+    (tmp_path / "data" / "linked").symlink_to("../elsewhere")
+    (tmp_path / "data" / "cat" / "above").symlink_to("..")
+    (tmp_path / "data" / "cat" / "nowhere.png").symlink_to("gone")
+    (tmp_path / "data" / "cat" / "itself.png").symlink_to("itself.png")
+    found = dict(LocalFiles(tmp_path / "data").walk())
+    assert set(found) == {"linked/1.png", "cat/nowhere.png", "cat/itself.png"}
+    assert found["linked/1.png"].size == 1
+    assert found["cat/nowhere.png"] is None
+    assert found["cat/itself.png"] is None

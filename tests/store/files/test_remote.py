@@ -7,10 +7,9 @@ import fsspec
 import pytest
 
 from store.errors import DamagedStore, EnvironmentFailure, UsageError
-from store.files.base import open_files
 from store.files.cache import cache_folder
-from store.files.object_store import ObjectStore, modified
-from store.files.remote import RemoteFiles
+from store.files.opening import open_files
+from store.files.remote import RemoteFiles, modified
 
 
 @pytest.fixture
@@ -25,7 +24,7 @@ def memory():
 @pytest.fixture
 def no_pauses(monkeypatch):
     pauses = []
-    monkeypatch.setattr("store.files.object_store.time.sleep", pauses.append)
+    monkeypatch.setattr("store.files.remote.time.sleep", pauses.append)
     return pauses
 
 
@@ -50,7 +49,7 @@ def test_a_shard_that_is_not_its_name_is_damage_and_never_kept(memory):
     name = hashlib.sha256(b"right").hexdigest()
     folder.create(f"data/{name}.h5", b"wrong")
     with pytest.raises(DamagedStore, match="is not the bytes that gave it its name"):
-        folder.local_file(f"data/{name}.h5")
+        folder.local_copy(f"data/{name}.h5")
     assert not (cache_folder() / "shards").exists()
 
 
@@ -58,9 +57,9 @@ def test_a_shard_is_downloaded_once(memory):
     folder = RemoteFiles("memory://store", single_writer=True)
     name = f"data/{hashlib.sha256(b'right').hexdigest()}.h5"
     folder.create(name, b"right")
-    path = folder.local_file(name)
+    path = folder.local_copy(name)
     folder.remove(name)
-    assert folder.local_file(name) == path
+    assert folder.local_copy(name) == path
     assert path.read_bytes() == b"right"
 
 
@@ -78,11 +77,11 @@ def test_errors_that_may_pass_are_tried_again(memory, monkeypatch, no_pauses, fa
 
     monkeypatch.setattr(type(memory), "cat_file", cat_file)
     if read:
-        assert ObjectStore("memory://store").read("x") == b"x"
+        assert RemoteFiles("memory://store").read("x") == b"x"
         assert len(no_pauses) == len(failures)
     else:
         with pytest.raises(EnvironmentFailure, match="cannot read memory://store/x: reset; check the address"):
-            ObjectStore("memory://store").read("x")
+            RemoteFiles("memory://store").read("x")
     assert all(0.1 <= pause <= 0.2 * 2**number for number, pause in enumerate(no_pauses))
 
 
@@ -93,7 +92,7 @@ def test_errors_that_will_not_pass_are_said_at_once(memory, monkeypatch, no_paus
 
     monkeypatch.setattr(type(memory), "cat_file", cat_file)
     with pytest.raises(EnvironmentFailure, match=str(error)):
-        ObjectStore("memory://store").read("x")
+        RemoteFiles("memory://store").read("x")
     assert no_pauses == []
 
 
@@ -103,11 +102,11 @@ def test_what_is_needed_for_a_url_is_said(monkeypatch):
 
     monkeypatch.setattr(fsspec, "url_to_fs", missing)
     with pytest.raises(UsageError, match=r"pip install 'stillframe\[s3\]'"):
-        ObjectStore("s3://bucket")
+        RemoteFiles("s3://bucket")
     with pytest.raises(UsageError, match=r"pip install 'stillframe\[gcs\]'"):
-        ObjectStore("gs://bucket")
+        RemoteFiles("gs://bucket")
     with pytest.raises(UsageError, match=r"pip install 'stillframe\[azure\]'"):
-        ObjectStore("az://container")
+        RemoteFiles("az://container")
 
 
 @pytest.mark.parametrize("url", ["s3://", "gs:///"])

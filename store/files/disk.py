@@ -1,0 +1,138 @@
+"""Single steps on a disk that `store.files.local` is made of: reading with retries, syncing, giving a name once."""
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from store.errors import EnvironmentFailure
+from store.files.base import NotARegularFile
+from store.files.names import printable
+
+Result = TypeVar("Result")
+
+NOT_FOUND = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+"""Errors that say that there is no such file."""
+
+_PASSING = frozenset(
+    {
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.EAGAIN,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+        errno.EBUSY,
+        errno.EACCES,  # network file systems answer so while a ticket is renewed
+        errno.EPERM,
+    }
+)
+_PAUSES = (0.1, 0.3, 0.9)  # seconds before the second, third and last attempt
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+_KINDS = {stat.S_IFIFO: "pipe", stat.S_IFDIR: "folder", stat.S_IFSOCK: "socket"}
+_ADVICE = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space or raise the quota",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: "check the folder's permissions",
+    errno.EPERM: "check the folder's permissions",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+
+
+def retried(operation: Callable[[], Result]) -> Result:
+    """The result of `operation`, which is tried again after a pause where its error may pass.
+
+    Raises:
+        OSError: the last attempt's error, or one that does not pass.
+    """
+    for pause in _PAUSES:
+        try:
+            return operation()
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise
+        time.sleep(pause)
+    return operation()
+
+
+def read_regular(path: Path) -> bytes:
+    """The bytes of a regular file; never waits for a pipe or a device.
+
+    Raises:
+        NotARegularFile: it is something else.
+        OSError: as the system says.
+    """
+    try:
+        # Without O_NONBLOCK, opening a pipe would wait for a writer for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise NotARegularFile(printable(str(path)), "socket or a device") from error
+        raise
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise NotARegularFile(printable(str(path)), _KINDS.get(stat.S_IFMT(mode), "device"))
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, and sync each so that a power cut does not undo it."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a new file and sync it to the disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def give_name(temporary: Path, final: Path) -> bool:
+    """Give a file its final name by a hard link; False if the name is taken. Without hard links, see `local`."""
+    try:
+        os.link(temporary, final)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if final.exists():
+            return False
+        os.rename(temporary, final)
+    return True
+
+
+def sync_folder(folder: Path) -> None:
+    """Sync a folder's list of names to the disk, where the file system can."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # some network mounts cannot sync a folder
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def failure(error: OSError, what: str) -> EnvironmentFailure:
+    """The EnvironmentFailure that says `what` could not be done, why, and what to do."""
+    advice = _ADVICE.get(error.errno or 0, "mend that")
+    return EnvironmentFailure(f"{what}: {error.strerror or error}; {advice}, then run the same command again")

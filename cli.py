@@ -932,7 +932,7 @@ def store_info(store: StorePath, as_json: Json = False, quiet: Quiet = False, de
         "recipe": features.recipe.to_dict(),
         "outputs": [output.to_dict() for output in features.outputs.values()],
         "format": snapshot.info.shard_format,
-        "data": snapshot.view.data if snapshot.view else "",
+        "data": snapshot.current.data if snapshot.current else "",
         "shards": len(snapshot.records),
         "bytes": size,
         **asdict(counts),

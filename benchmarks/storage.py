@@ -39,11 +39,11 @@ from extract.images.decode import Decoded
 from extract.runtimes import Computed
 from extract.shard_builder import PreparedView, ShardBuilder, ShardTask, commit
 from store import open_store
-from store.files.base import INFO
 from store.files.local import LocalFiles
 from store.plan import LISTING_SCHEMA, Plan, automatic_shard_rows, make_plan
 from store.recipe import Output, Recipe
-from store.records import Row, StoreInfo, View
+from store.records import Row, StoreInfo
+from store.writer import StoreWriter
 
 TITLE = "Storage"
 ROWS = 1024
@@ -98,14 +98,14 @@ def new_store(root: Path, backbone: Backbone, rows: int) -> tuple[LocalFiles, St
     )
     info = StoreInfo(recipe, (output,), "hdf5")
     folder = LocalFiles(root)
-    folder.create(INFO, info.to_bytes())
+    writer = StoreWriter(folder)
+    writer.create(info)
     listing = pa.Table.from_pylist(
         [{"path": f"{number:06d}.jpg", "size": 1, "time": 1} for number in range(rows)], LISTING_SCHEMA
     )
     row_bytes = int(np.prod(output.shape)) * np.dtype(output.dtype).itemsize
     plan = make_plan(listing, pa.nulls(rows), automatic_shard_rows(row_bytes), 1)
-    folder.create(f"plan/{plan.name}.parquet", plan.data)
-    folder.create("view/1.json", View(plan.name, "/photographs", "2026-01-01").to_bytes())
+    writer.publish_plan(plan, "/photographs")
     return folder, info, plan
 
 

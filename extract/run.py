@@ -10,7 +10,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,13 +33,13 @@ from extract.sources.reading import images_at
 from extract.status_file import followed
 from extract.summary import DryRun, RunResult, Trial
 from store.errors import RecipeMismatch, UsageError
-from store.files.base import INFO
 from store.files.names import is_url, row_name
 from store.files.opening import open_files
 from store.plan import Plan, automatic_shard_rows, make_plan
 from store.recipe import Output, Recipe, differences, stored_dtype
-from store.records import StoreInfo, View
+from store.records import StoreInfo
 from store.snapshot import Snapshot, load_snapshot, with_records
+from store.writer import StoreWriter
 
 if TYPE_CHECKING:
     from extract.runtimes import Runtime
@@ -207,9 +206,7 @@ class _Job:
 
     def create_store(self) -> Snapshot:
         """Publish store.json; if another process was first, its recipe must be the same."""
-        info = self.new_info()
-        if not self.folder.create(INFO, info.to_bytes()):
-            self._require_same(StoreInfo.from_bytes(self.folder.read(INFO)))
+        self._require_same(StoreWriter(self.folder).create(self.new_info()))
         return load_snapshot(self.folder)
 
     def planned(self, snapshot: Snapshot, listing: Listing) -> tuple[Snapshot, Update]:
@@ -222,12 +219,9 @@ class _Job:
             if not update.publish:
                 return snapshot, update
             plan = self._plan(snapshot, update)
-            self.folder.create(f"plan/{plan.name}.parquet", plan.data)
             data = self.options.data if is_url(self.options.data) else os.path.abspath(self.options.data)
-            view = View(plan.name, row_name(os.fspath(data)), datetime.now(UTC).isoformat(timespec="seconds"))
-            if self.folder.create(f"view/{snapshot.number + 1}.json", view.to_bytes()):
-                published = Snapshot(snapshot.info, snapshot.number + 1, view, plan)
-                return with_records(self.folder, published), update
+            if StoreWriter(self.folder, snapshot.info).publish_plan(plan, row_name(os.fspath(data))):
+                return load_snapshot(self.folder, plan.number), update
             snapshot = load_snapshot(self.folder)
 
     def _plan(self, snapshot: Snapshot, update: Update) -> Plan:
@@ -303,7 +297,7 @@ class _Job:
         plan = snapshot.plan
         assert plan is not None
         for index in shards:
-            attempt = snapshot.next_attempt(f"{plan.name}/{index}")
+            attempt = snapshot.next_slot(f"{plan.name}/{index}").attempt
             yield ShardTask(plan.name, index, attempt, plan.shard_paths(index), snapshot.info.recipe.views)
 
     # Reporter

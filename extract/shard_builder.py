@@ -4,7 +4,6 @@ The pipeline fills a `ShardBuilder`; `commit` turns it into one immutable shard 
 happen twice at once, on any machines: the first record to be published is the one that counts.
 """
 
-import hashlib
 import math
 import threading
 from collections.abc import Mapping, Sequence
@@ -18,14 +17,14 @@ from extract.images.decode import BadImage, Decoded, DecodePolicy, decode
 from extract.progress import Clock
 from extract.runtimes import Computed
 from extract.sources.reading import Images
-from store.errors import EnvironmentFailure, UsageError
+from store.errors import UsageError
 from store.files.base import Files
-from store.formats import Shard, check_round_trip, get_format
+from store.formats import Shard
 from store.formats.base import ROW_SCHEMA
 from store.plan import DESCRIPTION, LISTING_SCHEMA
 from store.recipe import Augmentation, Output
-from store.records import CommitRecord, Failure, Row, StoreInfo, failure_table, row_table
-from store.snapshot import record_name
+from store.records import CommitRecord, Failure, Row, ShardSlot, StoreInfo, failure_table, row_table
+from store.writer import ShardContent, StoreWriter
 
 LARGEST = {dtype: float(np.finfo(dtype).max) for dtype in ("float16", "float32")}
 """The largest value of each stored type."""
@@ -183,6 +182,10 @@ class ShardBuilder:
         rows = rows.select(ROW_SCHEMA.names).cast(ROW_SCHEMA).combine_chunks()
         return Shard(rows, {name: tensor[: count * views] for name, tensor in self._tensors.items()})
 
+    def content(self) -> ShardContent:
+        """What is to be committed."""
+        return ShardContent(self.shard(), row_table(self.rows), failure_table(self.failures))
+
 
 def _problem(largest: Sequence[float], outputs: Sequence[Output]) -> tuple[str, str] | None:
     """Failure code and message of an image whose tensors, of these largest magnitudes, cannot be stored."""
@@ -203,53 +206,12 @@ def refuse_range(failures: Sequence[Failure]) -> None:
 
 
 def commit(folder: Files, info: StoreInfo, collection: ShardBuilder, environment: Mapping[str, str]) -> CommitRecord:
-    """Publish the shard, then its record; returns the record that counts, which may be another process's.
-
-    Raises:
-        DamagedStore: the shard did not read back as it was written.
-        EnvironmentFailure: it cannot be written.
-    """
+    """Publish the shard, then its record; see `StoreWriter.commit`."""
     task = collection.task
-    name, size = _publish_shard(folder, info, collection.shard())
-    record = CommitRecord(
-        plan=task.plan,
-        index=task.index,
-        attempt=task.attempt,
-        fingerprint=info.recipe.fingerprint,
-        shard=name,
-        shard_bytes=size,
-        rows=row_table(collection.rows),
-        failures=failure_table(collection.failures),
-        environment=dict(environment),
-    )
-    record_file = record_name(task.plan, task.index, task.attempt)
-    if folder.create(record_file, record.to_bytes()):
-        return record
-    return CommitRecord.from_bytes(folder.read(record_file))
+    slot = ShardSlot(task.plan, task.index, task.attempt)
+    return StoreWriter(folder, info).commit(slot, collection.content(), environment)
 
 
 def encoded_bytes(info: StoreInfo, collection: ShardBuilder) -> int:
     """How many bytes the shard would take in the store; it is checked as for one, and not written."""
-    shard = collection.shard()
-    return len(_encoded(info, shard)) if len(shard.rows) else 0
-
-
-def _encoded(info: StoreInfo, shard: Shard) -> bytes:
-    """The shard file's content, read back and checked."""
-    form = get_format(info.shard_format)
-    data = form.encode(shard, info.outputs, info.recipe.fingerprint)
-    check_round_trip(form, data, shard, info.outputs)
-    return data
-
-
-def _publish_shard(folder: Files, info: StoreInfo, shard: Shard) -> tuple[str, int]:
-    """The shard file's name and size; nothing is written for a shard without rows."""
-    if len(shard.rows) == 0:
-        return "", 0
-    data = _encoded(info, shard)
-    name = f"{hashlib.sha256(data).hexdigest()}.{get_format(info.shard_format).suffix}"
-    if not folder.create(f"data/{name}", data) and folder.read(f"data/{name}") != data:
-        folder.remove(f"data/{name}")  # a damaged file under the name that belongs to these bytes
-        if not folder.create(f"data/{name}", data):
-            raise EnvironmentFailure(f"another process keeps writing data/{name}: run the same command again")
-    return name, len(data)
+    return len(StoreWriter.encode(collection.content(), info))

@@ -324,7 +324,7 @@ class Fit:
             output=self.output,
             weights=weights_of(self.store),
             versions=installed_versions(),
-            data=self.store.snapshot.view.data if self.store.snapshot.view else "",
+            data=self.store.snapshot.current.data if self.store.snapshot.current else "",
         )
 
     def _metrics(

@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 from store.errors import DamagedStore
 from store.files.base import Files
 from store.formats import get_format
-from store.records import CommitRecord, StoreInfo, failure_table, row_table
-from store.snapshot import Snapshot, load_snapshot, record_name
+from store.records import CommitRecord, CurrentPlan, StoreInfo
+from store.snapshot import Snapshot, load_snapshot
+from store.writer import StoreWriter
 
 
 @dataclass(frozen=True)
@@ -120,23 +121,11 @@ def repair(folder: Files) -> list[Damage]:
     data file whose bytes are wrong is deleted, for its name belongs to the right ones.
     """
     snapshot = load_snapshot(folder)
+    writer = StoreWriter(folder, snapshot.info)
     found = verify(folder).damage
     for key in dict.fromkeys(damage.shard for damage in found):
         reasons = "; ".join(damage.message for damage in found if damage.shard == key)
-        plan_name, _, number = key.partition("/")
-        attempt = snapshot.next_attempt(key)
-        withdrawal = CommitRecord(
-            plan=plan_name,
-            index=int(number),
-            attempt=attempt,
-            fingerprint=snapshot.info.recipe.fingerprint,
-            shard="",
-            shard_bytes=0,
-            rows=row_table([]),
-            failures=failure_table([]),
-            withdrawn=reasons,
-        )
-        folder.create(record_name(plan_name, int(number), attempt), withdrawal.to_bytes())
+        writer.withdraw(snapshot.next_slot(key), reasons)
         record = snapshot.records.get(key)
         if record is not None and record.shard:
             _remove_unless_intact(folder, record.shard)
@@ -170,10 +159,10 @@ def collect_garbage(folder: Files, min_age: float = 3600.0, dry_run: bool = Fals
     """
     snapshot = load_snapshot(folder)
     needed = {f"data/{record.shard}" for record in snapshot.records.values() if record.shard}
-    needed |= {f"view/{snapshot.number}.json"}
+    needed |= {CurrentPlan.file(snapshot.number)}
     holding_plans: set[str] = set()
     if snapshot.plan is not None:
-        needed.add(f"plan/{snapshot.plan.name}.parquet")
+        needed.add(snapshot.plan.file)
         holders = snapshot.plan.holders().unique().to_pylist()
         holding_plans = {holder.partition("/")[0] for holder in holders}
     candidates = [f"{top}/{name}" for top in ("tmp", "data", "plan", "view") for name in folder.names(top)]

@@ -53,6 +53,11 @@ def automatic_shard_rows(row_bytes: int, views: int = 1) -> int:
     return max(1, min(SHARD_BYTES // max(1, row_bytes), MAX_SHARD_ROWS) // views)
 
 
+def plan_file(name: str) -> str:
+    """The name within the store of the plan `name`."""
+    return f"plan/{name}.parquet"
+
+
 @dataclass(frozen=True)
 class Plan:
     """A plan and its name, the SHA-256 of its Parquet bytes. `number` is that of the view it was made for."""
@@ -74,6 +79,11 @@ class Plan:
     def name(self) -> str:
         """SHA-256 of `data`."""
         return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def file(self) -> str:
+        """The plan's file name within the store."""
+        return plan_file(self.name)
 
     @classmethod
     def from_bytes(cls, name: str, data: bytes) -> "Plan":

@@ -100,12 +100,17 @@ class StoreInfo:
 
 
 @dataclass(frozen=True)
-class View:
-    """view/<n>.json: which plan is the current one, and where its images were found."""
+class CurrentPlan:
+    """view/<n>.json: names the plan that is the current one, and where its images were found."""
 
     plan: str
     data: str
     created: str
+
+    @staticmethod
+    def file(number: int) -> str:
+        """The name of the n-th such file; the highest number counts."""
+        return f"view/{number}.json"
 
     def to_bytes(self) -> bytes:
         """The content of a view file."""
@@ -119,6 +124,20 @@ class View:
             return cls(**values)
         except TypeError as error:
             raise DamagedStore(f"a view file lacks or misspells a field ({error}): restore it from a backup") from error
+
+
+@dataclass(frozen=True)
+class ShardSlot:
+    """What one record is published for: shard `index` of the plan of that name; `attempt` counts from 1."""
+
+    plan: str
+    index: int
+    attempt: int
+
+    @property
+    def file(self) -> str:
+        """The record's name within the store."""
+        return f"commit/{self.plan}/{self.index:06d}.{self.attempt}.json"
 
 
 @dataclass(frozen=True, slots=True)

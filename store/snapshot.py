@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from store.errors import DamagedStore
 from store.files.base import INFO, Files
-from store.plan import Plan
-from store.records import FAILURES, ROWS, CommitRecord, StoreInfo, View
+from store.plan import Plan, plan_file
+from store.records import FAILURES, ROWS, CommitRecord, CurrentPlan, ShardSlot, StoreInfo
 
 _VIEW_NAME = re.compile(r"([1-9][0-9]*)\.json")
 _RECORD_NAME = re.compile(r"([0-9]{6,})\.([1-9][0-9]*)\.json")
@@ -79,7 +79,7 @@ class Snapshot:
 
     info: StoreInfo
     number: int = 0
-    view: View | None = None
+    current: CurrentPlan | None = None
     plan: Plan | None = None
     records: Mapping[str, CommitRecord] = field(default_factory=dict)
     attempts: Mapping[str, int] = field(default_factory=dict)
@@ -146,9 +146,10 @@ class Snapshot:
         name = self.plan.name
         return [index for index in range(self.plan.shard_count) if f"{name}/{index}" not in self.records]
 
-    def next_attempt(self, key: str) -> int:
-        """The attempt that a shard, `<plan>/<index>`, is to be committed or withdrawn as."""
-        return self.attempts.get(key, 0) + 1
+    def next_slot(self, key: str) -> ShardSlot:
+        """What a shard, `<plan>/<index>`, is to be committed or withdrawn as: its next attempt."""
+        plan_name, _, index = key.partition("/")
+        return ShardSlot(plan_name, int(index), self.attempts.get(key, 0) + 1)
 
     def counts(self) -> "Counts":
         """See `Counts`."""
@@ -180,8 +181,12 @@ class Counts:
     pending: int
 
 
-def load_snapshot(folder: Files) -> Snapshot:
+def load_snapshot(folder: Files, number: int | None = None) -> Snapshot:
     """Read a store's current state.
+
+    Args:
+        folder: the store.
+        number: that of a plan that was published just now, which may not be the current one any more.
 
     Raises:
         NotAStore: the folder is none.
@@ -194,15 +199,15 @@ def load_snapshot(folder: Files) -> Snapshot:
         if folder.names("commit"):
             raise DamagedStore("view/ is empty though shards are committed: restore it from a backup, or extract anew")
         return Snapshot(info)
-    number = max(numbers)
-    view = View.from_bytes(folder.read(f"view/{number}.json"))
+    number = number or max(numbers)
+    current = CurrentPlan.from_bytes(folder.read(CurrentPlan.file(number)))
     try:
-        plan = Plan.from_bytes(view.plan, folder.read(f"plan/{view.plan}.parquet"))
+        plan = Plan.from_bytes(current.plan, folder.read(plan_file(current.plan)))
     except FileNotFoundError:
         raise DamagedStore(
-            f"plan/{view.plan}.parquet is missing: restore it from a backup, or extract into a new store"
+            f"{plan_file(current.plan)} is missing: restore it from a backup, or extract into a new store"
         ) from None
-    return with_records(folder, Snapshot(info, number, view, plan))
+    return with_records(folder, Snapshot(info, number, current, plan))
 
 
 def with_records(folder: Files, snapshot: Snapshot) -> Snapshot:
@@ -219,7 +224,7 @@ def with_records(folder: Files, snapshot: Snapshot) -> Snapshot:
             if key not in wanted:
                 continue
             attempts[key] = attempt
-            name = record_name(plan_name, index, attempt)
+            name = ShardSlot(plan_name, index, attempt).file
             try:
                 record = CommitRecord.from_bytes(folder.read(name))
             except DamagedStore as error:
@@ -240,8 +245,3 @@ def latest_attempts(folder: Files, plan_name: str) -> dict[int, int]:
             index, attempt = int(record[1]), int(record[2])
             attempts[index] = max(attempts.get(index, 0), attempt)
     return attempts
-
-
-def record_name(plan_name: str, index: int, attempt: int) -> str:
-    """The file name of a commit record."""
-    return f"commit/{plan_name}/{index:06d}.{attempt}.json"

@@ -45,7 +45,7 @@ def build(root, output, shard_format):
     flip_bit(small.shard_file(plan, 0), 100)
     assert repair(small.folder)
     small.update(images)
-    small.publish_shard(make_images("stray.png"), ["stray.png"])
+    small.leave_shard(make_images("stray.png"), ["stray.png"])
     return images
 
 

@@ -20,7 +20,7 @@ import pytest
 import extract.run
 from extract.request import RunOptions
 from store import open_store
-from store.snapshot import record_name
+from store.records import ShardSlot
 from tests.stub import load_stub, make_images
 
 PROTOCOL = ("mkdir", "open", "write", "fsync", "link", "unlink")
@@ -87,7 +87,7 @@ def assert_same_store(out, reference, before):
     assert before.items() <= after.items()
     plan = features.snapshot.plan
     assert sorted(path.name for path in after) == [
-        record_name(plan.name, index, 1).rpartition("/")[2] for index in range(plan.shard_count)
+        ShardSlot(plan.name, index, 1).file.rpartition("/")[2] for index in range(plan.shard_count)
     ]
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from store.files.base import INFO
 from store.files.local import LocalFiles
-from store.formats import Shard, check_round_trip, get_format
+from store.formats import Shard, get_format
 from store.formats.base import ROW_SCHEMA
 from store.plan import LISTING_SCHEMA, make_plan, stands
 from store.recipe import Output, Recipe
-from store.records import CommitRecord, Failure, Row, StoreInfo, View, failure_table, row_table
-from store.snapshot import latest_attempts, load_snapshot, record_name
+from store.records import Failure, Row, ShardSlot, StoreInfo, failure_table, row_table
+from store.snapshot import latest_attempts, load_snapshot
+from store.writer import ShardContent, StoreWriter
 
 SPATIAL = Output("features", "top", "none", (2, 3, 4), "float16")
 VECTOR = Output("features", "top", "avg", (5,), "float32")
@@ -107,7 +107,8 @@ class SmallStore:
     def __init__(self, root, outputs=(VECTOR,), shard_format="parquet"):
         self.folder = LocalFiles(root)
         self.info = StoreInfo(make_recipe(), tuple(outputs), shard_format)
-        self.folder.create(INFO, self.info.to_bytes())
+        self.writer = StoreWriter(self.folder)
+        self.writer.create(self.info)
 
     @property
     def snapshot(self):
@@ -124,51 +125,40 @@ class SmallStore:
         }
         holders = holders_of(listing, held)
         if snapshot.plan is None or not stands(snapshot.plan, listing, holders, snapshot.uncommitted_shards()):
-            self.publish(make_plan(listing, holders, shard_rows, snapshot.number + 1), snapshot.number + 1)
+            self.publish(make_plan(listing, holders, shard_rows, snapshot.number + 1))
             snapshot = self.snapshot
         for index in snapshot.uncommitted_shards()[:stop_after]:
             self.commit(snapshot.plan, index, images)
         return snapshot.plan
 
-    def publish(self, plan, number):
-        self.folder.create(f"plan/{plan.name}.parquet", plan.data)
-        assert self.folder.create(f"view/{number}.json", View(plan.name, "/data", "2025-01-01").to_bytes())
+    def publish(self, plan):
+        assert self.writer.publish_plan(plan, "/data")
 
     def commit(self, plan, index, images, paths=None):
         """Commit one shard of a plan; `paths` other than the plan's make a record that is wrong."""
         paths = plan.shard_paths(index)["path"].to_pylist() if paths is None else paths
-        good = [path for path in paths if images[path].content != BROKEN]
-        name, size = self.publish_shard(images, good)
-        record = CommitRecord(
-            plan=plan.name,
-            index=index,
-            attempt=latest_attempts(self.folder, plan.name).get(index, 0) + 1,
-            fingerprint=self.info.recipe.fingerprint,
-            shard=name,
-            shard_bytes=size,
-            rows=row_table([Row(path, images[path].sha256, 100, 1) for path in good]),
-            failures=failure_table(
-                [
-                    Failure(path, "decode", "not an image", images[path].sha256, 100, 1)
-                    for path in paths
-                    if images[path].content == BROKEN
-                ]
-            ),
-            environment={"runtime": "none"},
-        )
-        assert self.folder.create(record_name(plan.name, index, record.attempt), record.to_bytes())
+        slot = ShardSlot(plan.name, index, latest_attempts(self.folder, plan.name).get(index, 0) + 1)
+        record = self.writer.commit(slot, self.content(images, paths), {"runtime": "none"})
+        assert record.attempt == slot.attempt
         return record
 
-    def publish_shard(self, images, paths):
-        if not paths:
-            return "", 0
-        form = get_format(self.info.shard_format)
-        shard = make_shard(images, paths, self.info.outputs)
-        data = form.encode(shard, self.info.outputs, self.info.recipe.fingerprint)
-        check_round_trip(form, data, shard, self.info.outputs)
-        name = f"{hashlib.sha256(data).hexdigest()}.{form.suffix}"
+    def content(self, images, paths):
+        """What a run over the images of `paths` commits."""
+        good = [path for path in paths if images[path].content != BROKEN]
+        failures = [
+            Failure(path, "decode", "not an image", images[path].sha256, 100, 1)
+            for path in paths
+            if images[path].content == BROKEN
+        ]
+        rows = [Row(path, images[path].sha256, 100, 1) for path in good]
+        return ShardContent(make_shard(images, good, self.info.outputs), row_table(rows), failure_table(failures))
+
+    def leave_shard(self, images, paths):
+        """Leave a shard file that no record names, as a run does that is killed before its record; returns its name."""
+        data = self.writer.encode(self.content(images, paths), self.info)
+        name = f"{hashlib.sha256(data).hexdigest()}.{get_format(self.info.shard_format).suffix}"
         self.folder.create(f"data/{name}", data)
-        return name, len(data)
+        return name
 
     # For damage
 
@@ -177,7 +167,7 @@ class SmallStore:
         return self.folder.path(f"data/{record.shard}")
 
     def record_file(self, plan, index, attempt=1):
-        return self.folder.path(record_name(plan.name, index, attempt))
+        return self.folder.path(ShardSlot(plan.name, index, attempt).file)
 
     def files(self):
         """Every file's bytes, by name within the store."""

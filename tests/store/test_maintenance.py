@@ -315,7 +315,7 @@ def test_what_the_current_view_does_not_need_is_deleted(filled):
     images = {path: image for path, image in IMAGES.items() if path not in ("a.png", "b.png")}
     filled.update({**images, "new.png": Image()})
     filled.folder.create("tmp/killed.part", b"half")
-    stray, _ = filled.publish_shard({"x.png": Image()}, ["x.png"])
+    stray = filled.leave_shard({"x.png": Image()}, ["x.png"])
     age(filled)
     before = filled.files()
     collected = collect_garbage(filled.folder)
@@ -341,7 +341,7 @@ def test_records_of_plans_that_hold_nothing_any_more_are_deleted(filled):
 
 def test_young_files_stay_for_a_run_may_be_about_to_need_them(filled):
     filled.folder.create("tmp/running.part", b"half")
-    filled.publish_shard({"x.png": Image()}, ["x.png"])
+    filled.leave_shard({"x.png": Image()}, ["x.png"])
     before = filled.files()
     assert collect_garbage(filled.folder).names == ()
     age(filled, 100)

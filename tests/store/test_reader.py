@@ -305,16 +305,16 @@ def test_a_truncated_shard_is_refused(filled):
 
 def test_a_record_with_more_rows_than_its_shard_is_refused(filled):
     plan = filled.snapshot.plan
-    name, size = filled.publish_shard(IMAGES, plan.shard_paths(1)["path"].to_pylist()[:1])
-    edit_json(filled.record_file(plan, 1), shard=name, shard_bytes=size)
+    name = filled.leave_shard(IMAGES, plan.shard_paths(1)["path"].to_pylist()[:1])
+    edit_json(filled.record_file(plan, 1), shard=name, shard_bytes=filled.folder.status(f"data/{name}").size)
     assert_refused(filled)
 
 
 def test_a_record_of_other_rows_than_its_shards_is_refused(filled):
     plan = filled.snapshot.plan
     paths = plan.shard_paths(1)["path"].to_pylist()
-    name, size = filled.publish_shard(IMAGES, paths[::-1])
-    edit_json(filled.record_file(plan, 1), shard=name, shard_bytes=size)
+    name = filled.leave_shard(IMAGES, paths[::-1])
+    edit_json(filled.record_file(plan, 1), shard=name, shard_bytes=filled.folder.status(f"data/{name}").size)
     assert_refused(filled, but=["dask"])  # which never reads the names
 
 
@@ -336,7 +336,7 @@ def test_higher_attempts_win(filled):
 
 
 def test_files_without_a_record_are_ignored(filled):
-    filled.publish_shard({"x.png": Image()}, ["x.png"])
+    filled.leave_shard({"x.png": Image()}, ["x.png"])
     filled.folder.create("data/junk", b"junk")
     check_rows(filled, sorted(IMAGES), IMAGES)
 

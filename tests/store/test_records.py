@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.errors import DamagedStore, NotAStore
-from store.records import CommitRecord, Failure, Row, StoreInfo, View, failure_table, row_table
+from store.records import CommitRecord, CurrentPlan, Failure, Row, StoreInfo, failure_table, row_table
 from tests.store.build import SPATIAL, VECTOR, make_recipe
 
 INFO = StoreInfo(make_recipe(), (SPATIAL, VECTOR), "hdf5")
-VIEW = View("a" * 64, "/data", "2025-01-01T00:00:00+00:00")
+VIEW = CurrentPlan("a" * 64, "/data", "2025-01-01T00:00:00+00:00")
 RECORD = CommitRecord(
     plan="a" * 64,
     index=3,
@@ -68,9 +68,9 @@ def test_store_info_can_be_read_without_us():
     }
 
 
-@given(st.builds(View, texts, texts, texts))
+@given(st.builds(CurrentPlan, texts, texts, texts))
 def test_a_view_survives_its_bytes_wherever_its_data_lie(view):
-    assert View.from_bytes(view.to_bytes()) == view
+    assert CurrentPlan.from_bytes(view.to_bytes()) == view
 
 
 @given(records)
@@ -102,7 +102,7 @@ def test_an_edited_recipe_is_found_out():
         StoreInfo.from_bytes(changed(INFO.to_bytes(), recipe=recipe))
 
 
-@pytest.mark.parametrize("read", [StoreInfo.from_bytes, View.from_bytes, CommitRecord.from_bytes])
+@pytest.mark.parametrize("read", [StoreInfo.from_bytes, CurrentPlan.from_bytes, CommitRecord.from_bytes])
 @pytest.mark.parametrize("data", [b"", b"{", b"[1]", b"\xff\xfe", b'"text"', b"null"])
 def test_what_is_no_json_object_is_damage(read, data):
     with pytest.raises(DamagedStore, match=r"restore|repair"):
@@ -124,7 +124,7 @@ def test_store_info_with_a_malformed_field_is_damage(values):
 @pytest.mark.parametrize("name", ["plan", "data", "created"])
 def test_a_view_that_lacks_a_field_is_damage(name):
     with pytest.raises(DamagedStore):
-        View.from_bytes(without(VIEW.to_bytes(), name))
+        CurrentPlan.from_bytes(without(VIEW.to_bytes(), name))
 
 
 @pytest.mark.parametrize("name", ["plan", "index", "attempt", "fingerprint", "shard", "rows", "failures", "row_fields"])

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from store.errors import DamagedStore, NotAStore
 from store.files.local import LocalFiles
 from store.plan import make_plan
-from store.records import FAILURES, ROWS, Failure
-from store.snapshot import HELD, Counts, latest_attempts, load_snapshot, record_name
+from store.records import FAILURES, ROWS, Failure, ShardSlot
+from store.snapshot import HELD, Counts, latest_attempts, load_snapshot
 from tests.store.build import BROKEN, Image, SmallStore, edit_json, make_images, make_listing
 
 IMAGES = make_images("a.png", "b.png", "c.png", "d.png", "e.png", label="cat")
@@ -27,7 +27,7 @@ def held_by_path(snapshot):
 
 def test_a_new_store_has_neither_plan_nor_rows(small):
     snapshot = small.snapshot
-    assert (snapshot.info, snapshot.number, snapshot.view, snapshot.plan) == (small.info, 0, None, None)
+    assert (snapshot.info, snapshot.number, snapshot.current, snapshot.plan) == (small.info, 0, None, None)
     assert (len(snapshot.held()), len(snapshot.places()), len(snapshot.failures())) == (0, 0, 0)
     assert (snapshot.held().schema, snapshot.failures().schema) == (HELD, FAILURES)
     assert snapshot.uncommitted_shards() == []
@@ -74,7 +74,7 @@ def test_a_shard_of_failures_alone_needs_no_file(small):
 
 def test_the_view_of_the_highest_number_counts(small):
     for number in range(1, 12):
-        small.publish(make_plan(make_listing(make_images(f"{number}.png")), pa.nulls(1), 1), number)
+        small.publish(make_plan(make_listing(make_images(f"{number}.png")), pa.nulls(1), 1, number))
     snapshot = small.snapshot
     assert snapshot.number == 11
     assert snapshot.plan.rows["path"].to_pylist() == ["11.png"]
@@ -97,7 +97,7 @@ def test_other_files_beside_the_records_are_passed_over(small, name):
 
 def test_files_without_a_record_do_not_exist(small):
     plan = small.update(IMAGES, stop_after=1)
-    small.publish_shard(IMAGES, ["c.png", "d.png"])
+    small.leave_shard(IMAGES, ["c.png", "d.png"])
     assert len(small.folder.names("data")) == 2
     assert small.snapshot.counts().rows == 2
     assert small.snapshot.uncommitted_shards() == [1, 2]
@@ -135,7 +135,7 @@ def test_an_unreadable_record_is_set_apart_and_the_rest_stands(small):
     plan = small.update(IMAGES)
     small.record_file(plan, 1).write_bytes(b"{")
     snapshot = small.snapshot
-    assert list(snapshot.damaged_records) == [record_name(plan.name, 1, 1)]
+    assert list(snapshot.damaged_records) == [ShardSlot(plan.name, 1, 1).file]
     assert snapshot.uncommitted_shards() == [1]
     assert snapshot.counts().rows == 3
 
@@ -199,7 +199,7 @@ def stored_images(small):
     for row in plan.rows.to_pylist():
         name, index = (row["held_by"] or f"{plan.name}/{row['shard']}").split("/")
         attempt = latest_attempts(small.folder, name).get(int(index))
-        record = json.loads(small.folder.read(record_name(name, int(index), attempt))) if attempt else {}
+        record = json.loads(small.folder.read(ShardSlot(name, int(index), attempt).file)) if attempt else {}
         rows = {path: position for position, (path, *_) in enumerate(record.get("rows", []))}
         failures = {failure["path"]: failure for failure in record.get("failures", [])}
         if row["path"] in rows or row["path"] in failures:
@@ -254,5 +254,5 @@ def test_columns_say_what_the_records_say_one_by_one(history):
 
 
 def test_record_names_sort_like_their_numbers():
-    assert record_name("p", 12, 3) == "commit/p/000012.3.json"
-    assert record_name("p", 1_234_567, 1) == "commit/p/1234567.1.json"
+    assert ShardSlot("p", 12, 3).file == "commit/p/000012.3.json"
+    assert ShardSlot("p", 1_234_567, 1).file == "commit/p/1234567.1.json"

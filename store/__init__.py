@@ -1,4 +1,4 @@
-"""Stillframe's stores: what was extracted, kept so that it can be trusted and read by anyone.
+"""Stillframe's stores: extracted features, safely stored and readable by anyone.
 
 from store import open_store
 
@@ -6,7 +6,9 @@ features = open_store("store")
 X, rows = features.arrays(split="train")
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from store.lazy import exporting
 
 if TYPE_CHECKING:
     from store.reader import FeatureStore, open_store
@@ -15,14 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["FeatureStore", "Output", "Recipe", "open_store"]
 
 
-def __getattr__(name: str) -> Any:
-    # Loaded on first use (PEP 562): the command line's --help must not wait for pyarrow.
-    if name in ("FeatureStore", "open_store"):
-        import store.reader
-
-        return getattr(store.reader, name)
-    if name in __all__:
-        import store.recipe
-
-        return getattr(store.recipe, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Loaded on first use: the command line's --help must not wait for libraries.
+if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wrong name is an error
+    __getattr__ = exporting(
+        __name__,
+        {"store.reader": ("FeatureStore", "open_store"), "store.recipe": ("Output", "Recipe")},
+    )

@@ -13,7 +13,7 @@
     └── StoppedEarly              75   stopped on purpose, or not finished: run the same command again
 
 Exit codes 74 and 75 are EX_IOERR and EX_TEMPFAIL of BSD's sysexits.h, which schedulers know.
-Every message says what was expected, what came, and what to do next.
+Every message says what was expected, what was found, and what to do next.
 """
 
 
@@ -30,7 +30,7 @@ class UsageError(StillframeError, ValueError):
 
 
 class NotAStore(UsageError):
-    """A folder was given as a store and is none."""
+    """The folder is not a store, or one that this version cannot read."""
 
 
 class UnsafeFile(UsageError):

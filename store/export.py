@@ -1,17 +1,15 @@
 """A store's rows and features as one file for other tools. Everything but npz is written in batches.
 
-npy       features alone, one array; the rows stand beside it in <name>.rows.parquet
-npz       one array a column and one for the features (in memory)
-csv       rows, then one column a feature value: f0, f1, … in C order
-parquet   rows, then one fixed-size list a row, as in a Parquet shard
-tfrecord  one tf.train.Example a row; features as a float list in C order
+npy       features alone, one array; the rows are beside it in <name>.rows.parquet
+npz       one array per column and one for the features (in memory)
+csv       rows, then one column per feature value: f0, f1, … in C order
+parquet   rows, then one fixed-size list per row, as in a Parquet shard
+tfrecord  one tf.train.Example per row; features as a float list in C order
 """
 
 import contextlib
-import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +20,7 @@ from store.errors import EnvironmentFailure, UsageError
 from store.files.local import whole_file
 from store.reader import FeatureStore
 from store.recipe import Output
+from store.tensors import Tensor
 
 _BATCH_ROWS = 256
 
@@ -46,19 +45,21 @@ def export(
     beside = [path.with_suffix(".rows.parquet")] if to == "npy" else []
     for target in (path, *beside):
         if target.exists() and not force:
-            raise UsageError(f"{target} is there already: choose another --out, or replace it with --force")
+            raise UsageError(f"{target} exists already: choose another --out, or replace it with --force")
     try:
         with whole_file(path) as part:
             EXPORTERS[to](features, chosen, split, part)
         for target in beside:
             with whole_file(target) as part:
                 pq.write_table(features.table(split), part)
+    except EnvironmentFailure:
+        raise
     except OSError as error:
         raise EnvironmentFailure(f"cannot write {path}: {error.strerror or error}; mend that and run again") from error
     return [path, *beside]
 
 
-def _batches(features: FeatureStore, output: Output, split: str | None) -> Iterator[tuple[Any, pa.Table]]:
+def _batches(features: FeatureStore, output: Output, split: str | None) -> Iterator[tuple[Tensor, pa.Table]]:
     return features.batches(_BATCH_ROWS, split=split, output=output.name)
 
 
@@ -107,72 +108,13 @@ def _write_parquet(features: FeatureStore, output: Output, split: str | None, pa
 
 
 def _write_tfrecord(features: FeatureStore, output: Output, split: str | None, path: Path) -> None:
-    """Layout: tensorflow/core/lib/io/record_writer.h: length, its masked CRC-32C, data, its masked CRC-32C."""
-    example_type = _example_message()
+    from store.tfrecord import ExampleWriter
+
     with path.open("wb") as file:
+        writer = ExampleWriter(file, output)
         for tensor, rows in _batches(features, output, split):
             for values, row in zip(tensor, rows.to_pylist(), strict=True):
-                example = example_type()
-                for name, value in row.items():
-                    kind = example.features.feature[name]
-                    if isinstance(value, int):
-                        kind.int64_list.value.append(value)
-                    else:
-                        kind.bytes_list.value.append((value or "").encode())
-                flat = np.ravel(values).astype(np.float32)
-                example.features.feature[output.name].float_list.value.extend(flat.tolist())
-                example.features.feature[f"{output.name}_shape"].int64_list.value.extend(output.shape)
-                data = example.SerializeToString()
-                length = struct.pack("<Q", len(data))
-                file.write(length + _masked_crc(length) + data + _masked_crc(data))
-
-
-def _masked_crc(data: bytes) -> bytes:
-    import google_crc32c
-
-    crc = google_crc32c.value(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
-
-
-def _example_message() -> Any:
-    """tf.train.Example without TensorFlow: the few fields of tensorflow/core/example/{example,feature}.proto."""
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-    field = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="stillframe_example.proto", package="stillframe", syntax="proto3")
-    for name, kind in (
-        ("BytesList", field.TYPE_BYTES),
-        ("FloatList", field.TYPE_FLOAT),
-        ("Int64List", field.TYPE_INT64),
-    ):
-        message = file.message_type.add(name=name)
-        message.field.add(name="value", number=1, type=kind, label=field.LABEL_REPEATED)
-    feature = file.message_type.add(name="Feature")
-    feature.oneof_decl.add(name="kind")
-    for number, name in enumerate(("bytes_list", "float_list", "int64_list"), start=1):
-        list_type = "".join(part.capitalize() for part in name.split("_"))
-        feature.field.add(
-            name=name, number=number, type=field.TYPE_MESSAGE, type_name=f".stillframe.{list_type}",
-            label=field.LABEL_OPTIONAL, oneof_index=0,
-        )  # fmt: skip
-    features = file.message_type.add(name="Features")
-    entry = features.nested_type.add(name="FeatureEntry")
-    entry.options.map_entry = True
-    entry.field.add(name="key", number=1, type=field.TYPE_STRING, label=field.LABEL_OPTIONAL)
-    entry.field.add(
-        name="value", number=2, type=field.TYPE_MESSAGE, type_name=".stillframe.Feature", label=field.LABEL_OPTIONAL
-    )
-    features.field.add(
-        name="feature", number=1, type=field.TYPE_MESSAGE, type_name=".stillframe.Features.FeatureEntry",
-        label=field.LABEL_REPEATED,
-    )  # fmt: skip
-    example = file.message_type.add(name="Example")
-    example.field.add(
-        name="features", number=1, type=field.TYPE_MESSAGE, type_name=".stillframe.Features", label=field.LABEL_OPTIONAL
-    )
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("stillframe.Example"))
+                writer.write(row, values)
 
 
 EXPORTERS: dict[str, Callable[[FeatureStore, Output, str | None, Path], None]] = {

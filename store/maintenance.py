@@ -1,4 +1,4 @@
-"""Looking after a store: verify reads everything back, repair takes damaged shards back, gc deletes what nothing needs."""
+"""Maintenance: verify reads everything back, repair withdraws damaged shards, gc deletes what nothing needs."""
 
 import hashlib
 import time
@@ -8,19 +8,23 @@ import numpy as np
 import pyarrow.compute as pc
 
 from store.errors import DamagedStore
-from store.files.base import Files
+from store.files.base import COPY, INFO, Files
 from store.formats import get_format
+from store.rebuild import rebuild
 from store.records import CommitRecord, CurrentPlan, StoreInfo
-from store.snapshot import Snapshot, load_snapshot
+from store.snapshot import Snapshot, is_latest, load_snapshot
 from store.writer import StoreWriter
 
 
 @dataclass(frozen=True)
 class Damage:
-    """One thing that is not what it should be: the shard `<plan>/<index>` it concerns, and what is wrong."""
+    """Something that is not as it was written: what is wrong, and the key of the shard, `<plan>/<index>`, if it is in one."""
 
     shard: str
     message: str
+
+
+# Verify
 
 
 @dataclass(frozen=True)
@@ -41,18 +45,14 @@ class Verification:
         return not self.damage
 
 
-def verify(folder: Files) -> Verification:
+def verify(files: Files) -> Verification:
     """Read every shard that the current plan refers to and check bytes, rows, shapes and sums.
 
     Raises:
-        NotAStore: the folder is no store.
-        DamagedStore: store.json, the view or the plan is damaged, so nothing else can be judged.
+        NotAStore: the folder is not a store.
+        DamagedStore: store.json, the newest file in view/ or its plan is damaged, so nothing else can be checked.
     """
-    snapshot = load_snapshot(folder)
-    damage = [Damage(_key(name), f"{name}: {message}") for name, message in snapshot.damaged_records.items()]
-    for key, record in snapshot.records.items():
-        damage += [Damage(key, message) for message in _shard_damage(folder, snapshot.info, record)]
-    damage += _misplaced(snapshot)
+    snapshot = load_snapshot(files)
     counts = snapshot.counts()
     return Verification(
         images=counts.images,
@@ -61,33 +61,52 @@ def verify(folder: Files) -> Verification:
         pending=counts.pending,
         views=snapshot.info.recipe.views,
         shards=len(snapshot.records),
-        damage=tuple(damage),
+        damage=(*_copy_damage(files), *_find_damage(files, snapshot)),
     )
 
 
-def _key(name: str) -> str:
-    _, plan_name, file_name = name.split("/")
-    return f"{plan_name}/{int(file_name.split('.')[0])}"
+def _copy_damage(files: Files) -> list[Damage]:
+    if files.status(COPY) is None or files.read(COPY) == files.read(INFO):
+        return []
+    return [Damage("", f"{COPY} is not the same as {INFO}")]
 
 
-def _shard_damage(folder: Files, info: StoreInfo, record: CommitRecord) -> list[str]:
+def _find_damage(files: Files, snapshot: Snapshot) -> list[Damage]:
+    """Everything that is wrong with the records and shards of a snapshot."""
+    damage = [Damage(_shard_key(name), f"{name}: {message}") for name, message in snapshot.damaged_records.items()]
+    for key, record in snapshot.records.items():
+        damage += [Damage(key, message) for message in _shard_damage(files, snapshot.info, record)]
+    return damage + _misplaced_images(snapshot)
+
+
+def _shard_key(record_file: str) -> str:
+    _, plan_name, name = record_file.split("/")
+    return f"{plan_name}/{int(name.split('.')[0])}"
+
+
+def _shard_damage(files: Files, info: StoreInfo, record: CommitRecord) -> list[str]:
     if record.fingerprint != info.recipe.fingerprint:
         return [f"the record of shard {record.index} has another recipe's fingerprint"]
     if len(record.rows) == 0:
         return []
     name = f"data/{record.shard}"
     try:
-        data = folder.read(name)
+        data = files.read(name)
     except FileNotFoundError:
         return [f"{name} is missing"]
     if len(data) != record.shard_bytes:
         return [f"{name} has {len(data):,} bytes, expected {record.shard_bytes:,}"]
-    if hashlib.sha256(data).hexdigest() != record.shard.partition(".")[0]:
+    if not _has_name(data, record.shard):
         return [f"{name} is not the bytes that gave it its name"]
-    form, expected = get_format(info.shard_format), record.shard_rows(info.recipe.views)
+    return _content_damage(name, data, info, record)
+
+
+def _content_damage(name: str, data: bytes, info: StoreInfo, record: CommitRecord) -> list[str]:
+    """In what a shard file, whose bytes are as written, is not what its record says."""
+    shard_format, expected = get_format(info.shard_format), record.expected_rows(info.recipe.views)
     try:
-        rows = form.rows(data)
-        lengths = {len(form.tensor(data, output)) for output in info.outputs}
+        rows = shard_format.rows(data)
+        lengths = {len(shard_format.tensor(data, output)) for output in info.outputs}
     except DamagedStore as error:
         return [f"{name}: {error}"]
     if not all(rows[column].equals(expected[column]) for column in ("path", "view")) or lengths != {len(rows)}:
@@ -97,88 +116,161 @@ def _shard_damage(folder: Files, info: StoreInfo, record: CommitRecord) -> list[
     return []
 
 
-def _misplaced(snapshot: Snapshot) -> list[Damage]:
-    """Images that a committed shard ought to hold and does not, or holds twice."""
-    damage = []
-    for share in snapshot.shares:
-        assert snapshot.plan is not None
-        paths = snapshot.plan.rows["path"].take(share.plan_positions)
-        counts = share.record.images["path"].combine_chunks().value_counts()
-        times = (
-            counts.field("counts").take(pc.index_in(paths, value_set=counts.field("values"))).fill_null(0).to_numpy()
-        )
+def _misplaced_images(snapshot: Snapshot) -> list[Damage]:
+    """Images that a committed shard should have once, and has not, or more often."""
+    damage: list[Damage] = []
+    if snapshot.plan is None:
+        return damage
+    for shard in snapshot.shard_images:
+        paths = snapshot.plan.rows["path"].take(shard.plan_positions)
+        found = shard.record.images["path"].combine_chunks().value_counts()
+        counts = found.field("counts").take(pc.index_in(paths, value_set=found.field("values"))).fill_null(0).to_numpy()
         damage += [
-            Damage(share.key, f"{paths[at].as_py()!r} stands {times[at]} times in its shard, expected once")
-            for at in np.flatnonzero(times != 1)
+            Damage(shard.key, f"{paths[at].as_py()!r} is {counts[at]} times in its shard, expected once")
+            for at in np.flatnonzero(counts != 1)
         ]
     return damage
 
 
-def repair(folder: Files) -> list[Damage]:
-    """Withdraw every damaged shard, so that the next `extract run` computes its images again; returns what was found.
+def _has_name(data: bytes, shard: str) -> bool:
+    """Whether these are the bytes that gave a shard file its name."""
+    return hashlib.sha256(data).hexdigest() == shard.partition(".")[0]
+
+
+# Repair
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What `repair` did: the files that it `rebuilt`, a sentence each, and the damage whose shards it has `withdrawn`."""
+
+    rebuilt: tuple[str, ...]
+    withdrawn: tuple[Damage, ...]
+
+
+def repair(files: Files) -> Repair:
+    """Rebuild what the store can be read by, and withdraw damaged shards, so that `extract run` computes them again.
 
     A withdrawal is a commit record too, one attempt higher: nothing that was published is changed. Only a
     data file whose bytes are wrong is deleted, for its name belongs to the right ones.
+
+    Raises:
+        NotAStore: the folder is not a store.
+        DamagedStore: store.json is damaged and there is no sound copy of it.
     """
-    snapshot = load_snapshot(folder)
-    writer = StoreWriter(folder, snapshot.info)
-    found = verify(folder).damage
-    for key in dict.fromkeys(damage.shard for damage in found):
-        reasons = "; ".join(damage.message for damage in found if damage.shard == key)
-        writer.withdraw(snapshot.next_slot(key), reasons)
+    rebuilt = rebuild(files)
+    snapshot = load_snapshot(files)
+    withdrawn = _withdraw(StoreWriter(files, snapshot.info), snapshot, _find_damage(files, snapshot))
+    for key in dict.fromkeys(damage.shard for damage in withdrawn):
         record = snapshot.records.get(key)
         if record is not None and record.shard:
-            _remove_unless_intact(folder, record.shard)
-    return list(found)
+            _remove_unless_intact(files, record.shard)
+    return Repair(tuple(rebuilt), tuple(withdrawn))
 
 
-def _remove_unless_intact(folder: Files, shard: str) -> None:
+def _withdraw(writer: StoreWriter, snapshot: Snapshot, found: list[Damage]) -> list[Damage]:
+    """Withdraw the shards with damage; returns that of those where no other process was first."""
+    withdrawn = []
+    for key in dict.fromkeys(damage.shard for damage in found):
+        damage = [one for one in found if one.shard == key]
+        if writer.withdraw(snapshot.next_slot(key), "; ".join(one.message for one in damage)):
+            withdrawn += damage
+    return withdrawn
+
+
+def _remove_unless_intact(files: Files, shard: str) -> None:
+    name = f"data/{shard}"
     try:
-        data = folder.read(f"data/{shard}")
+        data = files.read(name)
     except FileNotFoundError:
         return
-    if hashlib.sha256(data).hexdigest() != shard.partition(".")[0]:
-        folder.remove(f"data/{shard}")
+    if not _has_name(data, shard):
+        # A run may have published the right bytes and a record since.
+        files.remove_unless(name, lambda: name in _needed(load_snapshot(files)))
+
+
+# gc
 
 
 @dataclass(frozen=True)
 class Collected:
-    """What `gc` deleted, or would: names within the store, and their bytes together (`size`)."""
+    """What `gc` deleted, or would delete: names within the store, and their bytes together (`size`)."""
 
     names: tuple[str, ...]
     size: int
 
 
-def collect_garbage(folder: Files, min_age: float = 3600.0, dry_run: bool = False) -> Collected:
-    """Delete what the current view does not need: temporary files, shards, plans, views and records of older plans.
+def collect_garbage(files: Files, min_age: float = 3600.0, dry_run: bool = False) -> Collected:
+    """Delete what the current plan does not need: temporary files, shards, and older plans with their records.
 
     Args:
-        folder: the store.
+        files: the store.
         min_age: seconds; younger files stay, for a run may be about to commit them.
-        dry_run: delete nothing, only say what would be.
+        dry_run: delete nothing, only find what would be deleted.
+
+    Raises:
+        NotAStore: the folder is not a store.
+        DamagedStore: a record or the plan cannot be read, so it is unknown which shards are needed.
     """
-    snapshot = load_snapshot(folder)
-    needed = {f"data/{record.shard}" for record in snapshot.records.values() if record.shard}
-    needed |= {CurrentPlan.file(snapshot.number)}
-    holding_plans: set[str] = set()
-    if snapshot.plan is not None:
-        needed.add(snapshot.plan.file)
-        holders = snapshot.plan.holders().unique().to_pylist()
-        holding_plans = {holder.partition("/")[0] for holder in holders}
-    candidates = [f"{top}/{name}" for top in ("tmp", "data", "plan", "view") for name in folder.names(top)]
-    for plan_name in folder.names("commit"):
-        if plan_name not in holding_plans:
-            candidates += [f"commit/{plan_name}/{name}" for name in folder.names(f"commit/{plan_name}")]
+    needed = _NeededFiles(files)
     oldest = int((time.time() - min_age) * 1e9)
     names, size = [], 0
-    for name in candidates:
-        if name in needed:
+    for name in _unneeded(files, needed):
+        status = files.status(name)
+        if status is None or status.modified > oldest:  # None: another process deleted its temporary file
             continue
-        status = folder.status(name)
-        if status is None or status.modified > oldest:  # another process may have taken its temporary file away
-            continue
-        names.append(name)
-        size += status.size
-        if not dry_run:
-            folder.remove(name)
+        if dry_run or _remove(files, name, needed):
+            names.append(name)
+            size += status.size
     return Collected(tuple(names), size)
+
+
+def _remove(files: Files, name: str, needed: "_NeededFiles") -> bool:
+    if name.startswith(("data/", "plan/")):  # named by their content: a run may be about to publish one again
+        return files.remove_unless(name, lambda: name in needed.now())
+    files.remove(name)
+    return True
+
+
+def _unneeded(files: Files, needed: "_NeededFiles") -> list[str]:
+    """Every file but those of the current plan."""
+    found = [f"{top}/{name}" for top in ("tmp", "data", "plan", "view") for name in files.names(top)]
+    for plan_name in files.names("commit"):
+        if plan_name not in needed.plans:
+            found += [f"commit/{plan_name}/{name}" for name in files.names(f"commit/{plan_name}")]
+    names = needed.now()
+    return [name for name in found if name not in names]
+
+
+class _NeededFiles:
+    """The files that the current plan needs; looked up again where something was published since.
+
+    Raises (every method):
+        DamagedStore: a record or the plan cannot be read.
+    """
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._read()
+
+    def now(self) -> frozenset[str]:
+        """Their names as of this moment."""
+        if not is_latest(self._files, self._snapshot):
+            self._read()
+        return self._names
+
+    def _read(self) -> None:
+        self._snapshot = load_snapshot(self._files)
+        if damaged := self._snapshot.damaged_records:
+            name, message = next(iter(damaged.items()))
+            raise DamagedStore(f"{name}: {message}; nothing is deleted before `store repair {self._files}`")
+        self._names = _needed(self._snapshot)
+        self.plans = {key.partition("/")[0] for key in self._snapshot.shard_keys}
+
+
+def _needed(snapshot: Snapshot) -> frozenset[str]:
+    """The files that a snapshot refers to, but for the records."""
+    names = {f"data/{record.shard}" for record in snapshot.records.values() if record.shard}
+    if snapshot.plan is not None:
+        names |= {CurrentPlan.file(snapshot.number), snapshot.plan.file}
+    return frozenset(names)

@@ -1,14 +1,17 @@
-"""The plan: the sorted listing of images, each row either to be computed in a numbered shard or held by an older one.
+"""The plan: the sorted listing of images, and for each the shard that has it or will.
 
-Pure: the same listing, holdings and number give the same plan, whatever the machine. The number is that of
-the view it is made for, so that no later plan of a store can be an earlier one: else a file that changes
-twice and keeps its length would meet its own first plan, whose shard is committed already. A plan is a
-pyarrow table with one row an image:
+An image is either to be computed in one of this plan's own numbered shards, or an older shard has it already. A shard is
+known by its key, `<plan>/<index>`: the name of the plan that computed it, and its number there.
 
-    path, label, split, group   the row's name and what the folder or the listing says of it
+Pure: the same listing, shard keys and number give the same plan, whatever the machine. The number is that of the file
+in view/ that names the plan, so that no later plan of a store can be an earlier one: else a file that changes twice and
+keeps its length would meet its own first plan, whose shard is committed already. A plan is a pyarrow table with one
+row per image:
+
+    path, label, split, group   the row's name, and how the folder or the listing describes it
     size                        bytes of the source file when it was listed
-    shard                       the number of this plan's shard that will hold the row, or null
-    held_by                     `<plan>/<index>`: the older shard that holds it already, or null
+    shard                       the number of this plan's own shard that will have the image, or null
+    held_by                     the key of the older shard that has the image already, or null
 """
 
 import hashlib
@@ -35,18 +38,21 @@ LISTING_SCHEMA = pa.schema(
         "time": pa.int64(),
     }
 )
-"""What a listing knows of each image: `size` in bytes, `time` of modification in ns; -1 where unknown."""
+"""A listing's columns: `size` in bytes, `time` of modification in ns; -1 where unknown."""
 
 DESCRIPTION = ["path", "label", "split", "group"]
-_SHARD_ROWS = b"stillframe.shard_rows"
+"""The columns of a plan that describe an image."""
+
+_IMAGES_PER_SHARD = b"stillframe.shard_rows"
 _NUMBER = b"stillframe.number"
+_RETRY = b"stillframe.retry"
 
 SHARD_BYTES = 128 * 2**20
 MAX_SHARD_ROWS = 4096
 
 
-def automatic_shard_rows(row_bytes: int, views: int = 1) -> int:
-    """How many images a shard takes, each with that many rows: about 128 MB decoded, and at most 4,096 rows.
+def automatic_images_per_shard(row_bytes: int, views: int = 1) -> int:
+    """How many images of `views` rows each a shard takes: about 128 MB decoded, and at most 4,096 rows.
 
     The cap keeps a shard of small vectors to a minute or so of work, for a killed run loses the shard in hand.
     """
@@ -54,23 +60,29 @@ def automatic_shard_rows(row_bytes: int, views: int = 1) -> int:
 
 
 def plan_file(name: str) -> str:
-    """The name within the store of the plan `name`."""
+    """The file name within a store of the plan `name`."""
     return f"plan/{name}.parquet"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan and its name, the SHA-256 of its Parquet bytes. `number` is that of the view it was made for."""
+    """A plan. Its name is the SHA-256 of its Parquet bytes; `number` is that of the file in view/ that names it.
+
+    `retry` says that it was made to try failed images again.
+    """
 
     rows: pa.Table
-    shard_rows: int
+    images_per_shard: int
     number: int = 0
+    retry: bool = False
 
     @cached_property
     def data(self) -> bytes:
         """The content of plan/<name>.parquet."""
         sink = io.BytesIO()
-        metadata = {_SHARD_ROWS: str(self.shard_rows), _NUMBER: str(self.number)}
+        metadata = {_IMAGES_PER_SHARD: str(self.images_per_shard), _NUMBER: str(self.number)}
+        if self.retry:
+            metadata[_RETRY] = "1"
         table = self.rows.replace_schema_metadata(metadata)
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
         return sink.getvalue()
@@ -93,43 +105,45 @@ class Plan:
             DamagedStore: the bytes are not those that gave the plan its name.
         """
         if hashlib.sha256(data).hexdigest() != name:
-            raise DamagedStore(f"plan/{name}.parquet is damaged: restore it from a backup, or extract into a new store")
+            raise DamagedStore(f"{plan_file(name)} is damaged: run `store repair`")
         table = pq.read_table(pa.BufferReader(data))
         metadata = table.schema.metadata or {}
-        plan = cls(table.replace_schema_metadata(None), int(metadata[_SHARD_ROWS]), int(metadata[_NUMBER]))
-        plan.__dict__.update(data=data, name=name)  # another pyarrow may write other bytes: keep those that were read
+        rows, images, number = table.replace_schema_metadata(None), metadata[_IMAGES_PER_SHARD], metadata[_NUMBER]
+        plan = cls(rows, int(images), int(number), _RETRY in metadata)
+        # Another pyarrow may write other bytes: name and bytes are those that were read.
+        plan.__dict__.update(data=data, name=name)
         return plan
 
     @cached_property
     def shard_count(self) -> int:
-        """How many shards this plan computes; their numbers are 0 to this."""
+        """How many shards this plan computes; they are numbered from 0."""
         return int(pc.max(self.rows["shard"]).as_py() or 0) + 1 if self.pending_rows else 0
 
     def shard_length(self, index: int) -> int:
-        """How many rows one of this plan's shards has."""
-        return max(0, min(self.shard_rows, self.pending_rows - index * self.shard_rows))
+        """How many images one of this plan's own shards has."""
+        return max(0, min(self.images_per_shard, self.pending_rows - index * self.images_per_shard))
 
     @property
     def pending_rows(self) -> int:
-        """How many rows this plan's own shards have."""
+        """How many images this plan's own shards have."""
         return len(self.rows) - int(self.rows["shard"].null_count)
 
     @cached_property
     def _pending(self) -> npt.NDArray[np.int64]:
-        """Positions of the rows that this plan's own shards have."""
+        """Positions of the images that this plan's own shards have."""
         return np.flatnonzero(self.rows["shard"].is_valid().to_numpy())
 
     def shard_paths(self, index: int) -> pa.Table:
-        """The rows of one of this plan's shards, in order."""
-        positions = self._pending[index * self.shard_rows : (index + 1) * self.shard_rows]
+        """The plan's rows for one of its own shards, in order."""
+        positions = self._pending[index * self.images_per_shard : (index + 1) * self.images_per_shard]
         if len(positions) == 0:
             return self.rows.slice(0, 0)
         first, last = positions[0], positions[-1]
         # The stretch is cut out first: taking from several chunks copies them all, for every shard.
         return self.rows.slice(first, last - first + 1).take(positions - first)
 
-    def holders(self) -> pa.DictionaryArray:
-        """For each row the shard that holds it, or will: `<plan>/<index>`."""
+    def shard_keys(self) -> pa.DictionaryArray:
+        """For each image the key of the shard that has it, or will."""
         held_by = self.rows["held_by"].unify_dictionaries().combine_chunks()
         older = held_by.dictionary
         own = pa.array([f"{self.name}/{index}" for index in range(self.shard_count)], pa.string())
@@ -137,31 +151,35 @@ class Plan:
         return pa.DictionaryArray.from_arrays(pc.coalesce(held_by.indices, shards), pa.concat_arrays([older, own]))
 
 
-def make_plan(listing: pa.Table, holders: pa.Array, shard_rows: int, number: int = 0) -> Plan:
-    """The plan for a sorted listing: rows with a holder, `<plan>/<index>`, stay there, the others fill new shards in order.
+def make_plan(
+    listing: pa.Table, shard_keys: pa.Array, images_per_shard: int, number: int = 0, retry: bool = False
+) -> Plan:
+    """The plan for a sorted listing: images with a shard key stay in that shard, the others fill new shards in order.
 
     Args:
         listing: LISTING_SCHEMA.
-        holders: text or null for each row of the listing.
-        shard_rows: how many rows a new shard takes.
-        number: that of the view the plan is made for.
+        shard_keys: for each image the key of the older shard that has it, or null.
+        images_per_shard: how many images a new shard takes.
+        number: that of the file in view/ that will name the plan.
+        retry: whether it is made to try failed images again.
     """
-    pending = holders.is_null().to_numpy(zero_copy_only=False)
-    numbers = (np.cumsum(pending) - 1) // shard_rows
+    pending = shard_keys.is_null().to_numpy(zero_copy_only=False)
+    numbers = (np.cumsum(pending) - 1) // images_per_shard
     rows = listing.select([*DESCRIPTION, "size"])
     rows = rows.append_column("shard", pa.chunked_array([pa.array(numbers, pa.int32(), mask=~pending)]))
-    held_by = holders.cast(pa.string()).dictionary_encode()  # in order of first use, however it came
-    return Plan(rows.append_column("held_by", pa.chunked_array([held_by])), shard_rows, number)
+    held_by = shard_keys.cast(pa.string()).dictionary_encode()  # in order of first use, however it came
+    return Plan(rows.append_column("held_by", pa.chunked_array([held_by])), images_per_shard, number, retry)
 
 
-def stands(plan: Plan, listing: pa.Table, holders: pa.Array, uncommitted: Collection[int]) -> bool:
-    """Whether `plan` still says all there is to do, given its own shards that are `uncommitted`.
+def plan_is_current(plan: Plan, listing: pa.Table, shard_keys: pa.Array, uncommitted: Collection[int]) -> bool:
+    """Whether `plan` states all there is to do for a listing, given the numbers of its own `uncommitted` shards.
 
-    It does if it has the same images and labels, each held row where it says, and if the rows that are not
-    held are just those of the uncommitted shards. `holders` are those of the listing's rows, as for `make_plan`.
+    It does if it has the same images with the same descriptions, if each committed image is in the shard that the plan
+    names, and if the images that are in no shard are just those of the uncommitted ones. `shard_keys` are those of the
+    listing's images, as for `make_plan`.
     """
     if not plan.rows.select(DESCRIPTION).equals(listing.select(DESCRIPTION)):
         return False
     pending = pc.is_in(plan.rows["shard"], value_set=pa.array(uncommitted, pa.int32()))
-    said = pc.if_else(pending, pa.scalar(None, pa.string()), plan.holders().cast(pa.string()))
-    return bool(said.equals(pa.chunked_array([holders.cast(pa.string())])))
+    planned = pc.if_else(pending, pa.scalar(None, pa.string()), plan.shard_keys().cast(pa.string()))
+    return bool(planned.equals(pa.chunked_array([shard_keys.cast(pa.string())])))

@@ -1,10 +1,10 @@
-"""Reading a store: rows and tensors in plan order, whole, in batches, or as a Dask array."""
+"""Reading a store: rows and tensors in plan order, all at once, in batches, or as a Dask array."""
 
 import os
 from collections import OrderedDict
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,11 @@ import pyarrow as pa
 from store.errors import DamagedStore, UsageError
 from store.files.base import Files
 from store.files.opening import open_files
-from store.formats import get_format
+from store.formats import Format, get_format
 from store.formats.base import ROW_SCHEMA, checked_tensor
 from store.recipe import Output, Recipe
-from store.snapshot import Place, Snapshot, load_snapshot
+from store.snapshot import ShardRows, Snapshot, load_snapshot
+from store.tensors import Tensor
 
 if TYPE_CHECKING:
     import dask.array
@@ -24,20 +25,20 @@ if TYPE_CHECKING:
     from store.maintenance import Verification
 
 SHARDS_AT_ONCE = 4
-"""How many decoded shards `batches` keeps, and over how many it shuffles."""
+"""How many decoded shards `batches` has in memory, and across how many it shuffles."""
 
 
 class FeatureStore:
-    """A store opened for reading, as it stood at that moment. `len()` is the number of rows.
+    """A store opened for reading, as it was at that moment. `len()` is the number of rows.
 
-    Rows come in plan order, sorted by path, an image's views one after the other, the unaltered one first; every
-    method that gives rows gives them in this order unless it shuffles.
+    Rows come in plan order: sorted by path, an image's views one after the other, the unaltered one first. Every method
+    that gives rows gives them in this order unless it shuffles.
     """
 
     def __init__(self, folder: Files, snapshot: Snapshot) -> None:
         self.folder = folder
         self.snapshot = snapshot
-        self._decoded: OrderedDict[tuple[str, str], npt.NDArray[Any]] = OrderedDict()
+        self._decoded: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
 
     @property
     def recipe(self) -> Recipe:
@@ -66,30 +67,30 @@ class FeatureStore:
         return f"FeatureStore({str(self.folder)!r}, {len(self)} rows, outputs {', '.join(self.outputs)})"
 
     @cached_property
-    def _places(self) -> list[Place]:
-        return self.snapshot.places()
+    def _shards(self) -> list[ShardRows]:
+        return self.snapshot.shard_rows()
 
     @cached_property
     def _numbers(self) -> npt.NDArray[np.int64]:
-        """The numbers of the stored rows (see `Place`), ascending."""
-        return np.sort(np.concatenate([place.numbers for place in self._places] or [np.empty(0, np.int64)]))
+        """The numbers of the stored rows (see `ShardRows`), ascending."""
+        return np.sort(np.concatenate([shard.numbers for shard in self._shards] or [np.empty(0, np.int64)]))
 
     @cached_property
     def _located(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """For each row, the number of its place and its position in that shard."""
+        """For each row, the position of its shard in `_shards`, and its own position in that shard."""
         size = len(self.snapshot.plan.rows) * self.recipe.views if self.snapshot.plan else 0
         located = np.full((2, size), -1, np.int64)
-        for number, place in enumerate(self._places):
-            located[0, place.numbers] = number
-            located[1, place.numbers] = place.shard_positions
+        for number, shard in enumerate(self._shards):
+            located[0, shard.numbers] = number
+            located[1, shard.numbers] = shard.shard_positions
         return located[0, self._numbers], located[1, self._numbers]
 
     @cached_property
     def _table(self) -> pa.Table:
-        if self.snapshot.plan is None or not self._places:
+        if self.snapshot.plan is None or not self._shards:
             return ROW_SCHEMA.empty_table()
-        parts = [self._shard_rows(place).take(place.shard_positions) for place in self._places]
-        order = np.argsort(np.concatenate([place.numbers for place in self._places]))
+        parts = [self._row_columns(shard).take(shard.shard_positions) for shard in self._shards]
+        order = np.argsort(np.concatenate([shard.numbers for shard in self._shards]))
         stored = pa.concat_tables(parts).take(order)
         described = self.snapshot.plan.rows.take(self._numbers // self.recipe.views)
         for name in ("label", "split", "group"):
@@ -104,10 +105,10 @@ class FeatureStore:
         return self._table if split is None else self._table.take(self._selected(split))
 
     def images(self) -> pa.Table:
-        """The rows of the unaltered views, one an image: row i of it is row i * views of `table()`."""
+        """The rows of the unaltered views, one per image: its row i is row i * views of `table()`."""
         return self._table.take(np.arange(0, len(self), self.recipe.views))
 
-    def arrays(self, output: str | None = None, split: str | None = None) -> tuple[npt.NDArray[Any], pa.Table]:
+    def arrays(self, output: str | None = None, split: str | None = None) -> tuple[Tensor, pa.Table]:
         """All features of one output, shape (rows, *shape), and their rows in the same order.
 
         Args:
@@ -129,8 +130,8 @@ class FeatureStore:
         seed: int = 0,
         split: str | None = None,
         output: str | None = None,
-    ) -> Iterator[tuple[npt.NDArray[Any], pa.Table]]:
-        """The features in batches of (X, rows), the last one short, with at most four shards in memory.
+    ) -> Iterator[tuple[Tensor, pa.Table]]:
+        """The features in batches of (X, rows), the last one shorter, with at most four shards in memory.
 
         With `shuffle`, shards come in random order and rows are shuffled across four shards at a time.
         """
@@ -144,10 +145,10 @@ class FeatureStore:
         seed: int | None = None,
         output: str | None = None,
         shards: int = SHARDS_AT_ONCE,
-    ) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.int64]]]:
+    ) -> Iterator[tuple[Tensor, npt.NDArray[np.int64]]]:
         """One pass over chosen rows, by position in `table()`: batches of (features, positions), as `batches` gives them.
 
-        Without a seed the rows come in the order given. `shards` is how many are kept in memory and shuffled across.
+        Without a seed the rows come in the order given. `shards` is how many are in memory, and shuffled across.
         """
         chosen = self.find_output(output)
         if seed is not None:
@@ -177,14 +178,14 @@ class FeatureStore:
 
         return verify(self.folder)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {"folder": self.folder, "snapshot": self.snapshot, "_decoded": OrderedDict()}
 
     def find_output(self, name: str | None) -> Output:
         """The output of that name, or the only one.
 
         Raises:
-            UsageError: there is none of that name, or several and none was named.
+            UsageError: there is no such output, or no name was given and there are several.
         """
         outputs = self.outputs
         if name is None and len(outputs) == 1:
@@ -210,48 +211,49 @@ class FeatureStore:
         parts = [rng.permutation(rows[np.isin(numbers, group)]) for group in groups]
         return np.concatenate(parts) if parts else rows
 
-    def _gather(self, output: Output, rows: npt.NDArray[np.int64], keep: int = 0) -> npt.NDArray[Any]:
-        """Features of the given rows, in that order; with `keep`, whole shards are decoded and the last so many kept."""
+    def _gather(self, output: Output, rows: npt.NDArray[np.int64], cached_shards: int = 0) -> Tensor:
+        """Features of the given rows, in that order; with `cached_shards`, whole shards are decoded and that many cached."""
         gathered = np.empty((len(rows), *output.shape), output.dtype)
         numbers, positions = self._located[0][rows], self._located[1][rows]
         # In the order of first need: the last batch's shards are done with before others push them out.
         for number in dict.fromkeys(numbers.tolist()):
             targets = np.flatnonzero(numbers == number)
             targets = targets[np.argsort(positions[targets], kind="stable")]
-            place, wanted, to = self._places[number], positions[targets], _span(targets)
-            if keep:
-                gathered[to] = self._whole_shard(place, output, keep)[_span(wanted)]
-                continue
-            form, path = get_format(self.snapshot.info.shard_format), self._shard_path(place)
-            if isinstance(to, slice):
-                form.tensor(path, output, wanted, gathered[to])
+            shard, in_shard, to = self._shards[number], positions[targets], _span(targets)
+            if cached_shards:
+                gathered[to] = self._whole_shard(shard, output, cached_shards)[_span(in_shard)]
+            elif isinstance(to, slice):
+                self._format.tensor(self._shard_path(shard), output, in_shard, gathered[to])
             else:
-                gathered[to] = form.tensor(path, output, wanted)
+                gathered[to] = self._format.tensor(self._shard_path(shard), output, in_shard)
         return gathered
 
-    def _whole_shard(self, place: Place, output: Output, keep: int) -> npt.NDArray[Any]:
-        key = (place.record.shard, output.name)
+    @property
+    def _format(self) -> Format:
+        return get_format(self.snapshot.info.shard_format)
+
+    def _whole_shard(self, shard: ShardRows, output: Output, cached_shards: int) -> Tensor:
+        key = (shard.record.shard, output.name)
         if key not in self._decoded:
-            while len(self._decoded) >= keep:
+            while len(self._decoded) >= cached_shards:
                 self._decoded.popitem(last=False)
-            form = get_format(self.snapshot.info.shard_format)
-            tensor = form.tensor(self._shard_path(place), output)
-            self._decoded[key] = checked_tensor(tensor, len(place.record.rows) * self.recipe.views, output)
+            tensor = self._format.tensor(self._shard_path(shard), output)
+            self._decoded[key] = checked_tensor(tensor, len(shard.record.rows) * self.recipe.views, output)
         self._decoded.move_to_end(key)
         return self._decoded[key]
 
-    def _shard_rows(self, place: Place) -> pa.Table:
-        path = self._shard_path(place)
-        rows = get_format(self.snapshot.info.shard_format).rows(path)
-        expected = place.record.shard_rows(self.recipe.views)
+    def _row_columns(self, shard: ShardRows) -> pa.Table:
+        path = self._shard_path(shard)
+        rows = self._format.rows(path)
+        expected = shard.record.expected_rows(self.recipe.views)
         if not all(rows[name].equals(expected[name]) for name in ("path", "view")):
             raise DamagedStore(
                 f"{path} does not hold the rows its record names: run `store repair {self.folder}`, then extract again"
             )
         return rows
 
-    def _shard_path(self, place: Place) -> os.PathLike[str]:
-        name = f"data/{place.record.shard}"
+    def _shard_path(self, shard: ShardRows) -> os.PathLike[str]:
+        name = f"data/{shard.record.shard}"
         try:
             return self.folder.local_copy(name)
         except FileNotFoundError:
@@ -263,16 +265,16 @@ class FeatureStore:
 def _span(rows: npt.NDArray[np.int64]) -> slice | npt.NDArray[np.int64]:
     """The same rows as a slice if they follow each other: indexing with one copies nothing twice."""
     first, count = int(rows[0]), len(rows)
-    following = int(rows[-1]) == first + count - 1 and bool(np.all(np.diff(rows) == 1))
-    return slice(first, first + count) if following else rows
+    consecutive = int(rows[-1]) == first + count - 1 and bool(np.all(np.diff(rows) == 1))
+    return slice(first, first + count) if consecutive else rows
 
 
 def open_store(path: str | os.PathLike[str]) -> FeatureStore:
-    """Open a store for reading.
+    """Open a store, at a path or URL, for reading.
 
     Raises:
-        NotAStore: the folder is none.
+        NotAStore: the folder is not a store.
         DamagedStore: its small files are damaged (shards are checked when read).
     """
-    folder = open_files(path)
-    return FeatureStore(folder, load_snapshot(folder))
+    files = open_files(path)
+    return FeatureStore(files, load_snapshot(files))

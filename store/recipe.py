@@ -2,13 +2,19 @@
 
 Two features may be compared, joined, or fed to the same head only if their recipes are equal. What
 may differ between runs without changing a feature beyond floating-point noise (runtime, device, batch
-size, library versions) is not here: it stands in every commit record.
+size, library versions) is not here: it is in every commit record.
+
+A field that is added after version 0.5.0 is left out of the JSON, and so of the fingerprint, where it has its default:
+then the recipes of older stores and heads keep the fingerprints that they have. The fields of 0.5.0 are always there.
 """
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
+
+from store.errors import NotAStore
 
 ORIENTATION_POLICY = "exif"
 """The EXIF orientation is applied to the pixels, then forgotten."""
@@ -35,14 +41,15 @@ class Output:
         """Whether a row has more than one axis."""
         return len(self.shape) > 1
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """As plain JSON values."""
         return {**asdict(self), "shape": list(self.shape)}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
+    def from_dict(cls, values: Mapping[str, object]) -> Self:
         """The output that `to_dict` wrote."""
-        return cls(**{**values, "shape": tuple(values["shape"])})
+        plain: dict[str, Any] = dict(values)
+        return cls(**{**plain, "shape": tuple(plain["shape"])})
 
 
 def stored_dtype(dtype: str, spatial: bool) -> str:
@@ -94,18 +101,29 @@ class Recipe:
     orientation: str = ORIENTATION_POLICY
     bit_depth: str = BIT_DEPTH_POLICY
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        values = {**asdict(self), "augment": asdict(self.augment) if self.augment else 0}
+    def to_dict(self) -> dict[str, object]:
+        """As plain JSON values, without later fields that have their default."""
+        values = {**_written(self), "augment": _written(self.augment) if self.augment else 0}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The recipe that `to_dict` wrote."""
+    def from_dict(cls, values: Mapping[str, object]) -> Self:
+        """The recipe that `to_dict` wrote.
+
+        Raises:
+            NotAStore: it has fields that this version does not know, so its features mean something else.
+            TypeError: it lacks fields, or they are of another type.
+        """
         plain: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }
+        missing = _RECIPE_OF_0_5_0 - set(plain)
+        if missing:
+            raise TypeError(f"no {', '.join(sorted(missing))} in the recipe")
+        _require_known(cls, plain)
         augment = plain["augment"]
+        if augment:
+            _require_known(Augmentation, augment)
         return cls(**{**plain, "augment": Augmentation(**augment) if augment else None})
 
     @property
@@ -120,15 +138,52 @@ class Recipe:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the canonical JSON (sorted keys, no spaces) of all fields."""
+        """SHA-256 of the canonical JSON (sorted keys, no spaces) of `to_dict`."""
         canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+_RECIPE_OF_0_5_0 = frozenset(
+    [
+        "backbone",
+        "weights",
+        "layers",
+        "pooling",
+        "image_size",
+        "resize",
+        "crop",
+        "background",
+        "precision",
+        "dtypes",
+        "fast_decode",
+        "augment",
+        "orientation",
+        "bit_depth",
+    ]
+)
+_AUGMENTATION_OF_0_5_0 = frozenset(["views", "seed", "rotation", "shift", "shear", "zoom", "brightness", "flip"])
+
+
+def _written(values: Recipe | Augmentation) -> dict[str, object]:
+    """The fields that are written: those of 0.5.0, and later ones that do not have their default."""
+    always = _RECIPE_OF_0_5_0 if isinstance(values, Recipe) else _AUGMENTATION_OF_0_5_0
+    found = {field.name: (getattr(values, field.name), field.default) for field in fields(values)}
+    return {name: value for name, (value, default) in found.items() if name in always or value != default}
+
+
+def _require_known(kind: type[Recipe | Augmentation], values: Mapping[str, object]) -> None:
+    unknown = set(values) - {field.name for field in fields(kind)}
+    if unknown:
+        raise NotAStore(
+            f"the recipe has {', '.join(sorted(unknown))}, which this version does not know: it was made by a newer "
+            "version of Stillframe; use that one"
+        )
 
 
 def differences(
     stored: Recipe, asked: Recipe, first: str = "the store has", second: str = "this run asks for"
 ) -> list[str]:
-    """One line for each field in which `asked` differs from `stored`; `first` and `second` say whose is whose."""
+    """One line for each field in which `asked` differs from `stored`; `first` and `second` introduce the two values."""
     lines = []
     for field in fields(Recipe):
         old, new = getattr(stored, field.name), getattr(asked, field.name)

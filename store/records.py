@@ -1,47 +1,34 @@
 """The small JSON files of a store: store.json, view/<n>.json and the commit records.
 
 Plain frozen dataclasses with `to_bytes` and `from_bytes`; nothing here touches a disk. A store of a million
-images has as many rows in its commit records: they are kept as pyarrow tables, a tenth of what Python objects take.
+images has as many rows in its commit records: they are pyarrow tables, a tenth of what Python objects take.
+
+Fields that this version does not know are passed over, for a newer one may have written them; in the recipe alone they
+are refused, for there they change what a feature means. Older versions of the format are read through UPGRADES.
 """
 
+import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 
 from store.errors import DamagedStore, NotAStore
+from store.formats import FORMATS
+from store.json_values import JsonObject, as_list, as_object, decode, encode, known_fields, utf8
 from store.recipe import Output, Recipe
 
 FORMAT = "stillframe"
 VERSION = 1
+
+UPGRADES: dict[int, Callable[[JsonObject], JsonObject]] = {}
+"""For each older version of store.json, a function that makes of its object one of the next version."""
+
 _SHARD_NAME = re.compile(r"([0-9a-f]{64}\.[a-z0-9]+)?")
-
-
-def _encode(values: dict[str, Any]) -> bytes:
-    return _utf8(json.dumps(values, indent=1, ensure_ascii=False) + "\n")
-
-
-def _utf8(text: str) -> bytes:
-    # A path that is not UTF-8 has lone surrogates in Python: JSON's own escape, \udcNN, keeps them.
-    return text.encode(errors="backslashreplace")
-
-
-def _decode(data: bytes, what: str) -> dict[str, Any]:
-    try:
-        values = json.loads(data)
-    except ValueError as error:
-        raise DamagedStore(
-            f"{what} is not valid JSON ({error}): restore it from a backup, or extract into a new store"
-        ) from error
-    if not isinstance(values, dict):
-        raise DamagedStore(
-            f"{what} holds {type(values).__name__}, expected an object: restore it, or extract into a new store"
-        )
-    return values
 
 
 @dataclass(frozen=True)
@@ -55,48 +42,93 @@ class StoreInfo:
 
     def to_bytes(self) -> bytes:
         """The content of store.json."""
-        return _encode(
-            {
-                "format": FORMAT,
-                "version": VERSION,
-                "fingerprint": self.recipe.fingerprint,
-                "recipe": self.recipe.to_dict(),
-                "outputs": [output.to_dict() for output in self.outputs],
-                "shard_format": self.shard_format,
-                "compression": self.compression,
-            }
-        )
+        values: JsonObject = {
+            "format": FORMAT,
+            "version": VERSION,
+            "fingerprint": self.recipe.fingerprint,
+            "recipe": self.recipe.to_dict(),
+            "outputs": [output.to_dict() for output in self.outputs],
+            "shard_format": self.shard_format,
+            "compression": self.compression,
+        }
+        return encode({**values, "digest": _digest(values)})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """What `to_bytes` wrote.
+        """What `to_bytes` wrote, in this version or an older one.
 
         Raises:
             NotAStore: another program's file, or a later version of this format.
-            DamagedStore: the fingerprint is not that of the recipe.
+            DamagedStore: it is not what was written.
         """
-        values = _decode(data, "store.json")
+        values = decode(data, "store.json")
         if values.get("format") != FORMAT:
             raise NotAStore(
                 f"store.json has format {values.get('format')!r}, expected {FORMAT!r}: not a Stillframe store"
             )
-        if values.get("version") != VERSION:
-            raise NotAStore(
-                f"the store has format version {values.get('version')!r}, this program reads {VERSION}: "
-                "use the Stillframe version that wrote it, or a newer one"
-            )
+        _require_version(values)
+        written = {name: value for name, value in values.items() if name != "digest"}
+        if "digest" in values and values["digest"] != _digest(written):  # 0.5.0 wrote none
+            raise DamagedStore("store.json was edited: its digest is not that of its content; run `store repair`")
+        return cls._from_current(_upgraded(values))
+
+    @classmethod
+    def _from_current(cls, values: JsonObject) -> Self:
         try:
-            recipe = Recipe.from_dict(values["recipe"])
-            outputs = tuple(Output.from_dict(output) for output in values["outputs"])
-            info = cls(recipe, outputs, values["shard_format"], values["compression"])
+            recipe = Recipe.from_dict(as_object(values["recipe"]))
+            outputs = tuple(Output.from_dict(as_object(output)) for output in as_list(values["outputs"]))
+            info = cls(recipe, outputs, str(values["shard_format"]), str(values["compression"]))
             fingerprint = values["fingerprint"]
-        except (AttributeError, KeyError, TypeError) as error:
-            raise DamagedStore(f"store.json lacks or misspells a field ({error}): restore it from a backup") from error
+        except NotAStore:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DamagedStore(f"store.json lacks or misspells a field ({error}): run `store repair`") from error
         if fingerprint != recipe.fingerprint:
-            raise DamagedStore(
-                "store.json was edited: its fingerprint is not that of its recipe; restore it from a backup"
-            )
+            raise DamagedStore("store.json was edited: its fingerprint is not that of its recipe; run `store repair`")
+        if problem := info._inconsistency():
+            raise DamagedStore(f"store.json was edited: {problem}; run `store repair`")
         return info
+
+    def _inconsistency(self) -> str:
+        """What in the outputs or the format contradicts the recipe; empty if nothing does."""
+        if self.shard_format not in FORMATS:
+            return f"it has the shard format {self.shard_format!r}, expected {' or '.join(FORMATS)}"
+        recipe, outputs = self.recipe, self.outputs
+        if (recipe.layers, recipe.dtypes) != (
+            tuple(output.layer for output in outputs),
+            tuple(output.dtype for output in outputs),
+        ):
+            return "its outputs are not the layers and dtypes of its recipe"
+        if len({output.name for output in outputs}) != len(outputs):
+            return "two of its outputs have one name"
+        for output in outputs:
+            if output.pooling != recipe.pooling:
+                return f"output {output.name} has pooling {output.pooling}, its recipe {recipe.pooling}"
+            if not output.shape or min(output.shape) < 1 or (len(output.shape) == 3 and recipe.pooling != "none"):
+                return f"output {output.name} has the shape {list(output.shape)}, with pooling {recipe.pooling}"
+        return ""
+
+
+def _digest(values: JsonObject) -> str:
+    """SHA-256 of an object as JSON with sorted keys and no spaces."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _require_version(values: JsonObject) -> None:
+    """Raise NotAStore unless store.json is of this version or of one that can be upgraded."""
+    version = values.get("version")
+    if version != VERSION and version not in UPGRADES:
+        raise NotAStore(
+            f"the store has format version {version!r}, this program reads {VERSION}: "
+            "use the Stillframe version that wrote it, or a newer one"
+        )
+
+
+def _upgraded(values: JsonObject) -> JsonObject:
+    """The object of store.json as the present version has it."""
+    while values["version"] != VERSION:
+        values = UPGRADES[int(str(values["version"]))](values)
+    return values
 
 
 @dataclass(frozen=True)
@@ -113,17 +145,23 @@ class CurrentPlan:
         return f"view/{number}.json"
 
     def to_bytes(self) -> bytes:
-        """The content of a view file."""
-        return _encode(asdict(self))
+        """The content of such a file."""
+        return encode(asdict(self))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """What `to_bytes` wrote."""
-        values = _decode(data, "a view file")
+        """What `to_bytes` wrote.
+
+        Raises:
+            DamagedStore: it is not.
+        """
+        values = decode(data, "the newest file in view/")
         try:
-            return cls(**values)
+            return known_fields(cls, values)
         except TypeError as error:
-            raise DamagedStore(f"a view file lacks or misspells a field ({error}): restore it from a backup") from error
+            raise DamagedStore(
+                f"the newest file in view/ lacks or misspells a field ({error}): run `store repair`"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -135,14 +173,19 @@ class ShardSlot:
     attempt: int
 
     @property
+    def key(self) -> str:
+        """The shard's key, `<plan>/<index>`."""
+        return f"{self.plan}/{self.index}"
+
+    @property
     def file(self) -> str:
-        """The record's name within the store."""
+        """The record's file name within the store."""
         return f"commit/{self.plan}/{self.index:06d}.{self.attempt}.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One stored row, as its commit record knows it.
+    """One stored image, as its commit record has it.
 
     `sha256` is of the source bytes; `size` (bytes) and `time` (modification, ns) are hints for when to look again.
     """
@@ -155,7 +198,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One image that gave no row, why, and what the file looked like then (a missing file has size -1)."""
+    """One image that gave no row, why, and what its file was then (a missing file has size -1)."""
 
     path: str
     code: str
@@ -181,7 +224,7 @@ def failure_table(failures: Sequence[Failure]) -> pa.Table:
     """Failures as columns (FAILURES)."""
     columns = {name: [getattr(failure, name) for failure in failures] for name in FAILURES.names}
     # Some are a decoder's own words: a lone surrogate in them would fit into no column.
-    columns["message"] = [_utf8(message).decode() for message in columns["message"]]
+    columns["message"] = [utf8(message).decode() for message in columns["message"]]
     return pa.table(columns, schema=FAILURES)
 
 
@@ -202,8 +245,13 @@ class CommitRecord:
     shard_bytes: int
     rows: pa.Table
     failures: pa.Table
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     withdrawn: str = ""
+
+    @property
+    def slot(self) -> ShardSlot:
+        """What the record was published for."""
+        return ShardSlot(self.plan, self.index, self.attempt)
 
     @property
     def images(self) -> pa.Table:
@@ -212,7 +260,7 @@ class CommitRecord:
         images = pa.concat_tables([self.rows, self.failures.select(ROWS.names)])
         return images.append_column("failed", pa.array(failed)).combine_chunks()
 
-    def shard_rows(self, views: int) -> pa.Table:
+    def expected_rows(self, views: int) -> pa.Table:
         """Path, view and sha256 of the shard's rows: each image's views one after the other, the unaltered one first."""
         rows = self.rows.select(["path", "sha256"]).take(np.repeat(np.arange(len(self.rows)), views))
         return rows.add_column(1, "view", [np.tile(np.arange(views, dtype=np.int16), len(self.rows))])
@@ -226,14 +274,14 @@ class CommitRecord:
             "fingerprint": self.fingerprint,
             "shard": self.shard,
             "shard_bytes": self.shard_bytes,
-            "environment": self.environment,
+            "environment": dict(self.environment),
             "withdrawn": self.withdrawn,
             "row_fields": ROWS.names,
         }
         columns = (self.rows[name].to_pylist() for name in ROWS.names)
         rows = ",\n".join(map(json.JSONEncoder(ensure_ascii=False).encode, zip(*columns, strict=True)))
         failures = json.dumps(self.failures.to_pylist(), ensure_ascii=False, indent=1)
-        return _utf8(f'{json.dumps(head, indent=1)[:-2]},\n "rows": [\n{rows}\n],\n "failures": {failures}\n}}\n')
+        return utf8(f'{json.dumps(head, indent=1)[:-2]},\n "rows": [\n{rows}\n],\n "failures": {failures}\n}}\n')
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -242,12 +290,13 @@ class CommitRecord:
         Raises:
             DamagedStore: it is not, or its shard could lie outside data/.
         """
-        values = _decode(data, "a commit record")
+        values = decode(data, "a commit record")
         try:
-            del values["row_fields"]
-            values["rows"] = row_table([Row(*row) for row in values["rows"]])
-            values["failures"] = failure_table([Failure(**failure) for failure in values["failures"]])
-            record = cls(**values)
+            values["rows"] = _rows(as_list(values["row_fields"]), as_list(values["rows"]))
+            values["failures"] = failure_table(
+                [known_fields(Failure, as_object(one)) for one in as_list(values["failures"])]
+            )
+            record = known_fields(cls, values)
             plain = _SHARD_NAME.fullmatch(record.shard)
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise DamagedStore(f"a commit record lacks or misspells a field ({error}): run `store repair`") from error
@@ -258,3 +307,10 @@ class CommitRecord:
                 f"a commit record names the shard {record.shard!r}, expected <sha256>.<ending>: run `store repair`"
             )
         return record
+
+
+def _rows(names: list[object], rows: list[object]) -> pa.Table:
+    """The columns ROWS of rows that are lists of the fields `names`, among which may be unknown ones."""
+    columns = [list(column) for column in zip(*map(as_list, rows), strict=True)] or [[] for _ in names]
+    found = dict(zip(names, columns, strict=True))
+    return pa.table({name: found[name] for name in ROWS.names}, schema=ROWS)

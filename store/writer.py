@@ -3,14 +3,17 @@
 The protocol, which docs/store-format.md repeats word for word:
 
 1. A file MUST be published whole or not at all, and never over another: the first process to give a name wins.
-2. `store.json` MUST be published first. A process that finds it there MUST use the recipe that it states.
+2. `store.json` MUST be published first, then `store.copy.json` with the same bytes. A process that finds `store.json`
+   there MUST use the recipe that it states, and MAY add a missing copy. Only to repair a store MAY one that is damaged or
+   missing be replaced by the other.
 3. A plan MUST be published before the file in `view/` that names it.
 4. A file in `view/` MUST be numbered one higher than the highest its writer knows. If that number is taken, the writer
    MUST read the store again and plan anew.
 5. A shard MUST be read back and compared with what was to be stored before it is published.
 6. A shard MUST be named by the SHA-256 of its bytes. A file of that name with other bytes is damaged; a writer MUST
    replace it.
-7. A shard MUST be published before the record that names it.
+7. A shard MUST be published before the record that names it. After publishing the record its writer MUST look whether
+   the shard is still there, and publish it again if not. The same holds for a plan and the file in `view/`.
 8. A record MUST list each image of its shard exactly once, as a row or as a failure.
 9. A record MUST have an attempt one higher than the highest its writer knows. If that attempt is taken, the published
    record counts.
@@ -18,7 +21,11 @@ The protocol, which docs/store-format.md repeats word for word:
 11. A shard is withdrawn by publishing a record, one attempt higher, that has a reason and no rows. Published records
     MUST NOT be changed.
 12. A reader MUST trust records alone, the highest attempt of each shard: a file in `data/` that no record names does not
-    exist.
+    exist. It MUST pass over JSON fields that it does not know, except in the recipe, where it MUST refuse them.
+13. A file that the newest file in `view/`, its plan and that plan's records do not need MAY be deleted. Nothing MUST be
+    deleted while one of these cannot be read.
+14. Whoever deletes a shard or a plan MUST set it aside, read the records again, and put it back if it is needed now. In
+    an object store, which cannot set aside, the records MUST be read again right before the deletion.
 """
 
 import hashlib
@@ -29,7 +36,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from store.errors import EnvironmentFailure
-from store.files.base import INFO, Files
+from store.files.base import COPY, INFO, Files
 from store.formats import Shard, check_round_trip, get_format
 from store.plan import Plan
 from store.records import CommitRecord, CurrentPlan, ShardSlot, StoreInfo, failure_table, row_table
@@ -76,7 +83,14 @@ class StoreWriter:
         if not self._files.create(INFO, data):
             data = self._files.read(INFO)
         self._info = StoreInfo.from_bytes(data)
+        self._files.create(COPY, data)
         return self._info
+
+    def restore(self, name: str, data: bytes) -> None:
+        """Publish store.json or its copy anew, where it is damaged or missing: `data` is what the other one has."""
+        self._files.remove(name)
+        self._files.create(name, data)
+        self._info = None
 
     def publish_plan(self, plan: Plan, data: str) -> bool:
         """Make `plan` the current one; False if another process was first to publish one of this number.
@@ -85,9 +99,17 @@ class StoreWriter:
             plan: its number is one higher than that of the current plan.
             data: where the images are, a folder or a table.
         """
-        current = CurrentPlan(plan.name, data, datetime.now(UTC).isoformat(timespec="seconds"))
+        self._add_copy()
         self._files.create(plan.file, plan.data)
-        return self._files.create(current.file(plan.number), current.to_bytes())
+        if not self.make_current(plan.name, plan.number, data):
+            return False
+        self._ensure(plan.file, plan.data)
+        return True
+
+    def make_current(self, plan: str, number: int, data: str) -> bool:
+        """Publish the file in view/ of that number, which names a published plan; False if another process was first."""
+        current = CurrentPlan(plan, data, datetime.now(UTC).isoformat(timespec="seconds"))
+        return self._files.create(CurrentPlan.file(number), current.to_bytes())
 
     def commit(self, slot: ShardSlot, content: ShardContent, environment: Mapping[str, str]) -> CommitRecord:
         """Publish a shard, then its record; returns the record that counts, which may be another process's.
@@ -109,9 +131,11 @@ class StoreWriter:
         )
         if data:
             self._publish_shard(f"data/{record.shard}", data)
-        if self._files.create(slot.file, record.to_bytes()):
-            return record
-        return CommitRecord.from_bytes(self._files.read(slot.file))
+        if not self._files.create(slot.file, record.to_bytes()):
+            return CommitRecord.from_bytes(self._files.read(slot.file))
+        if data:
+            self._ensure(f"data/{record.shard}", data)
+        return record
 
     @staticmethod
     def encode(content: ShardContent, info: StoreInfo) -> bytes:
@@ -143,8 +167,25 @@ class StoreWriter:
 
     def _publish_shard(self, name: str, data: bytes) -> None:
         """Publish a shard file; a damaged file that has its name is replaced."""
-        if self._files.create(name, data) or self._files.read(name) == data:
+        if self._files.create(name, data) or self._has(name, data):
             return
         self._files.remove(name)
-        if not self._files.create(name, data):
+        if not self._files.create(name, data) and not self._has(name, data):
             raise EnvironmentFailure(f"another process keeps writing {name}: run the same command again")
+
+    def _has(self, name: str, data: bytes) -> bool:
+        """Whether the file is there with these bytes."""
+        try:
+            return self._files.read(name) == data
+        except FileNotFoundError:  # `store gc` deleted it just now
+            return False
+
+    def _ensure(self, name: str, data: bytes) -> None:
+        """Publish a file again if `store gc` deleted it before it was named: an unused file of that name may have been there."""
+        if self._files.status(name) is None:
+            self._files.create(name, data)
+
+    def _add_copy(self) -> None:
+        """Publish the copy of store.json in a store of a version that made none."""
+        if self._files.status(COPY) is None:
+            self._files.create(COPY, self._files.read(INFO))

@@ -9,13 +9,17 @@ UTF-8). They are not row names: `store.files.names` converts between the two. Ti
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from store.errors import EnvironmentFailure, NotAStore, UsageError
+from store.errors import DamagedStore, EnvironmentFailure, NotAStore, UsageError
 
 INFO = "store.json"
+"""The file that says what a store is."""
+
+COPY = "store.copy.json"
+"""A copy of it, for repairs."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,10 @@ class ReadableFiles(ABC):
     @abstractmethod
     def exists(self) -> bool:
         """Whether there is such a folder."""
+
+    @abstractmethod
+    def place(self, name: str) -> str:
+        """A file's path or URL, for messages."""
 
     @abstractmethod
     def status(self, name: str) -> FileStatus | None:
@@ -108,16 +116,30 @@ class Files(ReadableFiles):
         """Delete a file, if it exists."""
 
     @abstractmethod
+    def remove_unless(self, name: str, needed: Callable[[], bool]) -> bool:
+        """Delete a file unless `needed` gives True; returns whether it was deleted.
+
+        On a disk, `needed` is asked while the file is set aside: whoever looks for the file later finds that it is gone
+        and publishes it again, and what was published before, `needed` sees. An object store has no such step: `needed`
+        is asked right before the deletion.
+        """
+
+    @abstractmethod
     def require_create_only(self) -> None:
-        """Raise UsageError unless `create` can keep two processes from publishing one name."""
+        """Raise UsageError unless, of two processes that publish one name, `create` lets only the first."""
 
     def is_store(self) -> bool:
         """Whether there is a store.json.
 
         Raises:
+            DamagedStore: there is only its copy.
             EnvironmentFailure: the folder cannot be looked into.
         """
-        return self.status(INFO) is not None
+        if self.status(INFO) is not None:
+            return True
+        if self.status(COPY) is not None:
+            raise DamagedStore(f"{self}/{INFO} is missing: run `store repair {self}`")
+        return False
 
     def require_store(self) -> None:
         """Raise NotAStore unless this is a store."""
@@ -127,9 +149,13 @@ class Files(ReadableFiles):
             raise NotAStore(f"no store at {self}: there is no such folder; `extract run DATA --out {self}` makes one")
         raise NotAStore(f"{self} is not a store: it has no {INFO}; name the folder that `extract run --out` wrote")
 
-    def require_free(self) -> None:
-        """Raise UsageError if the folder holds anything but what a run killed at its very start leaves."""
-        foreign = [name for name in self.names("") if name != "tmp"]
+    def require_free(self, own: Collection[str] = ()) -> None:
+        """Raise UsageError if the folder holds anything but what a run killed at its very start leaves.
+
+        Args:
+            own: names in the folder that the caller has put there itself.
+        """
+        foreign = [name for name in self.names("") if name != "tmp" and name not in own]
         foreign += [f"tmp/{name}" for name in self.names("tmp") if not name.endswith(".part")]
         if foreign and not self.is_store():  # another process may have made it one just now
             raise UsageError(f"{self} is not empty and not a store (it holds {min(foreign)!r}): choose another --out")

@@ -17,7 +17,7 @@ import contextlib
 import os
 import stat
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -44,6 +44,10 @@ class LocalFiles(Files):
     def absolute(self) -> str:
         """See ReadableFiles."""
         return str(self.root.absolute())
+
+    def place(self, name: str) -> str:
+        """See ReadableFiles."""
+        return str(self.path(name))
 
     def path(self, name: str) -> Path:
         """The path of a file on this machine."""
@@ -120,14 +124,35 @@ class LocalFiles(Files):
         except OSError as error:
             raise disk.failure(error, f"cannot delete {self.path(name)}") from error
 
-    def require_create_only(self) -> None:
-        """See Files; what a file system without hard links cannot do is said above."""
+    def remove_unless(self, name: str, needed: Callable[[], bool]) -> bool:
+        """See Files."""
+        final = self.path(name)
+        aside = self.path(f"tmp/{uuid.uuid4().hex}.part")
+        try:
+            disk.make_folder(aside.parent)
+            os.rename(final, aside)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise disk.failure(error, f"cannot delete {final}") from error
+        remove = False
+        try:
+            os.utime(aside)  # else it could be old enough for another process to delete it from tmp/
+            remove = not needed()
+        finally:
+            if not remove:
+                disk.give_name(aside, final)
+            aside.unlink(missing_ok=True)
+        return remove
 
-    def require_free(self) -> None:
+    def require_create_only(self) -> None:
+        """See Files; for a file system without hard links, see above."""
+
+    def require_free(self, own: Collection[str] = ()) -> None:
         """See Files."""
         if self.root.exists() and not self.root.is_dir():
             raise UsageError(f"{self.root} is a file, expected a folder for the store: choose another --out")
-        super().require_free()
+        super().require_free(own)
 
     def _asked(self, what: str, name: str, operation: Callable[[Path], Result]) -> Result:
         """What `operation` gives for a file's path, with retries; see `read` for the errors."""

@@ -1,7 +1,7 @@
-r"""Row names: how a file's name is kept in a store, and how it is shown on a terminal.
+r"""Row names: how a file's name is written in a store, and how it is shown on a terminal.
 
 A row is named by its `/`-separated path relative to the data. File systems allow any byte in a
-name but Parquet, HDF5 and JSON hold Unicode, so a byte that is not UTF-8 is kept as `\xNN` and
+name but Parquet, HDF5 and JSON have Unicode, so a byte that is not UTF-8 is written as `\xNN` and
 a backslash is doubled. That is injective: every file name has one row name and the other way round.
 """
 

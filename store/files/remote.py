@@ -13,7 +13,6 @@ Shards are read from copies in the cache folder: they never change, so two heads
 """
 
 import contextlib
-import hashlib
 import random
 import time
 import uuid
@@ -25,8 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from store.errors import DamagedStore, EnvironmentFailure, UsageError
 from store.files.base import Files, FileStatus
-from store.files.cache import cache_folder
-from store.files.local import write_whole
+from store.files.cache import cached_shard
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -49,7 +47,7 @@ class RemoteFiles(Files):
 
     Args:
         url: the folder; the name "" is the object of just this URL.
-        single_writer: nobody else writes there: the store need not keep two apart.
+        single_writer: nobody else writes there, so the store need not refuse a second object of one name.
 
     Raises (every method):
         EnvironmentFailure: the object store cannot be reached, or does not let us.
@@ -116,15 +114,11 @@ class RemoteFiles(Files):
         Raises:
             DamagedStore: the bytes are not those that gave the file its name.
         """
-        base = name.rpartition("/")[2]
-        copy = cache_folder() / "shards" / base
-        if not copy.is_file():
-            data = self.read(name)
-            if hashlib.sha256(data).hexdigest() != base.partition(".")[0]:
-                raise DamagedStore(
-                    f"{self}/{name} is not the bytes that gave it its name: run `store repair {self}`, then extract again"
-                )
-            write_whole(copy, data)
+        copy = cached_shard(name.rpartition("/")[2], lambda: self.read(name))
+        if copy is None:
+            raise DamagedStore(
+                f"{self}/{name} is not the bytes that gave it its name: run `store repair {self}`, then extract again"
+            )
         return copy
 
     def create(self, name: str, data: bytes) -> bool:
@@ -141,6 +135,13 @@ class RemoteFiles(Files):
         """See Files."""
         with contextlib.suppress(FileNotFoundError):
             self._call("delete", name, lambda system, path: system.rm_file(path))
+
+    def remove_unless(self, name: str, needed: Callable[[], bool]) -> bool:
+        """See Files."""
+        if needed() or self.status(name) is None:
+            return False
+        self.remove(name)
+        return True
 
     def require_create_only(self) -> None:
         """See Files; tried out once."""
@@ -173,9 +174,7 @@ class RemoteFiles(Files):
         try:
             self._call("write", name, lambda system, path: system.pipe_file(path, data, mode=mode))
         except FileNotFoundError as error:
-            raise EnvironmentFailure(
-                f"cannot write {self._place(name)}: {error}; create it, or name another"
-            ) from error
+            raise EnvironmentFailure(f"cannot write {self.place(name)}: {error}; create it, or name another") from error
 
     @cached_property
     def _located(self) -> "tuple[AbstractFileSystem, str]":
@@ -195,7 +194,8 @@ class RemoteFiles(Files):
             raise UsageError(f"{self.url}: {error}; expected s3://, gs:// or az://, or a path") from None
         return system, path.rstrip("/")
 
-    def _place(self, name: str) -> str:
+    def place(self, name: str) -> str:
+        """See ReadableFiles."""
         return f"{self.url}/{name}" if name else self.url
 
     def _call(self, what: str, name: str, operation: "Callable[[AbstractFileSystem, str], Result]") -> Result:
@@ -209,7 +209,7 @@ class RemoteFiles(Files):
             except Exception as error:  # each backend lets through errors of its own libraries
                 if number == _ATTEMPTS - 1 or isinstance(error, _FINAL):
                     raise EnvironmentFailure(
-                        f"cannot {what} {self._place(name)}: {str(error) or type(error).__name__}; check the address, "
+                        f"cannot {what} {self.place(name)}: {str(error) or type(error).__name__}; check the address, "
                         "the credentials and the network, then run the same command again"
                     ) from error
             time.sleep(_FIRST_PAUSE * 2**number * random.uniform(0.5, 1.0))  # noqa: S311  not for secrets

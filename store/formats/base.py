@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,10 @@ import pyarrow as pa
 
 from store.errors import DamagedStore
 from store.recipe import Output
+from store.tensors import Tensor
+
+Source: TypeAlias = bytes | PathLike[str]
+"""A shard file's content, or its path."""
 
 _PART_BYTES = 4 * 2**20
 
@@ -34,11 +38,14 @@ class Shard:
     """Rows and, for each output, one tensor of shape (rows, *output.shape)."""
 
     rows: pa.Table
-    tensors: Mapping[str, npt.NDArray[Any]]
+    tensors: Mapping[str, Tensor]
 
 
 class Format(Protocol):
-    """One way to keep a shard in one file. Reading never trusts the file: DamagedStore if it is not what it should be."""
+    """One way to store a shard in one file.
+
+    Reading never trusts the file: every method that reads raises DamagedStore if it is not what `encode` writes.
+    """
 
     name: str
     suffix: str
@@ -47,59 +54,63 @@ class Format(Protocol):
         """The bytes of a shard file."""
         ...
 
-    def rows(self, source: bytes | PathLike[str]) -> pa.Table:
+    def rows(self, source: Source) -> pa.Table:
         """The row columns alone."""
         ...
 
     def tensor(
         self,
-        source: bytes | PathLike[str],
+        source: Source,
         output: Output,
         positions: npt.NDArray[np.int64] | None = None,
-        into: npt.NDArray[Any] | None = None,
-    ) -> npt.NDArray[Any]:
-        """One output's tensor, of all rows or of those at ascending `positions`; DamagedStore if it has fewer rows.
+        into: Tensor | None = None,
+    ) -> Tensor:
+        """One output's tensor, (rows, *shape), of all rows or of those at ascending `positions`.
 
-        It is written to `into`, of just its shape and type, if that is given.
+        Args:
+            source: the shard.
+            output: which one.
+            positions: rows of the shard.
+            into: an array of the result's shape and type to write it to; a new one is made otherwise.
         """
         ...
 
-    def parts(self, source: bytes | PathLike[str], output: Output, rows: int) -> Iterator[npt.NDArray[Any]]:
-        """One output's tensor in order, so many rows at a time, the last part short."""
+    def parts(self, source: Source, output: Output, rows: int) -> Iterator[Tensor]:
+        """One output's tensor in order, `rows` rows at a time, the last part short."""
         ...
 
 
-def check_round_trip(form: Format, data: bytes, shard: Shard, outputs: Sequence[Output]) -> None:
+def check_round_trip(shard_format: Format, data: bytes, shard: Shard, outputs: Sequence[Output]) -> None:
     """Read `data` back and compare it, bit for bit, with the shard it was made of.
 
     Raises:
         DamagedStore: something differs; the machine's memory or a library is at fault.
     """
-    same = form.rows(data).equals(shard.rows)
-    if not (same and all(_same_bits(form, data, shard.tensors[output.name], output) for output in outputs)):
+    same = shard_format.rows(data).equals(shard.rows)
+    if not (same and all(_same_bits(shard_format, data, shard.tensors[output.name], output) for output in outputs)):
         raise DamagedStore(
-            f"a {form.name} shard did not read back as it was written, nothing was published: "
+            f"a {shard_format.name} shard did not read back as it was written, nothing was published: "
             "check this machine's memory, then run the same command again"
         )
 
 
-def _same_bits(form: Format, data: bytes, tensor: npt.NDArray[Any], output: Output) -> bool:
-    """Whether `data` holds just this tensor. In parts, for fresh memory of a shard's size costs more than decoding it."""
+def _same_bits(shard_format: Format, data: bytes, tensor: Tensor, output: Output) -> bool:
+    """Whether `data` holds just this tensor; in parts, for fresh memory of a shard's size costs more than decoding it."""
     step = max(1, _PART_BYTES * len(tensor) // max(1, tensor.nbytes))
     start = 0
-    for part in form.parts(data, output, step):
+    for part in shard_format.parts(data, output, step):
         if not np.array_equal(_bits(part), _bits(tensor[start : start + step])):
             return False
         start += len(part)
     return start == len(tensor)
 
 
-def _bits(tensor: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+def _bits(tensor: Tensor) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(tensor).view(np.uint8)
 
 
-def checked_tensor(tensor: npt.NDArray[Any], rows: int, output: Output) -> npt.NDArray[Any]:
-    """`tensor` if it has the output's shape and type, for so many rows; DamagedStore if not."""
+def checked_tensor(tensor: Tensor, rows: int, output: Output) -> Tensor:
+    """`tensor` if it has the output's shape and type and that many rows; DamagedStore if not."""
     expected = (rows, *output.shape)
     if tensor.shape != expected or tensor.dtype != np.dtype(output.dtype):
         raise DamagedStore(
@@ -109,7 +120,7 @@ def checked_tensor(tensor: npt.NDArray[Any], rows: int, output: Output) -> npt.N
     return tensor
 
 
-def placed(tensor: npt.NDArray[Any], into: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+def placed(tensor: Tensor, into: Tensor | None) -> Tensor:
     """`tensor`, or `into` with its values."""
     if into is None:
         return tensor

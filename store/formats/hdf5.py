@@ -1,20 +1,16 @@
-"""HDF5 shards: one dataset a column, one image a chunk, zstd with a Fletcher-32 checksum.
+"""HDF5 shards: one dataset per column, one image per chunk, zstd with a Fletcher-32 checksum.
 
 Measured on InceptionV3 tensors, zstd in HDF5 writes and reads four times faster than Parquet, so this
 is the format of spatial outputs. Text columns are variable-length UTF-8; an absent text is empty.
 
-HDF5 decodes one chunk at a time, under one lock. So of tensors it is only asked where their chunks lie; they are
-read, checked and decompressed here, by several threads. What is not written just as `encode` does, HDF5 reads.
+A tensor's chunks are read by `store.formats.hdf5_chunks`, which is faster than HDF5. A dataset that is not written just
+as `encode` does is read by HDF5 itself.
 """
 
 import io
 import json
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -22,14 +18,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from store.errors import DamagedStore
-from store.formats.base import ROW_SCHEMA, Shard, checked_tensor, placed
+from store.formats.base import ROW_SCHEMA, Shard, Source, checked_tensor, placed
+from store.formats.hdf5_chunks import decompress, find_chunks
 from store.recipe import Output
-
-_ZSTD, _FLETCHER32 = 32015, 3  # as registered with the HDF Group
-_CHECKSUM_BYTES = 4
-_MOST_BYTES = 2**24  # of a chunk: the checksum's sums stay below 2**64
-_THREADS = min(8, os.cpu_count() or 1)
-_ROWS_AT_ONCE = 32  # decompressed by one thread; fewer rows than that are not worth starting any
+from store.tensors import Tensor
 
 
 class Hdf5:
@@ -64,7 +56,7 @@ class Hdf5:
                 )
         return sink.getvalue()
 
-    def rows(self, source: bytes | PathLike[str]) -> pa.Table:
+    def rows(self, source: Source) -> pa.Table:
         """See Format."""
         with _opened(source) as file:
             columns = []
@@ -80,24 +72,24 @@ class Hdf5:
 
     def tensor(
         self,
-        source: bytes | PathLike[str],
+        source: Source,
         output: Output,
         positions: npt.NDArray[np.int64] | None = None,
-        into: npt.NDArray[Any] | None = None,
-    ) -> npt.NDArray[Any]:
+        into: Tensor | None = None,
+    ) -> Tensor:
         """See Format."""
         with _opened(source) as file:
             dataset = _plain_dataset(file, output.name)
-            chunks = _chunks(dataset, output)
+            chunks = find_chunks(dataset, output)
             if chunks is None:
                 tensor = dataset[:] if positions is None else _rows_at(dataset, positions)
                 return placed(checked_tensor(tensor, _count(positions, tensor), output), into)
             chosen = chunks if positions is None else [chunks[position] for position in positions]
             tensor = np.empty((len(chosen), *output.shape), output.dtype) if into is None else into
-            _decompress(source, chosen, checked_tensor(tensor, len(chosen), output))
+            decompress(source, chosen, checked_tensor(tensor, len(chosen), output))
             return tensor
 
-    def parts(self, source: bytes | PathLike[str], output: Output, rows: int) -> Iterator[npt.NDArray[Any]]:
+    def parts(self, source: Source, output: Output, rows: int) -> Iterator[Tensor]:
         """See Format."""
         with _opened(source) as file:
             dataset = _plain_dataset(file, output.name)
@@ -106,100 +98,17 @@ class Hdf5:
                 yield checked_tensor(part, len(part), output)
 
 
-def _count(positions: npt.NDArray[np.int64] | None, tensor: npt.NDArray[Any]) -> int:
+def _count(positions: npt.NDArray[np.int64] | None, tensor: Tensor) -> int:
     return len(tensor) if positions is None else len(positions)
 
 
-@dataclass(frozen=True)
-class _Chunk:
-    """Where one image's compressed tensor and its checksum lie in the file."""
-
-    offset: int
-    size: int
-
-
-def _chunks(dataset: Any, output: Output) -> list[_Chunk] | None:
-    """The dataset's chunks, an image each; None unless all of it is just as `encode` writes it."""
-    plain = dataset.shape[1:] == output.shape and dataset.dtype == np.dtype(output.dtype)
-    if not plain or dataset.chunks != (1, *output.shape) or not hasattr(dataset.id, "chunk_iter"):
-        return None
-    filters = dataset.id.get_create_plist()
-    if [filters.get_filter(number)[0] for number in range(filters.get_nfilters())] != [_ZSTD, _FLETCHER32]:
-        return None
-    found: dict[int, _Chunk] = {}
-
-    def note(chunk: Any) -> None:
-        if chunk.filter_mask == 0 and _CHECKSUM_BYTES < chunk.size <= _MOST_BYTES:
-            found[chunk.chunk_offset[0]] = _Chunk(chunk.byte_offset, chunk.size)
-
-    dataset.id.chunk_iter(note)
-    return [found[row] for row in range(len(dataset))] if len(found) == len(dataset) else None
-
-
-def _decompress(source: bytes | PathLike[str], chunks: Sequence[_Chunk], tensor: npt.NDArray[Any]) -> None:
-    """Fill the tensor's rows from the chunks, in that order."""
-    with _reader(source) as read:
-        # Here and not in the threads, which would take turns at so many small steps: measured.
-        contents = [_checked(read(chunk), chunk.size) for chunk in chunks]
-    codec = pa.Codec("zstd")
-
-    def fill(start: int) -> None:
-        for row, content in enumerate(contents[start : start + _ROWS_AT_ONCE], start):
-            values = codec.decompress(content, tensor[row].nbytes)
-            tensor[row] = np.frombuffer(values, tensor.dtype).reshape(tensor.shape[1:])
-
-    groups = range(0, len(chunks), _ROWS_AT_ONCE)
-    if len(groups) <= 1:
-        fill(0)
-        return
-    with ThreadPoolExecutor(min(_THREADS, len(groups)), "decompress") as pool:
-        list(pool.map(fill, groups))
-
-
-@contextmanager
-def _reader(source: bytes | PathLike[str]) -> Iterator[Any]:
-    """A function from a chunk to its bytes, fewer if the file ends before; for several threads at once."""
-    if isinstance(source, bytes):
-        view = memoryview(source)
-        yield lambda chunk: view[chunk.offset : chunk.offset + chunk.size]
-        return
-    with open(source, "rb") as file:
-        yield lambda chunk: os.pread(file.fileno(), chunk.size, chunk.offset)
-
-
-def _checked(data: bytes | memoryview, size: int) -> memoryview:
-    """The compressed content of a chunk of so many bytes, if it is all there and its checksum is right."""
-    content, checksum = memoryview(data)[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
-    if len(data) != size or fletcher32(content) != int.from_bytes(checksum, "little"):
-        raise DamagedStore("a chunk of an HDF5 shard has a wrong checksum: run `store repair`")
-    return content
-
-
-def fletcher32(data: bytes | memoryview) -> int:
-    """The checksum of HDF5's filter of that name (H5checksum.c): two sums of big-endian 16-bit words.
-
-    HDF5 adds word by word and folds carries back in, which is arithmetic modulo 65535 in which a multiple of it is
-    65535. The second sum adds up the first after each word, so the first of n words counts n times.
-    """
-    words = np.frombuffer(data, ">u2", len(data) // 2).astype(np.uint64)
-    if len(data) % 2:
-        words = np.append(words, np.uint64(data[-1] << 8))
-    weights = np.arange(len(words), 0, -1, dtype=np.uint64)
-    low, high = (_folded(int(total)) for total in (words.sum(), words @ weights))
-    return high << 16 | low
-
-
-def _folded(total: int) -> int:
-    return (total - 1) % 65535 + 1 if total else 0
-
-
-def _rows_at(dataset: Any, positions: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+def _rows_at(dataset: Any, positions: npt.NDArray[np.int64]) -> Tensor:
     """The rows at ascending positions. HDF5's own point selection is slow: read runs, or one span if it is dense."""
     if len(positions) == 0:
         return np.empty((0, *dataset.shape[1:]), dataset.dtype)
     low, high = int(positions[0]), int(positions[-1]) + 1
     if len(positions) * 2 >= high - low:
-        span: npt.NDArray[Any] = dataset[low:high]
+        span: Tensor = dataset[low:high]
         return span if len(positions) == high - low else span[positions - low]
     tensor = np.empty((len(positions), *dataset.shape[1:]), dataset.dtype)
     for index, position in enumerate(positions):
@@ -208,7 +117,7 @@ def _rows_at(dataset: Any, positions: npt.NDArray[np.int64]) -> npt.NDArray[Any]
 
 
 @contextmanager
-def _opened(source: bytes | PathLike[str]) -> Iterator[Any]:
+def _opened(source: Source) -> Iterator[Any]:
     import h5py
     import hdf5plugin  # noqa: F401  (registers zstd)
 

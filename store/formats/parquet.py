@@ -1,14 +1,12 @@
-"""Parquet shards: one fixed-size list a row and output, zstd, page checksums.
+"""Parquet shards: one fixed-size list per row and output, zstd, page checksums.
 
 Fixed-size lists are what DuckDB, polars, pandas and Hugging Face datasets all read; a tensor's shape
-stands in the schema metadata under `stillframe`, as JSON.
+is in the schema metadata under `stillframe`, as JSON.
 """
 
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from os import PathLike
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from store.errors import DamagedStore
-from store.formats.base import ROW_SCHEMA, Shard, checked_tensor, placed
+from store.formats.base import ROW_SCHEMA, Shard, Source, checked_tensor, placed
 from store.recipe import Output
+from store.tensors import Tensor
 
 
 class Parquet:
@@ -38,7 +37,7 @@ class Parquet:
         )
         return sink.getvalue()
 
-    def rows(self, source: bytes | PathLike[str]) -> pa.Table:
+    def rows(self, source: Source) -> pa.Table:
         """See Format."""
         table = _read(source, ROW_SCHEMA.names).replace_schema_metadata(None)
         if table.schema != ROW_SCHEMA:
@@ -47,11 +46,11 @@ class Parquet:
 
     def tensor(
         self,
-        source: bytes | PathLike[str],
+        source: Source,
         output: Output,
         positions: npt.NDArray[np.int64] | None = None,
-        into: npt.NDArray[Any] | None = None,
-    ) -> npt.NDArray[Any]:
+        into: Tensor | None = None,
+    ) -> Tensor:
         """See Format."""
         table = _read(source, [output.name])
         if output.name not in table.column_names:
@@ -70,7 +69,7 @@ class Parquet:
             tensor = checked_tensor(tensor[positions[positions < len(tensor)]], len(positions), output)
         return placed(tensor, into)
 
-    def parts(self, source: bytes | PathLike[str], output: Output, rows: int) -> Iterator[npt.NDArray[Any]]:
+    def parts(self, source: Source, output: Output, rows: int) -> Iterator[Tensor]:
         """See Format."""
         tensor = self.tensor(source, output)  # vectors: all of them together are small
         for start in range(0, len(tensor), rows):
@@ -78,7 +77,7 @@ class Parquet:
 
 
 def parquet_schema(outputs: Sequence[Output], fingerprint: str) -> pa.Schema:
-    """Row columns and one fixed-size list an output; shapes and fingerprint in the metadata."""
+    """Row columns and one fixed-size list per output; shapes and fingerprint in the metadata."""
     schema = ROW_SCHEMA
     for output in outputs:
         values = pa.from_numpy_dtype(np.dtype(output.dtype))
@@ -87,19 +86,19 @@ def parquet_schema(outputs: Sequence[Output], fingerprint: str) -> pa.Schema:
     return schema.with_metadata({"stillframe": json.dumps(metadata)})
 
 
-def with_features(rows: pa.Table, tensors: Mapping[str, npt.NDArray[Any]], outputs: Sequence[Output]) -> pa.Table:
-    """`rows` with one column more an output."""
+def with_features(rows: pa.Table, tensors: Mapping[str, Tensor], outputs: Sequence[Output]) -> pa.Table:
+    """`rows` with one more column for each output."""
     for output in outputs:
         rows = rows.append_column(output.name, _as_lists(tensors[output.name], output))
     return rows
 
 
-def _as_lists(tensor: npt.NDArray[Any], output: Output) -> pa.FixedSizeListArray:
+def _as_lists(tensor: Tensor, output: Output) -> pa.FixedSizeListArray:
     values = pa.array(np.ascontiguousarray(tensor).reshape(-1))
     return pa.FixedSizeListArray.from_arrays(values, int(np.prod(output.shape)))
 
 
-def _read(source: bytes | PathLike[str], columns: list[str]) -> pa.Table:
+def _read(source: Source, columns: list[str]) -> pa.Table:
     try:
         with pq.ParquetFile(
             pa.BufferReader(source) if isinstance(source, bytes) else source, page_checksum_verification=True

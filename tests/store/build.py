@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from store.files.base import Files
 from store.files.local import LocalFiles
 from store.formats import Shard, get_format
 from store.formats.base import ROW_SCHEMA
-from store.plan import LISTING_SCHEMA, make_plan, stands
+from store.plan import LISTING_SCHEMA, make_plan, plan_is_current
 from store.recipe import Output, Recipe
 from store.records import Failure, Row, ShardSlot, StoreInfo, failure_table, row_table
-from store.snapshot import latest_attempts, load_snapshot
+from store.snapshot import latest_slots, load_snapshot
 from store.writer import ShardContent, StoreWriter
 
 SPATIAL = Output("features", "top", "none", (2, 3, 4), "float16")
@@ -37,6 +38,16 @@ def make_recipe(**changed):
         "dtypes": ("float32",),
     }
     return Recipe(**{**values, **changed})
+
+
+def make_info(outputs=(VECTOR,), shard_format="parquet"):
+    """What store.json says of a store of these outputs."""
+    recipe = make_recipe(
+        layers=tuple(output.layer for output in outputs),
+        pooling=outputs[0].pooling,
+        dtypes=tuple(output.dtype for output in outputs),
+    )
+    return StoreInfo(recipe, tuple(outputs), shard_format)
 
 
 @dataclass(frozen=True)
@@ -71,9 +82,9 @@ def make_listing(images):
     )
 
 
-def holders_of(listing, held):
-    """For each row of a listing its holder in `held`, a dict from path to holder, or null."""
-    return pa.array([held.get(path) for path in listing["path"].to_pylist()], pa.string())
+def keys_of(listing, committed):
+    """For each row of a listing its shard key in `committed`, a dict from path to key, or null."""
+    return pa.array([committed.get(path) for path in listing["path"].to_pylist()], pa.string())
 
 
 def feature_of(path, image, output):
@@ -102,11 +113,11 @@ def make_shard(images, paths, outputs):
 
 
 class SmallStore:
-    """A store under construction; `update` does to it what a run over `images` does."""
+    """A store under construction, in a folder or in any `Files`; `update` does to it what a run over `images` does."""
 
     def __init__(self, root, outputs=(VECTOR,), shard_format="parquet"):
-        self.folder = LocalFiles(root)
-        self.info = StoreInfo(make_recipe(), tuple(outputs), shard_format)
+        self.folder = root if isinstance(root, Files) else LocalFiles(root)
+        self.info = make_info(outputs, shard_format)
         self.writer = StoreWriter(self.folder)
         self.writer.create(self.info)
 
@@ -114,18 +125,20 @@ class SmallStore:
     def snapshot(self):
         return load_snapshot(self.folder)
 
-    def update(self, images, shard_rows=2, stop_after=None):
+    def update(self, images, images_per_shard=2, stop_after=None):
         """Plan and commit what is new or changed, at most `stop_after` shards; returns the current plan."""
         snapshot = self.snapshot
         listing = make_listing(images)
-        held = {
-            row["path"]: row["holder"]
-            for row in snapshot.held().to_pylist()
+        committed = {
+            row["path"]: row["shard_key"]
+            for row in snapshot.committed_images().to_pylist()
             if row["path"] in images and row["sha256"] == images[row["path"]].sha256
         }
-        holders = holders_of(listing, held)
-        if snapshot.plan is None or not stands(snapshot.plan, listing, holders, snapshot.uncommitted_shards()):
-            self.publish(make_plan(listing, holders, shard_rows, snapshot.number + 1))
+        shard_keys = keys_of(listing, committed)
+        if snapshot.plan is None or not plan_is_current(
+            snapshot.plan, listing, shard_keys, snapshot.uncommitted_shards()
+        ):
+            self.publish(make_plan(listing, shard_keys, images_per_shard, snapshot.number + 1))
             snapshot = self.snapshot
         for index in snapshot.uncommitted_shards()[:stop_after]:
             self.commit(snapshot.plan, index, images)
@@ -137,10 +150,14 @@ class SmallStore:
     def commit(self, plan, index, images, paths=None):
         """Commit one shard of a plan; `paths` other than the plan's make a record that is wrong."""
         paths = plan.shard_paths(index)["path"].to_pylist() if paths is None else paths
-        slot = ShardSlot(plan.name, index, latest_attempts(self.folder, plan.name).get(index, 0) + 1)
+        slot = ShardSlot(plan.name, index, self.attempts(plan.name).get(index, 0) + 1)
         record = self.writer.commit(slot, self.content(images, paths), {"runtime": "none"})
         assert record.attempt == slot.attempt
         return record
+
+    def attempts(self, plan_name):
+        """For each shard of a plan that was ever committed, its highest attempt."""
+        return {slot.index: slot.attempt for slot in latest_slots(self.folder, plan_name)}
 
     def content(self, images, paths):
         """What a run over the images of `paths` commits."""

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from store.errors import DamagedStore, UsageError
 from store.formats import FORMATS, check_round_trip, get_format
 from store.formats.base import ROW_SCHEMA, Shard
-from store.formats.hdf5 import fletcher32
+from store.formats.hdf5_chunks import fletcher32
 from store.recipe import Output
 from tests.store.build import SPATIAL, VECTOR, Image, feature_of, make_images, make_shard
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from store import open_store
 from store.errors import DamagedStore, NotAStore
 from store.files.local import LocalFiles
-from store.maintenance import collect_garbage, repair, verify
+from store.maintenance import Repair, collect_garbage, repair, verify
 from tests.store.build import BROKEN, Image, SmallStore, edit_json, features_of, flip_bit, make_images
 
 IMAGES = {
@@ -154,9 +154,9 @@ DAMAGES = {
     row_missing_in_record: "does not hold the rows its record names",
     row_twice_in_record: "does not hold the rows its record names",
     another_digest_in_record: "differ in the images' SHA-256",
-    row_missing_in_shard: "'d.png' stands 0 times in its shard",
-    row_twice_in_shard: "'c.png' stands 2 times in its shard",
-    row_and_failure_at_once: "'c.png' stands 2 times in its shard",
+    row_missing_in_shard: "'d.png' is 0 times in its shard",
+    row_twice_in_shard: "'c.png' is 2 times in its shard",
+    row_and_failure_at_once: "'c.png' is 2 times in its shard",
     another_shards_file: "does not hold the rows its record names",
     junk_under_its_own_digest: "cannot be read",
 }
@@ -197,7 +197,7 @@ def test_any_flipped_bit_of_a_shard_is_found(shard_format, data):
 def test_where_nothing_can_be_judged_the_store_is_damaged(filled, name):
     name = f"plan/{filled.snapshot.plan.name}.parquet" if name == "plan" else name
     filled.folder.path(name).write_bytes(b"{")
-    for look in (verify, repair, collect_garbage):
+    for look in (verify, collect_garbage):
         before = filled.files()
         with pytest.raises(DamagedStore) as caught:
             look(filled.folder)
@@ -215,6 +215,8 @@ def test_what_is_no_store_is_left_alone(tmp_path, look):
 
 
 # repair
+
+NOTHING = Repair((), ())
 
 
 @every_damage
@@ -239,7 +241,7 @@ def test_repair_adds_one_attempt_and_changes_no_record_or_sound_shard(filled, da
     damage(filled, plan)
     before = filled.files()
     attempts = sum(name.startswith(f"commit/{plan.name}/000001.") for name in before)
-    found = repair(filled.folder)
+    found = repair(filled.folder).withdrawn
     after = filled.files()
     added = f"commit/{plan.name}/000001.{attempts + 1}.json"
     assert set(after) - set(before) == {added}
@@ -255,15 +257,15 @@ def test_repair_adds_one_attempt_and_changes_no_record_or_sound_shard(filled, da
 
 def test_repairing_a_sound_store_changes_nothing(filled):
     before = filled.files()
-    assert repair(filled.folder) == []
+    assert repair(filled.folder) == NOTHING
     assert filled.files() == before
 
 
 def test_repairing_twice_withdraws_once(filled):
     deleted(filled, filled.snapshot.plan)
-    assert len(repair(filled.folder)) == 1
+    assert len(repair(filled.folder).withdrawn) == 1
     before = filled.files()
-    assert repair(filled.folder) == []
+    assert repair(filled.folder) == NOTHING
     assert filled.files() == before
 
 
@@ -379,7 +381,10 @@ def test_damage_is_not_swept_away(filled):
         filled.record_file(first, index).write_bytes(b"{")
     before = verify(filled.folder)
     age(filled)
-    collect_garbage(filled.folder)
+    files = filled.files()
+    with pytest.raises(DamagedStore, match=r"is not valid JSON.* nothing is deleted before `store repair"):
+        collect_garbage(filled.folder)
+    assert filled.files() == files
     assert verify(filled.folder) == before
     assert len(before.damage) == 3
 
@@ -403,11 +408,11 @@ def test_collecting_at_any_time_takes_nothing_from_a_store(history, stop_after):
         for images in history[:-1]:
             small.update(images)
         small.update(history[-1], stop_after=stop_after)
-        before, held = verify(small.folder), small.snapshot.held()
+        before, committed = verify(small.folder), small.snapshot.committed_images()
         collect_garbage(small.folder, min_age=-1)
         assert collect_garbage(small.folder, min_age=-1).names == ()
         assert verify(small.folder) == before
         assert before.sound
-        assert small.snapshot.held() == held
+        assert small.snapshot.committed_images() == committed
         small.update(history[-1])
         assert_reads_right(small, history[-1])

@@ -8,8 +8,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from store.errors import DamagedStore
-from store.plan import MAX_SHARD_ROWS, SHARD_BYTES, Plan, automatic_shard_rows, make_plan, stands
-from tests.store.build import Image, holders_of, make_images, make_listing
+from store.plan import MAX_SHARD_ROWS, SHARD_BYTES, Plan, automatic_images_per_shard, make_plan, plan_is_current
+from tests.store.build import Image, keys_of, make_images, make_listing
 
 labels = st.none() | st.sampled_from(["cat", "dog"])
 image_sets = st.dictionaries(
@@ -19,14 +19,14 @@ image_sets = st.dictionaries(
 )
 
 
-def plan_of(images, held, shard_rows, number=0):
+def plan_of(images, held, images_per_shard, number=0):
     listing = make_listing(images)
-    return make_plan(listing, holders_of(listing, held), shard_rows, number)
+    return make_plan(listing, keys_of(listing, held), images_per_shard, number)
 
 
 def still_stands(plan, images, held, uncommitted):
     listing = make_listing(images)
-    return stands(plan, listing, holders_of(listing, held), uncommitted)
+    return plan_is_current(plan, listing, keys_of(listing, held), uncommitted)
 
 
 @st.composite
@@ -41,8 +41,8 @@ def planned(draw, min_size=0):
 @given(planned())
 @example(({}, {}, 1))
 def test_every_image_stands_once_and_is_either_held_or_in_a_shard(case):
-    images, held, shard_rows = case
-    plan = plan_of(images, held, shard_rows)
+    images, held, images_per_shard = case
+    plan = plan_of(images, held, images_per_shard)
     assert plan.rows["path"].to_pylist() == sorted(images)
     for row in plan.rows.to_pylist():
         assert row["held_by"] == held.get(row["path"])
@@ -54,34 +54,34 @@ def test_every_image_stands_once_and_is_either_held_or_in_a_shard(case):
 @given(planned())
 @example(({}, {}, 1))
 def test_shards_are_numbered_from_zero_and_filled_in_order(case):
-    images, held, shard_rows = case
-    plan = plan_of(images, held, shard_rows)
+    images, held, images_per_shard = case
+    plan = plan_of(images, held, images_per_shard)
     shards = [plan.shard_paths(index)["path"].to_pylist() for index in range(plan.shard_count)]
     pending = [path for path in sorted(images) if path not in held]
     assert [path for shard in shards for path in shard] == pending
     assert plan.pending_rows == len(pending)
-    assert all(len(shard) == shard_rows for shard in shards[:-1])
-    assert all(1 <= len(shard) <= shard_rows for shard in shards[-1:])
+    assert all(len(shard) == images_per_shard for shard in shards[:-1])
+    assert all(1 <= len(shard) <= images_per_shard for shard in shards[-1:])
     assert plan.shard_paths(plan.shard_count)["path"].to_pylist() == []
 
 
 @given(planned())
 def test_holders_name_the_older_shard_or_the_plans_own(case):
-    images, held, shard_rows = case
-    plan = plan_of(images, held, shard_rows)
+    images, held, images_per_shard = case
+    plan = plan_of(images, held, images_per_shard)
     own = {
         path: f"{plan.name}/{index}"
         for index in range(plan.shard_count)
         for path in plan.shard_paths(index)["path"].to_pylist()
     }
-    assert plan.holders().to_pylist() == [{**own, **held}[path] for path in sorted(images)]
+    assert plan.shard_keys().to_pylist() == [{**own, **held}[path] for path in sorted(images)]
 
 
 @given(planned())
 def test_the_same_listing_gives_the_same_bytes(case):
-    images, held, shard_rows = case
-    plan = plan_of(images, held, shard_rows)
-    again = plan_of(dict(reversed(images.items())), dict(reversed(held.items())), shard_rows)
+    images, held, images_per_shard = case
+    plan = plan_of(images, held, images_per_shard)
+    again = plan_of(dict(reversed(images.items())), dict(reversed(held.items())), images_per_shard)
     assert plan.data == again.data
     assert plan.name == hashlib.sha256(plan.data).hexdigest()
 
@@ -100,27 +100,27 @@ def test_two_views_never_have_the_same_plan():
 
 @given(planned())
 def test_a_plan_read_back_is_the_plan_that_was_written(case):
-    images, held, shard_rows = case
-    plan = plan_of(images, held, shard_rows, number=7)
+    images, held, images_per_shard = case
+    plan = plan_of(images, held, images_per_shard, number=7)
     read = Plan.from_bytes(plan.name, plan.data)
     assert read.rows.to_pylist() == plan.rows.to_pylist()
-    assert (read.shard_rows, read.number, read.name, read.data) == (shard_rows, 7, plan.name, plan.data)
-    assert read.holders().to_pylist() == plan.holders().to_pylist()
+    assert (read.images_per_shard, read.number, read.name, read.data) == (images_per_shard, 7, plan.name, plan.data)
+    assert read.shard_keys().to_pylist() == plan.shard_keys().to_pylist()
 
 
 @given(planned(min_size=3))
 def test_a_plan_in_pieces_is_the_same_plan(case):
     """A plan of more than a million rows is read back in several pieces, each with a dictionary of its own."""
-    images, held, shard_rows = case
-    plan = plan_of(images, held, shard_rows)
+    images, held, images_per_shard = case
+    plan = plan_of(images, held, images_per_shard)
     pieces = [plan.rows.slice(start, 2) for start in range(0, len(images), 2)]
     encoded = [pc.dictionary_encode(piece["held_by"].cast(pa.string())) for piece in pieces]
     rows = pa.concat_tables(
         piece.set_column(6, "held_by", held_by) for piece, held_by in zip(pieces, encoded, strict=True)
     )
-    split = Plan(rows, shard_rows)
+    split = Plan(rows, images_per_shard)
     split.__dict__.update(name=plan.name)
-    assert split.holders().to_pylist() == plan.holders().to_pylist()
+    assert split.shard_keys().to_pylist() == plan.shard_keys().to_pylist()
     for index in range(plan.shard_count + 1):
         assert split.shard_paths(index).to_pylist() == plan.shard_paths(index).to_pylist()
     assert still_stands(split, images, held, range(plan.shard_count))
@@ -137,22 +137,22 @@ def test_a_damaged_plan_is_refused():
         Plan.from_bytes(plan.name, plan.data[:-1])
 
 
-# stands
+# plan_is_current
 
 
 def held_when_committed(plan, committed):
     """What a store holds once those of the plan's own shards are committed."""
     return {
-        row["path"]: holder
-        for row, holder in zip(plan.rows.to_pylist(), plan.holders().to_pylist(), strict=True)
+        row["path"]: key
+        for row, key in zip(plan.rows.to_pylist(), plan.shard_keys().to_pylist(), strict=True)
         if row["shard"] is None or row["shard"] in committed
     }
 
 
 @st.composite
 def partly_committed(draw, min_size=0):
-    images, held, shard_rows = draw(planned(min_size))
-    plan = plan_of(images, held, shard_rows)
+    images, held, images_per_shard = draw(planned(min_size))
+    plan = plan_of(images, held, images_per_shard)
     committed = {index for index in range(plan.shard_count) if draw(st.booleans())}
     uncommitted = [index for index in range(plan.shard_count) if index not in committed]
     return images, plan, held_when_committed(plan, committed), uncommitted
@@ -181,7 +181,7 @@ def test_a_plan_falls_when_a_held_image_changes_or_is_held_elsewhere(case, data)
     images, plan, held, uncommitted = case
     assume(held)
     path = data.draw(st.sampled_from(sorted(held)))
-    changed = {name: holder for name, holder in held.items() if name != path}
+    changed = {name: key for name, key in held.items() if name != path}
     assert not still_stands(plan, images, changed, uncommitted)
     assert not still_stands(plan, images, {**held, path: "c" * 64 + "/0"}, uncommitted)
 
@@ -190,7 +190,7 @@ def test_a_touched_file_does_not_fell_a_plan():
     listing = make_listing(make_images("a.png"))
     plan = make_plan(listing, pa.nulls(1), 1)
     later = listing.set_column(listing.schema.get_field_index("time"), "time", pa.array([99], pa.int64()))
-    assert stands(plan, later, pa.array([f"{plan.name}/0"]), [])
+    assert plan_is_current(plan, later, pa.array([f"{plan.name}/0"]), [])
 
 
 # Sizes
@@ -198,7 +198,7 @@ def test_a_touched_file_does_not_fell_a_plan():
 
 @given(st.integers(0, 2**40))
 def test_an_automatic_shard_takes_128_megabytes_but_one_row_at_least(row_bytes):
-    rows = automatic_shard_rows(row_bytes)
+    rows = automatic_images_per_shard(row_bytes)
     assert 1 <= rows <= MAX_SHARD_ROWS
     assert rows == 1 or rows * row_bytes <= SHARD_BYTES
     assert rows == MAX_SHARD_ROWS or (rows + 1) * row_bytes > SHARD_BYTES

@@ -96,15 +96,15 @@ def test_every_image_has_its_own_features_after_any_history(kind, history):
     shard_format, output = kind
     with tempfile.TemporaryDirectory() as folder:
         small = SmallStore(folder, (output,), shard_format)
-        for images, shard_rows, stop_after in history:
+        for images, images_per_shard, stop_after in history:
             kept = {
                 row["path"]
-                for row in small.snapshot.held().to_pylist()
+                for row in small.snapshot.committed_images().to_pylist()
                 if row["path"] in images and row["sha256"] == images[row["path"]].sha256
             }
             before = small.snapshot
             done = small.snapshot.records.keys()
-            plan = small.update(images, shard_rows, stop_after)
+            plan = small.update(images, images_per_shard, stop_after)
             fresh = [index for index in range(plan.shard_count) if f"{plan.name}/{index}" not in done][:stop_after]
             committed = {path for index in fresh for path in plan.shard_paths(index)["path"].to_pylist()}
             present = sorted(path for path in kept | committed if images[path].content != BROKEN)
@@ -208,7 +208,7 @@ def test_an_empty_store_reads_as_empty(any_small):
 
 
 def test_of_several_outputs_one_has_to_be_named(tmp_path):
-    outputs = (SPATIAL, replace(VECTOR, name="pooled"))
+    outputs = (SPATIAL, replace(VECTOR, name="pooled", pooling="none"))
     small = SmallStore(tmp_path / "store", outputs, "hdf5")
     small.update(IMAGES)
     features = opened(small)

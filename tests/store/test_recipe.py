@@ -1,10 +1,11 @@
 import json
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from store.errors import NotAStore
 from store.recipe import Augmentation, Output, Recipe, differences
 from tests.store.build import SPATIAL, VECTOR, make_recipe
 
@@ -106,3 +107,45 @@ def test_another_augmentation_is_told_field_by_field():
     (line,) = differences(make_recipe(augment=Augmentation(4)), make_recipe(augment=Augmentation(4, seed=1)))
     assert "seed 0" in line
     assert "seed 1" in line
+
+
+# Fields of later versions
+
+
+@dataclass(frozen=True)
+class LaterRecipe(Recipe):
+    """A recipe with a field that was added after 0.5.0."""
+
+    sharpen: float = 0.0
+
+
+def test_a_later_field_at_its_default_changes_no_fingerprint():
+    recipe = make_recipe()
+    values = {field.name: getattr(recipe, field.name) for field in fields(recipe)}
+    assert LaterRecipe(**values).fingerprint == recipe.fingerprint
+    assert LaterRecipe(**values).to_dict() == recipe.to_dict()
+    assert LaterRecipe.from_dict(recipe.to_dict()) == LaterRecipe(**values)
+    other = LaterRecipe(**values, sharpen=1.0)
+    assert other.fingerprint != recipe.fingerprint
+    assert LaterRecipe.from_dict(other.to_dict()) == other
+
+
+def test_the_fields_of_0_5_0_are_always_written():
+    assert len(make_recipe().to_dict()) == 14
+    assert len(make_recipe(augment=Augmentation(2)).to_dict()["augment"]) == 8
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Recipe)])
+def test_a_recipe_that_lacks_a_field_of_0_5_0_is_refused(name):
+    values = make_recipe().to_dict()
+    del values[name]
+    with pytest.raises(TypeError, match=name):
+        Recipe.from_dict(values)
+
+
+def test_a_recipe_of_a_newer_version_is_refused():
+    with pytest.raises(NotAStore, match="sharpen, which this version does not know: it was made by a newer version"):
+        Recipe.from_dict({**make_recipe().to_dict(), "sharpen": 1.0})
+    augmented = make_recipe(augment=Augmentation(2)).to_dict()
+    with pytest.raises(NotAStore, match="newer version"):
+        Recipe.from_dict({**augmented, "augment": {**augmented["augment"], "blur": 1}})

@@ -1,16 +1,17 @@
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from store.errors import DamagedStore, NotAStore
-from store.records import CommitRecord, CurrentPlan, Failure, Row, StoreInfo, failure_table, row_table
-from tests.store.build import SPATIAL, VECTOR, make_recipe
+from store.records import UPGRADES, CommitRecord, CurrentPlan, Failure, Row, StoreInfo, failure_table, row_table
+from tests.store.build import SPATIAL, VECTOR, make_info, make_recipe
 
-INFO = StoreInfo(make_recipe(), (SPATIAL, VECTOR), "hdf5")
-VIEW = CurrentPlan("a" * 64, "/data", "2025-01-01T00:00:00+00:00")
+INFO = make_info((SPATIAL, replace(VECTOR, name="vector", layer="end", pooling="none")), "hdf5")
+CURRENT = CurrentPlan("a" * 64, "/data", "2025-01-01T00:00:00+00:00")
 RECORD = CommitRecord(
     plan="a" * 64,
     index=3,
@@ -124,7 +125,7 @@ def test_store_info_with_a_malformed_field_is_damage(values):
 @pytest.mark.parametrize("name", ["plan", "data", "created"])
 def test_a_view_that_lacks_a_field_is_damage(name):
     with pytest.raises(DamagedStore):
-        CurrentPlan.from_bytes(without(VIEW.to_bytes(), name))
+        CurrentPlan.from_bytes(without(CURRENT.to_bytes(), name))
 
 
 @pytest.mark.parametrize("name", ["plan", "index", "attempt", "fingerprint", "shard", "rows", "failures", "row_fields"])
@@ -146,7 +147,6 @@ def test_a_record_that_lacks_a_field_is_damage(name):
         {"failures": [{"x": 1}]},
         {"failures": [{"path": 1, "code": "a", "message": "b"}]},
         {"failures": [{"path": "a", "code": "a", "message": 1}]},
-        {"more": 1},
     ],
 )
 def test_a_record_with_a_malformed_field_is_damage(values):
@@ -158,3 +158,87 @@ def test_a_record_with_a_malformed_field_is_damage(values):
 def test_a_record_never_leads_out_of_the_data_folder(shard):
     with pytest.raises(DamagedStore):
         CommitRecord.from_bytes(changed(RECORD.to_bytes(), shard=shard))
+
+
+# Other versions
+
+
+def undigested(data, **values):
+    """store.json as 0.5.0 wrote it, without a digest, and changed."""
+    return without(changed(data, **values), "digest")
+
+
+def test_store_info_of_0_5_0_is_read():
+    assert StoreInfo.from_bytes(undigested(INFO.to_bytes())) == INFO
+
+
+OUTPUTS = [output.to_dict() for output in INFO.outputs]
+EDITS = [
+    {"shard_format": "parquet"},
+    {"compression": "gzip"},
+    {"outputs": [{**OUTPUTS[0], "shape": [2, 4, 3]}, OUTPUTS[1]]},
+    {"outputs": [{**OUTPUTS[0], "name": "other"}, OUTPUTS[1]]},
+    {"outputs": OUTPUTS[::-1]},
+    {"more": 1},
+]
+
+
+@pytest.mark.parametrize("values", EDITS, ids=str)
+def test_whatever_is_edited_in_store_info_is_found_out_by_its_digest(values):
+    with pytest.raises(DamagedStore, match="digest"):
+        StoreInfo.from_bytes(changed(INFO.to_bytes(), **values))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"outputs": OUTPUTS[:1]},
+        {"outputs": OUTPUTS[::-1]},
+        {"outputs": [{**OUTPUTS[0], "layer": "other"}, OUTPUTS[1]]},
+        {"outputs": [{**OUTPUTS[0], "dtype": "float32"}, OUTPUTS[1]]},
+        {"outputs": [{**OUTPUTS[0], "pooling": "avg"}, OUTPUTS[1]]},
+        {"outputs": [{**OUTPUTS[0], "shape": []}, OUTPUTS[1]]},
+        {"outputs": [{**OUTPUTS[0], "shape": [2, 0, 4]}, OUTPUTS[1]]},
+        {"outputs": [OUTPUTS[0], {**OUTPUTS[1], "name": "features"}]},
+        {"shard_format": "zip"},
+    ],
+    ids=str,
+)
+def test_outputs_and_format_of_an_older_store_have_to_agree_with_its_recipe(values):
+    with pytest.raises(DamagedStore, match="edited"):
+        StoreInfo.from_bytes(undigested(INFO.to_bytes(), **values))
+
+
+def test_fields_of_a_later_version_are_passed_over():
+    assert StoreInfo.from_bytes(undigested(INFO.to_bytes(), more=1)) == INFO
+    assert CurrentPlan.from_bytes(changed(CURRENT.to_bytes(), more={"a": 1})) == CURRENT
+    values = json.loads(RECORD.to_bytes())
+    rows = [["new", *row, 5] for row in values["rows"]]
+    failures = [{**failure, "more": 1} for failure in values["failures"]]
+    later = {**values, "more": 1, "rows": rows, "failures": failures}
+    later["row_fields"] = ["first", *values["row_fields"], "last"]
+    assert CommitRecord.from_bytes(json.dumps(later).encode()) == RECORD
+
+
+def test_a_recipe_of_a_later_version_is_refused_for_its_features_mean_something_else():
+    recipe = {**INFO.recipe.to_dict(), "sharpen": 2}
+    with pytest.raises(NotAStore, match=r"sharpen.* a newer version of Stillframe"):
+        StoreInfo.from_bytes(undigested(INFO.to_bytes(), recipe=recipe))
+
+
+def test_an_older_version_is_read_through_its_steps(monkeypatch):
+    def with_compression(values):
+        return {**values, "version": 1, "compression": "zstd"}
+
+    def with_outputs(values):
+        return {**{name: value for name, value in values.items() if name != "columns"}, "version": 0,
+                "outputs": values["columns"]}  # fmt: skip
+
+    monkeypatch.setitem(UPGRADES, 0, with_compression)
+    monkeypatch.setitem(UPGRADES, -1, with_outputs)
+    values = json.loads(undigested(INFO.to_bytes()))
+    del values["compression"]
+    values["columns"] = values.pop("outputs")
+    assert StoreInfo.from_bytes(json.dumps({**values, "version": -1}).encode()) == INFO
+    with pytest.raises(NotAStore, match="version -2"):
+        StoreInfo.from_bytes(json.dumps({**values, "version": -2}).encode())

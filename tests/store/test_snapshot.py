@@ -11,25 +11,25 @@ from store.errors import DamagedStore, NotAStore
 from store.files.local import LocalFiles
 from store.plan import make_plan
 from store.records import FAILURES, ROWS, Failure, ShardSlot
-from store.snapshot import HELD, Counts, latest_attempts, load_snapshot
+from store.snapshot import COMMITTED, Counts, load_snapshot
 from tests.store.build import BROKEN, Image, SmallStore, edit_json, make_images, make_listing
 
 IMAGES = make_images("a.png", "b.png", "c.png", "d.png", "e.png", label="cat")
 
 
 def rows_of(snapshot):
-    return sorted(path for place in snapshot.places() for path in place.record.rows["path"].to_pylist())
+    return sorted(path for shard in snapshot.shard_rows() for path in shard.record.rows["path"].to_pylist())
 
 
-def held_by_path(snapshot):
-    return {row["path"]: row for row in snapshot.held().to_pylist()}
+def committed_by_path(snapshot):
+    return {row["path"]: row for row in snapshot.committed_images().to_pylist()}
 
 
 def test_a_new_store_has_neither_plan_nor_rows(small):
     snapshot = small.snapshot
     assert (snapshot.info, snapshot.number, snapshot.current, snapshot.plan) == (small.info, 0, None, None)
-    assert (len(snapshot.held()), len(snapshot.places()), len(snapshot.failures())) == (0, 0, 0)
-    assert (snapshot.held().schema, snapshot.failures().schema) == (HELD, FAILURES)
+    assert (len(snapshot.committed_images()), len(snapshot.shard_rows()), len(snapshot.failures())) == (0, 0, 0)
+    assert (snapshot.committed_images().schema, snapshot.failures().schema) == (COMMITTED, FAILURES)
     assert snapshot.uncommitted_shards() == []
     counts = snapshot.counts()
     assert (counts.images, counts.rows, counts.failures, counts.pending) == (0, 0, 0, 0)
@@ -47,9 +47,9 @@ def test_images_are_rows_failures_or_pending(small):
     counts = snapshot.counts()
     assert (counts.images, counts.rows, counts.failures, counts.pending) == (5, 1, 1, 3)
     assert snapshot.uncommitted_shards() == [1, 2]
-    assert snapshot.held().schema == HELD
-    same = {"size": 100, "time": 1, "holder": f"{plan.name}/0"}
-    assert snapshot.held().to_pylist() == [
+    assert snapshot.committed_images().schema == COMMITTED
+    same = {"size": 100, "time": 1, "shard_key": f"{plan.name}/0"}
+    assert snapshot.committed_images().to_pylist() == [
         {"path": "a.png", "sha256": images["a.png"].sha256, "failed": False, **same},
         {"path": "b.png", "sha256": images["b.png"].sha256, "failed": True, **same},
     ]
@@ -58,17 +58,17 @@ def test_images_are_rows_failures_or_pending(small):
 
 
 def test_places_lie_in_ascending_order_in_plan_and_shard(small):
-    small.update(IMAGES, shard_rows=4)
+    small.update(IMAGES, images_per_shard=4)
     small.update({path: image for path, image in IMAGES.items() if path != "b.png"})
-    places = small.snapshot.places()
-    assert [place.numbers.tolist() for place in places] == [[0, 1, 2], [3]]
-    assert [place.shard_positions.tolist() for place in places] == [[0, 2, 3], [0]]
+    shards = small.snapshot.shard_rows()
+    assert [shard.numbers.tolist() for shard in shards] == [[0, 1, 2], [3]]
+    assert [shard.shard_positions.tolist() for shard in shards] == [[0, 2, 3], [0]]
 
 
 def test_a_shard_of_failures_alone_needs_no_file(small):
     small.update({path: Image(BROKEN) for path in IMAGES})
     assert small.folder.names("data") == []
-    assert small.snapshot.places() == []
+    assert small.snapshot.shard_rows() == []
     assert len(small.snapshot.failures()) == 5
 
 
@@ -91,7 +91,7 @@ def test_other_files_beside_the_views_are_passed_over(small, name):
 def test_other_files_beside_the_records_are_passed_over(small, name):
     plan = small.update(IMAGES)
     small.folder.create(f"commit/{plan.name}/{name}", b"not ours")
-    assert latest_attempts(small.folder, plan.name) == {0: 1, 1: 1, 2: 1}
+    assert small.attempts(plan.name) == {0: 1, 1: 1, 2: 1}
     assert small.snapshot.counts().rows == 5
 
 
@@ -116,8 +116,8 @@ def test_the_highest_attempt_counts(small):
     for number in range(2, 12):
         images = {**IMAGES, "a.png": Image(f"attempt {number}")}
         assert small.commit(plan, 0, images).attempt == number
-    assert latest_attempts(small.folder, plan.name) == {0: 11, 1: 1, 2: 1}
-    assert held_by_path(small.snapshot)["a.png"]["sha256"] == Image("attempt 11").sha256
+    assert small.attempts(plan.name) == {0: 11, 1: 1, 2: 1}
+    assert committed_by_path(small.snapshot)["a.png"]["sha256"] == Image("attempt 11").sha256
 
 
 def test_a_withdrawn_shard_is_uncommitted_until_it_is_committed_again(small):
@@ -154,15 +154,15 @@ def test_held_rows_stay_in_the_shards_that_have_them(small):
     images = {**IMAGES, "b.png": Image("second"), "x.png": Image()}
     del images["e.png"]
     second = small.update(images)
-    held = held_by_path(small.snapshot)
-    assert {path: row["holder"] for path, row in held.items()} == {
+    committed = committed_by_path(small.snapshot)
+    assert {path: row["shard_key"] for path, row in committed.items()} == {
         "a.png": f"{first.name}/0",
         "b.png": f"{second.name}/0",
         "c.png": f"{first.name}/1",
         "d.png": f"{first.name}/1",
         "x.png": f"{second.name}/0",
     }
-    assert held["b.png"]["sha256"] == Image("second").sha256
+    assert committed["b.png"]["sha256"] == Image("second").sha256
     assert f"{first.name}/2" not in small.snapshot.records
 
 
@@ -189,7 +189,7 @@ def test_a_copied_store_is_the_same_store(small, tmp_path):
     small.update(IMAGES)
     shutil.copytree(small.folder.root, tmp_path / "copy")
     copy = load_snapshot(LocalFiles(tmp_path / "copy"))
-    assert copy.held() == small.snapshot.held()
+    assert copy.committed_images() == small.snapshot.committed_images()
 
 
 def stored_images(small):
@@ -198,7 +198,7 @@ def stored_images(small):
     found = []
     for row in plan.rows.to_pylist():
         name, index = (row["held_by"] or f"{plan.name}/{row['shard']}").split("/")
-        attempt = latest_attempts(small.folder, name).get(int(index))
+        attempt = small.attempts(name).get(int(index))
         record = json.loads(small.folder.read(ShardSlot(name, int(index), attempt).file)) if attempt else {}
         rows = {path: position for position, (path, *_) in enumerate(record.get("rows", []))}
         failures = {failure["path"]: failure for failure in record.get("failures", [])}
@@ -224,33 +224,33 @@ histories = st.lists(
 def test_columns_say_what_the_records_say_one_by_one(history):
     with tempfile.TemporaryDirectory() as folder:
         small = SmallStore(folder)
-        for images, shard_rows, stop_after in history:
-            small.update(images, shard_rows, stop_after)
+        for images, images_per_shard, stop_after in history:
+            small.update(images, images_per_shard, stop_after)
             snapshot = small.snapshot
-            held, failures, shown = [], [], {}
+            committed, failures, shown = [], [], {}
             for path, record, position, failure in stored_images(small):
                 values = record["rows"][position] if failure is None else [failure[name] for name in ROWS.names]
-                holder = f"{record['plan']}/{record['index']}"
-                held.append(
-                    {**dict(zip(ROWS.names, values, strict=True)), "failed": failure is not None, "holder": holder}
+                key = f"{record['plan']}/{record['index']}"
+                committed.append(
+                    {**dict(zip(ROWS.names, values, strict=True)), "failed": failure is not None, "shard_key": key}
                 )
                 if failure is not None:
                     failures.append(failure)
                 else:
-                    shown.setdefault(holder, []).append((position, path))
-            assert snapshot.held().to_pylist() == held
+                    shown.setdefault(key, []).append((position, path))
+            assert snapshot.committed_images().to_pylist() == committed
             assert snapshot.failures().to_pylist() == failures
             paths = snapshot.plan.rows["path"].to_pylist()
-            places = {
-                f"{place.record.plan}/{place.record.index}": [
+            shards = {
+                f"{shard.record.plan}/{shard.record.index}": [
                     (position, paths[at])
-                    for position, at in zip(place.shard_positions.tolist(), place.numbers.tolist(), strict=True)
+                    for position, at in zip(shard.shard_positions.tolist(), shard.numbers.tolist(), strict=True)
                 ]
-                for place in snapshot.places()
+                for shard in snapshot.shard_rows()
             }
-            assert list(places.items()) == [(holder, sorted(pairs)) for holder, pairs in shown.items()]
-            rows = len(held) - len(failures)
-            assert snapshot.counts() == Counts(len(paths), rows, len(failures), len(paths) - len(held))
+            assert list(shards.items()) == [(key, sorted(pairs)) for key, pairs in shown.items()]
+            rows = len(committed) - len(failures)
+            assert snapshot.counts() == Counts(len(paths), rows, len(failures), len(paths) - len(committed))
 
 
 def test_record_names_sort_like_their_numbers():

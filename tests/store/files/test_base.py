@@ -126,3 +126,18 @@ def test_a_walk_of_an_empty_folder_finds_nothing(folder):
     folder.create("x", b"")
     folder.remove("x")
     assert list(folder.walk()) == []
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_a_file_is_removed_unless_it_is_needed(folder, needed):
+    folder.create("data/x", b"x")
+    asked = []
+    assert folder.remove_unless("data/x", lambda: asked.append(1) or needed) is not needed
+    assert asked == [1]
+    assert (folder.status("data/x") is not None) is needed
+    assert folder.names("tmp") == []
+
+
+def test_a_file_that_is_not_there_is_not_removed(folder):
+    folder.create("data/y", b"y")
+    assert not folder.remove_unless("data/x", lambda: False)

@@ -123,3 +123,24 @@ def test_times_are_found_whatever_they_are_called():
     )
     assert modified({"created": noon.replace(tzinfo=None)}) == modified({"mtime": noon.timestamp()}) == expected
     assert modified({}) == -1
+
+
+def test_listings_with_milliseconds_agree_with_answers_that_have_seconds(memory, monkeypatch):
+    """As many servers do it: else the second run would download every image again."""
+    memory.pipe_file("/data/a.png", b"x")
+    exact = datetime(2026, 1, 1, 12, 0, 0, 987_000, tzinfo=UTC)
+    plain_find, plain_info = memory.find, memory.info
+    monkeypatch.setattr(
+        type(memory),
+        "find",
+        lambda self, path, detail: {
+            name: {**info, "LastModified": exact} for name, info in plain_find(path, detail=True).items()
+        },
+    )
+    monkeypatch.setattr(
+        type(memory), "info", lambda self, path: {**plain_info(path), "LastModified": exact.replace(microsecond=0)}
+    )
+    files = RemoteFiles("memory://data")
+    ((name, listed),) = files.walk()
+    assert listed == files.status(name)
+    assert listed.modified == int(exact.timestamp()) * 10**9

@@ -1,0 +1,320 @@
+"""What the commands of all rooms share: options made from dataclasses, output, and errors as exit codes.
+
+Results go to standard output, everything for people to standard error. A Stillframe error is one line and its own exit
+code (see store/errors.py); a traceback appears only with --debug. With --json, standard output holds one JSON object
+whatever the exit code, with `exit_code` and `reason`.
+"""
+
+import contextlib
+import dataclasses
+import inspect
+import json
+import os
+import signal
+import sys
+import traceback
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from store.errors import EnvironmentFailure, StillframeError, StoppedEarly, UsageError
+from store.files.names import printable
+from store.options import Argument, Option
+
+_TYPER_INTERRUPTED = 130  # what Typer makes of a KeyboardInterrupt
+_STOPPED = "stopped early: run the same command again to go on"
+
+
+def new_app(help_text: str) -> typer.Typer:
+    """An app in our manner: -h is --help, plain text, no completion commands."""
+    return typer.Typer(
+        help=help_text,
+        add_completion=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+# Commands
+
+
+@dataclass(frozen=True)
+class CommonOptions:
+    """The options of every command."""
+
+    as_json: Annotated[bool, Option("One JSON object on standard output, nothing else there.", flags=("--json",))] = (
+        False
+    )
+    quiet: Annotated[bool, Option("Print nothing but errors and results.", flags=("--quiet", "-q"))] = False
+    debug: Annotated[bool, Option("Show tracebacks and the libraries' own messages.")] = False
+
+
+class Console:
+    """Where a command's output goes, by its common options.
+
+    `debug` is whether libraries' messages are shown.
+    """
+
+    def __init__(self, options: CommonOptions) -> None:
+        self.debug = options.debug
+        self.quiet = options.quiet
+        self._as_json = options.as_json
+        self._result: dict[str, object] = {}
+
+    def message(self, text: str) -> None:
+        """A line for people, on standard error; nothing with --quiet."""
+        if not self.quiet:
+            say(text)
+
+    def report(self, *lines: str) -> None:
+        """Lines for people about a result, on standard error; nothing with --quiet or --json."""
+        if not self._as_json:
+            for line in lines:
+                self.message(line)
+
+    def result(self, values: Mapping[str, object]) -> None:
+        """What --json prints when the command ends."""
+        self._result.update(values)
+
+    def output(self, *lines: str) -> None:
+        """Results in lines, on standard output; nothing with --json."""
+        if not self._as_json:
+            for line in lines:
+                print(line)
+
+    def summary(self, *lines: str) -> None:
+        """As `output`, and nothing with --quiet either."""
+        if not self.quiet:
+            self.output(*lines)
+
+    def close(self, error: BaseException | None) -> None:
+        """Print the JSON object, if one is wanted. `error` is what ended the command."""
+        if self._as_json:
+            code, reason = outcome(error)
+            print(json.dumps({**self._result, "exit_code": code, "reason": reason}, ensure_ascii=True))
+
+
+@dataclass(frozen=True)
+class Without:
+    """An options dataclass, some of whose fields a command does not offer."""
+
+    kind: type[object]
+    fields: tuple[str, ...]
+
+
+def command(
+    app: typer.Typer, name: str, *options: type[object] | Without
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add a command to an app. Its function takes an object of each options dataclass, in order, then a Console.
+
+    The dataclasses' fields with an `Option` or `Argument` are the command's options, see `store.options`; the common
+    ones are added. Fields of different dataclasses have different names.
+    """
+    offered = [given if isinstance(given, Without) else Without(given, ()) for given in options]
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        def call(**values: object) -> None:
+            console = Console(_made(CommonOptions, values))
+            error: BaseException | None = None
+            try:
+                function(*(_made(given.kind, values) for given in offered), console)
+            except BaseException as caught:
+                error = caught
+                raise
+            finally:
+                console.close(error)
+
+        parameters = [parameter for given in (*offered, Without(CommonOptions, ())) for parameter in _parameters(given)]
+        parameters.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)
+        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        call.__annotations__ = {}
+        call.__doc__ = function.__doc__
+        app.command(name)(call)
+        return function
+
+    return decorate
+
+
+Made = typing.TypeVar("Made")
+
+
+def _made(kind: Callable[..., Made], values: Mapping[str, object]) -> Made:
+    """An options object from the values that the command line gave; where it gave none, the field has its default."""
+    names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    given = {name: value for name, value in values.items() if name in names and value is not None}
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+
+
+def _parameters(offered: Without) -> list[inspect.Parameter]:
+    """The parameters of a command function, as Typer reads them, that stand for a dataclass's fields."""
+    hints = typing.get_type_hints(offered.kind, include_extras=True)
+    fields = [field for field in dataclasses.fields(offered.kind) if field.name not in offered.fields]  # type: ignore[arg-type]
+    return [
+        _parameter(field, hints[field.name]) for field in fields if typing.get_origin(hints[field.name]) is Annotated
+    ]
+
+
+def _parameter(field: "dataclasses.Field[object]", hint: object) -> inspect.Parameter:
+    plain, shown = typing.get_args(hint)
+    default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+    default = None if default == () else default
+    if isinstance(shown, Argument):
+        info: object = typer.Argument(metavar=shown.metavar, help=shown.help or None)
+        kind = _read_type(plain)
+    else:
+        kind = shown.kind or _read_type(plain)
+        info = _option_info(field.name, shown, default)
+    optional = kind | None if default is None else kind
+    return inspect.Parameter(
+        field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[optional, info]
+    )
+
+
+def _option_info(name: str, shown: Option, default: object) -> object:
+    flags = shown.flags or (f"--{name.replace('_', '-')}",)
+    text = shown.help if not shown.default else f"{shown.help}  [default: {shown.default}]"
+    own_default = shown.default is None and default is not None and not isinstance(default, bool | Path)
+    return typer.Option(*flags, help=text, show_default=own_default, metavar=shown.metavar)
+
+
+def _read_type(plain: object) -> typing.Any:
+    """The type that the command line reads for a field's type: text where a field takes text among others."""
+    if typing.get_origin(plain) is tuple:
+        return list[str]
+    if isinstance(plain, types.UnionType) or typing.get_origin(plain) is typing.Union:
+        kinds = [kind for kind in typing.get_args(plain) if kind is not type(None)]
+        return str if str in kinds else _read_type(kinds[0])
+    return plain
+
+
+# Output
+
+
+def say(text: str) -> None:
+    """A line on standard error. A terminal or a pipe that has gone is no reason to stop."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a plain table whose cells are never cut, however narrow the terminal."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def format_size(count: float) -> str:
+    """Bytes with a decimal unit."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} GB"
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds, minutes or hours."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def format_count(count: int, noun: str) -> str:
+    """A number of things."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def format_shape(shape: Sequence[int]) -> str:
+    """A shape such as 8 x 8 x 2048."""
+    return " x ".join(map(str, shape))
+
+
+# Ending
+
+
+def run_app(app: typer.Typer, name: str) -> int:
+    """Run an app on the process's arguments; returns its exit code.
+
+    SIGTERM, a scheduler's request to stop, is treated as Ctrl-C.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        code = int(app(sys.argv[1:] or ["--help"], prog_name=name, standalone_mode=False) or 0)
+        if code == _TYPER_INTERRUPTED:
+            raise KeyboardInterrupt
+        sys.stdout.flush()
+        return code
+    except typer.TyperException as error:
+        _report_usage(app, name, error)
+        return UsageError.exit_code
+    except BaseException as error:  # noqa: BLE001  the last stop: everything becomes an exit code
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        code, reason = outcome(error)
+        if reason:
+            say(f"{_kind(error)}{printable(reason)}")
+        return code
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def outcome(error: BaseException | None) -> tuple[int, str | None]:
+    """The exit code that an error stands for, and why, in a line; 0 and None without one."""
+    match error:
+        case None:
+            return 0, None
+        case StillframeError():
+            return error.exit_code, str(error)
+        case KeyboardInterrupt() | typer.Abort():
+            return StoppedEarly.exit_code, _STOPPED
+        case SystemExit(__context__=BrokenPipeError() as cause):  # what Typer makes of one
+            return outcome(cause)
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else int(error.code is not None), None
+        case typer.Exit():
+            return error.exit_code, None
+        case BrokenPipeError():
+            return EnvironmentFailure.exit_code, None  # no message, as programs that SIGPIPE ends
+        case OSError():
+            return EnvironmentFailure.exit_code, f"{error}; mend that, then run the same command again"
+        case _:
+            return 1, f"{type(error).__name__}: {error}; please report it with the output of --debug"
+
+
+def _kind(error: BaseException) -> str:
+    """How the line about an error begins. Stopping on purpose is not an error."""
+    if isinstance(error, StoppedEarly | KeyboardInterrupt | typer.Abort):
+        return ""
+    return "error: " if isinstance(error, StillframeError | OSError) else "bug: "
+
+
+def _report_usage(app: typer.Typer, name: str, error: typer.TyperException) -> None:
+    """Say what is wrong with the arguments themselves."""
+    known = [command.name or "" for command in app.registered_commands]
+    known += [group.name or "" for group in app.registered_groups]
+    given = [argument for argument in sys.argv[1:2] if argument in known]
+    reason = (
+        f"{printable(error.format_message()).rstrip('.')}; `{' '.join([name, *given])} --help` shows what is possible"
+    )
+    say(f"error: {reason}")
+    if "--json" in sys.argv:
+        print(json.dumps({"exit_code": UsageError.exit_code, "reason": reason}, ensure_ascii=True))
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once with that exit code.
+
+    An interpreter that takes the numerical libraries down while their threads still run aborts now and then (once in
+    some seventy runs on two cores), and would turn a finished run into a failed one.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        code = code or EnvironmentFailure.exit_code
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
+    os._exit(code)

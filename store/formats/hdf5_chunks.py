@@ -1,0 +1,113 @@
+"""Reading the chunks of an HDF5 dataset by several threads.
+
+HDF5 decodes one chunk at a time, under one lock. So HDF5 only says where a tensor's chunks are in the file; they are
+read, checked and decompressed here.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from store.errors import DamagedStore
+from store.formats.base import Source
+from store.recipe import Output
+from store.tensors import Tensor
+
+if TYPE_CHECKING:
+    import h5py
+
+_ZSTD, _FLETCHER32 = 32015, 3  # as registered with the HDF Group
+_CHECKSUM_BYTES = 4
+_MOST_BYTES = 2**24  # of a chunk: the checksum's sums stay below 2**64
+_THREADS = min(8, os.cpu_count() or 1)
+_ROWS_AT_ONCE = 32  # decompressed by one thread; fewer rows than that are not worth starting any
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Where one image's compressed tensor and its checksum are in the file."""
+
+    offset: int
+    size: int
+
+
+def find_chunks(dataset: "h5py.Dataset", output: Output) -> list[Chunk] | None:
+    """The chunks of an h5py dataset, one per image; None unless all of it is just as `Hdf5.encode` writes it."""
+    plain = dataset.shape[1:] == output.shape and dataset.dtype == np.dtype(output.dtype)
+    chunk_iter = getattr(dataset.id, "chunk_iter", None)  # h5py has none if it was built with an older HDF5
+    if not plain or dataset.chunks != (1, *output.shape) or chunk_iter is None:
+        return None
+    filters = dataset.id.get_create_plist()
+    if [filters.get_filter(number)[0] for number in range(filters.get_nfilters())] != [_ZSTD, _FLETCHER32]:
+        return None
+    found: dict[int, Chunk] = {}
+
+    def note(chunk: Any) -> None:
+        if chunk.filter_mask == 0 and _CHECKSUM_BYTES < chunk.size <= _MOST_BYTES:
+            found[chunk.chunk_offset[0]] = Chunk(chunk.byte_offset, chunk.size)
+
+    chunk_iter(note)
+    return [found[row] for row in range(len(dataset))] if len(found) == len(dataset) else None
+
+
+def decompress(source: Source, chunks: Sequence[Chunk], tensor: Tensor) -> None:
+    """Fill the tensor's rows from the chunks, in that order."""
+    with _reader(source) as read:
+        # Here and not in the threads, which would only take turns at such small steps: measured.
+        contents = [_checked(read(chunk), chunk.size) for chunk in chunks]
+    codec = pa.Codec("zstd")
+
+    def fill(start: int) -> None:
+        for row, content in enumerate(contents[start : start + _ROWS_AT_ONCE], start):
+            values = codec.decompress(content, tensor[row].nbytes)
+            tensor[row] = np.frombuffer(values, tensor.dtype).reshape(tensor.shape[1:])
+
+    groups = range(0, len(chunks), _ROWS_AT_ONCE)
+    if len(groups) <= 1:
+        fill(0)
+        return
+    with ThreadPoolExecutor(min(_THREADS, len(groups)), "decompress") as pool:
+        list(pool.map(fill, groups))
+
+
+@contextmanager
+def _reader(source: Source) -> Iterator[Any]:
+    """A function from a chunk to its bytes, fewer if the file ends before; for several threads at once."""
+    if isinstance(source, bytes):
+        view = memoryview(source)
+        yield lambda chunk: view[chunk.offset : chunk.offset + chunk.size]
+        return
+    with open(source, "rb") as file:
+        yield lambda chunk: os.pread(file.fileno(), chunk.size, chunk.offset)
+
+
+def _checked(data: bytes | memoryview, size: int) -> memoryview:
+    """The compressed content of a chunk of `size` bytes, if it is complete and its checksum is right."""
+    content, checksum = memoryview(data)[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
+    if len(data) != size or fletcher32(content) != int.from_bytes(checksum, "little"):
+        raise DamagedStore("a chunk of an HDF5 shard has a wrong checksum: run `store repair`")
+    return content
+
+
+def fletcher32(data: bytes | memoryview) -> int:
+    """The checksum of HDF5's filter of that name (H5checksum.c): two sums of big-endian 16-bit words.
+
+    HDF5 adds word by word and folds carries back in, which is arithmetic modulo 65535 in which a multiple of it is
+    65535. The second sum adds up the first after each word, so the first of n words counts n times.
+    """
+    words = np.frombuffer(data, ">u2", len(data) // 2).astype(np.uint64)
+    if len(data) % 2:
+        words = np.append(words, np.uint64(data[-1] << 8))
+    weights = np.arange(len(words), 0, -1, dtype=np.uint64)
+    low, high = (_folded(int(total)) for total in (words.sum(), words @ weights))
+    return high << 16 | low
+
+
+def _folded(total: int) -> int:
+    return (total - 1) % 65535 + 1 if total else 0

@@ -1,0 +1,103 @@
+"""Options that are written once: the fields of a dataclass are the parameters of a Python function and of a command.
+
+A field says in its annotation how the command line shows it; `store.command_line` makes a command's options from that:
+
+    pooling: Annotated[str, Option("none, avg or max: reduce each spatial output to a vector.")] = "none"
+"""
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Concatenate, ParamSpec, TypeVar
+
+from store.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Option:
+    """How the command line shows a field.
+
+    Attributes:
+        help: what it is for, in a sentence.
+        flags: its names on the command line; from the field's name if there are none.
+        default: what help shows as the default, if that is not the field's own; "" shows none.
+        kind: the type that the command line reads, if that is not the field's own.
+        metavar: what help calls the value, if that is not its type.
+    """
+
+    help: str
+    flags: tuple[str, ...] = ()
+    default: str | None = None
+    kind: type | None = None
+    metavar: str | None = None
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A field that the command line takes by its position; `metavar` is what help calls it."""
+
+    metavar: str
+    help: str = ""
+
+
+Fields = ParamSpec("Fields")
+First = TypeVar("First")
+Options = TypeVar("Options")
+Result = TypeVar("Result")
+
+
+def taking_fields_of(
+    options: Callable[Fields, Options],
+) -> Callable[[Callable[[Options], Result]], Callable[Fields, Result]]:
+    """Give a function of one options object that object's fields as its parameters, for type checkers and `help` too.
+
+    An unknown name is a UsageError that suggests the nearest one.
+    """
+
+    def decorate(function: Callable[[Options], Result]) -> Callable[Fields, Result]:
+        @functools.wraps(function)
+        def call(*args: Fields.args, **kwargs: Fields.kwargs) -> Result:
+            return function(_made(options, args, kwargs))
+
+        _sign(call, list(inspect.signature(options).parameters.values()), function)
+        return call
+
+    return decorate
+
+
+def taking_first_and_fields_of(
+    options: Callable[Fields, Options],
+) -> Callable[[Callable[[First, Options], Result]], Callable[Concatenate[First, Fields], Result]]:
+    """As `taking_fields_of`, for a function that takes something else first."""
+
+    def decorate(function: Callable[[First, Options], Result]) -> Callable[Concatenate[First, Fields], Result]:
+        @functools.wraps(function)
+        def call(first: First, /, *args: Fields.args, **kwargs: Fields.kwargs) -> Result:
+            return function(first, _made(options, args, kwargs))
+
+        first = next(iter(inspect.signature(function).parameters.values()))
+        _sign(call, [first, *inspect.signature(options).parameters.values()], function)
+        return call
+
+    return decorate
+
+
+def _made(options: Callable[..., Options], args: tuple[object, ...], kwargs: dict[str, object]) -> Options:
+    known = inspect.signature(options)
+    for name in kwargs:
+        if name not in known.parameters:
+            near = difflib.get_close_matches(name, known.parameters, 1)
+            hint = f"did you mean {near[0]}?" if near else f"the parameters are {', '.join(known.parameters)}"
+            raise UsageError(f"there is no parameter {name!r}: {hint}")
+    try:
+        known.bind(*args, **kwargs)
+    except TypeError as error:
+        raise UsageError(f"{error}; the parameters are {', '.join(known.parameters)}") from None
+    return options(*args, **kwargs)
+
+
+def _sign(call: Callable[..., object], parameters: list[inspect.Parameter], function: Callable[..., object]) -> None:
+    result = inspect.signature(function).return_annotation
+    call.__signature__ = inspect.Signature(parameters, return_annotation=result)  # type: ignore[attr-defined]

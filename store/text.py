@@ -1,0 +1,76 @@
+"""What `store` prints for people: values -> lines and rows of cells."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from store.command_line import format_count, format_shape, format_size
+from store.files.names import printable
+
+if TYPE_CHECKING:
+    from store.information import StoreDescription
+    from store.maintenance import Collected, Repair, Verification
+    from store.recipe import Augmentation
+
+
+def format_store(description: "StoreDescription") -> list[list[str]]:
+    """A row per fact about a store."""
+    recipe, counts = description.recipe, description.counts
+    rows = [
+        [
+            "images",
+            f"{counts.images:,}: {format_rows(counts.rows, recipe.views)}, {counts.failures:,} failures, "
+            f"{counts.pending:,} not done yet",
+        ],
+        ["from", printable(description.data)],
+        ["shards", f"{description.shards:,} {description.shard_format}, {format_size(description.shard_bytes)}"],
+    ]
+    rows += [
+        [
+            f"output {output.name}",
+            f"{format_shape(output.shape)} {output.dtype}, layer {output.layer}, pooling {output.pooling}",
+        ]
+        for output in description.outputs
+    ]
+    rows.append(["backbone", f"{recipe.backbone}, weights {recipe.weights[:12]}…"])
+    if recipe.augment:
+        rows.append(["views", _format_augmentation(recipe.augment)])
+    rows.append(
+        ["pixels", f"{format_shape(recipe.image_size)}, {recipe.crop}, {recipe.resize}, on {recipe.background}"]
+    )
+    rows.append(["fingerprint", description.fingerprint])
+    return rows
+
+
+def _format_augmentation(augmentation: "Augmentation") -> str:
+    settings = asdict(augmentation)
+    altered = settings.pop("views")
+    return f"1 unaltered, {altered:,} altered: " + ", ".join(f"{name} {value}" for name, value in settings.items())
+
+
+def format_rows(rows: int, views: int) -> str:
+    """A number of rows; with several views, by how many each image has."""
+    return f"{rows:,} rows" if views == 1 else f"{rows:,} rows / {views} views"
+
+
+def format_verification(found: "Verification") -> str:
+    """One line: whether the store is sound, and how its numbers add up."""
+    return (
+        f"{'sound' if found.sound else 'damaged'}: {found.images:,} images = {format_rows(found.rows, found.views)} + "
+        f"{found.failures:,} failures + {found.pending:,} not done yet, in {format_count(found.shards, 'shard')}"
+    )
+
+
+def format_repair(repair: "Repair") -> list[str]:
+    """What was rebuilt and withdrawn, a line each, and what to do next."""
+    lines = [f"rebuilt: {printable(sentence)}" for sentence in repair.rebuilt]
+    lines += [f"withdrawn: {printable(damage.message)}" for damage in repair.withdrawn]
+    if not lines:
+        return ["nothing is damaged"]
+    what = "compute them" if repair.withdrawn else "bring the store up to date"
+    return [*lines, f"run the same `extract run` again to {what}"]
+
+
+def format_collected(collected: "Collected", dry_run: bool) -> str:
+    """One line: what `gc` deleted, or would delete."""
+    verb = "would delete" if dry_run else "deleted"
+    return f"{verb} {format_count(len(collected.names), 'file')}, {format_size(collected.size)}"

@@ -1,11 +1,13 @@
-"""Stillframe's first stage: a frozen network's view of many images, kept in a store.
+"""Stillframe's first stage: a frozen network computes the features of many images, which are kept in a store.
 
 from extract import extract
 
 result = extract("data/", out="store", backbone="inception_v3")
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from store.lazy import exporting
 
 if TYPE_CHECKING:
     from extract.request import RunOptions
@@ -14,15 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RunOptions", "RunResult", "extract"]
 
-
-def __getattr__(name: str) -> Any:
-    # Loaded on first use (PEP 562): the command line's --help must not wait for pyarrow and Pillow.
-    if name == "RunOptions":
-        from extract.request import RunOptions
-
-        return RunOptions
-    if name in __all__:
-        import extract.run
-
-        return getattr(extract.run, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Loaded on first use: the command line's --help must not wait for pyarrow and Pillow.
+if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wrong name is an error
+    __getattr__ = exporting(
+        __name__,
+        {"extract.request": ("RunOptions",), "extract.run": ("extract",), "extract.summary": ("RunResult",)},
+    )

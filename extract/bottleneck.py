@@ -1,24 +1,37 @@
-"""What limited a run, and what to change: one line, from what was measured."""
+"""What limited a run and what would make it faster: one sentence, from what was measured."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from extract.runtimes.device import CPU
 
-_BUSY = 0.85  # of the cores: more than this leaves nothing to gain from further threads
-_TELLING_SECONDS = 1.0  # below, what is waited for is the last shard's writing
+_BUSY = 0.85  # share of the cores above which further threads gain nothing
+_SHORTEST = 1.0  # seconds; a shorter run mostly waits for its last shard to be written
 _GPU_BUILDS = {"tensorflow": "tensorflow[and-cuda]", "jax": "jax[cuda12]", "torch": "torch"}
+_TOO_SHORT = "too short a run to say what limits it"
 
 
 @dataclass(frozen=True)
 class ResourceUse:
-    """What a run of so many `seconds` used. `phases` are the seconds it waited for each, `cores_used` their mean number over the run."""
+    """What a run used.
+
+    Attributes:
+        seconds: from the first read to the last commit.
+        phases: seconds that the run waited for each phase.
+        cores: that it may use.
+        cores_used: their mean number.
+        decoders: decoding threads.
+        runtime, device, backend: what computed the network.
+        precision: that the network was computed in.
+        precisions: that the processor computes in hardware.
+        gpu_here: whether the machine has a GPU driver.
+    """
 
     seconds: float
     phases: Mapping[str, float]
     cores: int
     cores_used: float
-    workers: int
+    decoders: int
     runtime: str
     device: str
     backend: str
@@ -27,51 +40,54 @@ class ResourceUse:
     gpu_here: bool
 
 
-def limiting_phase(phases: Mapping[str, float]) -> str:
+def longest_phase(phases: Mapping[str, float]) -> str:
     """The phase that was waited for longest; empty if none was."""
     longest = max(phases, key=lambda name: phases[name])
     return longest if phases[longest] > 0 else ""
 
 
-def workers_verdict(phases: Mapping[str, float]) -> str:
-    """The phase that limits the workers of a cluster, whose machines are not looked at."""
-    doing = {"read": "reading", "decode": "decoding", "compute": "the network", "write": "writing"}
-    phase = limiting_phase(phases)
-    return f"on the workers, {doing[phase]} limits" if phase else "too short a run to say what limits it"
+def cluster_bottleneck(phases: Mapping[str, float]) -> str:
+    """The phase that limits the workers of a cluster, whose machines are not examined."""
+    subjects = {"read": "reading", "decode": "decoding", "compute": "the network", "write": "writing"}
+    phase = longest_phase(phases)
+    return f"on the workers, {subjects[phase]} limits" if phase else _TOO_SHORT
 
 
-def verdict(usage: ResourceUse) -> str:
-    """The phase that limits, and what would help; a GPU that lies idle goes before everything else."""
-    if usage.gpu_here and usage.device == CPU and usage.runtime == "keras":
-        library = usage.backend.partition(" ")[0]
+def find_bottleneck(used: ResourceUse) -> str:
+    """The phase that limits and what would help. An idle GPU comes before everything else."""
+    if used.gpu_here and used.device == CPU and used.runtime == "keras":
+        library = used.backend.partition(" ")[0]
         return f"the GPU is not being used: {library} sees none; `pip install '{_GPU_BUILDS[library]}'` on this machine"
-    if usage.gpu_here and usage.device == CPU:
-        return "the GPU is not being used: --runtime keras would"
-    if usage.seconds < _TELLING_SECONDS:
-        return "too short a run to say what limits it"
-    busy = usage.cores_used >= _BUSY * usage.cores
-    cores = f"{usage.cores_used:.1f} of {usage.cores} cores used"
-    match limiting_phase(usage.phases):
+    if used.gpu_here and used.device == CPU:
+        return "the GPU is not being used: --runtime keras would use it"
+    if used.seconds < _SHORTEST:
+        return _TOO_SHORT
+    busy = used.cores_used >= _BUSY * used.cores
+    cores = f"{used.cores_used:.1f} of {used.cores} cores used"
+    match longest_phase(used.phases):
         case "read":
-            return "reading limits: put the images on a faster disk or nearer, or raise --workers if they come over a network"
+            return (
+                "reading limits: put the images on a faster or nearer disk, "
+                "or raise --workers if they come over a network"
+            )
         case "decode" if busy:
             return (
                 f"decoding limits, {cores}: store the images smaller, or try --fast-decode if they are large JPEG files"
             )
         case "decode":
-            return f"decoding limits, {cores}: raise --workers (it is {usage.workers})"
+            return f"decoding limits, {cores}: raise --workers (it is {used.decoders})"
         case "compute":
-            return f"the network limits, {cores}: {_faster_network(usage)}"
+            return f"the network limits, {cores}: {_faster_network(used)}"
         case _:
             return "writing limits: put the store on a faster disk"
 
 
-def _faster_network(usage: ResourceUse) -> str:
-    if usage.device != CPU:
+def _faster_network(used: ResourceUse) -> str:
+    if used.device != CPU:
         lower = "--precision bfloat16 or float16 would be faster (other features: a new store)"
-        return lower if usage.precision == "float32" else "a smaller backbone would be faster"
-    if usage.runtime == "keras":
+        return lower if used.precision == "float32" else "a smaller backbone would be faster"
+    if used.runtime == "keras":
         return "OpenVINO is faster on a processor: --runtime openvino, with KERAS_BACKEND unset"
-    if usage.precision == "float32" and "bfloat16" in usage.precisions:
+    if used.precision == "float32" and "bfloat16" in used.precisions:
         return "--precision bfloat16 would be faster (other features: a new store)"
     return "a GPU or a smaller backbone would be faster"

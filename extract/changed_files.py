@@ -1,6 +1,6 @@
-"""Files touched but not changed: a memory in the cache folder, so that they are read through once, not on every run.
+"""Files whose time changed but whose bytes did not: remembered in the cache folder, so that each is read only once.
 
-Nothing is to be done for such a file, so nothing is written to the store. What goes with the cache is only time.
+Nothing has to be computed for such a file, so nothing is written to the store. Losing the cache costs only time.
 """
 
 import contextlib
@@ -14,13 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from extract.sources.reading import Images, ask, sha256_of
+from extract.sources.reading import digests
+from store.files.base import ReadableFiles
 from store.files.cache import cache_folder
 from store.files.local import whole_file
 from store.files.names import is_url
 
-SEEN = pa.schema({"path": pa.string(), "time": pa.int64(), "sha256": pa.string()})
-"""A file as it was once read through: its row name, modification time in ns, and the SHA-256 of its bytes."""
+READ = pa.schema({"path": pa.string(), "time": pa.int64(), "sha256": pa.string()})
+"""A file as it was once read: its row name, modification time in ns, and the SHA-256 of its bytes."""
 
 
 def memory_file(out: str | os.PathLike[str], data: str | os.PathLike[str]) -> Path:
@@ -30,22 +31,25 @@ def memory_file(out: str | os.PathLike[str], data: str | os.PathLike[str]) -> Pa
     return cache_folder() / "touched" / f"{key.hexdigest()}.parquet"
 
 
-def hold_bytes(files: pa.Table, images: Images, memory: Path) -> npt.NDArray[np.bool_]:
-    """Which of the files hold the bytes of their `sha256`; only those that are not remembered are read.
+def same_bytes(files: pa.Table, images: ReadableFiles, memory: Path) -> npt.NDArray[np.bool_]:
+    """Which files still have the bytes of their `sha256`; only files that are not remembered are read.
 
     Args:
-        files: SEEN, as they should be.
+        files: READ, as the store knows them.
         images: where they are.
         memory: see `memory_file`; rewritten if more is known now.
+
+    Raises:
+        EnvironmentFailure: a file cannot be read now.
     """
-    seen = _read(memory)
-    seen = seen.take(pc.index_in(files["path"], value_set=seen["path"]))
-    known = pc.and_(pc.equal(files["time"], seen["time"]), pc.equal(files["sha256"], seen["sha256"]))
-    same: npt.NDArray[np.bool_] = known.fill_null(False).to_numpy()
+    remembered = _read(memory)
+    remembered = remembered.take(pc.index_in(files["path"], value_set=remembered["path"]))
+    known = pc.and_(pc.equal(files["time"], remembered["time"]), pc.equal(files["sha256"], remembered["sha256"]))
+    same: npt.NDArray[np.bool_] = known.fill_null(False).to_numpy().copy()
     unknown = np.flatnonzero(~same)
-    held = ask(images, lambda path: sha256_of(images, path), files["path"].take(unknown).to_pylist())
+    found = digests(images, files["path"].take(unknown).to_pylist())
     expected = files["sha256"].take(unknown).to_pylist()
-    same[unknown] = [digest == sha256 for digest, sha256 in zip(held, expected, strict=True)]
+    same[unknown] = [digest == sha256 for digest, sha256 in zip(found, expected, strict=True)]
     if same[unknown].any():
         _write(memory, files.filter(pa.array(same)))
     return same
@@ -53,11 +57,11 @@ def hold_bytes(files: pa.Table, images: Images, memory: Path) -> npt.NDArray[np.
 
 def _read(memory: Path) -> pa.Table:
     try:
-        return pq.read_table(memory, schema=SEEN)
+        return pq.read_table(memory, schema=READ)
     except (OSError, pa.ArrowException):
-        return SEEN.empty_table()
+        return READ.empty_table()
 
 
-def _write(memory: Path, seen: pa.Table) -> None:
+def _write(memory: Path, files: pa.Table) -> None:
     with contextlib.suppress(OSError), whole_file(memory) as part:
-        pq.write_table(seen, part)
+        pq.write_table(files, part)

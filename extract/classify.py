@@ -1,7 +1,7 @@
-"""A network's own ImageNet classes of images, decoded and preprocessed as `extract run` does it."""
+"""The ImageNet classes that a network sees in images, decoded and preprocessed as `extract run` does."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from extract.backbones.table import Backbone, get_backbone
+from extract.backbones.table import DEFAULT_BACKBONE, Backbone, get_backbone
 from extract.backbones.weights import Weights, require_weights
-from extract.extractor import extracted
+from extract.choices import RUNTIMES
+from extract.extractor import extract_files
 from extract.images.decode import DecodePolicy, parse_color
-from extract.progress import Progress, Silence
+from extract.progress import SILENT, Reporter
 from extract.request import RunOptions
-from extract.runtimes import RUNTIMES
 from extract.runtimes.load import NetworkSpec, load_runtime
 from extract.sources.listing import find_images
 from store.errors import TooManyFailures, UsageError
@@ -61,15 +61,14 @@ def class_names() -> tuple[ClassName, ...]:
 
 def classify(
     images: Sequence[str | os.PathLike[str]],
-    backbone: str,
+    backbone: str = DEFAULT_BACKBONE,
     weights: str = "imagenet",
     top: int = 5,
+    *,
     runtime: str = "auto",
-    progress: Callable[[int], Progress] = lambda _: Silence(),
-    tell: Callable[[str], None] = lambda _: None,
-    debug: bool = False,
+    reporter: Reporter = SILENT,
 ) -> list[Classified]:
-    """The `top` most probable classes of each image, at the network's own size and `extract run`'s other defaults.
+    """The `top` most probable ImageNet classes of each image, at the network's own size and default preprocessing.
 
     Args:
         images: files, folders, tables, or glob patterns.
@@ -77,13 +76,11 @@ def classify(
         weights: imagenet, random[:SEED], or a file that holds the classifier too.
         top: 1 to 1,000.
         runtime: auto, keras or openvino.
-        progress: see `extract.progress`.
-        tell: takes a line for people.
-        debug: whether the libraries' own messages are shown.
+        reporter: shows what is being done.
 
     Raises:
         UsageError: no such images, network, weights or runtime, `top` is out of range, or a network without classes.
-        EnvironmentFailure: weights could not be downloaded.
+        EnvironmentFailure: weights could not be downloaded, or an image cannot be read now.
     """
     if not 1 <= top <= CLASSES:
         raise UsageError(f"--top is {top}: expected 1 to {CLASSES:,}")
@@ -92,16 +89,16 @@ def classify(
     known, chosen = _with_classes(backbone), Weights.parse(weights)
     require_weights(known, chosen)
     paths = find_images(images)
-    tell(f"loading {known.name}")
-    wanted = NetworkSpec(known, chosen, known.size, (), "none", "float32", runtime=runtime, include_top=True)
-    loaded, _ = load_runtime(wanted, tell, debug)
+    reporter.message(f"loading {known.name}")
+    network = NetworkSpec(known, chosen, known.size, (), "none", "float32", runtime=runtime, include_top=True)
+    loaded, _ = load_runtime(network, reporter)
     output = Output("probabilities", "", "none", (CLASSES,), "float32")
     found: dict[str, Classified] = {}
-    for part in extracted(list(dict.fromkeys(paths)), _default_policy(known), loaded, output, progress):
-        rows = zip(part.shard.rows["path"].to_pylist(), part.shard.tensors[output.name], strict=True)
+    for content in extract_files(list(dict.fromkeys(paths)), _default_policy(known), loaded, output, reporter):
+        rows = zip(content.shard.rows["path"].to_pylist(), content.shard.tensors[output.name], strict=True)
         found.update({path: Classified(path, best_guesses(values, top)) for path, values in rows})
-        for failure in part.failures:
-            found[failure.path] = Classified(failure.path, (), f"{failure.code}: {failure.message}")
+        for failure in content.failures.to_pylist():
+            found[failure["path"]] = Classified(failure["path"], (), f"{failure['code']}: {failure['message']}")
     return [found[path] for path in paths]
 
 
@@ -113,7 +110,7 @@ def _with_classes(name: str) -> Backbone:
 
 
 def _default_policy(backbone: Backbone) -> DecodePolicy:
-    """What `extract run` does unless it is told otherwise."""
+    """How `extract run` makes pixels by default."""
     background = parse_color(RunOptions.background)
     return DecodePolicy(backbone.size, RunOptions.resize, RunOptions.crop, background, RunOptions.max_pixels)
 

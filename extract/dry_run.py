@@ -1,17 +1,33 @@
-"""A few images, computed and encoded as a run would do it, to tell what the whole run would take."""
+"""What a run would do and take: listed and planned as by a run, and estimated from a sample that is computed here."""
 
-import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import asdict, dataclass
 
-from extract.images.decode import DecodePolicy, own_limits
-from extract.pipeline import run_tasks
-from extract.progress import Clock, Progress
-from extract.runtimes import Runtime
-from extract.shard_builder import ImagePreparer, encoded_bytes, listed_task
-from extract.sources.reading import Images
-from store.records import StoreInfo
+import numpy as np
+
+from extract.bottleneck import find_bottleneck
+from extract.clock import Clock
+from extract.images.decode import without_pillow_limits
+from extract.images.loader import ImageLoader
+from extract.monitor import Monitor
+from extract.pipeline import run_pipeline
+from extract.planning import Changes, Update, find_update, image_bytes, plan_for
+from extract.progress import SILENT, Reporter
+from extract.request import RunOptions
+from extract.resolve import Request, ResolvedStore, load_network, resolve, resolve_store
+from extract.run import shard_worker
+from extract.runtimes.base import Runtime
+from extract.runtimes.device import peak_memory
+from extract.shard_builder import ImageGroup, unlabelled
+from extract.shard_worker import ShardWorker
+from extract.sources.base import Listing
+from extract.sources.listing import list_data
+from extract.summary import resource_use
+from store.files.opening import open_files
+from store.recipe import Output
+from store.records import Failure, StoreInfo
+from store.snapshot import Snapshot
+from store.writer import ShardContent, StoreWriter
 
 _IMAGES = 64
 _BATCHES = 4
@@ -19,47 +35,168 @@ _SECONDS = 3.0
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """What a sample of `images` says about the whole run.
+
+    Attributes:
+        images: in the sample; 0 if nothing is to be computed.
+        images_per_second: of the sample.
+        seconds: for all images to compute.
+        disk_bytes: of all shards, compressed.
+        peak_memory_bytes: of the process.
+        bottleneck: what limited the sample.
+    """
+
+    images: int = 0
+    images_per_second: float = 0.0
+    seconds: float = 0.0
+    disk_bytes: int = 0
+    peak_memory_bytes: int = 0
+    bottleneck: str = ""
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a run would do.
+
+    Attributes:
+        store: its folder or URL.
+        images: that the store would have.
+        to_compute: images that would be computed.
+        shards: that would be computed.
+        changes: how the listing differs from the store.
+        outputs: the columns of features.
+        shard_format: of the store.
+        feature_bytes: of the images to compute, before compression.
+        estimate: of time, disk and memory.
+    """
+
+    store: str
+    images: int
+    to_compute: int
+    shards: int
+    changes: Changes
+    outputs: tuple[Output, ...]
+    shard_format: str
+    feature_bytes: int
+    estimate: Estimate
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain JSON values."""
+        values = {**asdict(self), "outputs": [output.to_dict() for output in self.outputs]}
+        estimate = values.pop("estimate")
+        return {**values, "trial": {**estimate, "verdict": estimate.pop("bottleneck")}}
+
+
+def dry_run(options: RunOptions, reporter: Reporter = SILENT) -> DryRun:
+    """What `extract.run.run` would do with these options; a few batches are computed and nothing is written.
+
+    Raises:
+        UsageError, EnvironmentFailure: as `extract.run.extract`.
+    """
+    request = resolve(options)
+    listing = list_data(options.data, options.include, options.exclude)
+    resolved = resolve_store(request, reporter)
+    current = resolved.snapshot or Snapshot(resolved.info)
+    update = find_update(current, listing, request)
+    plan = plan_for(current, update, request) if update.needs_plan or current.plan is None else current.plan
+    estimate = Estimate()
+    if update.to_compute:
+        estimate = _estimate(request, resolved, listing, update, plan.images_per_shard, reporter)
+    return DryRun(
+        store=str(request.store),
+        images=len(update.table),
+        to_compute=update.to_compute,
+        shards=plan.shard_count if update.needs_plan else len(current.uncommitted_shards()),
+        changes=update.changes,
+        outputs=resolved.info.outputs,
+        shard_format=resolved.info.shard_format,
+        feature_bytes=update.to_compute * image_bytes(resolved.info),
+        estimate=estimate,
+    )
+
+
+@dataclass(frozen=True)
 class Sample:
-    """How many images were computed, what that was measured to take, and the bytes they would take in a store."""
+    """How many images were computed, how long it took, and the bytes they would take in a store."""
 
     images: int
     clock: Clock
     encoded: int
 
 
+@dataclass(frozen=True)
+class _EncodingSink:
+    """Encodes shards as a store would and counts their bytes."""
+
+    info: StoreInfo
+    outputs: Sequence[Output]
+
+    def check(self, refused: Sequence[Failure]) -> None:
+        """Accepts failures: a dry run counts images, not rows."""
+
+    def finish(self, _: ImageGroup, content: ShardContent) -> int:
+        """The bytes of the shard's file."""
+        return len(StoreWriter.encode(content, self.info))
+
+
+def _estimate(
+    request: Request,
+    resolved: ResolvedStore,
+    listing: Listing,
+    update: Update,
+    images_per_shard: int,
+    reporter: Reporter,
+) -> Estimate:
+    """Compute some images, taken evenly from all of them, and conclude from them on the whole run."""
+    loaded = resolved.loaded or load_network(request.network, reporter)
+    worker = shard_worker(request, resolved.info, listing)
+    worker.require_network(loaded.runtime, loaded.digest)
+    pending = np.flatnonzero(update.shard_keys.is_null())
+
+    def compute(count: int) -> Sample:
+        paths = update.table["path"].take(pending[np.arange(count) * len(pending) // count]).to_pylist()
+        return compute_sample(worker, loaded.runtime, paths, reporter)
+
+    sample = compute(first_size(loaded.runtime, len(pending)))
+    if (count := sufficient_size(sample, len(pending))) > sample.images:
+        sample = compute(count)
+    bottleneck = find_bottleneck(resource_use(request, sample.clock, loaded))
+    return conclude(sample, bottleneck, len(pending), images_per_shard, image_bytes(worker.info))
+
+
 def first_size(runtime: Runtime, images: int) -> int:
-    """How many of the images to compute at first: a few batches."""
+    """How many of the images to compute first: a few batches."""
     return min(images, max(_IMAGES, _BATCHES * runtime.batch_size))
 
 
-def telling_size(sample: Sample, images: int) -> int:
-    """How many of the images keep the machine busy for some seconds, going by a first sample."""
+def sufficient_size(sample: Sample, images: int) -> int:
+    """How many of the images keep the machine busy for some seconds, judging by a first sample."""
     return min(images, max(sample.images, round(_SECONDS * sample.images / sample.clock.span)))
 
 
-def compute_sample(
-    info: StoreInfo,
-    images: Images,
-    paths: Sequence[str],
-    runtime: Runtime,
-    policy: DecodePolicy,
-    workers: int,
-    progress: Progress,
-) -> Sample:
+def compute_sample(worker: ShardWorker, runtime: Runtime, paths: Sequence[str], reporter: Reporter) -> Sample:
     """Read, decode, compute and encode these images; nothing is written."""
-    clock = Clock()
-    prepare = ImagePreparer(images, policy, workers, clock, info.recipe.augment)
-    with own_limits(), progress:
-        (encoded,) = run_tasks(
-            [listed_task(paths, views=info.recipe.views)],
-            prepare,
-            runtime,
-            partial(encoded_bytes, info),
-            info.outputs,
-            workers=prepare.threads,
-            clock=clock,
-            progress=progress,
-            stop=threading.Event(),
-            new_store=True,
-        )
-    return Sample(len(paths), clock, encoded)
+    info = worker.info
+    loader = ImageLoader(open_files(worker.images), worker.policy, info.recipe.augment, worker.decoder_threads)
+    groups = [unlabelled(paths, info.recipe.views)]
+    with without_pillow_limits(), reporter.progress(len(paths)) as progress:
+        monitor = Monitor(progress=progress)
+        (encoded,) = run_pipeline(groups, loader, runtime, _EncodingSink(info, info.outputs), monitor)
+    return Sample(len(paths), monitor.clock, encoded)
+
+
+def conclude(sample: Sample, bottleneck: str, images: int, images_per_shard: int, image_bytes: int) -> Estimate:
+    """What a sample says about a run over so many images, whose features take `image_bytes` each before compression."""
+    seconds = sample.clock.span
+    in_shard = min(images_per_shard, images)
+    shard_bytes, encoded_bytes = in_shard * image_bytes, in_shard * sample.encoded // sample.images
+    return Estimate(
+        images=sample.images,
+        images_per_second=round(sample.images / seconds, 3),
+        seconds=round(seconds / sample.images * images, 1),
+        disk_bytes=sample.encoded * images // sample.images,
+        # A second shard is filled while the first is encoded: see extract.pipeline.
+        peak_memory_bytes=peak_memory() + 2 * (shard_bytes + encoded_bytes),
+        bottleneck=bottleneck,
+    )

@@ -1,7 +1,6 @@
-"""A recipe brought to life again: image files -> features, just as a store of that recipe would hold them."""
+"""A recipe applied to new images: image files -> features, exactly as a store of that recipe would hold them."""
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,114 +9,104 @@ import numpy.typing as npt
 
 from extract.backbones.table import get_backbone
 from extract.backbones.weights import Weights
-from extract.images.decode import DecodePolicy, decode_policy, own_limits
-from extract.pipeline import run_tasks
-from extract.progress import Clock, Progress, Silence
+from extract.images.decode import DecodePolicy, decode_policy, without_pillow_limits
+from extract.images.loader import ImageLoader
+from extract.monitor import Monitor
+from extract.pipeline import run_pipeline
+from extract.progress import SILENT, Reporter
 from extract.request import MAX_PIXELS
-from extract.runtimes import Runtime
+from extract.runtimes.base import Runtime
 from extract.runtimes.device import usable_cores
 from extract.runtimes.load import NetworkSpec, load_runtime
-from extract.shard_builder import ImagePreparer, ShardBuilder, ShardTask, listed_task
-from extract.sources.reading import NamedImages
+from extract.shard_builder import ImageGroup, unlabelled
+from extract.sources.named import NamedFiles
 from store.errors import RecipeMismatch
-from store.formats import Shard
 from store.recipe import Output, Recipe, stored_dtype
 from store.records import Failure
+from store.writer import ShardContent
 
-_CHUNK_ROWS = 256
-
-
-@dataclass(frozen=True)
-class Extracted:
-    """Some images' rows and tensors, and those that gave none."""
-
-    shard: Shard
-    failures: tuple[Failure, ...]
+_IMAGES_AT_ONCE = 256
 
 
-class Extractor:
+class FeatureExtractor:
     """A recipe's network, loaded, for one of its outputs.
 
     Args:
         recipe: what the features depend on.
-        output: which of its columns.
+        output: which of its columns to compute.
         weights: where the weights are: imagenet, random:SEED or a file.
-        debug: whether the libraries' own messages are shown.
+        reporter: with its `debug`, the messages of libraries are shown while the network is loaded.
 
     Raises:
         UsageError: there are no such weights.
         PrecisionMissing: this machine does not compute in the recipe's precision.
-        RecipeMismatch: they are not those of the recipe.
+        RecipeMismatch: the weights are not those of the recipe.
     """
 
-    def __init__(self, recipe: Recipe, output: Output, weights: str, debug: bool = False) -> None:
+    def __init__(self, recipe: Recipe, output: Output, weights: str, reporter: Reporter = SILENT) -> None:
         self.recipe = recipe
         self.output = output
-        wanted = NetworkSpec(
+        network = NetworkSpec(
             get_backbone(recipe.backbone),
             Weights.parse(weights),
             recipe.image_size,
             (output.layer,),
             output.pooling,
-            # As the run asked for it in most cases: then the model that it converted serves here too.
+            # As the run asked for it in most cases, so that the model which it converted serves here too.
             "auto" if stored_dtype("auto", output.spatial) == output.dtype else output.dtype,
             recipe.precision,
         )
-        self.runtime, digest = load_runtime(wanted, debug=debug)
-        if digest != recipe.weights:
-            raise RecipeMismatch(
-                f"the weights {weights} have the digest {digest[:12]}…, the recipe has {recipe.weights[:12]}…: "
-                "name the weights that the features were extracted with, --weights FILE"
-            )
-        if tuple(self.runtime.shapes[0]) != output.shape:
-            raise RecipeMismatch(
-                f"{recipe.backbone} gives {tuple(self.runtime.shapes[0])} at {output.layer}, the recipe has "
-                f"{output.shape}: another Keras version may build it differently"
-            )
+        self._runtime, digest = load_runtime(network, Reporter(debug=reporter.debug))
+        _require_recipe(recipe, output, weights, digest, tuple(self._runtime.shapes[0]))
 
-    def __call__(
-        self, paths: Sequence[str], progress: Callable[[int], Progress] = lambda _: Silence()
-    ) -> Iterator[Extracted]:
-        """Features of image files, in the order of the paths (row names, relative to the current folder)."""
-        policy = decode_policy(self.recipe, MAX_PIXELS)
-        yield from extracted(paths, policy, self.runtime, self.output, progress)
+    def extract(self, paths: Sequence[str], reporter: Reporter = SILENT) -> Iterator[ShardContent]:
+        """Features of image files in the order of the paths, some hundred images at a time.
 
-    def of_pixels(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-        """Features (rows, *shape), as stored, of pixels (rows, height, width, 3) of the recipe's size."""
-        size = self.runtime.batch_size
-        calls = (self.runtime.start(list(pixels[start : start + size])) for start in range(0, len(pixels), size))
+        Args:
+            paths: row names of files and URLs, relative to the working directory.
+            reporter: shows progress.
+        """
+        yield from extract_files(paths, decode_policy(self.recipe, MAX_PIXELS), self._runtime, self.output, reporter)
+
+    def extract_pixels(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+        """Features (rows, *shape) of the stored type, from pixels (rows, height, width, 3) of the recipe's size."""
+        size = self._runtime.batch_size
+        calls = (self._runtime.start(list(pixels[start : start + size])) for start in range(0, len(pixels), size))
         return np.concatenate([call.result().tensors[0] for call in calls])
 
 
-def extracted(
-    paths: Sequence[str],
-    policy: DecodePolicy,
-    runtime: Runtime,
-    output: Output,
-    progress: Callable[[int], Progress] = lambda _: Silence(),
-) -> Iterator[Extracted]:
-    """What a runtime with that one output gives for image files, in the order of the paths, some hundred at a time."""
-    clock = Clock()
-    prepare = ImagePreparer(NamedImages(paths), policy, usable_cores(), clock)
-    with own_limits(), progress(len(paths)) as shown:
-        yield from run_tasks(
-            _tasks(paths),
-            prepare,
-            runtime,
-            _extracted,
-            (output,),
-            workers=prepare.threads,
-            clock=clock,
-            progress=shown,
-            stop=threading.Event(),
-            new_store=False,
+def _require_recipe(recipe: Recipe, output: Output, weights: str, digest: str, shape: tuple[int, ...]) -> None:
+    if digest != recipe.weights:
+        raise RecipeMismatch(
+            f"the weights {weights} have the digest {digest[:12]}…, the recipe has {recipe.weights[:12]}…: "
+            "name the weights that the features were extracted with, --weights FILE"
+        )
+    if shape != output.shape:
+        raise RecipeMismatch(
+            f"{recipe.backbone} gives {shape} at {output.layer}, the recipe has {output.shape}: "
+            "another Keras version may build it differently"
         )
 
 
-def _extracted(collection: ShardBuilder) -> Extracted:
-    return Extracted(collection.shard(), tuple(collection.failures))
+@dataclass(frozen=True)
+class _MemorySink:
+    """Hands shards back as they are."""
+
+    outputs: Sequence[Output]
+
+    def check(self, refused: Sequence[Failure]) -> None:
+        """Accepts failures: each is reported with its image."""
+
+    def finish(self, _: ImageGroup, content: ShardContent) -> ShardContent:
+        """The shard itself."""
+        return content
 
 
-def _tasks(paths: Sequence[str]) -> Iterator[ShardTask]:
-    for index, start in enumerate(range(0, len(paths), _CHUNK_ROWS)):
-        yield listed_task(paths[start : start + _CHUNK_ROWS], index)
+def extract_files(
+    paths: Sequence[str], policy: DecodePolicy, runtime: Runtime, output: Output, reporter: Reporter = SILENT
+) -> Iterator[ShardContent]:
+    """What a runtime with that one output gives for image files, in the order of the paths."""
+    loader = ImageLoader(NamedFiles(paths), policy, None, usable_cores())
+    groups = (unlabelled(paths[start : start + _IMAGES_AT_ONCE]) for start in range(0, len(paths), _IMAGES_AT_ONCE))
+    with without_pillow_limits(), reporter.progress(len(paths)) as progress:
+        yield from run_pipeline(groups, loader, runtime, _MemorySink((output,)), Monitor(progress=progress))

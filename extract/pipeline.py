@@ -1,181 +1,231 @@
 """The loop: threads read and decode ahead, the runtime has several calls under way, one thread writes behind.
 
-    paths -> decoding threads -> batches -> calls under way -> collections -> writing thread -> results
+    paths -> decoding threads -> batches -> calls under way -> shard builders -> writing thread -> results
 
-This thread moves images from one stage to the next and is otherwise asleep, waiting for whichever stage is
-behind: those waits are what a run's phases report, for they say what a run's time was spent on. Each stage works on
-beyond the end of a shard: the next one's images are decoded and computed while this one's last are collected,
-and a finished shard is compressed and published meanwhile. Memory holds the decoded window and two shards.
+The loop's own thread moves images from one stage to the next and otherwise sleeps until the stage that is behind
+catches up. Those waits are the phases that a run reports, because they are where its time went. The stages do not stop
+at the end of a shard: the next shard's images are decoded and computed while the last one is collected, compressed and
+published. Memory holds the decoded window and two shards.
 """
 
-import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from extract.progress import Clock, Progress
-from extract.runtimes import Computed, Pending, Runtime
-from extract.shard_builder import PreparedView, ShardBuilder, ShardTask, refuse_range
-from store.errors import StoppedEarly
+from extract.clock import Clock
+from extract.images.loader import LoadedView
+from extract.monitor import Monitor
+from extract.progress import Progress
+from extract.runtimes.base import Computed, Pending, Runtime
+from extract.shard_builder import ImageGroup, ShardBuilder
+from extract.signals import stopped_early
 from store.recipe import Output
 from store.records import Failure
+from store.writer import ShardContent
 
+Group = TypeVar("Group", bound=ImageGroup)
+Group_contra = TypeVar("Group_contra", bound=ImageGroup, contravariant=True)
 Result = TypeVar("Result")
+Result_co = TypeVar("Result_co", covariant=True)
 
-_LEAST_WINDOW = 64  # views decoded ahead: some ten megabytes, so that neither side waits for the other's hiccups
+_LEAST_WINDOW = 64  # views decoded ahead: some ten megabytes, enough to cover short stalls of either side
+
+Loaded = list[LoadedView] | Failure
+
+
+class Loader(Protocol):
+    """Where the loop's images come from; see `extract.images.loader.ImageLoader`."""
+
+    threads: int
+    """How many threads call `load`."""
+
+    def load(self, path: str, clock: Clock, /) -> Loaded:
+        """The views of an image, or why there are none."""
+        ...
+
+
+class Sink(Protocol[Group_contra, Result_co]):
+    """Where the loop's shards go."""
+
+    @property
+    def outputs(self) -> Sequence[Output]:
+        """The columns of features."""
+        ...
+
+    def check(self, refused: Sequence[Failure], /) -> None:
+        """Look at the images of a computed batch whose values cannot be stored; raise to end the loop."""
+        ...
+
+    def finish(self, group: Group_contra, content: ShardContent, /) -> Result_co:
+        """Take a shard; called by one thread, in order, while the next shard is computed."""
+        ...
 
 
 @dataclass
-class _Batch:
-    """Views of one task that are computed together, failures met on the way, and whether it is the task's last."""
+class _Batch(Generic[Group]):
+    """Views of one group that are computed together, failures met on the way, and whether it is the group's last."""
 
-    task: ShardTask
-    images: list[PreparedView] = field(default_factory=list)
+    group: Group
+    images: list[LoadedView] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     last: bool = False
 
 
-def run_tasks(
-    tasks: Iterable[ShardTask],
-    prepare: Callable[[str], list[PreparedView] | Failure],
-    runtime: Runtime,
-    commit: Callable[[ShardBuilder], Result],
-    outputs: Sequence[Output],
-    *,
-    workers: int,
-    clock: Clock,
-    progress: Progress,
-    stop: threading.Event,
-    new_store: bool,
+def run_pipeline(
+    groups: Iterable[Group], loader: Loader, runtime: Runtime, sink: Sink[Group, Result], monitor: Monitor
 ) -> Iterator[Result]:
-    """Carry out shard tasks in order and give what `commit` makes of each: its record, once it is published.
+    """Load, compute and finish groups of images in order, and give what `sink` makes of each.
 
     Raises:
-        StoppedEarly: `stop` was set; the shards in hand are dropped, those before them are committed.
-        UsageError: the first batch of a new store does not fit the stored type.
+        StoppedEarly: `monitor.stop` was set; groups in hand are dropped, those before them are finished.
+        EnvironmentFailure: an image cannot be read now, or the sink cannot be written to.
     """
-    decoders = ThreadPoolExecutor(workers, "decode")
+    decoders = ThreadPoolExecutor(loader.threads, "decode")
     writer = ThreadPoolExecutor(1, "write")
-    writing: Future[Result] | None = None
-    clock.start()
+    monitor.clock.start()
     try:
-        window = max(_LEAST_WINDOW, 2 * runtime.batch_size * runtime.in_flight)
-        work = ((task, path) for task in tasks for path in task.paths)
-        prepared = _in_order(decoders, prepare, work, window, 2 * workers, clock)
-        with closing(_computed(_batches(prepared, runtime), runtime, clock, stop)) as computed:
-            for collection in _collections(computed, outputs, progress, new_store):
-                if writing is not None:
-                    with clock.waiting("write"):
-                        result = writing.result()
-                    yield result
-                writing = writer.submit(commit, collection)
-        if writing is not None:
-            with clock.waiting("write"):
-                result = writing.result()
-            clock.stop()
-            yield result
+        loaded = _load_ahead(_Window(decoders, loader, runtime), groups, monitor.clock)
+        with closing(_compute(_batches(loaded, runtime), runtime, monitor)) as computed:
+            yield from _write_behind(_collect(computed, sink, monitor.progress), sink, writer, monitor.clock)
     finally:
         decoders.shutdown(wait=True, cancel_futures=True)
         writer.shutdown(wait=True)
 
 
-def _in_order(
-    pool: ThreadPoolExecutor,
-    prepare: Callable[[str], list[PreparedView] | Failure],
-    work: Iterable[tuple[ShardTask, str]],
-    window: int,
-    least: int,
-    clock: Clock,
-) -> Iterator[tuple[ShardTask, list[PreparedView] | Failure]]:
-    """Prepare images on the pool, `window` views or `least` images ahead, and give them in the order they were asked for."""
-    ahead: deque[tuple[ShardTask, Future[list[PreparedView] | Failure]]] = deque()
+class _Window(Generic[Group]):
+    """Images being loaded ahead of their turn."""
 
-    def first() -> tuple[ShardTask, list[PreparedView] | Failure]:
-        task, future = ahead.popleft()
+    def __init__(self, pool: ThreadPoolExecutor, loader: Loader, runtime: Runtime) -> None:
+        self._pool = pool
+        self._loader = loader
+        self._views = max(_LEAST_WINDOW, 2 * runtime.batch_size * runtime.in_flight)
+        self._images: deque[tuple[Group, Future[Loaded]]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def full(self, views: int) -> bool:
+        """Whether enough images are under way, if each has so many views."""
+        return len(self._images) > max(2 * self._loader.threads, self._views // views)
+
+    def add(self, group: Group, path: str, clock: Clock) -> None:
+        self._images.append((group, self._pool.submit(self._loader.load, path, clock)))
+
+    def first(self, clock: Clock) -> tuple[Group, Loaded]:
+        """Wait for the image whose turn it is."""
+        group, future = self._images.popleft()
         with clock.waiting("decode"):
-            return task, future.result()
-
-    for task, path in work:
-        ahead.append((task, pool.submit(prepare, path)))
-        if len(ahead) > max(least, window // task.views):
-            yield first()
-    while ahead:
-        yield first()
+            return group, future.result()
 
 
-def _batches(images: Iterable[tuple[ShardTask, list[PreparedView] | Failure]], runtime: Runtime) -> Iterator[_Batch]:
-    """Batches of good images, each of one task and with the failures met on the way; a task's last may be short."""
-    batch: _Batch | None = None
-    for task, prepared in images:
-        if batch is not None and task is not batch.task:
-            yield _Batch(batch.task, batch.images, batch.failures, last=True)
+def _load_ahead(window: _Window[Group], groups: Iterable[Group], clock: Clock) -> Iterator[tuple[Group, Loaded]]:
+    """Loaded images in the order of the groups."""
+    for group in groups:
+        for path in group.paths:
+            window.add(group, path, clock)
+            if window.full(group.views):
+                yield window.first(clock)
+    while len(window):
+        yield window.first(clock)
+
+
+def _batches(images: Iterable[tuple[Group, Loaded]], runtime: Runtime) -> Iterator[_Batch[Group]]:
+    """Batches of one group each, with the failures met on the way; only a group's last batch may be short."""
+    batch: _Batch[Group] | None = None
+    for group, loaded in images:
+        if batch is not None and group is not batch.group:
+            yield _Batch(batch.group, batch.images, batch.failures, last=True)
             batch = None
-        for image in [prepared] if isinstance(prepared, Failure) else prepared:
+        for image in [loaded] if isinstance(loaded, Failure) else loaded:
             if batch is not None and len(batch.images) >= runtime.batch_size:
                 yield batch
                 batch = None
-            batch = batch or _Batch(task)
+            batch = batch or _Batch(group)
             if isinstance(image, Failure):
                 batch.failures.append(image)
             else:
                 batch.images.append(image)
     if batch is not None:
-        yield _Batch(batch.task, batch.images, batch.failures, last=True)
+        yield _Batch(batch.group, batch.images, batch.failures, last=True)
 
 
-def _computed(
-    batches: Iterable[_Batch], runtime: Runtime, clock: Clock, stop: threading.Event
-) -> Generator[tuple[_Batch, Computed | None]]:
+def _compute(
+    batches: Iterable[_Batch[Group]], runtime: Runtime, monitor: Monitor
+) -> Generator[tuple[_Batch[Group], Computed | None]]:
     """Start each batch while earlier ones are under way, and give them in order as they are done.
 
-    However it ends, no call is left under way: the runtime can be used again.
+    However this ends, no call is left under way, so that the runtime can be used again.
     """
-    flying: deque[tuple[_Batch, Pending | None]] = deque()
+    under_way: deque[tuple[_Batch[Group], Pending | None]] = deque()
 
-    def first() -> tuple[_Batch, Computed | None]:
-        batch, pending = flying.popleft()
+    def first() -> tuple[_Batch[Group], Computed | None]:
+        batch, pending = under_way.popleft()
         if pending is None:
             return batch, None
-        with clock.waiting("compute"):
+        with monitor.clock.waiting("compute"):
             return batch, pending.result()
 
     try:
         for batch in batches:
-            if stop.is_set():
-                raise StoppedEarly("stopped early, finished shards are kept: run the same command again to go on")
-            if len(flying) == runtime.in_flight:
+            if monitor.stop.is_set():
+                raise stopped_early()
+            if len(under_way) == runtime.in_flight:
                 yield first()
             pixels = [image.decoded.pixels for image in batch.images]
-            flying.append((batch, runtime.start(pixels) if pixels else None))
-        while flying:
+            under_way.append((batch, runtime.start(pixels) if pixels else None))
+        while under_way:
             yield first()
     finally:
-        for _, pending in flying:
+        for _, pending in under_way:
             if pending is not None:
-                with suppress(Exception):  # something else went wrong before, and is being told
+                with suppress(Exception):  # an earlier error is on its way to the caller
                     pending.result()
 
 
-def _collections(
-    computed: Iterable[tuple[_Batch, Computed | None]], outputs: Sequence[Output], progress: Progress, new_store: bool
-) -> Iterator[ShardBuilder]:
-    """Each task's collection, once its last batch is in."""
-    first_batch = new_store
-    collection: ShardBuilder | None = None
-    for batch, found in computed:
-        collection = collection or ShardBuilder(batch.task, outputs)
-        collection.failures += batch.failures
-        refused = []
-        if found is not None:
-            refused = collection.add(batch.images, found)
-            if first_batch:
-                refuse_range(refused)
-            first_batch = False
-        failures = len(batch.failures) + len(refused)
-        progress.advance(sum(image.view == 0 for image in batch.images) + len(batch.failures), failures)
+def _collect(
+    computed: Iterable[tuple[_Batch[Group], Computed | None]], sink: Sink[Group, Result], progress: Progress
+) -> Iterator[tuple[Group, ShardBuilder]]:
+    """Each group's builder, once its last batch is in."""
+    builder: ShardBuilder | None = None
+    for batch, result in computed:
+        builder = builder or ShardBuilder(batch.group, sink.outputs)
+        builder.fail(batch.failures)
+        refused: list[Failure] = []
+        if result is not None:
+            refused = builder.add(batch.images, result)
+            sink.check(refused)
+        images = sum(image.view == 0 for image in batch.images) + len(batch.failures)
+        progress.advance(images, len(batch.failures) + len(refused))
         if batch.last:
-            yield collection
-            collection = None
+            yield batch.group, builder
+            builder = None
+
+
+def _write_behind(
+    collected: Iterable[tuple[Group, ShardBuilder]],
+    sink: Sink[Group, Result],
+    writer: ThreadPoolExecutor,
+    clock: Clock,
+) -> Iterator[Result]:
+    """Finish each shard on the writing thread while the next one is collected."""
+    writing: Future[Result] | None = None
+
+    def wait(future: Future[Result]) -> Result:
+        with clock.waiting("write"):
+            return future.result()
+
+    for group, builder in collected:
+        if writing is not None:
+            yield wait(writing)
+        writing = writer.submit(_finish, sink, group, builder)
+    if writing is not None:
+        result = wait(writing)
+        clock.stop()
+        yield result
+
+
+def _finish(sink: Sink[Group, Result], group: Group, builder: ShardBuilder) -> Result:
+    return sink.finish(group, builder.content())

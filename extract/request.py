@@ -1,20 +1,15 @@
-"""What can be asked of a run, checked: one frozen dataclass that the command line and Python fill alike."""
+"""What can be asked of a run: one frozen dataclass whose fields are the options of `extract run` and of `extract()`."""
 
 import os
 import re
 from dataclasses import dataclass
+from typing import Annotated
 
 from extract.backbones.table import DEFAULT_BACKBONE
-from extract.images.augment import FLIPS
-from extract.images.decode import CROPS, RESIZE_FILTERS, parse_color
-from extract.runtimes import PRECISIONS, RUNTIMES
+from extract.choices import CROPS, DTYPES, FLIPS, POOLINGS, PRECISIONS, RESIZES, RUNTIMES, SHARD_FORMATS
 from store.errors import UsageError
-from store.formats import FORMATS
+from store.options import Argument, Option
 from store.recipe import Augmentation
-
-POOLINGS = ("none", "avg", "max")
-DTYPES = ("auto", "float16", "float32")
-SHARD_FORMATS = ("auto", *FORMATS)
 
 MAX_VIEWS = 1000
 _MOST = {"rotation": 180.0, "shift": 1.0, "shear": 1.0, "zoom": 0.9, "brightness": 1.0}
@@ -25,86 +20,101 @@ _IMAGE_PIXELS = 299 * 299
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)")
 _CLOCK = re.compile(r"([0-9]+):([0-5][0-9]):([0-5][0-9])")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PARTS = "expected I/N, I from 0 to N - 1, as in 0/4, 1/4, 2/4 and 3/4"
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The options of `extract run`; `None` where the command line says auto or nothing.
+    """The options of `extract run`. Python may give numbers and tuples where the command line gives text.
 
-    `image_size` is (height, width); None is the backbone's own. `augment` is how many altered views each image has, the
-    options after it are the fields of `store.recipe.Augmentation`. `part` (i, n) does every n-th shard, from the i-th, counted from 0.
+    `augment` is the number of altered views per image; the options after it are the fields of
+    `store.recipe.Augmentation`.
+
+    Raises:
+        UsageError: a value that cannot be, or two that do not go together.
     """
 
-    data: str | os.PathLike[str]
-    out: str | os.PathLike[str] = "store"
-    backbone: str = DEFAULT_BACKBONE
-    weights: str = "imagenet"
-    layers: tuple[str, ...] = ()
-    pooling: str = "none"
-    image_size: tuple[int, int] | None = None
-    resize: str = "bilinear"
-    crop: str = "stretch"
-    background: str = "white"
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    format: str = "auto"
-    dtype: str = "auto"
-    batch_size: int | None = None
-    workers: int | None = None
-    shard_rows: int | None = None
-    max_bad: float = 0.05
-    retry_failed: bool = False
-    precision: str = "float32"
-    runtime: str = "auto"
-    fast_decode: bool = False
-    augment: int = 0
-    seed: int = 0
-    rotation: float = Augmentation.rotation
-    shift: float = Augmentation.shift
-    shear: float = Augmentation.shear
-    zoom: float = Augmentation.zoom
-    brightness: float = Augmentation.brightness
-    flip: str = Augmentation.flip
-    max_pixels: int = MAX_PIXELS
-    prune: bool = False
-    limit: int | None = None
-    dry_run: bool = False
-    part: tuple[int, int] | None = None
-    scheduler: str | None = None
-    status_file: str | os.PathLike[str] | None = None
-    single_writer: bool = False
+    data: Annotated[
+        str | os.PathLike[str],
+        Argument(
+            "DATA",
+            "A folder of images, or a .csv or .parquet table with a column path; or its URL (s3://, gs://, az://).",
+        ),
+    ]
+    out: Annotated[
+        str | os.PathLike[str], Option("The store's folder, or its URL (s3://, gs://, az://).", ("--out", "-o"))
+    ] = "store"
+    backbone: Annotated[str, Option("The network; `extract backbones` lists them.")] = DEFAULT_BACKBONE
+    weights: Annotated[str, Option("imagenet, random[:SEED], or a .weights.h5, .h5 or .keras file.")] = "imagenet"
+    layers: Annotated[
+        tuple[str, ...],
+        Option("Where to cut; repeat it for several outputs.", ("--layer",), default="the last feature map"),
+    ] = ()
+    pooling: Annotated[str, Option("none, avg or max: reduce each spatial output to a vector.")] = "none"
+    image_size: Annotated[
+        int | str | tuple[int, int] | None, Option("N or HxW in pixels.", default="the backbone's")
+    ] = None
+    resize: Annotated[str, Option("bilinear, nearest, bicubic, lanczos or area.")] = "bilinear"
+    crop: Annotated[str, Option("stretch, center or pad: how an image is fitted to the network's shape.")] = "stretch"
+    background: Annotated[str, Option("The colour under transparency and around padding.")] = "white"
+    include: Annotated[tuple[str, ...], Option("Only paths or names that match this pattern; repeatable.")] = ()
+    exclude: Annotated[tuple[str, ...], Option("No paths or names that match this pattern; repeatable.")] = ()
+    format: Annotated[str, Option("auto, hdf5 or parquet: the shards' format.")] = "auto"
+    dtype: Annotated[str, Option("auto, float16 or float32: the stored type.")] = "auto"
+    precision: Annotated[str, Option("float32, bfloat16 or float16: what is computed in, where the machine can.")] = (
+        "float32"
+    )
+    runtime: Annotated[str, Option("auto, keras or openvino: which runtime computes.")] = "auto"
+    fast_decode: Annotated[bool, Option("Decode large JPEG files at a fraction of their size.")] = False
+    augment: Annotated[int, Option("Altered views to store of each image beside the unaltered one.")] = 0
+    rotation: Annotated[float, Option("Of altered views: degrees at most, either way.")] = Augmentation.rotation
+    shift: Annotated[float, Option("Of altered views: a fraction of height and width.")] = Augmentation.shift
+    shear: Annotated[float, Option("Of altered views: a fraction of the height.")] = Augmentation.shear
+    zoom: Annotated[float, Option("Of altered views: a fraction, in or out.")] = Augmentation.zoom
+    brightness: Annotated[float, Option("Of altered views: a fraction, darker or lighter.")] = Augmentation.brightness
+    flip: Annotated[str, Option("Of altered views: none, horizontal, vertical or both.")] = Augmentation.flip
+    seed: Annotated[int, Option("Of altered views; the same seed gives the same views.")] = 0
+    batch_size: Annotated[int | str, Option("Images per call of the network, or auto.")] = "auto"
+    workers: Annotated[int | str, Option("Decoding threads, or auto.")] = "auto"
+    shard_rows: Annotated[int | str, Option("Images per shard, or auto.")] = "auto"
+    max_bad: Annotated[float, Option("The fraction of images that may fail before the exit code is 3.")] = 0.05
+    retry_failed: Annotated[bool, Option("Try the failed images again.")] = False
+    max_pixels: Annotated[int, Option("Larger images are failures, by their header alone.")] = MAX_PIXELS
+    prune: Annotated[bool, Option("Accept that more than half of the stored images are gone.")] = False
+    limit: Annotated[int | None, Option("Only the first N images; stored images stay.")] = None
+    part: Annotated[
+        str | tuple[int, int] | None, Option("I/N: every N-th shard from the I-th, counted from 0; for job arrays.")
+    ] = None
+    scheduler: Annotated[str | None, Option("A Dask cluster: tcp://HOST:PORT, file:PATH, or local:N processes.")] = None
+    status_file: Annotated[
+        str | os.PathLike[str] | None, Option("A JSON file with the state of the run, for monitors.", metavar="<path>")
+    ] = None
+    single_writer: Annotated[
+        bool, Option("Nobody else writes to the store: for object stores that cannot keep two writers apart.")
+    ] = False
 
     def __post_init__(self) -> None:
-        _require("pooling", self.pooling, POOLINGS)
-        _require("resize", self.resize, tuple(RESIZE_FILTERS))
-        _require("crop", self.crop, CROPS)
-        _require("format", self.format, SHARD_FORMATS)
-        _require("dtype", self.dtype, DTYPES)
-        _require("precision", self.precision, PRECISIONS)
-        _require("runtime", self.runtime, RUNTIMES)
+        from extract.images.decode import parse_color  # loads Pillow, which help need not wait for
+
         parse_color(self.background)
-        for name in ("batch_size", "workers", "shard_rows", "limit", "max_pixels"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{_flag(name)} is {value}: expected 1 or more")
+        for name, choices in _CHOICES.items():
+            _require_choice(name, getattr(self, name), choices)
+        for name in ("limit", "max_pixels"):
+            _require_positive(name, getattr(self, name))
+        for name in ("batch_size", "workers", "shard_rows"):
+            parse_automatic(name, getattr(self, name))
+        parse_image_size(self.image_size)
         if not 0 <= self.max_bad <= 1:
             raise UsageError(f"--max-bad is {self.max_bad}: expected a fraction from 0 to 1")
         if len(set(self.layers)) != len(self.layers):
             raise UsageError("--layer names the same layer twice: name each once")
-        if self.part is not None and not 0 <= self.part[0] < self.part[1]:
-            raise UsageError(
-                f"--part is {self.part[0]}/{self.part[1]}: expected I/N, I from 0 to N - 1, as in 0/4, 1/4, 2/4 and 3/4"
-            )
-        if self.part is not None and self.dry_run:
-            raise UsageError("--dry-run tells of the whole run: leave --part out")
-        if self.part is not None and self.scheduler is not None:
+        if parse_part(self.part) and self.scheduler is not None:
             raise UsageError("--part is for jobs without a scheduler: leave one of --part and --scheduler out")
         if self.scheduler is not None:
             parse_scheduler(self.scheduler)
         self._check_augmentation()
 
     def _check_augmentation(self) -> None:
-        _require("flip", self.flip, FLIPS)
         if not 0 <= self.augment <= MAX_VIEWS:
             raise UsageError(f"--augment is {self.augment}: expected a number of views from 0 to {MAX_VIEWS:,}")
         if self.seed < 0:
@@ -119,43 +129,80 @@ class RunOptions:
 
     @property
     def augmentation(self) -> Augmentation | None:
-        """What the recipe says of altered views; None without any."""
+        """What the recipe says about altered views; None without any."""
         if self.augment == 0:
             return None
         ranges = {name: float(getattr(self, name)) for name in _MOST}  # 40 and 40.0 are one recipe
         return Augmentation(self.augment, self.seed, **ranges, flip=self.flip)
 
 
-def _require(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UsageError(f"{_flag(name)} is {value!r}: expected one of {', '.join(choices)}")
+_CHOICES = {
+    "pooling": POOLINGS,
+    "resize": RESIZES,
+    "crop": CROPS,
+    "format": SHARD_FORMATS,
+    "dtype": DTYPES,
+    "precision": PRECISIONS,
+    "runtime": RUNTIMES,
+    "flip": FLIPS,
+}
 
 
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def parse_image_size(text: str) -> tuple[int, int]:
-    """(height, width) from `N` or `HxW`.
+def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"{_flag(name)} is {value!r}: expected one of {', '.join(choices)}")
+
+
+def _require_positive(name: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise UsageError(f"{_flag(name)} is {value}: expected 1 or more")
+
+
+def parse_automatic(name: str, value: int | str | None) -> int | None:
+    """A whole number above 0, or None for auto.
 
     Raises:
         UsageError: it is neither.
     """
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise UsageError(f"--image-size is {text!r}: expected N or HxW in pixels, as in 224 or 240x320")
-    return int(parts[0]), int(parts[-1])
+    if value is None or value == "auto":
+        return None
+    if not isinstance(value, int) and not value.isdecimal():
+        raise UsageError(f"{_flag(name)} is {value!r}: expected a whole number, or auto")
+    _require_positive(name, int(value))
+    return int(value)
 
 
-def parse_part(text: str) -> tuple[int, int]:
-    """(i, n) from `I/N`; RunOptions says which are possible.
+def parse_image_size(value: int | str | tuple[int, int] | None) -> tuple[int, int] | None:
+    """(height, width) from N, `N`, `HxW` or itself; None for the backbone's own.
 
     Raises:
-        UsageError: it is something else.
+        UsageError: it is none of these.
     """
-    number, slash, count = text.partition("/")
-    if not (slash and number.isdecimal() and count.isdecimal()):
-        raise UsageError(f"--part is {text!r}: expected I/N, I from 0 to N - 1, as in 0/4, 1/4, 2/4 and 3/4")
+    if value is None:
+        return None
+    parts = value.lower().split("x") if isinstance(value, str) else value if isinstance(value, tuple) else (value,)
+    numbers = [int(part) if str(part).isdecimal() else 0 for part in parts]
+    if not 1 <= len(numbers) <= 2 or min(numbers) < 1:
+        raise UsageError(f"--image-size is {value!r}: expected N or HxW in pixels, as in 224 or 240x320")
+    return numbers[0], numbers[-1]
+
+
+def parse_part(value: str | tuple[int, int] | None) -> tuple[int, int] | None:
+    """(i, n) from `I/N` or itself; None for the whole.
+
+    Raises:
+        UsageError: it is neither, or there is no such part.
+    """
+    if value is None:
+        return None
+    shown = value if isinstance(value, str) else "/".join(map(str, value))
+    number, _, count = shown.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
+        raise UsageError(f"--part is {shown}: {_PARTS}")
     return int(number), int(count)
 
 
@@ -181,7 +228,7 @@ def parse_duration(text: str) -> float:
     """Seconds from `90`, `90s`, `30m`, `8h`, `2d` or, as SLURM writes it, `7:30:00`.
 
     Raises:
-        UsageError: it is something else, or nothing at all.
+        UsageError: it is none of these, or not above 0.
     """
     seconds = 0.0
     if match := _CLOCK.fullmatch(text):

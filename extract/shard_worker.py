@@ -1,135 +1,173 @@
-"""Carrying out shard tasks: the same way in this process, in another and on another machine.
+"""Computing a plan's shards: in the same way in this process, in another one, and on another machine.
 
-`ShardWorker` is all that it takes beside the tasks themselves. It is plain data, so that it can be sent to other processes;
-the network is not in it, each process loads its own.
+A `ShardWorker` is plain data that can be sent to other processes. The network is not part of it: each process loads
+its own.
 """
 
 import importlib.metadata
-import threading
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from extract.backbones.weights import require_weights
-from extract.images.decode import DecodePolicy, own_limits
-from extract.pipeline import run_tasks
-from extract.progress import Clock, Progress
+from extract.images.decode import DecodePolicy, without_pillow_limits
+from extract.images.loader import ImageLoader
+from extract.monitor import Monitor
+from extract.pipeline import run_pipeline
+from extract.progress import SILENT, Reporter
 from extract.runtimes.device import usable_cores
-from extract.runtimes.load import NetworkSpec, Tell, load_runtime
-from extract.shard_builder import ImagePreparer, PreparedView, ShardTask, commit
-from extract.sources.reading import images_at
-from store.errors import EnvironmentFailure, RecipeMismatch
-from store.files.base import INFO, Files
+from extract.runtimes.load import NetworkSpec, load_runtime
+from extract.shard_builder import ImageGroup
+from store.errors import EnvironmentFailure, RecipeMismatch, UsageError
+from store.files.base import Files
 from store.files.opening import open_files
-from store.records import CommitRecord, Failure, StoreInfo
+from store.recipe import Output
+from store.records import CommitRecord, Failure, ShardSlot, StoreInfo
+from store.writer import ShardContent, StoreWriter
 
 if TYPE_CHECKING:
-    from extract.runtimes import Runtime
+    from extract.runtimes.base import Runtime
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ShardTask(ImageGroup):
+    """The images of one shard of a plan, and the slot it is to be committed in."""
+
+    slot: ShardSlot
+
+
+@dataclass
+class StoreSink:
+    """Commits shards to a store. With `new_store`, the first batch may still show that the stored type does not fit."""
+
+    writer: StoreWriter
+    outputs: Sequence[Output]
+    environment: Mapping[str, str]
+    new_store: bool = False
+    _checked: bool = field(default=False, init=False)
+
+    def check(self, refused: Sequence[Failure]) -> None:
+        """Refuse a new store whose first batch has values outside the range of float16.
+
+        Raises:
+            UsageError: it has.
+        """
+        if self.new_store and not self._checked:
+            for failure in refused:
+                if failure.code == "float16_range":
+                    raise UsageError(f"{failure.path}: {failure.message}, into a new store")
+        self._checked = True
+
+    def finish(self, task: ShardTask, content: ShardContent) -> CommitRecord:
+        """Commit a shard; the record that counts may be another process's."""
+        return self.writer.commit(task.slot, content, self.environment)
 
 
 @dataclass(frozen=True)
 class ShardWorker:
-    """What shard tasks are carried out with.
+    """What it takes to compute a plan's shards, beside the shards themselves.
 
     Attributes:
         info: what the store holds.
-        wanted: the network to compute with.
-        store: the store's folder: an absolute path, or a URL.
-        root: the folder that the images' paths are relative to.
+        network: the network to compute with.
+        store: the store's folder, as an absolute path or a URL.
+        images: the folder that the images' paths are relative to, as an absolute path or a URL.
         policy: how images become pixels.
-        workers: decoding threads; None for one a core.
-        single_writer: nobody else writes to the store, which cannot keep two apart.
+        decoders: decoding threads; None for one per core.
+        single_writer: the caller guarantees that nobody else writes to the store.
     """
 
     info: StoreInfo
-    wanted: NetworkSpec
+    network: NetworkSpec
     store: str
-    root: str
+    images: str
     policy: DecodePolicy
-    workers: int | None
+    decoders: int | None
     single_writer: bool = False
 
-    def folder(self) -> Files:
-        """The store's folder."""
+    @property
+    def decoder_threads(self) -> int:
+        """How many threads decode on this machine."""
+        return self.decoders or usable_cores()
+
+    def files(self) -> Files:
+        """The store's files."""
         return open_files(self.store, self.single_writer)
 
     def require_place(self) -> None:
-        """Raise EnvironmentFailure if the store, the images or the weights cannot be reached from here."""
-        folder = self.folder()
+        """Raise EnvironmentFailure unless the store, the images and the weights can be reached from this machine."""
         try:
-            there = StoreInfo.from_bytes(folder.read(INFO))
+            there = StoreWriter(self.files()).info
         except FileNotFoundError:
-            raise EnvironmentFailure(f"the store {self.store} is not to be seen from here: it must be shared") from None
+            raise EnvironmentFailure(
+                f"the store {self.store} cannot be reached from here: it must be on a shared file system"
+            ) from None
         if there.recipe.fingerprint != self.info.recipe.fingerprint:
             raise EnvironmentFailure(f"{self.store} is another store here: the same path must be the same folder")
-        if not images_at(self.root).exists():
-            raise EnvironmentFailure(f"the images' folder {self.root} is not to be seen from here: it must be shared")
-        require_weights(self.wanted.backbone, self.wanted.weights)
+        if not open_files(self.images).exists():
+            raise EnvironmentFailure(
+                f"the images' folder {self.images} cannot be reached from here: it must be on a shared file system"
+            )
+        require_weights(self.network.backbone, self.network.weights)
+        weights = self.network.weights
+        if weights.kind == "file" and not os.path.isfile(weights.path):
+            raise EnvironmentFailure(
+                f"the weights file {weights.path} cannot be reached from here: it must be on a shared file system"
+            )
 
     def require_network(self, runtime: "Runtime", digest: str) -> None:
         """Raise RecipeMismatch unless the runtime computes what the store holds."""
         shapes = tuple(output.shape for output in self.info.outputs)
         if digest != self.info.recipe.weights or tuple(runtime.shapes) != shapes:
             raise RecipeMismatch(
-                f"the weights or shapes of {self.wanted.backbone.name} are not what {self.store} was made with: "
-                "another Keras version may build it differently; install the one the store names, or use another --out"
+                f"the weights or shapes of {self.network.backbone.name} differ from those that {self.store} was made "
+                "with: another Keras version may build it differently; install the one that the store's commit "
+                "records name, or choose another --out"
             )
 
-    def load(self, tell: Tell = lambda _: None, debug: bool = False) -> "Runtime":
-        """The runtime, checked; takes seconds.
+    def load(self, reporter: Reporter = SILENT) -> "Runtime":
+        """The runtime, checked against the store; takes seconds.
 
         Raises:
             RecipeMismatch: it does not compute what the store holds.
         """
-        runtime, digest = load_runtime(self.wanted, tell, debug)
+        runtime, digest = load_runtime(self.network, reporter)
         self.require_network(runtime, digest)
         return runtime
 
     def environment(self, runtime: "Runtime") -> dict[str, str]:
-        """What commit records say of where they were made."""
+        """What commit records say about where and with which versions they were made."""
         versions = {name: importlib.metadata.version(name) for name in ("stillframe", "pillow", "numpy")}
-        weights = self.wanted.weights.spelled()
+        weights = self.network.weights.spelled()
         return {**runtime.environment, "weights": weights, "batch_size": str(runtime.batch_size), **versions}
 
     def run_shards(
         self,
         tasks: Iterable[ShardTask],
         runtime: "Runtime",
-        *,
-        clock: Clock,
-        progress: Progress,
-        stop: threading.Event,
+        monitor: Monitor,
         new_store: bool = False,
-        known: Mapping[str, Failure] | None = None,
+        failures: Mapping[str, Failure] | None = None,
     ) -> Iterator[CommitRecord]:
-        """Do them in order, and give the record of each once it is published.
+        """Compute shards in order, and give the record of each once it is published.
 
         Args:
-            tasks: what to do.
-            runtime: computes.
-            clock: takes the time.
-            progress: is told of every batch.
-            stop: ends it, with StoppedEarly.
+            tasks: the shards to compute.
+            runtime: the loaded network.
+            monitor: observes the loop and stops it.
             new_store: whether the first batch may still show that the stored type does not fit.
-            known: images, by path, that are known to fail and must not be looked at.
+            failures: images, by path, that are known to fail and must not be read.
         """
-        workers = self.workers or usable_cores()
-        prepare = ImagePreparer(images_at(self.root), self.policy, workers, clock, self.info.recipe.augment)
-
-        def prepare_unless_known(path: str) -> list[PreparedView] | Failure:
-            return known[path] if known and path in known else prepare(path)
-
-        with own_limits():
-            yield from run_tasks(
-                tasks,
-                prepare_unless_known,
-                runtime,
-                partial(commit, self.folder(), self.info, environment=self.environment(runtime)),
-                self.info.outputs,
-                workers=prepare.threads,
-                clock=clock,
-                progress=progress,
-                stop=stop,
-                new_store=new_store,
-            )
+        loader = ImageLoader(
+            open_files(self.images),
+            self.policy,
+            self.info.recipe.augment,
+            self.decoder_threads,
+            failures,
+        )
+        sink = StoreSink(StoreWriter(self.files(), self.info), self.info.outputs, self.environment(runtime), new_store)
+        with without_pillow_limits():
+            for record in run_pipeline(tasks, loader, runtime, sink, monitor):
+                monitor.progress.commit(len(record.rows) + len(record.failures), len(record.failures))
+                yield record

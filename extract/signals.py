@@ -1,9 +1,9 @@
-"""Stopping on purpose: SIGINT, SIGTERM and the end of the time that was given.
+"""Stopping on purpose: on SIGINT, on SIGTERM, and at the end of the time given.
 
-In the loop a signal becomes an event that it looks at; elsewhere it is a KeyboardInterrupt. Both need a main thread
-that comes back to Python, which one that waits for a disk or a driver may not do for long: whoever stops us, a
-scheduler, kills soon after. So a thread of its own counts down from the signal and ends the process: nothing can be
-lost by that, for shards are published whole or not at all.
+While the loop runs, a signal sets an event that the loop checks; at other times it is a KeyboardInterrupt. Both need the
+main thread to return to Python, which it cannot while it waits for a disk or a driver. The scheduler that sent the signal
+kills the process soon after. So a separate thread counts down from the signal and ends the process in time. Nothing is
+lost by that, because shards are published whole or not at all.
 """
 
 import os
@@ -17,9 +17,14 @@ from multiprocessing import resource_tracker
 from store.errors import StoppedEarly
 
 PATIENCE = 25.0
-"""Seconds between a signal and the end of the process, whatever it does: schedulers give thirty."""
+"""Seconds from a signal to the end of the process, whatever it is doing; schedulers allow thirty."""
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+def stopped_early() -> StoppedEarly:
+    """The error of a run that `stop_on_signals` has stopped."""
+    return StoppedEarly("stopped early, finished shards are kept: run the same command again to continue")
 
 
 @contextmanager
@@ -43,9 +48,10 @@ def stop_on_signals() -> Iterator[threading.Event]:
 
 
 def end_in_time_after_signals(patience: float = PATIENCE) -> None:
-    """From now on the process ends with exit code 75 that many seconds after SIGINT or SIGTERM at the latest.
+    """From now on, SIGINT and SIGTERM end the process with exit code 75 after that many seconds at the latest.
 
-    Called once, by a program's main thread; both signals need handlers of Python's.
+    Programs call this once, in their main thread, and never undo it, because it covers the interpreter's own shutdown too.
+    Both signals must have Python handlers.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -55,7 +61,7 @@ def end_in_time_after_signals(patience: float = PATIENCE) -> None:
         while number := os.read(reader, 1):
             if number[0] in _STOPPING:
                 threading.Event().wait(patience)
-                sys.stderr.write("stopped early: run the same command again to go on\n")
+                sys.stderr.write("stopped early: run the same command again to continue\n")
                 sys.stderr.flush()
                 os._exit(StoppedEarly.exit_code)
 
@@ -63,12 +69,13 @@ def end_in_time_after_signals(patience: float = PATIENCE) -> None:
 
 
 @contextmanager
-def unheard_by_children() -> Iterator[None]:
-    """Threads and processes that are started meanwhile never hear SIGINT and SIGTERM.
+def signals_blocked_in_children() -> Iterator[None]:
+    """Threads and processes that are started inside the block never receive SIGINT and SIGTERM.
 
-    A terminal, and a scheduler of jobs, send them to every process of a run: the main one is to tell the others.
+    A terminal or a job scheduler sends them to every process of a run, but only the main process should act on them: it
+    stops the others in order.
     """
-    resource_tracker.ensure_running()  # started by multiprocessing, it would undo the blocking
+    resource_tracker.ensure_running()  # if multiprocessing started it later, that would unblock the signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
     try:
         yield
@@ -78,7 +85,7 @@ def unheard_by_children() -> Iterator[None]:
 
 @contextmanager
 def stop_after(seconds: float | None) -> Iterator[None]:
-    """While open, the process is sent SIGTERM after that many seconds; never, if None."""
+    """Send SIGTERM to this process if the block takes longer than that many seconds; None for no limit."""
     if seconds is None:
         yield
         return

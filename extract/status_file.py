@@ -1,6 +1,6 @@
-"""A file that says how a run stands, for monitors: whole at every moment, renewed every other second.
+"""A JSON file with the state of a run, for monitors: complete at every moment and rewritten every two seconds.
 
-Its keys are the fields of `Status`, and `updated`, the time it was written: long ago only if the process is gone.
+Its keys are the fields of `Status` and `updated`, the time of writing. An old `updated` means that the process is gone.
 """
 
 import json
@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from extract.progress import Progress
+from extract.progress import Progress, Reporter
 from store.errors import EnvironmentFailure, StoppedEarly
 from store.files.local import whole_file
 
@@ -29,20 +29,20 @@ def _now() -> str:
 
 @dataclass(frozen=True)
 class Status:
-    """How a run stands.
+    """The state of a run.
 
     Attributes:
         store: the store's folder.
         state: starting, running, done, stopped (run it again) or failed.
-        images: how many this run has to do; None until that is known.
-        done: how many of them it has done.
+        images: that this run has to compute; None until that is known.
+        done: images computed so far; once the run has ended, those whose shard is committed.
         failures: how many of those failed.
-        images_per_second: since the first was begun.
-        seconds_left: at that rate; None where it cannot be said.
+        images_per_second: since the first image.
+        seconds_left: at that rate; None where it is unknown.
         error: why it stopped or failed.
-        host: where it runs.
-        process: its number there.
-        started: when, ISO 8601 in UTC.
+        host: the machine that it runs on.
+        process: its process id there.
+        started: ISO 8601 in UTC.
     """
 
     store: str
@@ -58,7 +58,7 @@ class Status:
     started: str = field(default_factory=_now)
 
     def advanced(self, images: int, failures: int, seconds: float) -> "Status":
-        """So many more images are done, `seconds` after the first was begun."""
+        """The state after that many more images are done, `seconds` after the first one began."""
         done = self.done + images
         rate = done / seconds if seconds > 0 else 0.0
         left = (self.images - done) / rate if self.images is not None and rate else None
@@ -72,10 +72,17 @@ class Status:
 
 
 class StatusFile:
-    """Keeps one such file up to date. That it cannot be written is an error at the start, and later no reason to stop."""
+    """Keeps a status file up to date.
+
+    A file that cannot be written is an error at the start; later it is no reason to stop a run.
+
+    Raises:
+        EnvironmentFailure: the file cannot be written.
+    """
 
     def __init__(self, path: Path, store: str) -> None:
         self.status = Status(store)
+        self._committed = (0, 0)  # images, and failures among them
         self._path = path
         self._writing = threading.Lock()
         try:
@@ -85,27 +92,44 @@ class StatusFile:
                 f"cannot write --status-file {path}: {error.strerror}; name a file in a folder that can be written"
             ) from error
 
-    def tell(self, status: Status) -> None:
-        """Take it over, and write it at once where the state is another one."""
+    def begin(self, images: int) -> None:
+        """The run has started to compute that many images."""
+        self._set(replace(self.status, state="running", images=images))
+
+    def advance(self, images: int, failures: int, seconds: float) -> None:
+        """More images are computed, `seconds` after the first one began."""
+        self._set(self.status.advanced(images, failures, seconds))
+
+    def commit(self, images: int, failures: int) -> None:
+        """A shard with that many images is committed."""
+        self._committed = (self._committed[0] + images, self._committed[1] + failures)
+
+    def end(self, state: str, error: str | None = None) -> None:
+        """The run has ended. What counts as done is what is committed: shards in hand are dropped."""
+        done, failures = self._committed
+        left = 0.0 if state == "done" else None
+        self._set(replace(self.status, state=state, done=done, failures=failures, error=error, seconds_left=left))
+
+    def _set(self, status: Status) -> None:
         before, self.status = self.status, status
         if status.state != before.state:
-            self.renew()
+            self.rewrite()
 
-    def renew(self) -> None:
-        """Write it."""
+    def rewrite(self) -> None:
+        """Write the file; failing that, leave it as it is."""
         with self._writing, suppress(OSError):
             self._write()
 
     @contextmanager
-    def renewed(self) -> Iterator[None]:
-        """While open it is written every other second, by a thread of its own: a shard or a network may take minutes."""
+    def rewritten(self) -> Iterator[None]:
+        """Rewrite the file every two seconds, in a thread of its own: loading a network or a shard may take minutes."""
         ended = threading.Event()
 
-        def renew() -> None:
+        def rewrite() -> None:
             while not ended.wait(_SECONDS):
-                self.renew()
+                self.rewrite()
 
-        thread = threading.Thread(target=renew, name="status file", daemon=True)
+        thread = threading.Thread(target=rewrite, name="status file", daemon=True)
         thread.start()
         try:
             yield
@@ -118,7 +142,7 @@ class StatusFile:
             part.write_text(json.dumps({**asdict(self.status), "updated": _now()}, indent=2) + "\n", encoding="utf-8")
 
 
-class _Told:
+class _FollowedProgress:
     """A progress display that the status file follows."""
 
     def __init__(self, display: Progress, file: StatusFile, total: int) -> None:
@@ -129,7 +153,7 @@ class _Told:
 
     def __enter__(self) -> Self:
         self._start = time.monotonic()
-        self._file.tell(replace(self._file.status, state="running", images=self._total))
+        self._file.begin(self._total)
         self._display.__enter__()
         return self
 
@@ -140,26 +164,30 @@ class _Told:
 
     def advance(self, images: int, failures: int, /) -> None:
         self._display.advance(images, failures)
-        self._file.tell(self._file.status.advanced(images, failures, time.monotonic() - self._start))
+        self._file.advance(images, failures, time.monotonic() - self._start)
+
+    def commit(self, images: int, failures: int, /) -> None:
+        self._display.commit(images, failures)
+        self._file.commit(images, failures)
 
 
 @contextmanager
-def followed(path: Path | None, store: str, progress: Callable[[int], Progress]) -> Iterator[Callable[[int], Progress]]:
-    """While open, the file at `path`, if one is wanted, follows the run and every progress made by what this gives.
+def followed(path: Path | None, store: str, reporter: Reporter) -> Iterator[Reporter]:
+    """A reporter whose progress the status file at `path` follows; without a path, the reporter itself.
 
     Raises:
         EnvironmentFailure: the file cannot be written.
     """
     if path is None:
-        yield progress
+        yield reporter
         return
     file = StatusFile(path, store)
     try:
-        with file.renewed():
-            yield lambda total: _Told(progress(total), file, total)
+        with file.rewritten():
+            yield replace(reporter, progress=lambda total: _FollowedProgress(reporter.progress(total), file, total))
     except BaseException as error:
         stopped = isinstance(error, StoppedEarly | KeyboardInterrupt)
-        told = str(error) or "stopped early: run the same command again to go on"
-        file.tell(replace(file.status, state="stopped" if stopped else "failed", error=told, seconds_left=None))
+        reason = str(error) or "stopped early: run the same command again to go on"
+        file.end("stopped" if stopped else "failed", reason)
         raise
-    file.tell(replace(file.status, state="done", seconds_left=0.0))
+    file.end("done")

@@ -1,14 +1,18 @@
-"""What a run came to, or would come to."""
+"""What a run came to."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
-from extract.planning import Changes
+from extract.bottleneck import ResourceUse, cluster_bottleneck, find_bottleneck, longest_phase
+from extract.clock import Clock
+from extract.planning import Changes, PlannedRun
+from extract.resolve import LoadedNetwork, Request
+from extract.runtimes.device import machine_has_gpu, processor_precisions, usable_cores
 from store.errors import TooManyFailures
-from store.recipe import Output
+from store.snapshot import with_records
 
-_PROMISED = [
+_JSON_KEYS = (
     "store",
     "fingerprint",
     "images",
@@ -21,16 +25,39 @@ _PROMISED = [
     "images_per_second",
     "phases",
     "limited_by",
-]
+)
+
+
+@dataclass(frozen=True)
+class Computed:
+    """How many images a run computed, what it waited for, and the network it loaded; None on a cluster."""
+
+    images: int
+    clock: Clock
+    loaded: LoadedNetwork | None
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run came to. `images` = `rows` + `failures` + `pending`; nothing is pending but what other parts do.
+    """What a run came to. `images` = `rows` / views + `failures` + `pending`.
 
-    `computed` counts images of this run, failures included; `reused` those that were there before.
-    `images_per_second` is computed over the seconds from the first read to the last commit. `phases` are the seconds
-    that the run waited for each, `verdict` says what would make it faster.
+    Attributes:
+        store: its folder or URL.
+        fingerprint: of the store's recipe.
+        images: in the current plan.
+        rows: stored.
+        failures: images that gave no row.
+        pending: images that are left for other parts.
+        computed: images of this run, failures included.
+        reused: images that were there before.
+        seconds: from the first read to the last commit.
+        images_per_second: computed in that time.
+        phases: seconds that the run waited for each phase.
+        limited_by: the phase that it waited for longest.
+        bottleneck: what limited the run and what would make it faster, in a sentence.
+        changes: how the listing differed from the store.
+        failures_by_code: how many failures have each code.
+        others: files in the folder that are not images.
     """
 
     store: str
@@ -45,45 +72,63 @@ class RunResult:
     images_per_second: float
     phases: Mapping[str, float]
     limited_by: str
-    verdict: str
+    bottleneck: str
     changes: Changes
     failures_by_code: Mapping[str, int]
     others: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """The keys that `extract run --json` promises."""
-        return {name: value for name, value in asdict(self).items() if name in _PROMISED}
+    def to_dict(self) -> dict[str, object]:
+        """The keys of `extract run --json`."""
+        return {name: value for name, value in asdict(self).items() if name in _JSON_KEYS}
 
 
-@dataclass(frozen=True)
-class Trial:
-    """What a few `images` of a run, computed, tell of the whole: rate, seconds, compressed bytes, memory at its peak."""
+def summarise(request: Request, planned: PlannedRun, computed: Computed) -> RunResult:
+    """What the store holds of the run's plan now, and how long computing took."""
+    snapshot = with_records(request.store, planned.snapshot) if computed.images else planned.snapshot
+    counts = snapshot.counts()
+    phases, seconds = computed.clock.phases(), computed.clock.span
+    return RunResult(
+        store=str(request.store),
+        fingerprint=snapshot.info.recipe.fingerprint,
+        images=counts.images,
+        rows=counts.rows,
+        failures=counts.failures,
+        pending=counts.pending,
+        computed=computed.images,
+        reused=counts.images - counts.pending - computed.images,
+        seconds=round(seconds, 3),
+        images_per_second=round(computed.images / seconds, 3) if seconds else 0.0,
+        phases={name: round(value, 3) for name, value in phases.items()},
+        limited_by=longest_phase(phases),
+        bottleneck=_bottleneck(request, computed) if computed.images else "",
+        changes=planned.changes,
+        failures_by_code=Counter(snapshot.failures()["code"].to_pylist()),
+        others=planned.listing.others,
+    )
 
-    images: int = 0
-    images_per_second: float = 0.0
-    seconds: float = 0.0
-    disk_bytes: int = 0
-    peak_memory_bytes: int = 0
-    verdict: str = ""
+
+def _bottleneck(request: Request, computed: Computed) -> str:
+    if computed.loaded is None:
+        return cluster_bottleneck(computed.clock.phases())
+    return find_bottleneck(resource_use(request, computed.clock, computed.loaded))
 
 
-@dataclass(frozen=True)
-class DryRun:
-    """What a run would do: `feature_bytes` are those to come, before compression, `shards` those to compute."""
-
-    store: str
-    images: int
-    to_compute: int
-    shards: int
-    changes: Changes
-    outputs: tuple[Output, ...]
-    shard_format: str
-    feature_bytes: int
-    trial: Trial
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {**asdict(self), "outputs": [output.to_dict() for output in self.outputs]}
+def resource_use(request: Request, clock: Clock, loaded: LoadedNetwork) -> ResourceUse:
+    """What computing on this machine used, from its clock."""
+    environment = loaded.runtime.environment
+    return ResourceUse(
+        seconds=clock.span,
+        phases=clock.phases(),
+        cores=usable_cores(),
+        cores_used=clock.processor_seconds / clock.span,
+        decoders=request.decoders,
+        runtime=environment["runtime"],
+        device=environment["device"],
+        backend=environment["backend"],
+        precision=request.network.precision,
+        precisions=processor_precisions(),
+        gpu_here=machine_has_gpu(),
+    )
 
 
 def require_few_failures(result: RunResult, max_bad: float) -> None:

@@ -1,9 +1,9 @@
-"""Building a network and cutting it: layers, nested ones too, by the names of a fresh process."""
+"""Building a network, and cutting it at a layer. Layers are named as in a fresh process; nested ones are `outer/inner`."""
 
 import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from contextlib import contextmanager
 
 import keras
 
@@ -14,12 +14,16 @@ from extract.backbones.networks.inception_v4 import inception_v4
 from extract.backbones.networks.pixels import pixels
 from extract.backbones.networks.squeezenet import squeezenet
 from extract.backbones.table import Backbone, nearest
+from extract.process_state import SharedBlock
 from store.errors import UsageError
 
-_OWN: dict[str, Callable[..., keras.Model]] = {
+_NETWORKS: dict[str, Callable[[bool, tuple[int, int, int]], keras.Model]] = {
     function.__name__: function
     for function in (alexnet, efficientnet_lite0, inception_v1, inception_v4, pixels, squeezenet)
 }
+
+_SIZE_ERRORS = ("nput size must be", "input_shape", "negative")
+"""Parts of what Keras says about images that are too small for a network."""
 
 
 def build(
@@ -29,17 +33,16 @@ def build(
     weights: str | None = None,
     precision: str = "float32",
 ) -> keras.Model:
-    """The bare network, pixels as its own preprocessing leaves them in.
+    """The bare network, which takes pixels after their preprocessing.
 
-    Keras counts layer names per thread (`conv2d_94` for the second InceptionV3 of a process), so the
-    network is built in a thread of its own: names are always those of a fresh process. Data format and
-    precision are set there as well, whatever the user's Keras is configured to.
+    Keras counts layer names per thread (`conv2d_94` for the second InceptionV3 of a process) and has a precision policy
+    per thread. So the network is built in a new thread: names are those of a fresh process, and no setting is left.
 
     Args:
         backbone: which network.
         image_size: (height, width) in pixels.
         include_top: with the ImageNet classifier.
-        weights: `imagenet` lets Keras download and load its own; None leaves them as initialised.
+        weights: `imagenet` for those that Keras downloads; None for those of Keras' initialisers.
         precision: what layers compute in; the weights are float32 in any case.
 
     Raises:
@@ -48,31 +51,51 @@ def build(
 
     def builder() -> keras.Model:
         keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
-        if backbone.builder in _OWN:
-            return _OWN[backbone.builder](include_top, (*image_size, 3))
+        if backbone.builder in _NETWORKS:
+            return _NETWORKS[backbone.builder](include_top, (*image_size, 3))
         function = getattr(keras.applications, backbone.builder)
         return function(weights=weights, include_top=include_top, input_shape=(*image_size, 3))
 
-    keras.config.set_image_data_format("channels_last")
-    with ThreadPoolExecutor(1) as fresh:
+    with channels_last(), ThreadPoolExecutor(1) as new_thread:
         try:
-            return fresh.submit(builder).result()
+            return new_thread.submit(builder).result()
         except ValueError as error:
-            if "nput size must be" in str(error) or "input_shape" in str(error) or "negative" in str(error):
-                height, width = image_size
-                raise UsageError(
-                    f"{backbone.name} cannot take images of {height}x{width} pixels ({_first_line(error)}); "
-                    f"its own size is {backbone.size[0]}x{backbone.size[1]}"
-                ) from error
+            if any(part in str(error) for part in _SIZE_ERRORS):
+                raise _wrong_size(backbone, image_size, error) from error
             raise
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")
+def _wrong_size(backbone: Backbone, image_size: tuple[int, int], error: ValueError) -> UsageError:
+    reason = str(error).strip().splitlines()[0].rstrip(".")
+    return UsageError(
+        f"{backbone.name} cannot take images of {image_size[0]}x{image_size[1]} pixels ({reason}); "
+        f"its own size is {backbone.size[0]}x{backbone.size[1]}"
+    )
+
+
+@contextmanager
+def _set_channels_last() -> Iterator[None]:
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_last")
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(before)
+
+
+_CHANNELS_LAST = SharedBlock(_set_channels_last)
+
+
+def channels_last() -> SharedBlock:
+    """Have Keras make layers with channels last inside the block, whatever the user's configuration says.
+
+    Blocks may overlap, in one thread or in several.
+    """
+    return _CHANNELS_LAST
 
 
 def leaf_layers(network: keras.Model) -> Iterator[keras.Layer]:
-    """All layers that are no models themselves, nested ones in place, in the network's order."""
+    """All layers except models; the layers of a nested model take its place in the network's order."""
     for layer in network.layers:
         if isinstance(layer, keras.Model):
             yield from leaf_layers(layer)
@@ -81,7 +104,7 @@ def leaf_layers(network: keras.Model) -> Iterator[keras.Layer]:
 
 
 def cut_points(network: keras.Model, prefix: str = "") -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Every layer the network can be cut at, with the shape of one image's output; nested ones as `outer/inner`."""
+    """Every layer the network can be cut at, in its order, with the shape of one image's output."""
     for layer in network.layers:
         if isinstance(layer, keras.layers.InputLayer):
             continue
@@ -111,8 +134,8 @@ def remainder(network: keras.Model, layer: str) -> keras.Model:
     """The rest of the network, from the output of `layer` to its own output; layers and weights are shared with it.
 
     Raises:
-        UsageError: something flows past the layer, or nothing after it can be trained; the nearest that can be used
-            are named.
+        UsageError: something flows past the layer, or nothing after it can be trained; the nearest layers that can be
+            used are named.
     """
     usable = passages(network)
     if layer not in usable:
@@ -129,28 +152,29 @@ def remainder(network: keras.Model, layer: str) -> keras.Model:
 
 
 def passages(network: keras.Model) -> list[str]:
-    """The spatial layers that everything flows through and that layers to be trained follow, in the network's order.
+    """The spatial layers that the whole network flows through and that are followed by layers that can be trained.
 
-    Those of the network itself, not of models nested in it. Batch normalization alone is nothing to be trained.
+    They are in the network's order, without the layers of nested models. Batch normalization does not count as a layer
+    that can be trained.
     """
-    # By falling depth every node comes after those that feed it. Keras has no public way to ask for nodes.
+    # By falling depth, every node comes after its inputs. Keras has no public method for nodes.
     nodes = [node for _, level in sorted(network._nodes_by_depth.items(), reverse=True) for node in level]
     number_of = {id(node): number for number, node in enumerate(nodes)}
     last_use = list(range(len(nodes)))
     for number, node in enumerate(nodes):
         for parent in node.parent_nodes:
             last_use[number_of[id(parent)]] = number
-    last_learning = max(number for number, node in enumerate(nodes) if _learns(node.operation))
+    last_trainable = max(number for number, node in enumerate(nodes) if _is_trainable(node.operation))
     spatial = {name for name, shape in cut_points(network) if len(shape) == 3}
     found, open_until = [], 0
-    for number, node in enumerate(nodes[:last_learning]):
+    for number, node in enumerate(nodes[:last_trainable]):
         if open_until <= number and node.operation.name in spatial:
             found.append(node.operation.name)
         open_until = max(open_until, last_use[number])
     return found
 
 
-def _learns(operation: Any) -> bool:
+def _is_trainable(operation: keras.Operation) -> bool:
     leaves = leaf_layers(operation) if isinstance(operation, keras.Model) else [operation]
     return any(
         isinstance(leaf, keras.Layer)
@@ -160,21 +184,21 @@ def _learns(operation: Any) -> bool:
     )
 
 
-def _tensor_at(network: keras.Model, layer: str) -> Any:
+def _tensor_at(network: keras.Model, layer: str) -> keras.KerasTensor:
     """The symbolic output of a layer as seen from the network's own input."""
     outer_name, _, inner = layer.partition("/")
     outer = network.get_layer(outer_name)
     if not isinstance(outer, keras.Model):
         return outer.output
-    # A nested model's own tensors belong to another graph. What it is fed and gives in this one, only the
-    # node of its call knows, and Keras has no public way to ask for that.
+    # A nested model's own tensors belong to another graph. Its input and output in this graph are known to the node of
+    # its call alone, for which Keras has no public method.
     nodes = itertools.chain.from_iterable(network._nodes_by_depth.values())
     node = next(node for node in nodes if node.operation is outer)
     return _tensor_within(outer, node.input_tensors[0], inner) if inner else node.output_tensors[0]
 
 
-def _tensor_within(nested: keras.Model, x: Any, layer: str) -> Any:
-    """The output of a layer of a nested model that is fed `x`: the part up to there is called anew."""
+def _tensor_within(nested: keras.Model, x: keras.KerasTensor, layer: str) -> keras.KerasTensor:
+    """The output of a layer of a nested model for the input `x`: the part up to there is called again."""
     if not isinstance(nested, keras.Sequential):
         return keras.Model(nested.input, _tensor_at(nested, layer))(x)
     name, _, inner = layer.partition("/")

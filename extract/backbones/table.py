@@ -1,7 +1,7 @@
-"""The table of backbones: what can be said of each network without building it.
+"""The table of backbones: what is known about each network without building it.
 
-A test builds every network and holds the table to it. Names are Keras' own in snake case. Nothing
-here imports Keras, so that `extract backbones` and a run with nothing to do stay quick.
+A test builds every network and compares it with its entry. Names are those of Keras in snake case. Nothing here imports
+Keras, so that `extract backbones` and a run with nothing to compute stay quick.
 """
 
 import difflib
@@ -17,20 +17,26 @@ PREPROCESSING = {
     "torch": "scaled to 0..1, ImageNet mean and deviation",
     "inside": "0..255, scaled by its own first layers",
 }
-"""What each network was trained to see; the keys are the modes of keras.applications.imagenet_utils."""
+"""The input that networks were trained on; the keys are the modes of keras.applications.imagenet_utils."""
 
 
 @dataclass(frozen=True)
 class Backbone:
     """One network, without its classification top.
 
-    `builder` is the function's name in keras.applications (or in this package), `size` the default
-    (height, width), `layer` the output layer and `shape` its output at that size, `weights_file` the
-    ImageNet weights' name in Keras' cache. `random_gains` scale He-normal kernels, all of them and the
-    last, so that random outputs are of order one (measured on noise; residual sums and swish would
-    otherwise drive them out of float16's range). `weights_from` is where ImageNet weights come from: `keras`
-    downloads them, a `package` that is installed holds them, a `file` of the user's must; `nowhere`: the network
-    has neither weights nor classes.
+    Attributes:
+        name: in our commands and recipes.
+        builder: the function's name in keras.applications, or in `extract.backbones.networks`.
+        size: the default (height, width) in pixels.
+        preprocessing: a key of PREPROCESSING.
+        parameters: how many weights it has.
+        layer: the output layer.
+        shape: of one image's output at the default size.
+        weights_file: the name of the ImageNet weights in Keras' cache.
+        random_gains: factors of random kernels, of all and of the last one in addition. With them, random outputs are of
+            order one (measured on noise); residual sums and swish would leave float16's range otherwise.
+        weights_from: where ImageNet weights come from: `keras` downloads them, a `package` that is installed has them,
+            the user gives a `file`. `nowhere`: the network has neither weights nor classes.
     """
 
     name: str
@@ -157,7 +163,7 @@ def get_backbone(name: str) -> Backbone:
 
 
 def nearest(name: str, names: list[str]) -> str:
-    """`: did you mean …?` with the closest of `names`, or nothing."""
+    """`: did you mean …?` with the names closest to `name`; empty if there is none."""
     plain = {candidate.replace("_", ""): candidate for candidate in names}
     close = difflib.get_close_matches(name.lower().replace("_", "").replace("-", ""), plain, n=3, cutoff=0.6)
     return f": did you mean {', '.join(plain[match] for match in close)}?" if close else ""

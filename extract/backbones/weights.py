@@ -1,4 +1,4 @@
-"""Weights: which are asked for, whether they are on this machine, and the memory of their digests. No Keras here."""
+"""Which weights a run uses, whether they are on this machine, and the digests remembered of them. Without Keras."""
 
 import contextlib
 import importlib.metadata
@@ -16,7 +16,7 @@ from store.files.names import row_name
 
 @dataclass(frozen=True)
 class Weights:
-    """Which weights: `kind` is imagenet, random or file; `seed` of random ones, `path` of a file."""
+    """Which weights a network has: `kind` is imagenet, random (with a `seed`) or file (with its absolute `path`)."""
 
     kind: str
     seed: int = 0
@@ -27,7 +27,7 @@ class Weights:
         """From the command line: `imagenet`, `random`, `random:SEED` or a file's path.
 
         Raises:
-            UsageError: none of these.
+            UsageError: it is something else.
         """
         if text == "imagenet":
             return cls("imagenet")
@@ -40,17 +40,17 @@ class Weights:
             raise UsageError(f"--weights {text}: no such file; expected imagenet, random[:SEED], or a weights file")
         if not text.endswith((".weights.h5", ".h5", ".hdf5", ".keras")):
             raise UsageError(f"--weights {text}: expected a file ending in .weights.h5, .h5 or .keras")
-        return cls("file", path=text)
+        return cls("file", path=os.path.abspath(text))
 
     def spelled(self) -> str:
         """What `parse` would take from any folder; a path as a row name, which JSON can hold."""
         if self.kind == "file":
-            return row_name(os.path.abspath(self.path))
+            return row_name(self.path)
         return f"random:{self.seed}" if self.kind == "random" else self.kind
 
 
 def require_weights(backbone: Backbone, weights: Weights) -> None:
-    """Raise UsageError unless there are such weights for the network; a download is not tried."""
+    """Raise UsageError unless there can be such weights for the network; nothing is downloaded."""
     if weights.kind == "imagenet" and backbone.weights_from == "file":
         raise UsageError(
             f"there are no ImageNet weights of {backbone.name} that could be downloaded: give yours with --weights FILE, "
@@ -78,13 +78,13 @@ def lite0_file() -> Path:
 
 
 def remembered_digest(backbone: Backbone, weights: Weights, include_top: bool = False) -> str | None:
-    """The digest that these weights had when they were last loaded, if the file is the same by size and time."""
+    """The digest of these weights when they were last loaded; None if their file has another size or time now."""
     key = _memory_key(backbone, weights, include_top)
     return _memory().get(key) if key else None
 
 
 def remember_digest(backbone: Backbone, weights: Weights, value: str, include_top: bool = False) -> None:
-    """Keep a digest for the next run; a cache folder that cannot be written is no failure."""
+    """Remember a digest for the next run, if the cache folder can be written."""
     key = _memory_key(backbone, weights, include_top)
     if key is None or _memory().get(key) == value:
         return
@@ -106,7 +106,7 @@ def _memory_key(backbone: Backbone, weights: Weights, include_top: bool) -> str 
         return name
     if weights.kind == "random":
         return f"{name} random:{weights.seed} keras {importlib.metadata.version('keras')}"
-    path = Path(weights.path).absolute() if weights.kind == "file" else weights_on_disk(backbone)
+    path = Path(weights.path) if weights.kind == "file" else weights_on_disk(backbone)
     if path is None:
         return None
     try:

@@ -13,8 +13,6 @@ from PIL import Image
 
 from store.recipe import Augmentation
 
-FLIPS = ("none", "horizontal", "vertical", "both")
-
 Pixels = npt.NDArray[np.uint8]
 
 _DRAWS = 9

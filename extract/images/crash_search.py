@@ -1,6 +1,7 @@
-"""Finding the images that crash or hang whoever decodes them, each decoded in a process that may be lost by it.
+"""Finding images that crash or hang the process that decodes them: they are decoded in a process that may be lost.
 
-python -m extract.images.crash_search < request        writes the position of each path before it is decoded
+python -m extract.images.crash_search < request
+    writes the position of each image to standard output before decoding it
 """
 
 import json
@@ -8,87 +9,164 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import Self
 
-from extract.images.decode import BadImage, DecodePolicy, decode, own_limits
-from extract.sources.reading import images_at
+from extract.bad_image import BadImage
+from extract.images.decode import DecodePolicy, decode, without_pillow_limits
+from extract.sources.reading import listed_status, read_image
+from store.errors import EnvironmentFailure
+from store.files.opening import open_files
 from store.records import Failure
 
 PATIENCE = 120.0
-"""Seconds that one image may take before it counts as one that hangs."""
+"""Seconds that one image may take. An image that takes longer hangs."""
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """How a process ended after it had begun to decode images.
+
+    Attributes:
+        begun: the position of the last image that it began.
+        exit_code: 0 if it decoded all of them; negative for a signal.
+        hung: whether it was killed because that image took too long.
+    """
+
+    begun: int
+    exit_code: int
+    hung: bool
 
 
 def find_crashing_images(
     root: str, paths: Sequence[str], policy: DecodePolicy, patience: float = PATIENCE
 ) -> dict[str, Failure]:
-    """The images, by path, that end or hang a process that decodes them; ordinary failures are none of them.
+    """The images that twice in a row crash or hang a process that decodes them. Ordinary failures are not among them.
 
     Args:
         root: the folder or URL that paths are relative to.
         paths: row names.
         policy: how pixels are made.
         patience: seconds that one image may take.
+
+    Returns:
+        The failures by path.
+
+    Raises:
+        EnvironmentFailure: a process did not start, or an image cannot be read now. That says nothing about images.
     """
-    deadly: dict[str, Failure] = {}
-    begin = 0
-    while begin < len(paths):
-        last, ending = _decode_all(root, paths[begin:], policy, patience)
-        if ending is None:
+    crashing: dict[str, Failure] = {}
+    remaining = list(paths)
+    while remaining:
+        ending = _decode_in_process(root, remaining, policy, patience)
+        if ending.exit_code == 0:
             break
-        path = paths[begin + last]
-        deadly[path] = Failure(path, *ending, "", *images_at(root).size_and_time(path))
-        begin += last + 1
-    return deadly
+        suspect = remaining[ending.begun]
+        # The process may have been killed for another reason, such as lack of memory, so the image is tried by itself.
+        alone = _decode_in_process(root, [suspect], policy, patience)
+        if alone.exit_code != 0:
+            crashing[suspect] = _failure(root, suspect, alone, patience)
+        remaining = remaining[ending.begun + 1 :]
+    return crashing
 
 
-def _decode_all(
-    root: str, paths: Sequence[str], policy: DecodePolicy, patience: float
-) -> tuple[int, tuple[str, str] | None]:
-    """The position of the last image begun, and code and message of what it did to the process; None if nothing."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "extract.images.crash_search"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    last = 0
-    hung = threading.Event()
+def _failure(root: str, path: str, ending: _Ending, patience: float) -> Failure:
+    if ending.hung:
+        code, message = "hangs", f"decoding it takes longer than {patience:g} s"
+    else:
+        code, message = "crashes", f"decoding it ends the process (exit code {ending.exit_code})"
+    return Failure(path, code, message, "", *listed_status(open_files(root), path))
 
-    def give_up() -> None:
-        hung.set()
-        process.kill()
 
-    timer = threading.Timer(patience, give_up)
-    with process:
-        try:
-            process.stdin.write(json.dumps({"root": root, "paths": list(paths), "policy": asdict(policy)}))
-            process.stdin.close()
-            timer.start()
-            for line in process.stdout:
-                timer.cancel()
-                last = int(line)
-                timer = threading.Timer(patience, give_up)
-                timer.start()
-        finally:
-            timer.cancel()
-    if hung.is_set():
-        return last, ("hangs", f"decoding it takes longer than {patience:g} s")
-    if process.returncode:
-        return last, ("crashes", f"decoding it ends the process (exit code {process.returncode})")
-    return last, None
+def _decode_in_process(root: str, paths: Sequence[str], policy: DecodePolicy, patience: float) -> _Ending:
+    """Decode images in a new process.
+
+    Raises:
+        EnvironmentFailure: it ended for a reason that has nothing to do with an image.
+    """
+    with TemporaryFile("w+") as request, TemporaryFile("w+", errors="replace") as errors:
+        json.dump({"root": root, "paths": list(paths), "policy": asdict(policy)}, request)
+        request.seek(0)
+        begun: int | None = None
+        with (
+            subprocess.Popen(
+                [sys.executable, "-m", "extract.images.crash_search"],
+                stdin=request,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            ) as process,
+            _Watch(process, patience) as watch,
+        ):
+            for line in process.stdout or ():
+                begun = int(line)
+                watch.restart()
+        errors.seek(0)
+        reason = (errors.read().strip().splitlines() or ["no message"])[-1]
+    if process.returncode == EnvironmentFailure.exit_code:
+        raise EnvironmentFailure(reason)
+    if begun is None:
+        raise EnvironmentFailure(
+            f"the process that searches for crashing images ended before its first image (exit code "
+            f"{process.returncode}: {reason}): free some memory, then run the same command again"
+        )
+    return _Ending(begun, process.returncode, watch.expired)
+
+
+class _Watch:
+    """Kills a process that is silent for some seconds."""
+
+    def __init__(self, process: "subprocess.Popen[str]", patience: float) -> None:
+        self.expired = False
+        self._process = process
+        self._patience = patience
+        self._timer = self._new_timer()
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+
+    def restart(self) -> None:
+        """The process has just written something."""
+        self._timer.cancel()
+        self._timer = self._new_timer()
+        self._timer.start()
+
+    def _new_timer(self) -> threading.Timer:
+        return threading.Timer(self._patience, self._kill)
+
+    def _kill(self) -> None:
+        self.expired = True
+        self._process.kill()
 
 
 def main() -> None:
-    """Decode what the standard input asks for."""
+    """Decode the images that standard input names."""
     request = json.loads(sys.stdin.read())
-    plain = request["policy"]
-    policy = DecodePolicy(**{**plain, "size": tuple(plain["size"]), "background": tuple(plain["background"])})
-    images = images_at(request["root"])
-    with own_limits():
-        for position, path in enumerate(request["paths"]):
+    fields = request["policy"]
+    policy = DecodePolicy(**{**fields, "size": tuple(fields["size"]), "background": tuple(fields["background"])})
+    try:
+        _decode_all(request["root"], request["paths"], policy)
+    except EnvironmentFailure as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(EnvironmentFailure.exit_code)
+
+
+def _decode_all(root: str, paths: Sequence[str], policy: DecodePolicy) -> None:
+    files = open_files(root)
+    with without_pillow_limits():
+        for position, path in enumerate(paths):
             sys.stdout.write(f"{position}\n")
             sys.stdout.flush()
             try:
-                decode(images.read(path).data, policy)
+                decode(read_image(files, path).data, policy)
             except BadImage:
                 continue
 

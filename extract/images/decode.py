@@ -1,14 +1,14 @@
-"""Bytes -> uint8 RGB pixels of the recipe's size, or the reason why not.
+"""From an image file's bytes to uint8 RGB pixels of the recipe's size.
 
-The rules, which the recipe names:
+The rules, which are part of the recipe:
 
-- content decides what a file is, not its ending; of an animation or a multi-page file the first image counts;
+- the content decides the format, not the file's ending; an animation or a multi-page file gives its first image;
 - EXIF orientation is applied to the pixels;
-- of 16-bit samples the high byte is kept; 32-bit integer and float samples have no agreed range and are refused;
+- 16-bit samples keep their high byte; 32-bit integer and float samples have no agreed range and are refused;
 - grey, palette, CMYK and YCbCr become RGB as Pillow converts them;
 - transparency is composited over the background colour, before resizing;
-- resizing is done on uint8 with Pillow's antialiased filters (`nearest` is not antialiased, as everywhere);
-- with fast decoding, a JPEG's own transform makes it smaller first, to no less than twice the size it is resized to.
+- resizing is done on uint8 with Pillow's antialiased filters (`nearest` is not antialiased);
+- with fast decoding, the JPEG decoder first scales a large image down, to no less than twice the final size.
 """
 
 import struct
@@ -23,6 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
+from extract.bad_image import BadImage
+from extract.process_state import SharedBlock
 from store.errors import UsageError
 from store.recipe import Recipe
 
@@ -33,7 +35,6 @@ RESIZE_FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "area": Image.Resampling.BOX,
 }
-CROPS = ("stretch", "center", "pad")
 
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSITIONS = {
@@ -50,20 +51,17 @@ _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-class BadImage(Exception):
-    """An image that gives no row: `code` for programs, `message` for people."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-
-
 @dataclass(frozen=True)
 class DecodePolicy:
-    """How pixels are made: `size` is (height, width), `background` an RGB triple, `max_pixels` a limit to the source's.
+    """How pixels are made from an image.
 
-    `fast` lets JPEG's transform do the first halvings of a large image.
+    Attributes:
+        size: (height, width) of the result.
+        resize: a key of RESIZE_FILTERS.
+        crop: one of CROPS.
+        background: the colour under transparency and around padding, an RGB triple.
+        max_pixels: images with more pixels are refused by their header.
+        fast: whether the JPEG decoder may scale a large image down.
     """
 
     size: tuple[int, int]
@@ -75,7 +73,7 @@ class DecodePolicy:
 
 
 def decode_policy(recipe: Recipe, max_pixels: int) -> DecodePolicy:
-    """How a recipe makes pixels of an image."""
+    """How a recipe makes pixels from an image of at most `max_pixels`."""
     background = parse_color(recipe.background)
     return DecodePolicy(recipe.image_size, recipe.resize, recipe.crop, background, max_pixels, recipe.fast_decode)
 
@@ -103,8 +101,7 @@ def parse_color(text: str) -> tuple[int, int, int]:
 
 
 @contextmanager
-def own_limits() -> Iterator[None]:
-    """While open, Pillow's size limit and warnings are off: `max_pixels` and failure rows take their place."""
+def _pillow_limits_off() -> Iterator[None]:
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None
     try:
@@ -115,8 +112,19 @@ def own_limits() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
+_WITHOUT_LIMITS = SharedBlock(_pillow_limits_off)
+
+
+def without_pillow_limits() -> SharedBlock:
+    """Switch off Pillow's size limit and warnings inside the block: `max_pixels` and failure rows take their place.
+
+    Blocks may overlap, in one thread or in several.
+    """
+    return _WITHOUT_LIMITS
+
+
 def decode(data: bytes, policy: DecodePolicy) -> Decoded:
-    """Decode one image by the module's rules.
+    """Decode one image by this module's rules.
 
     Raises:
         BadImage: not_an_image, too_many_pixels, truncated, corrupt, unsupported_pixels or out_of_memory.
@@ -129,8 +137,8 @@ def decode(data: bytes, policy: DecodePolicy) -> Decoded:
     except UnidentifiedImageError:
         if data.startswith(_PNG_SIGNATURE):
             _check_png(data)  # a damaged header: Pillow calls that no image at all
-        raise BadImage("not_an_image", f"no image format that is known here: {_looks_like(data)}") from None
-    except Image.DecompressionBombError as error:  # outside `own_limits`, Pillow's own limit holds
+        raise BadImage("not_an_image", f"not a known image format: {_looks_like(data)}") from None
+    except Image.DecompressionBombError as error:  # outside `without_pillow_limits`, Pillow's own limit holds
         raise BadImage("too_many_pixels", str(error)) from None
     except MemoryError:
         raise BadImage("out_of_memory", "not enough memory to decode it") from None
@@ -162,7 +170,7 @@ def _decode(image: Image.Image, data: bytes, policy: DecodePolicy) -> Decoded:
 
 
 def _draft(image: Image.Image, size: tuple[int, int]) -> None:
-    """Have a JPEG decoded at a half, a quarter or an eighth, both sides at least twice those of `size`."""
+    """Have a JPEG decoded at a half, a quarter or an eighth of its size, at least twice `size` on both sides."""
     height, width = size
     if _orientation(image) in _ON_THE_SIDE:
         height, width = width, height
@@ -192,7 +200,7 @@ def _check_png(data: bytes) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's number for how the image lies; 1 is upright."""
+    """The EXIF orientation, 1 (upright) to 8."""
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG)
     except Exception:  # noqa: BLE001  unreadable EXIF says nothing about orientation; the pixels are fine

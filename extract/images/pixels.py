@@ -1,4 +1,4 @@
-"""Image files -> pixels as a recipe sees them, without a network: for pictures of what it was shown."""
+"""Image files -> pixels as a recipe sees them, without a network: for pictures of what the network was shown."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -7,35 +7,48 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from extract.images.decode import BadImage, DecodePolicy, decode, decode_policy, own_limits
+from extract.bad_image import BadImage
+from extract.images.decode import DecodePolicy, decode, decode_policy, without_pillow_limits
 from extract.request import MAX_PIXELS
 from extract.runtimes.device import usable_cores
-from extract.sources.reading import Images, images_at
+from extract.sources.reading import concurrent_map, listed_status, read_image
+from store.files.base import ReadableFiles
+from store.files.opening import open_files
 from store.recipe import Recipe
 
-_AT_ONCE = 256  # images in memory
+_IN_MEMORY = 256
 
 
 def read_pixels(
     root: str | os.PathLike[str], names: Sequence[str], recipe: Recipe
 ) -> Iterator[npt.NDArray[np.uint8] | BadImage]:
-    """Pixels (height, width, 3) of the recipe's size, unaltered, or what is wrong with the image; in the order given.
+    """The unaltered pixels of images, (height, width, 3) of the recipe's size, or what is wrong with each; in order.
 
     Args:
         root: the folder or URL that the names are relative to.
         names: row names.
         recipe: how pixels are made.
+
+    Raises:
+        EnvironmentFailure: an image cannot be read now.
     """
     policy = decode_policy(recipe, MAX_PIXELS)
-    images = images_at(os.fspath(root))
-    for start in range(0, len(names), _AT_ONCE):
-        with own_limits(), ThreadPoolExecutor(max(usable_cores(), images.at_once)) as threads:
-            read = list(threads.map(lambda name: _read(images, name, policy), names[start : start + _AT_ONCE]))
-        yield from read
+    files = open_files(root)
+    for start in range(0, len(names), _IN_MEMORY):
+        part = names[start : start + _IN_MEMORY]
+        with without_pillow_limits(), ThreadPoolExecutor(max(usable_cores(), files.concurrency)) as threads:
+            pixels = list(threads.map(lambda name: _read(files, name, policy), part))
+        yield from pixels
 
 
-def _read(images: Images, name: str, policy: DecodePolicy) -> npt.NDArray[np.uint8] | BadImage:
+def _read(files: ReadableFiles, name: str, policy: DecodePolicy) -> npt.NDArray[np.uint8] | BadImage:
     try:
-        return decode(images.read(name).data, policy).pixels
+        return decode(read_image(files, name).data, policy).pixels
     except BadImage as error:
         return error
+
+
+def any_present(root: str | os.PathLike[str], names: Sequence[str]) -> bool:
+    """Whether any of these images, by row name, is in the folder or at the URL."""
+    files = open_files(root)
+    return any(size > 0 for size, _ in concurrent_map(files, lambda name: listed_status(files, name), names))

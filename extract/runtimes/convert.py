@@ -1,7 +1,7 @@
-"""Keras model -> OpenVINO model, kept in the cache folder.
+"""Converting Keras models for OpenVINO, and keeping the result in the cache folder.
 
-openvino/<key>/model.xml, model.bin    the model; the key says what was converted, and with which versions
-openvino/<key>/sha256                  of both files: a damaged one is converted anew, never computed with
+openvino/<key>/model.xml, model.bin    the model; its key depends on what was converted and with which versions
+openvino/<key>/sha256                  of both files: a damaged model is converted again and never computed with
 """
 
 import contextlib
@@ -10,18 +10,27 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from store.errors import EnvironmentFailure
 from store.files.cache import cache_folder
 
-_FORMAT = 1  # raised whenever the same key would mean another model
+if TYPE_CHECKING:
+    import keras
+    import openvino
+
+_FORMAT = 1  # increased whenever the same identity is converted to another model
 
 
-def model_key(**identity: Any) -> str:
-    """SHA-256 of all that decides what a converted model computes; `identity` is the model's part of it."""
+def model_key(identity: Mapping[str, object]) -> str:
+    """SHA-256 of everything that determines a converted model: `identity`, and the versions that convert it.
+
+    Args:
+        identity: what determines the Keras model, as JSON can hold it.
+    """
     everything = {
         **identity,
         "format": _FORMAT,
@@ -32,7 +41,7 @@ def model_key(**identity: Any) -> str:
 
 
 def find_converted(key: str) -> Path | None:
-    """The .xml file of a model that was converted before, if it is there and as it was written."""
+    """The .xml file of a model that was converted before; None if there is none, or it is damaged."""
     folder = _folder(key)
     try:
         return folder / "model.xml" if (folder / "sha256").read_text() == _digest(folder) else None
@@ -40,12 +49,12 @@ def find_converted(key: str) -> Path | None:
         return None
 
 
-def convert(model: Any, key: str) -> Path:
-    """Convert a Keras model under TensorFlow and keep it; returns its .xml file.
+def convert(model: "keras.Model", key: str) -> Path:
+    """Convert a Keras model on TensorFlow and keep the result; returns its .xml file.
 
     Raises:
         EnvironmentFailure: the cache folder cannot be written.
-        Exception: OpenVINO cannot take the model; it raises nearly everything.
+        Exception: OpenVINO cannot convert the model; it raises nearly any kind.
     """
     converted = _converted(model)
     folder = _folder(key)
@@ -54,7 +63,7 @@ def convert(model: Any, key: str) -> Path:
         written = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
         try:
             _save(converted, written)
-            if find_converted(key) is None:  # else another process was faster, and may be reading it
+            if find_converted(key) is None:  # otherwise another process was first, and may be reading it
                 shutil.rmtree(folder, ignore_errors=True)
                 with contextlib.suppress(OSError):
                     os.replace(written, folder)
@@ -62,8 +71,8 @@ def convert(model: Any, key: str) -> Path:
             shutil.rmtree(written, ignore_errors=True)
     except OSError as error:
         raise EnvironmentFailure(
-            f"cannot keep the converted model in {folder.parent}: {error.strerror or error}; "
-            "mend that, name another folder in STILLFRAME_CACHE, or use --runtime keras"
+            f"cannot write the converted model to {folder.parent}: {error.strerror or error}; "
+            "fix that, name another folder in STILLFRAME_CACHE, or use --runtime keras"
         ) from error
     return folder / "model.xml"
 
@@ -72,7 +81,7 @@ def _folder(key: str) -> Path:
     return cache_folder() / "openvino" / key
 
 
-def _save(converted: Any, folder: Path) -> None:
+def _save(converted: "openvino.Model", folder: Path) -> None:
     import openvino
 
     openvino.save_model(converted, folder / "model.xml", compress_to_fp16=False)
@@ -87,14 +96,14 @@ def _digest(folder: Path) -> str:
     return total.hexdigest()
 
 
-def _converted(model: Any) -> Any:
+def _converted(model: "keras.Model") -> "openvino.Model":
     import openvino
     import tensorflow as tf
 
     pixels = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name="pixels")
     traced = tf.function(lambda pixels: model(pixels, training=False)).get_concrete_function(pixels)
     converted = openvino.convert_model(traced)
-    # Activations with a gradient of their own (swish) come out as outputs too, and would be computed and copied:
-    # EfficientNetB0 is half as fast with its fifty extra ones.
+    # Activations with a custom gradient (swish) become outputs too and would be computed and copied: EfficientNetB0 has
+    # fifty of them and would take twice as long.
     results = [converted.output(tensor.name).get_node().input_value(0) for tensor in traced.outputs]
     return openvino.Model(results, converted.get_parameters(), "stillframe")

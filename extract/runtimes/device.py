@@ -1,4 +1,4 @@
-"""What there is to compute on: GPUs, and the precisions that a processor or a GPU takes."""
+"""What this machine can compute on: its cores, its GPUs, and the precisions of either."""
 
 import glob
 import math
@@ -11,7 +11,7 @@ from pathlib import Path
 from store.errors import PrecisionMissing
 
 CPU = "CPU"
-_BFLOAT16_SINCE = (8, 0)  # NVIDIA's compute capability of the first GPUs that have it, Ampere
+_BFLOAT16_SINCE = (8, 0)  # the compute capability of NVIDIA's first GPUs with bfloat16, Ampere
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 _CPU_CFS = (Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us"))
 _GPU_FILES = ("/proc/driver/nvidia/gpus", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
@@ -19,19 +19,19 @@ _GPU_FILES = ("/proc/driver/nvidia/gpus", "/dev/nvidia0", "/dev/kfd", "/dev/dxg"
 
 @dataclass(frozen=True)
 class Device:
-    """What Keras' backend computes on; `precisions` are those that it computes in hardware."""
+    """What Keras' backend computes on; `precisions` are those that its hardware supports."""
 
     name: str
     precisions: tuple[str, ...]
 
     @property
     def is_gpu(self) -> bool:
-        """Whether it is anything but the processor."""
+        """Whether it is not the processor."""
         return self.name != CPU
 
 
 def machine_has_gpu() -> bool:
-    """Whether a driver for GPUs is there (NVIDIA, AMD, or either under WSL): a look at files, no library needed."""
+    """Whether there is a driver for GPUs (NVIDIA, AMD, or either under WSL), as files show without any library."""
     return any(os.path.exists(path) for path in _GPU_FILES)
 
 
@@ -44,8 +44,8 @@ def gpu_numbers() -> list[str]:
 
 
 def usable_cores() -> int:
-    """The cores that this process may use: by its affinity, and by the quota of its container."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores this process may use, by its affinity and by the quota of its container."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     quota = _quota()
     return cores if quota is None else max(1, min(cores, math.ceil(quota)))
 
@@ -63,13 +63,13 @@ def _quota() -> float | None:
 
 
 def peak_memory() -> int:
-    """The most bytes that this process has had in memory so far."""
+    """The largest memory of this process so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def processor_precisions() -> tuple[str, ...]:
-    """The precisions that the processor computes in hardware, as far as Linux says; elsewhere float32."""
+    """The precisions that the processor's hardware supports, as Linux reports them; float32 elsewhere."""
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -79,7 +79,7 @@ def processor_precisions() -> tuple[str, ...]:
 
 
 def precision_missing(device: str, precision: str, able: tuple[str, ...]) -> PrecisionMissing:
-    """The error for a precision that is not among those that a device is `able` to compute in."""
+    """The error for a precision that a device does not support; `able` are those that it does."""
     return PrecisionMissing(
         f"{device} does not compute in {precision}: choose --precision {' or '.join(able)} for a new store, "
         "or another machine"
@@ -87,7 +87,7 @@ def precision_missing(device: str, precision: str, able: tuple[str, ...]) -> Pre
 
 
 def backend_device(backend: str) -> Device:
-    """What a backend of Keras computes on; imports it."""
+    """What a Keras backend computes on. This imports the backend."""
     name, capability = {"tensorflow": _of_tensorflow, "jax": _of_jax, "torch": _of_torch}[backend]()
     if name == CPU:
         return Device(CPU, processor_precisions())
@@ -98,7 +98,7 @@ def _of_tensorflow() -> tuple[str, tuple[int, ...]]:
     import tensorflow as tf
 
     devices = tf.config.list_physical_devices("GPU")
-    for device in devices:  # TensorFlow takes all of a GPU's memory otherwise
+    for device in devices:  # otherwise TensorFlow takes all of a GPU's memory
         tf.config.experimental.set_memory_growth(device, True)
     if not devices:
         return CPU, ()

@@ -3,30 +3,28 @@
 import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from extract.runtimes import Computed
+from extract.runtimes.base import Computed, Pixels
 from extract.runtimes.device import Device
-
-Pixels = npt.NDArray[np.uint8]
+from store.tensors import Tensor
 
 _OUT_OF_MEMORY = ("ResourceExhaustedError", "OutOfMemoryError")  # TensorFlow's and PyTorch's
 _JAX_OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
 
 
 class KerasRuntime:
-    """See `extract.runtimes.Runtime`.
+    """See `extract.runtimes.base.Runtime`.
 
-    Each call runs in a thread that waits for its own result. On a GPU there are two such threads: while one
-    waits for its tensors to come back, the next batch is computed already. A CPU has enough with one.
+    Each call runs in a thread that waits for its result. A GPU has two such threads: while one waits for its tensors to
+    be copied, the other one's batch is computed. A processor needs only one.
 
     Args:
         model: see `extract.runtimes.model.feature_model`.
-        batch_size: images a call.
+        batch_size: images per call.
         device: what the backend computes on.
     """
 
@@ -44,28 +42,28 @@ class KerasRuntime:
         }
         self._call = _COMPILERS[backend](model)
         self._threads = ThreadPoolExecutor(threads, "compute")
-        if device.is_gpu or backend == "jax":  # compile now, and see how large a batch the memory takes
+        if device.is_gpu or backend == "jax":  # compile now, and find out how large a batch fits in memory
             self._compute([np.zeros(model.input_shape[1:], np.uint8)] * batch_size)
 
     def start(self, images: Sequence[Pixels]) -> "Future[Computed]":
-        """See `extract.runtimes.Runtime`."""
+        """See `extract.runtimes.base.Runtime`."""
         return self._threads.submit(self._compute, images)
 
     def _compute(self, images: Sequence[Pixels]) -> Computed:
-        """All of the images; in halves, now and from now on, if the device's memory does not take them at once."""
+        """Compute all of the images. If they do not fit in the device's memory at once, halve `batch_size` for good."""
         size = self.batch_size
         try:
             parts = [self._batch(images[start : start + size], size) for start in range(0, len(images), size)]
         except Exception as error:  # each backend has its own
             if size == 1 or not _is_out_of_memory(error):
                 raise
-            self.batch_size = min(self.batch_size, size // 2)  # another thread may have been here meanwhile
+            self.batch_size = min(self.batch_size, size // 2)  # another thread may have halved it too
             return self._compute(images)
         columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
         return Computed(columns[::2], columns[1::2])
 
-    def _batch(self, images: Sequence[Pixels], size: int) -> list[npt.NDArray[Any]]:
-        """Filled up to `size` with black images: every call has the same shape, so nothing is compiled again."""
+    def _batch(self, images: Sequence[Pixels], size: int) -> list[Tensor]:
+        """Compute images, padded to `size` with black ones: with one shape for all calls, nothing is compiled again."""
         pixels = np.zeros((size, *images[0].shape), np.uint8)
         np.stack(images, out=pixels[: len(images)])
         return [np.asarray(column)[: len(images)] for column in self._call(pixels)]
@@ -75,23 +73,24 @@ def _is_out_of_memory(error: Exception) -> bool:
     return type(error).__name__ in _OUT_OF_MEMORY or _JAX_OUT_OF_MEMORY in str(error)
 
 
-Call = Callable[[Pixels], Sequence[Any]]
+Compiled = Callable[[Pixels], Sequence[npt.ArrayLike]]
+"""Pixels (images, height, width, 3) -> the model's outputs, as the backend's own tensors."""
 
 
-def _compiled_by_tensorflow(model: keras.Model) -> Call:
+def _compiled_by_tensorflow(model: keras.Model) -> Compiled:
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    # Without XLA: on a CPU it makes TensorFlow slower, several times so for depthwise convolutions. With weights as
-    # constants batch normalisation is folded into convolutions: a tenth faster for InceptionV3.
+    # Without XLA, which makes TensorFlow slower on processors, several times slower for depthwise convolutions. With
+    # weights as constants, batch normalisation is folded into convolutions: 10 % faster for InceptionV3.
     function = tf.function(lambda pixels: model(pixels, training=False))
     traced = function.get_concrete_function(tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8))
     frozen = convert_variables_to_constants_v2(traced)
-    frozen(tf.zeros((1, *model.input_shape[1:]), tf.uint8))  # the first call sets up what all others use: a second
+    frozen(tf.zeros((1, *model.input_shape[1:]), tf.uint8))  # the first call takes a second longer than all others
     return lambda pixels: frozen(tf.constant(pixels))
 
 
-def _compiled_by_jax(model: keras.Model) -> Call:
+def _compiled_by_jax(model: keras.Model) -> Compiled:
     import jax
 
     frozen = [variable.value for variable in model.non_trainable_variables]
@@ -100,12 +99,12 @@ def _compiled_by_jax(model: keras.Model) -> Call:
     return lambda pixels: compute(weights, frozen, pixels)
 
 
-def _compiled_by_torch(model: keras.Model) -> Call:
+def _compiled_by_torch(model: keras.Model) -> Compiled:
     import torch
 
     on_gpu = torch.cuda.is_available()
 
-    def compute(pixels: Pixels) -> Sequence[Any]:
+    def compute(pixels: Pixels) -> Sequence[npt.ArrayLike]:
         with torch.inference_mode():
             host = torch.from_numpy(pixels)
             batch = host.pin_memory().to("cuda", non_blocking=True) if on_gpu else host
@@ -114,7 +113,7 @@ def _compiled_by_torch(model: keras.Model) -> Call:
     return compute
 
 
-_COMPILERS: Mapping[str, Callable[[keras.Model], Call]] = {
+_COMPILERS: Mapping[str, Callable[[keras.Model], Compiled]] = {
     "tensorflow": _compiled_by_tensorflow,
     "jax": _compiled_by_jax,
     "torch": _compiled_by_torch,

@@ -1,19 +1,20 @@
-"""Which runtime computes a network, and loading it.
+"""Choosing the runtime for a network, and loading it.
 
-A processor is best served by OpenVINO, a GPU by Keras. Once a model is converted, neither Keras nor its backend
-is imported any more: a run starts in half a second.
+OpenVINO is fastest on a processor, Keras on a GPU. Once a model is converted for OpenVINO, neither Keras nor its backend
+is imported any more, and a run starts in half a second.
 """
 
 import importlib.util
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from extract.backbones.table import Backbone
 from extract.backbones.weights import Weights, remembered_digest
-from extract.process_state import quiet_start
+from extract.process_state import quiet_libraries
+from extract.progress import SILENT, Reporter
 from extract.request import automatic_batch_size
-from extract.runtimes import Runtime, backend_name, require_backend, start_keras
+from extract.runtimes.backend import backend_name, require_backend, start_keras
+from extract.runtimes.base import Runtime
 from extract.runtimes.convert import convert, find_converted, model_key
 from extract.runtimes.device import backend_device, machine_has_gpu, precision_missing
 from store.errors import StillframeError, UsageError
@@ -26,10 +27,10 @@ INSTALL_OPENVINO = "`pip install 'stillframe[openvino]'`"
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """What is to be computed, and with what; fields are those of `extract.request.RunOptions`.
+    """A network to compute with; the fields are those of `extract.request.RunOptions`.
 
-    `batch_size` is None where the runtime chooses. `include_top` is for a network with its ImageNet classifier, and no
-    `layers` for what it gives at its end.
+    `batch_size` is None if the runtime chooses it. `include_top` adds the ImageNet classifier. Without `layers`, the output
+    is that of the network's last layer.
     """
 
     backbone: Backbone
@@ -44,48 +45,35 @@ class NetworkSpec:
     include_top: bool = False
 
 
-Tell = Callable[[str], None]
-
-
-def load_runtime(wanted: NetworkSpec, tell: Tell = lambda _: None, debug: bool = False) -> tuple[Runtime, str]:
+def load_runtime(spec: NetworkSpec, reporter: Reporter = SILENT) -> tuple[Runtime, str]:
     """The runtime, ready to compute, and its weights' digest; takes seconds.
 
     Args:
-        wanted: what to compute.
-        tell: takes a line for people.
-        debug: show the libraries' own messages.
+        spec: the network.
+        reporter: takes a line when something unexpected is chosen; with `debug`, libraries' messages are shown.
 
     Raises:
-        UsageError: what is wanted cannot be had on this machine.
+        UsageError: the network cannot be computed on this machine.
         EnvironmentFailure: weights could not be downloaded.
     """
     name, reason = choose_runtime(
-        wanted.runtime,
+        spec.runtime,
         backend=backend_name(),
         openvino_here=importlib.util.find_spec("openvino") is not None,
         gpu_here=machine_has_gpu(),
     )
     if reason:
-        tell(reason)
+        reporter.message(reason)
     if name == "keras":
-        return _load_keras(wanted, debug)
-    try:
-        return _load_openvino(wanted, tell, debug)
-    except StillframeError:
-        raise
-    except Exception as error:  # its converter raises nearly everything
-        told = " ".join(str(error).split())[:200] or type(error).__name__
-        if wanted.runtime == "openvino":
-            raise UsageError(f"OpenVINO cannot take {wanted.backbone.name} ({told}): use --runtime keras") from error
-        tell(f"OpenVINO cannot take {wanted.backbone.name} ({told}): computing with Keras")
-        return _load_keras(wanted, debug)
+        return _load_keras(spec, reporter.debug)
+    return _load_openvino_or_keras(spec, reporter)
 
 
 def choose_runtime(asked: str, backend: str, openvino_here: bool, gpu_here: bool) -> tuple[str, str]:
-    """Which of keras and openvino, and a line that says why if that is not what a user would expect.
+    """The runtime, keras or openvino, and a line with the reason if a user would have expected the other one.
 
     Raises:
-        UsageError: OpenVINO was asked for and cannot be had.
+        UsageError: OpenVINO was asked for and cannot be used.
     """
     if asked == "openvino":
         if not openvino_here:
@@ -103,57 +91,74 @@ def choose_runtime(asked: str, backend: str, openvino_here: bool, gpu_here: bool
     return "openvino", ""
 
 
-def _load_keras(wanted: NetworkSpec, debug: bool) -> tuple[Runtime, str]:
+def _load_openvino_or_keras(spec: NetworkSpec, reporter: Reporter) -> tuple[Runtime, str]:
+    """Keras is the fallback for networks that OpenVINO cannot convert, unless the user has asked for OpenVINO."""
+    try:
+        return _load_openvino(spec, reporter)
+    except StillframeError:
+        raise
+    except Exception as error:  # the converter raises nearly any kind
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        problem = f"OpenVINO cannot take {spec.backbone.name} ({reason})"
+        if spec.runtime == "openvino":
+            raise UsageError(f"{problem}: use --runtime keras") from error
+        reporter.message(f"{problem}: computing with Keras")
+        return _load_keras(spec, reporter.debug)
+
+
+def _load_keras(spec: NetworkSpec, debug: bool) -> tuple[Runtime, str]:
     start_keras(debug)
     from extract.runtimes.keras import KerasRuntime
 
     device = backend_device(backend_name())
-    if wanted.precision not in device.precisions:
-        raise precision_missing(f"{device.name} under {backend_name()}", wanted.precision, device.precisions)
-    model, digest = _feature_model(wanted, wanted.precision)
-    size = wanted.batch_size or automatic_batch_size(wanted.image_size, device.is_gpu)
-    with quiet_start(debug):
+    if spec.precision not in device.precisions:
+        raise precision_missing(f"{device.name} under {backend_name()}", spec.precision, device.precisions)
+    model, digest = _feature_model(spec, spec.precision)
+    size = spec.batch_size or automatic_batch_size(spec.image_size, device.is_gpu)
+    with quiet_libraries(debug):
         return KerasRuntime(model, size, device), digest
 
 
-def _load_openvino(wanted: NetworkSpec, tell: Tell, debug: bool) -> tuple[Runtime, str]:
+def _load_openvino(spec: NetworkSpec, reporter: Reporter) -> tuple[Runtime, str]:
     from extract.runtimes.openvino import OpenvinoRuntime, require_precision
 
     require_backend()
-    require_precision(wanted.precision)
-    size = wanted.batch_size or 1
-    digest = remembered_digest(wanted.backbone, wanted.weights, wanted.include_top)
-    found = find_converted(_key(wanted, digest)) if digest else None
+    require_precision(spec.precision)
+    size = spec.batch_size or 1
+    digest = remembered_digest(spec.backbone, spec.weights, spec.include_top)
+    found = find_converted(_key(spec, digest)) if digest else None
     if digest and found:
-        return OpenvinoRuntime(found, wanted.precision, size), digest
-    start_keras(debug)
-    model, digest = _feature_model(wanted, "float32")
-    tell("converting it for OpenVINO, once")
-    with quiet_start(debug):
-        path = convert(model, _key(wanted, digest))
-    return OpenvinoRuntime(path, wanted.precision, size), digest
+        return OpenvinoRuntime(found, spec.precision, size), digest
+    start_keras(reporter.debug)
+    model, digest = _feature_model(spec, "float32")
+    reporter.message("converting the network for OpenVINO, once")
+    with quiet_libraries(reporter.debug):
+        path = convert(model, _key(spec, digest))
+    return OpenvinoRuntime(path, spec.precision, size), digest
 
 
-def _key(wanted: NetworkSpec, digest: str) -> str:
-    """The converted model's name: its precision and batch size are chosen later, when it is compiled."""
+def _key(spec: NetworkSpec, digest: str) -> str:
+    """The converted model's name. Precision and batch size are not part of it, because they are chosen at compilation."""
     return model_key(
-        backbone=wanted.backbone.name,
-        preprocessing=wanted.backbone.preprocessing,
-        weights=digest,
-        image_size=wanted.image_size,
-        layers=wanted.layers,
-        pooling=wanted.pooling,
-        dtype=wanted.dtype,
+        {
+            "backbone": spec.backbone.name,
+            "preprocessing": spec.backbone.preprocessing,
+            "weights": digest,
+            "image_size": spec.image_size,
+            "layers": spec.layers,
+            "pooling": spec.pooling,
+            "dtype": spec.dtype,
+        }
     )
 
 
-def _feature_model(wanted: NetworkSpec, precision: str) -> "tuple[keras.Model, str]":
+def _feature_model(spec: NetworkSpec, precision: str) -> "tuple[keras.Model, str]":
+    from extract.backbones.build import channels_last
     from extract.backbones.load import load_network
     from extract.runtimes.model import feature_model
 
-    network, digest = load_network(
-        wanted.backbone, wanted.weights, wanted.image_size, wanted.include_top, precision=precision
-    )
-    layers = wanted.layers or (network.layers[-1].name,)
-    model = feature_model(network, layers, wanted.pooling, wanted.backbone.preprocessing, wanted.dtype)
+    network, digest = load_network(spec.backbone, spec.weights, spec.image_size, spec.include_top, precision=precision)
+    layers = spec.layers or (network.layers[-1].name,)
+    with channels_last():
+        model = feature_model(network, layers, spec.pooling, spec.backbone.preprocessing, spec.dtype)
     return model, digest

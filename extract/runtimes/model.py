@@ -1,7 +1,5 @@
 """The Keras model that every runtime computes: uint8 pixels -> tensors of the stored type, and their magnitudes."""
 
-from typing import Any
-
 import keras
 
 from extract.backbones.build import cut
@@ -10,25 +8,25 @@ from store.recipe import stored_dtype
 
 @keras.saving.register_keras_serializable(package="stillframe")
 class Preprocess(keras.layers.Layer):
-    """uint8 pixels to what a network was trained to see; `mode` is a key of table.PREPROCESSING."""
+    """From uint8 pixels to the input that a network was trained on; `mode` is a key of table.PREPROCESSING."""
 
-    def __init__(self, mode: str, **kwargs: Any) -> None:
-        super().__init__(dtype="float32", **kwargs)
+    def __init__(self, mode: str, **layer_options: object) -> None:
+        super().__init__(dtype="float32", **layer_options)
         self.mode = mode
 
-    def call(self, pixels: Any) -> Any:
+    def call(self, pixels: keras.KerasTensor) -> keras.KerasTensor:
         """Cast to float32, then keras.applications' own arithmetic."""
         values = keras.ops.cast(pixels, "float32")
         if self.mode == "inside":
             return values
         return keras.applications.imagenet_utils.preprocess_input(values, "channels_last", self.mode)
 
-    def compute_output_spec(self, pixels: Any) -> keras.KerasTensor:
+    def compute_output_spec(self, pixels: keras.KerasTensor) -> keras.KerasTensor:
         """The pixels' shape, float32."""
         return keras.KerasTensor(pixels.shape, "float32")
 
-    def get_config(self) -> dict[str, Any]:
-        """Keras' serialisation."""
+    def get_config(self) -> dict[str, object]:
+        """The arguments of `__init__`, for Keras' serialisation."""
         return {**super().get_config(), "mode": self.mode}
 
 
@@ -37,8 +35,8 @@ def feature_model(
 ) -> keras.Model:
     """Pixels (batch, height, width, 3) -> [tensor, largest magnitude] of each output, as one flat list.
 
-    See `extract.runtimes.Computed`. The cast is part of the model because numpy's to float16 would cost as much as
-    a small network, and because a device then has half as much to send back.
+    See `extract.runtimes.base.Computed`. The cast is part of the model because numpy's cast to float16 takes as long as a
+    small network, and because only half as much has to be copied from the device.
 
     Args:
         network: the bare network, weights loaded.
@@ -56,15 +54,16 @@ def feature_model(
     return keras.Model(pixels, outputs)
 
 
-def _pooled(tensor: Any, pooling: str) -> Any:
+def _pooled(tensor: keras.KerasTensor, pooling: str) -> keras.KerasTensor:
     if pooling == "none" or len(tensor.shape) != 4:
         return tensor
     pools = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
     return pools[pooling](dtype="float32")(tensor)
 
 
-def _largest(values: Any) -> Any:
+def _largest(values: keras.KerasTensor) -> keras.KerasTensor:
+    """The largest magnitude of each image's tensor; see `extract.runtimes.base.Computed`."""
     magnitudes = keras.ops.abs(values)
     axes = tuple(range(1, len(values.shape)))
-    total = keras.ops.sum(magnitudes, axes)  # unlike a maximum, a sum loses no NaN in any library
+    total = keras.ops.sum(magnitudes, axes)  # a maximum would lose NaN in some libraries, a sum does not
     return keras.ops.where(keras.ops.isfinite(total), keras.ops.max(magnitudes, axes), total)

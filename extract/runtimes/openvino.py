@@ -1,7 +1,7 @@
-"""The OpenVINO runtime, for processors: a converted model, one stream of calls a core, several calls under way.
+"""The OpenVINO runtime, for processors: a converted model, one stream of calls per core, several calls in progress.
 
-Calls of one image each keep a core's cache and its share of the work together; measured on two cores this is
-as fast as larger batches or faster, and never waits for a batch to fill.
+With one image per call, each core works on its own image in its own cache. Measured on two cores, this is as fast as larger
+batches or faster, and it never waits for a batch to fill.
 """
 
 from collections import deque
@@ -9,13 +9,10 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import openvino
 
-from extract.runtimes import Computed
+from extract.runtimes.base import Computed, Pixels
 from extract.runtimes.device import CPU, precision_missing, usable_cores
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
@@ -23,12 +20,12 @@ _CAPABILITIES = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16"}
 
 
 class OpenvinoRuntime:
-    """See `extract.runtimes.Runtime`.
+    """See `extract.runtimes.base.Runtime`.
 
     Args:
-        path: the .xml file that `extract.runtimes.convert` wrote; its .bin stands beside it.
-        precision: what is computed in.
-        batch_size: images a call.
+        path: the .xml file that `extract.runtimes.convert` wrote; its .bin is beside it.
+        precision: what it computes in.
+        batch_size: images per call.
 
     Raises:
         RuntimeError: the file cannot be read.
@@ -47,7 +44,7 @@ class OpenvinoRuntime:
                 "INFERENCE_PRECISION_HINT": _HINTS[precision],
                 "INFERENCE_NUM_THREADS": usable_cores(),
                 "NUM_STREAMS": str(usable_cores()),
-                "ENABLE_CPU_PINNING": False,  # the threads that decode need the cores too
+                "ENABLE_CPU_PINNING": False,  # decoding threads need the cores too
             },
         )
         self.batch_size = batch_size
@@ -62,11 +59,11 @@ class OpenvinoRuntime:
         self._outputs = range(len(compiled.outputs))
         self._idle = deque(compiled.create_infer_request() for _ in range(self.in_flight))
 
-    def start(self, images: Sequence[npt.NDArray[np.uint8]]) -> "_Call":
-        """See `extract.runtimes.Runtime`.
+    def start(self, images: Sequence[Pixels]) -> "_Call":
+        """See `extract.runtimes.base.Runtime`.
 
         Raises:
-            IndexError: `in_flight` calls are under way already.
+            IndexError: `in_flight` calls are in progress already.
         """
         request = self._idle.popleft()
         pixels = request.get_input_tensor(0).data
@@ -75,8 +72,8 @@ class OpenvinoRuntime:
         request.start_async()
         return _Call(self, request, len(images))
 
-    def finish(self, request: Any, count: int) -> Computed:
-        """Wait for a request and copy its results, so that it can be used again."""
+    def finish(self, request: openvino.InferRequest, count: int) -> Computed:
+        """Wait for a request and copy its results for `count` images, so that the request can be used again."""
         try:
             request.wait()
             columns = [request.get_output_tensor(index).data[:count].copy() for index in self._outputs]
@@ -86,9 +83,9 @@ class OpenvinoRuntime:
 
 
 class _Call:
-    """See `extract.runtimes.Pending`; `result` may be asked for once."""
+    """See `extract.runtimes.base.Pending`; `result` may be called once."""
 
-    def __init__(self, runtime: OpenvinoRuntime, request: Any, count: int) -> None:
+    def __init__(self, runtime: OpenvinoRuntime, request: openvino.InferRequest, count: int) -> None:
         self._runtime = runtime
         self._request = request
         self._count = count
@@ -99,10 +96,11 @@ class _Call:
 
 @lru_cache(maxsize=1)
 def _core() -> openvino.Core:
-    """OpenVINO's core, kept for ever.
+    """OpenVINO's core, never freed.
 
-    It gives the thread that made it a stack for signals, and frees that stack when it goes, which after several cores,
-    or when another thread lets it go, is still in use: the next signal would end the process.
+    A core gives the thread that made it an alternate stack for signals and frees that stack with itself. If there were
+    several cores, or another thread freed this one, the stack would still be in use, and the next signal would end the
+    process.
     """
     return openvino.Core()
 

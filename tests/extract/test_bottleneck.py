@@ -4,14 +4,14 @@ import dataclasses
 
 import pytest
 
-from extract.bottleneck import ResourceUse, limiting_phase, verdict
+from extract.bottleneck import ResourceUse, find_bottleneck, longest_phase
 
 USAGE = ResourceUse(
     seconds=7.0,
     phases={"read": 0.0, "decode": 1.0, "compute": 5.0, "write": 0.5},
     cores=16,
     cores_used=15.5,
-    workers=16,
+    decoders=16,
     runtime="openvino",
     device="CPU",
     backend="openvino 1",
@@ -37,17 +37,17 @@ DECODING = {"read": 0.0, "decode": 5.0, "compute": 1.0, "write": 0.0}
         ),
         ({"gpu_here": True, "runtime": "keras", "backend": "tensorflow 2"}, "the GPU is not being used: tensorflow"),
         ({"gpu_here": True}, "--runtime keras"),
-        ({"phases": DECODING, "cores_used": 4.2, "workers": 4}, "4.2 of 16 cores used: raise --workers (it is 4)"),
+        ({"phases": DECODING, "cores_used": 4.2, "decoders": 4}, "4.2 of 16 cores used: raise --workers (it is 4)"),
         ({"phases": DECODING}, "--fast-decode"),
         ({"phases": {**DECODING, "read": 9.0}}, "reading limits"),
         ({"phases": {**DECODING, "write": 9.0}}, "writing limits"),
         ({"seconds": 0.5}, "too short"),
     ],
 )
-def test_the_verdict_names_the_phase_and_what_to_change(changes, told):
-    assert told in verdict(dataclasses.replace(USAGE, **changes))
+def test_the_bottleneck_names_the_phase_and_what_to_change(changes, told):
+    assert told in find_bottleneck(dataclasses.replace(USAGE, **changes))
 
 
 def test_the_phase_that_was_waited_for_longest_limits():
-    assert limiting_phase(USAGE.phases) == "compute"
-    assert limiting_phase(dict.fromkeys(USAGE.phases, 0.0)) == ""
+    assert longest_phase(USAGE.phases) == "compute"
+    assert longest_phase(dict.fromkeys(USAGE.phases, 0.0)) == ""

@@ -3,6 +3,8 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -10,11 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from extract.clock import Clock
 from extract.images.decode import Decoded
-from extract.pipeline import run_tasks
-from extract.progress import Clock, Silence
-from extract.runtimes import Computed
-from extract.shard_builder import PreparedView, ShardBuilder, listed_task
+from extract.images.loader import LoadedView
+from extract.monitor import Monitor
+from extract.pipeline import run_pipeline
+from extract.runtimes.base import Computed
+from extract.shard_builder import unlabelled
 from store.errors import StoppedEarly
 from store.recipe import Output
 from store.records import Failure, Row
@@ -60,28 +64,35 @@ class _Echoed:
         return Computed([self.values], [self.values[:, 0]])
 
 
-def prepare(path):
+def load(path, _clock=None):
     number = int(path.split("-")[0])
     if path.endswith("bad"):
         return Failure(path, "bad", "it is bad")
-    return [PreparedView(Row(path, "", 0, 0), Decoded(np.full((1, 1, 3), number % 251, np.uint8), 1, 1))]
+    return [LoadedView(Row(path, "", 0, 0), Decoded(np.full((1, 1, 3), number % 251, np.uint8), 1, 1))]
 
 
-def collected(tasks, runtime, workers=2, stop=None, prepare=prepare, clock=None):
-    return list(
-        run_tasks(
-            tasks,
-            prepare,
-            runtime,
-            lambda collection: (collection.shard(), collection.failures),
-            (OUTPUT,),
-            workers=workers,
-            clock=clock or Clock(),
-            progress=Silence(),
-            stop=stop or threading.Event(),
-            new_store=True,
-        )
-    )
+@dataclass
+class Sink:
+    """Keeps what it is given."""
+
+    outputs: tuple = (OUTPUT,)
+    finished: list = field(default_factory=list)
+
+    def check(self, refused):
+        pass
+
+    def finish(self, group, content):
+        self.finished.append(group)
+        return content.shard, content.failures.to_pylist()
+
+
+def loader(load, threads=2):
+    return SimpleNamespace(load=load, threads=threads)
+
+
+def collected(groups, runtime, workers=2, stop=None, load=load, clock=None):
+    monitor = Monitor(clock=clock or Clock(), stop=stop or threading.Event())
+    return list(run_pipeline(groups, loader(load, workers), runtime, Sink(), monitor))
 
 
 @settings(deadline=None, max_examples=60)
@@ -94,14 +105,14 @@ def collected(tasks, runtime, workers=2, stop=None, prepare=prepare, clock=None)
 def test_every_image_is_a_row_or_a_failure_in_order_whatever_the_batches(shards, batch_size, in_flight, workers):
     numbers = iter(range(1000))
     named = [[f"{next(numbers)}-{'good' if good else 'bad'}" for good in shard] for shard in shards]
-    tasks = [listed_task(paths, index) for index, paths in enumerate(named)]
+    groups = [unlabelled(paths) for paths in named]
     rng = np.random.default_rng(0)
     runtime = Echo(batch_size, in_flight, seconds=lambda: rng.random() / 2000)
-    results = collected(tasks, runtime, workers)
+    results = collected(groups, runtime, workers)
     assert len(results) == len(named)
     for paths, (shard, failures) in zip(named, results, strict=True):
         assert shard.rows["path"].to_pylist() == [path for path in paths if path.endswith("good")]
-        assert [failure.path for failure in failures] == [path for path in paths if path.endswith("bad")]
+        assert [failure["path"] for failure in failures] == [path for path in paths if path.endswith("bad")]
         expected = [int(path.split("-")[0]) % 251 for path in shard.rows["path"].to_pylist()]
         assert shard.tensors["features"][:, 0].tolist() == expected
     assert runtime.most <= in_flight
@@ -115,56 +126,54 @@ def test_every_image_is_a_row_or_a_failure_in_order_whatever_the_batches(shards,
     batch_size=st.integers(1, 7),
 )
 def test_an_image_has_all_of_its_views_or_none(shards, views, sick_view, batch_size):
-    def prepare_views(path):
-        prepared = prepare(path)
-        if isinstance(prepared, Failure):
-            return prepared
-        (image,) = prepared
+    def load_views(path, _clock):
+        loaded = load(path)
+        if isinstance(loaded, Failure):
+            return loaded
+        (image,) = loaded
         shown = [np.full((1, 1, 3), image.decoded.pixels[0, 0, 0] + view, np.uint8) for view in range(views)]
         if path.endswith("sick"):
             shown[sick_view % views][:] = SICK
-        return [PreparedView(image.row, Decoded(pixels, 1, 1), view) for view, pixels in enumerate(shown)]
+        return [LoadedView(image.row, Decoded(pixels, 1, 1), view) for view, pixels in enumerate(shown)]
 
     numbers = iter(range(0, 1000, 4))
     named = [[f"{next(numbers)}-{kind}" for kind in shard] for shard in shards]
-    tasks = [listed_task(paths, index, views) for index, paths in enumerate(named)]
-    results = collected(tasks, Echo(batch_size, 2), prepare=prepare_views)
+    groups = [unlabelled(paths, views) for paths in named]
+    results = collected(groups, Echo(batch_size, 2), load=load_views)
     for paths, (shard, failures) in zip(named, results, strict=True):
         good = [path for path in paths if path.endswith("good")]
         assert shard.rows["path"].to_pylist() == [path for path in good for _ in range(views)]
         assert shard.rows["view"].to_pylist() == list(range(views)) * len(good)
         expected = [int(path.split("-")[0]) + view for path in good for view in range(views)]
         assert shard.tensors["features"][:, 0].tolist() == expected
-        assert sorted(failure.path for failure in failures) == sorted(set(paths) - set(good))
+        assert sorted(failure["path"] for failure in failures) == sorted(set(paths) - set(good))
 
 
 def test_a_device_has_as_many_calls_under_way_as_it_wants():
     runtime = Echo(2, 3, seconds=lambda: 0.01)
-    collected([listed_task([f"{number}-good" for number in range(40)])], runtime)
+    collected([unlabelled([f"{number}-good" for number in range(40)])], runtime)
     assert runtime.most == 3
 
 
 def test_batches_are_full_but_for_the_last_of_a_shard():
     runtime = Echo(4, 2)
-    tasks = [listed_task([f"{number}-good" for number in range(10)], index) for index in range(2)]
-    collected(tasks, runtime)
+    groups = [unlabelled([f"{number}-good" for number in range(10)]) for _ in range(2)]
+    collected(groups, runtime)
     assert runtime.calls == [4, 4, 2, 4, 4, 2]
 
 
 def test_the_next_shard_is_computed_while_one_is_written():
     computed_while_writing = []
-    runtime = Echo(1, 1)
-    tasks = [listed_task([f"{number}-good" for number in range(4)], index) for index in range(3)]
+    runtime = Echo(1, 1, seconds=lambda: 0.02)
+    groups = [unlabelled([f"{number}-good" for number in range(4)]) for _ in range(3)]
 
-    def commit(collection):
-        before = len(runtime.calls)
-        time.sleep(0.1)
-        computed_while_writing.append(len(runtime.calls) - before)
+    class SlowSink(Sink):
+        def finish(self, group, content):
+            before = len(runtime.calls)
+            time.sleep(0.1)
+            computed_while_writing.append(len(runtime.calls) - before)
 
-    list(
-        run_tasks(tasks, prepare, runtime, commit, (OUTPUT,), workers=1, clock=Clock(), progress=Silence(),
-                  stop=threading.Event(), new_store=True)
-    )  # fmt: skip
+    list(run_pipeline(groups, loader(load, 1), runtime, SlowSink(), Monitor()))
     assert computed_while_writing[0] > 0
 
 
@@ -172,15 +181,15 @@ def test_no_more_images_are_decoded_ahead_than_the_window():
     started = []
     runtime = Echo(2, 2, seconds=lambda: 0.2)
 
-    def counting(path):
+    def counting(path, _clock):
         started.append(path)
-        return prepare(path)
+        return load(path)
 
     stop = threading.Event()
     threading.Timer(0.1, lambda: (most.append(len(started)), stop.set())).start()
     most = []
     with pytest.raises(StoppedEarly):
-        collected([listed_task([f"{number}-good" for number in range(200)])], runtime, 2, stop, counting)
+        collected([unlabelled([f"{number}-good" for number in range(200)])], runtime, 2, stop, counting)
     assert most[0] <= 64 + 4 + 4  # the window, the calls under way, the batch in hand and the next image
 
 
@@ -189,17 +198,16 @@ def test_however_it_ends_no_call_is_left_under_way(abandoned):
     runtime = Echo(1, 4, seconds=lambda: 0.01)
     stop = threading.Event()
 
-    def breaking(path):
+    def breaking(path, _clock):
         if path.startswith("95-"):
             if abandoned == "broken":
                 raise ZeroDivisionError
             if abandoned == "stopped":
                 stop.set()
-        return prepare(path)
+        return load(path)
 
-    tasks = [listed_task([f"{number}-good" for number in range(start, start + 5)]) for start in range(0, 100, 5)]
-    results = run_tasks(tasks, breaking, runtime, ShardBuilder.shard, (OUTPUT,), workers=2, clock=Clock(),
-                        progress=Silence(), stop=stop, new_store=True)  # fmt: skip
+    groups = [unlabelled([f"{number}-good" for number in range(start, start + 5)]) for start in range(0, 100, 5)]
+    results = run_pipeline(groups, loader(breaking), runtime, Sink(), Monitor(stop=stop))
     next(results)
     assert runtime.now > 0
     if abandoned == "given up":
@@ -211,18 +219,18 @@ def test_however_it_ends_no_call_is_left_under_way(abandoned):
 
 
 def test_the_clock_tells_what_was_waited_for():
-    def slow(path):
+    def slow(path, _clock):
         time.sleep(0.01)
-        return prepare(path)
+        return load(path)
 
     clock = Clock()
-    collected([listed_task([f"{number}-good" for number in range(20)])], Echo(1, 1), 1, prepare=slow, clock=clock)
+    collected([unlabelled([f"{number}-good" for number in range(20)])], Echo(1, 1), 1, load=slow, clock=clock)
     phases = clock.phases()
     assert max(phases, key=phases.get) == "decode"
     assert sum(phases.values()) <= clock.span
 
     clock = Clock()
     slow_network = Echo(1, 1, seconds=lambda: 0.01)
-    collected([listed_task([f"{number}-good" for number in range(20)])], slow_network, 1, clock=clock)
+    collected([unlabelled([f"{number}-good" for number in range(20)])], slow_network, 1, clock=clock)
     phases = clock.phases()
     assert max(phases, key=phases.get) == "compute"

@@ -1,4 +1,4 @@
-"""What is asked against what is stored: the same answer as image by image."""
+"""What is listed against what is stored: the same answer as image by image."""
 
 import os
 import tempfile
@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extract.planning import Changes, find_update
+from extract.planning import Changes, find_update, possibly_changed
 from extract.request import RunOptions
-from extract.sources.listing import Listing
+from extract.resolve import resolve
+from extract.sources.base import Listing
 from store.errors import UsageError
 from tests.store.build import BROKEN, Image, SmallStore, make_images, make_listing
 
@@ -27,26 +28,26 @@ def small(tmp_path):
     return SmallStore(tmp_path / "store")
 
 
-def listing_of(images, root, touched=()):
-    """A listing of `images`, whose contents are written under `root`; `touched` ones have another time."""
+def listing_of(images, root, retimed=()):
+    """A listing of `images`, whose contents are written under `root`; `retimed` ones have another time."""
     for path, image in images.items():
         (root / path).write_text(image.content)
     table = make_listing(images)
-    times = [2 if path in touched else 1 for path in table["path"].to_pylist()]
-    return Listing(root, table.set_column(table.schema.get_field_index("time"), "time", pa.array(times)))
+    times = [2 if path in retimed else 1 for path in table["path"].to_pylist()]
+    return Listing(str(root), table.set_column(table.schema.get_field_index("time"), "time", pa.array(times)))
 
 
-def expected_holders(stored, images, touched, options):
+def expected_shard_keys(stored, images, retimed, options):
     """By path, for each image the store is to have, its holder or None: one image after the other."""
     listed = sorted(images)
     asked = listed if options.limit is None else sorted({*listed[: options.limit], *stored})
-    holders = {}
+    shard_keys = {}
     for path in asked:
         known = stored.get(path)
-        changed = known and path in images and path in touched and images[path].sha256 != known["sha256"]
+        changed = known and path in images and path in retimed and images[path].sha256 != known["sha256"]
         retried = known and known["failed"] and options.retry_failed
-        holders[path] = known["holder"] if known and not changed and not retried else None
-    return holders
+        shard_keys[path] = known["shard_key"] if known and not changed and not retried else None
+    return shard_keys
 
 
 paths = st.sampled_from([f"{letter}.png" for letter in "abcdefgh"])
@@ -62,20 +63,20 @@ image_sets = st.dictionaries(paths, st.builds(Image, st.sampled_from(["first", "
     st.booleans(),
     st.booleans(),
 )
-def test_each_image_is_held_changed_or_new_as_it_is_alone(history, images, touched, limit, retry_failed, finished):
+def test_each_image_is_kept_changed_or_new_as_if_it_were_alone(history, images, retimed, limit, retry_failed, finished):
     with tempfile.TemporaryDirectory() as folder:
         small = SmallStore(Path(folder) / "store")
         for before in history:
             small.update(before, stop_after=None if finished else 1)
         snapshot = small.snapshot
-        stored = {row["path"]: row for row in snapshot.held().to_pylist()}
-        options = RunOptions(folder, small.folder.root, limit=limit, retry_failed=retry_failed, prune=True)
-        update = find_update(snapshot, listing_of(images, Path(folder), touched), options)
-        expected = expected_holders(stored, images, touched, options)
-        assert dict(zip(update.table["path"].to_pylist(), update.holders.to_pylist(), strict=True)) == expected
+        stored = {row["path"]: row for row in snapshot.committed_images().to_pylist()}
+        request = resolve(RunOptions(folder, small.folder.root, limit=limit, retry_failed=retry_failed, prune=True))
+        update = find_update(snapshot, listing_of(images, Path(folder), retimed), request)
+        expected = expected_shard_keys(stored, images, retimed, request.options)
+        assert dict(zip(update.table["path"].to_pylist(), update.shard_keys.to_pylist(), strict=True)) == expected
         assert update.table["path"].to_pylist() == sorted(expected)
         kept = expected.keys() & stored.keys()
-        changed = {path for path in kept & touched & images.keys() if images[path].sha256 != stored[path]["sha256"]}
+        changed = {path for path in kept & retimed & images.keys() if images[path].sha256 != stored[path]["sha256"]}
         assert update.changes == Changes(
             new=len(expected) - len(kept),
             changed=len(changed),
@@ -88,18 +89,20 @@ def test_each_image_is_held_changed_or_new_as_it_is_alone(history, images, touch
 def test_a_finished_store_needs_no_plan_for_the_same_images(small, tmp_path):
     images = make_images("a.png", "b.png", "c.png")
     small.update(images)
-    options = RunOptions(tmp_path, small.folder.root)
-    assert not find_update(small.snapshot, listing_of(images, tmp_path, touched={"a.png"}), options).publish
-    assert find_update(small.snapshot, listing_of({**images, "d.png": Image()}, tmp_path), options).publish
+    request = resolve(RunOptions(tmp_path, small.folder.root))
+    assert not find_update(small.snapshot, listing_of(images, tmp_path, retimed={"a.png"}), request).needs_plan
+    assert find_update(small.snapshot, listing_of({**images, "d.png": Image()}, tmp_path), request).needs_plan
 
 
-def test_another_size_is_another_content_without_a_look(small, tmp_path):
+def test_another_size_is_another_content_without_reading_the_file(small, tmp_path):
     images = make_images("a.png")
     small.update(images)
     listing = listing_of(images, tmp_path)
     longer = listing.table.set_column(listing.table.schema.get_field_index("size"), "size", pa.array([101]))
     (tmp_path / "a.png").unlink()
-    update = find_update(small.snapshot, Listing(tmp_path, longer), RunOptions(tmp_path, small.folder.root))
+    update = find_update(
+        small.snapshot, Listing(str(tmp_path), longer), resolve(RunOptions(tmp_path, small.folder.root))
+    )
     assert update.changes == Changes(new=0, changed=1, gone=0, kept=0)
 
 
@@ -107,8 +110,25 @@ def test_another_size_is_another_content_without_a_look(small, tmp_path):
 def test_more_than_half_of_the_images_gone_is_refused_whatever_the_limit(small, tmp_path, limit):
     images = make_images("a.png", "b.png", "c.png", "d.png")
     small.update(images)
-    options = RunOptions(tmp_path, small.folder.root, limit=limit)
+    request = resolve(RunOptions(tmp_path, small.folder.root, limit=limit))
     half = {path: images[path] for path in ("a.png", "b.png")}
-    assert find_update(small.snapshot, listing_of(half, tmp_path), options).changes.gone == (2 if limit is None else 0)
+    assert find_update(small.snapshot, listing_of(half, tmp_path), request).changes.gone == (2 if limit is None else 0)
     with pytest.raises(UsageError, match="3 of the 4 stored images are not in"):
-        find_update(small.snapshot, listing_of({"a.png": images["a.png"]}, tmp_path), options)
+        find_update(small.snapshot, listing_of({"a.png": images["a.png"]}, tmp_path), request)
+
+
+@pytest.mark.parametrize(("whole_seconds", "changed"), [(True, [False, False, True]), (False, [True, True, True])])
+def test_times_of_object_stores_are_compared_to_the_second(whole_seconds, changed):
+    """Some servers list milliseconds and answer whole seconds: every image would be downloaded again by each run."""
+    listed = pa.table(
+        {"size": [5, 5, 5], "time": [1_700_000_000_123_000_000, 1_700_000_000_000_000_000, 9_000_000_000]}
+    )
+    stored = pa.table(
+        {
+            "size": [5, 5, 5],
+            "time": [1_700_000_000_000_000_000, 1_700_000_000_999_000_000, 10_000_000_000],
+            "sha256": ["a", "b", "c"],
+        }
+    )
+    possible, unsure = possibly_changed(listed, stored, whole_seconds)
+    assert possible.tolist() == unsure.tolist() == changed

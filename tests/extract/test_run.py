@@ -1,6 +1,7 @@
 """Runs against a stub network: what is computed, kept, refused and told."""
 
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -10,20 +11,21 @@ import numpy as np
 import pytest
 
 import extract.changed_files
-import extract.run
-import extract.shard_worker
+import extract.resolve
 from extract import extract as extract_images
-from extract.progress import Silence
+from extract.dry_run import dry_run
+from extract.progress import Reporter, Silence
 from extract.request import RunOptions
-from extract.run import Reporter, run
+from extract.run import run
 from extract.signals import stop_on_signals
-from extract.sources.reading import sha256_of
+from extract.sources.reading import digests
 from store import open_store
-from store.errors import EnvironmentFailure, RecipeMismatch, StoppedEarly, UsageError
+from store.errors import EnvironmentFailure, RecipeMismatch, StoppedEarly, TooManyFailures, UsageError
 from store.files.local import LocalFiles
+from store.writer import StoreWriter
 from tests.stub import StubRuntime, load_stub, make_images, touch_later
 
-STUB = {"backbone": "mobilenet_v2", "weights": "random", "image_size": (16, 16)}
+STUB = {"backbone": "mobilenet_v2", "weights": "random", "image_size": (16, 16), "max_bad": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +37,7 @@ def loads(monkeypatch):
         calls.append(arguments)
         return load_stub(*arguments)
 
-    monkeypatch.setattr(extract.run, "load_runtime", load)
+    monkeypatch.setattr(extract.resolve, "load_runtime", load)
     return calls
 
 
@@ -123,7 +125,7 @@ def test_all_images_changed_are_all_computed_again(data, out):
     assert np.array_equal(features, expected_features(data, rows["path"].to_pylist()))
 
 
-def test_a_touched_image_is_not_computed_again(data, out, loads):
+def test_an_image_whose_time_alone_changed_is_not_computed_again(data, out, loads):
     extract_images(data, out, **STUB)
     touch_later(next(data.rglob("*.png")))
     before = files_of(out)
@@ -133,14 +135,14 @@ def test_a_touched_image_is_not_computed_again(data, out, loads):
     assert loads == []
 
 
-def test_touched_images_are_read_through_once(data, out, monkeypatch):
+def test_images_whose_time_alone_changed_are_read_once(data, out, monkeypatch):
     read = []
 
-    def counted(images, name):
-        read.append(data / name)
-        return sha256_of(images, name)
+    def counted(files, names):
+        read.extend(data / name for name in names)
+        return digests(files, names)
 
-    monkeypatch.setattr(extract.changed_files, "sha256_of", counted)
+    monkeypatch.setattr(extract.changed_files, "digests", counted)
     extract_images(data, out, **STUB)
     first, second, *_ = sorted(data.rglob("*.png"))
     touch_later(first)
@@ -279,34 +281,33 @@ def test_a_shard_where_every_image_fails_has_a_record_and_no_file(data, out):
     assert open_store(out).arrays()[0].shape == (0, 4, 4, 3)
 
 
-def test_an_unfinished_plan_goes_on_with_its_own_shard_size(data, out, monkeypatch):
-    def fail_third(folder, *arguments):
+def failing_at_the_third(out):
+    """In place of `StoreWriter.commit`: the disk is full once two shards are committed."""
+    commit = StoreWriter.commit
+
+    def fail_third(writer, *arguments):
         if len(list(out.glob("commit/*/*.json"))) == 2:
             raise EnvironmentFailure("disk full")
-        return commit(folder, *arguments)
+        return commit(writer, *arguments)
 
-    commit = extract.shard_worker.commit
+    return fail_third
+
+
+def test_an_unfinished_plan_goes_on_with_its_own_shard_size(data, out, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(extract.shard_worker, "commit", lambda *a, environment, **k: fail_third(*a, environment))
+        patch.setattr(StoreWriter, "commit", failing_at_the_third(out))
         with pytest.raises(EnvironmentFailure):
             extract_images(data, out, shard_rows=3, **STUB)
     assert open_store(out).verify().pending == 6
     result = extract_images(data, out, shard_rows=1000, **STUB)
     assert (result.computed, result.reused) == (6, 6)
-    assert open_store(out).snapshot.plan.shard_rows == 3
+    assert open_store(out).snapshot.plan.images_per_shard == 3
     assert len(list(out.glob("commit/*/*.json"))) == 4
 
 
 def test_new_images_join_an_unfinished_plan_without_losing_what_is_committed(data, out, monkeypatch):
-    commit = extract.shard_worker.commit
-
-    def fail_third(*arguments, environment):
-        if len(list(out.glob("commit/*/*.json"))) == 2:
-            raise EnvironmentFailure("disk full")
-        return commit(*arguments, environment)
-
     with monkeypatch.context() as patch:
-        patch.setattr(extract.shard_worker, "commit", fail_third)
+        patch.setattr(StoreWriter, "commit", failing_at_the_third(out))
         with pytest.raises(EnvironmentFailure):
             extract_images(data, out, shard_rows=3, **STUB)
     make_images(data, 3, start=12)
@@ -326,7 +327,7 @@ def test_a_damaged_shard_is_withdrawn_and_computed_again(data, out):
     assert not open_store(out).verify().sound
     from store.maintenance import repair
 
-    assert len(repair(LocalFiles(out))) == 1
+    assert len(repair(LocalFiles(out)).withdrawn) == 1
     result = extract_images(data, out, **STUB)
     assert (result.computed, result.reused) == (4, 8)
     assert open_store(out).verify().sound
@@ -367,7 +368,7 @@ def test_an_empty_store_that_was_killed_before_its_info_is_taken_over(data, out)
 
 
 def test_a_dry_run_writes_nothing(data, out):
-    plan = run(RunOptions(data=data, out=out, dry_run=True, shard_rows=5, **STUB))
+    plan = dry_run(RunOptions(data=data, out=out, shard_rows=5, **STUB))
     assert (plan.images, plan.to_compute, plan.shards, plan.feature_bytes) == (12, 12, 3, 12 * 48 * 2)
     assert not out.exists()
     json.dumps(plan.to_dict())
@@ -416,11 +417,13 @@ def test_parts_do_all_shards_between_them_in_any_order(data, out):
 
 
 def test_a_part_that_has_nothing_to_do_is_done_and_says_why(data, out):
-    said = []
+    lines = []
     options = RunOptions(data=data, out=out, shard_rows=12, part=(3, 4), **STUB)
-    result = run(options, Reporter(line=said.append))
+    result = run(options, Reporter(message=lines.append))
     assert (result.computed, result.pending) == (0, 12)
-    assert said[-1].startswith("only 1 of the 4 parts have a shard to do: a smaller --shard-rows makes more shards")
+    assert lines[-1].startswith(
+        "only 1 of the 4 parts have a shard to compute: a smaller --shard-rows makes more shards"
+    )
 
 
 def test_signal_handlers_are_put_back():
@@ -434,10 +437,10 @@ def test_signal_handlers_are_put_back():
 def test_a_store_that_another_run_makes_in_the_same_instant_is_joined(data, out, monkeypatch):
     require_free = LocalFiles.require_free
 
-    def overtaken(folder):
+    def overtaken(files, *own):
         monkeypatch.setattr(LocalFiles, "require_free", require_free)
         extract_images(data, out, **STUB)
-        folder.require_free()
+        files.require_free(*own)
 
     monkeypatch.setattr(LocalFiles, "require_free", overtaken)
     assert extract_images(data, out, **STUB).reused == 12
@@ -506,16 +509,16 @@ def test_a_run_sums_up_its_own_plan_and_not_a_later_one(data, out, monkeypatch):
 
 
 def test_other_versions_than_the_stores_are_warned_of(data, out, monkeypatch):
-    said = []
-    telling = Reporter(line=said.append)
-    run(RunOptions(data=data, out=out, **STUB), telling)
+    lines = []
+    reporter = Reporter(message=lines.append)
+    run(RunOptions(data=data, out=out, **STUB), reporter)
     make_images(data, 1, start=12)
-    run(RunOptions(data=data, out=out, **STUB), telling)
-    assert set(said) == {"loading mobilenet_v2"}
+    run(RunOptions(data=data, out=out, **STUB), reporter)
+    assert set(lines) == {"loading mobilenet_v2"}
     make_images(data, 1, start=13)
     monkeypatch.setattr("tests.stub.KERAS", "100")
-    run(RunOptions(data=data, out=out, **STUB), telling)
-    assert said[-1] == "warning: the store was made with keras 99, this is 100"
+    run(RunOptions(data=data, out=out, **STUB), reporter)
+    assert lines[-1] == "warning: the store was made with keras 99, this is 100"
 
 
 def test_options_are_frozen_and_checked():
@@ -598,6 +601,71 @@ def test_one_view_that_cannot_be_stored_takes_the_image_with_it(data, out, monke
 
 
 def test_a_dry_run_tells_of_all_views(data, out):
-    plain, augmented = (run(RunOptions(data, out, dry_run=True, **options)) for options in (STUB, AUGMENT))
+    plain, augmented = (dry_run(RunOptions(data, out, **options)) for options in (STUB, AUGMENT))
     assert augmented.feature_bytes == 4 * plain.feature_bytes
     assert not out.exists()
+
+
+def reading_fails(monkeypatch, error, name, times):
+    """Make the first `times` attempts to open a file of that name fail with an error of the machine."""
+    plain, left = os.open, [times]
+
+    def failing(path, flags, *arguments, **keywords):
+        if str(path).endswith(name) and left[0]:
+            left[0] -= 1
+            raise OSError(error, os.strerror(error), str(path))
+        return plain(path, flags, *arguments, **keywords)
+
+    monkeypatch.setattr(os, "open", failing)
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.EMFILE, errno.EACCES, errno.ESTALE, errno.ETIMEDOUT])
+def test_passing_trouble_in_reading_is_retried_and_then_ends_the_run_without_a_failure_row(
+    data, out, monkeypatch, error
+):
+    with monkeypatch.context() as patch:
+        reading_fails(patch, error, "00007.png", times=1000)
+        with pytest.raises(EnvironmentFailure, match=r"00007\.png"):
+            extract_images(data, out, shard_rows=4, **STUB)
+    assert len(open_store(out).snapshot.failures()) == 0
+    result = extract_images(data, out, **STUB)
+    assert (result.rows, result.failures) == (12, 0)
+
+
+def test_trouble_in_reading_that_passes_is_not_noticed(data, out, monkeypatch):
+    reading_fails(monkeypatch, errno.EIO, "00007.png", times=2)
+    assert extract_images(data, out, **STUB).failures == 0
+
+
+def test_parts_that_retry_failures_converge(data, out):
+    """Each part used to plan anew what had failed again and so dropped the shards of the others."""
+    for path in sorted(data.rglob("*.png"))[:6]:
+        path.write_text("no")
+    extract_images(data, out, shard_rows=2, **STUB)
+    retry = {"retry_failed": True, "shard_rows": 2, **STUB}
+    results = [extract_images(data, out, part=(number, 3), **retry) for number in range(3)]
+    assert [result.computed for result in results] == [2, 2, 2]
+    assert results[-1].pending == 0
+    assert len(list(out.glob("view/*.json"))) == 2
+    assert [extract_images(data, out, part=(number, 3), **retry).computed for number in range(3)] == [0, 0, 0]
+    assert extract_images(data, out, **retry).computed == 6  # asked again for the whole store
+    assert open_store(out).verify().sound
+
+
+def test_a_status_file_in_the_stores_own_folder_is_no_foreign_file(data, out):
+    status_file = out / "status.json"
+    with pytest.raises(UsageError):
+        extract_images(data / "nowhere", out, status_file=status_file, **STUB)
+    assert json.loads(status_file.read_text())["state"] == "failed"
+    assert extract_images(data, out, status_file=status_file, **STUB).rows == 12
+    assert json.loads(status_file.read_text())["done"] == 12
+    assert open_store(out).verify().sound
+
+
+def test_too_many_failures_are_an_error_in_python_too(data, out):
+    for path in sorted(data.rglob("*.png"))[:2]:
+        path.write_text("no")
+    with pytest.raises(TooManyFailures, match="2 of 12 images failed"):
+        extract_images(data, out, **{**STUB, "max_bad": 0.05})
+    assert len(open_store(out)) == 10
+    assert extract_images(data, out, **{**STUB, "max_bad": 0.2}).failures == 2

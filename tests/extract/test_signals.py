@@ -12,7 +12,7 @@ from extract.signals import stop_after, stop_on_signals
 
 ROOT = Path(__file__).parents[2]
 
-# The main thread waits for a C function that no signal interrupts, as one that a dead disk holds.
+# The main thread waits in a C function that no signal interrupts, as it would for a dead disk.
 HUNG = """
 import ctypes, signal, sys
 from extract.signals import end_in_time_after_signals
@@ -52,9 +52,9 @@ def test_a_process_that_hangs_ends_in_time(number):
     process = start(HUNG)
     time.sleep(0.2)
     process.send_signal(number)
-    _, told = process.communicate(timeout=20)
+    _, output = process.communicate(timeout=20)
     assert process.returncode == 75
-    assert told == "stopped early: run the same command again to go on\n"
+    assert output == "stopped early: run the same command again to continue\n"
 
 
 def test_a_second_signal_ends_at_once():

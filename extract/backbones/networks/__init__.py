@@ -1,1 +1,1 @@
-"""Networks that keras.applications lacks, one a file."""
+"""Networks that keras.applications lacks, one per file."""

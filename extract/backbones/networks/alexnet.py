@@ -1,9 +1,9 @@
 """AlexNet, which Keras lacks.
 
 Source: Krizhevsky, Sutskever and Hinton 2012 (ImageNet classification with deep convolutional neural networks),
-section 3.5. What the paper computes on two GPUs is two convolutions of half of the channels each, for TensorFlow has
-no grouped convolution on every processor. Dropout, a matter of training, is left out; constants of the response
-normalisation are Caffe's, whose weights are the published ones. 60,965,224 parameters with top.
+section 3.5. What the paper computes on two GPUs is two convolutions of half of the channels each, because TensorFlow does
+not have grouped convolutions on every processor. Dropout is for training only and left out. The constants of the response
+normalisation are those of Caffe, whose weights were published. 60,965,224 parameters with top.
 """
 
 import keras

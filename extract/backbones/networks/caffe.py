@@ -1,4 +1,4 @@
-"""What networks made with Caffe have and Keras lacks: pooling that rounds up, local response normalisation."""
+"""Layers of Caffe's networks that Keras lacks: pooling that rounds up, and local response normalisation."""
 
 import keras
 from keras import layers, ops
@@ -9,9 +9,9 @@ _BETA = 0.75
 
 
 def max_pool(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Overlapping pooling, 3 x 3 at stride 2, that keeps the last rows and columns where stride 2 would drop them.
+    """Overlapping pooling, 3 x 3 at stride 2, that keeps the last rows and columns, which stride 2 alone might drop.
 
-    Zeros stand beyond the edge, so `x` must not be negative: pool after ReLU.
+    The edge is padded with zeros, so `x` must not be negative: pool after ReLU.
     """
     missing = tuple((0, (size - 3) % 2) for size in x.shape[1:3])
     if any(after for _, after in missing):

@@ -1,8 +1,8 @@
 """Inception v1 (GoogLeNet), which Keras lacks.
 
 Source: Szegedy et al. 2014 (arXiv:1409.4842), table 1 and figure 3. Poolings round up, as in Caffe's model. The two
-auxiliary classifiers, whose losses count 0.3 each, and dropout are matters of training and left out. 6,998,552
-parameters with top: the weights and biases of Caffe's `bvlc_googlenet` without its auxiliary classifiers.
+auxiliary classifiers and dropout are for training only and left out. 6,998,552 parameters with top: the weights and
+biases of Caffe's `bvlc_googlenet` without its auxiliary classifiers.
 """
 
 import keras

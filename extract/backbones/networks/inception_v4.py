@@ -1,8 +1,8 @@
 """Inception v4, which Keras lacks.
 
-Source: Szegedy et al. 2016 (arXiv:1602.07261), figures 3 to 9. Batch normalisation has a scale, as in timm, whose
-count of 42,679,816 trainable parameters with top this is (TF-slim has none; its weights fit with a scale of one).
-Dropout, a matter of training, is left out.
+Source: Szegedy et al. 2016 (arXiv:1602.07261), figures 3 to 9. Batch normalisation has a scale, as in timm: with top,
+42,679,816 trainable parameters. In TF-slim it has none; weights from there fit with a scale of one. Dropout is for training
+only and left out.
 """
 
 from dataclasses import dataclass

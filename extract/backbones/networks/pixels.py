@@ -1,4 +1,4 @@
-"""The image itself as a feature: what any other backbone has to be better than. It has no weights and no classes."""
+"""The image itself as its feature: the baseline for all other backbones. It has no weights and no classes."""
 
 import keras
 from keras import layers

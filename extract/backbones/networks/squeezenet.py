@@ -1,7 +1,7 @@
 """SqueezeNet 1.0, which Keras lacks.
 
 Source: Iandola et al. 2016 (arXiv:1602.07360), table 1. Poolings round up and conv10 is padded, as in the authors'
-Caffe model. Dropout, a matter of training, is left out. 1,248,424 parameters with top.
+Caffe model. Dropout is for training only and left out. 1,248,424 parameters with top.
 """
 
 import keras

@@ -1,5 +1,6 @@
-"""Networks and their weights, held against Keras itself. The fast ones run always, all with `make test-all`."""
+"""Networks and their weights, compared with Keras itself. The fast ones always run, all of them with `make test-all`."""
 
+import errno
 import hashlib
 import inspect
 import io
@@ -13,6 +14,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from extract import extract
 from extract.backbones.build import build, cut, cut_points, passages, remainder
 from extract.backbones.load import digest, load_network
 from extract.backbones.table import BACKBONES, PREPROCESSING, get_backbone
@@ -24,8 +26,8 @@ from extract.runtimes.keras import KerasRuntime
 from extract.runtimes.model import feature_model
 from extract.runtimes.openvino import OpenvinoRuntime
 from extract.samples import write_samples
-from extract.sources.reading import read_file
 from store.errors import EnvironmentFailure, UsageError
+from tests.stub import make_images, read_file
 
 FAST = (
     "alexnet", "efficientnet_b0", "efficientnet_lite0", "inception_v1", "mobilenet", "mobilenet_v2", "mobilenet_v3_small",
@@ -35,7 +37,7 @@ SAVED = (
     "mobilenet_v2", "efficientnet_b0", "squeezenet",
     pytest.param("convnext_tiny", marks=pytest.mark.slow),
 )  # fmt: skip
-OWN = {"alexnet", "efficientnet_lite0", "inception_v1", "inception_v4", "pixels", "squeezenet"}
+OUR_NETWORKS = {"alexnet", "efficientnet_lite0", "inception_v1", "inception_v4", "pixels", "squeezenet"}
 FROM_A_FILE = ("alexnet", "inception_v1", "inception_v4", "squeezenet")
 EVERY = [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow], id=name) for name in sorted(BACKBONES)]
 
@@ -75,7 +77,7 @@ def test_features_are_those_of_the_reference_and_the_table_is_true(name):
     spread = float(expected.max() - expected.min())
     for runtime in (
         KerasRuntime(model, 1, Device(CPU, ("float32",))),
-        OpenvinoRuntime(convert(model, model_key(test=name)), "float32", 1),
+        OpenvinoRuntime(convert(model, model_key({"test": name})), "float32", 1),
     ):
         assert tuple(runtime.shapes[0]) == backbone.shape
         (ours,) = runtime.start([image]).result().tensors
@@ -98,8 +100,8 @@ def test_nearest_and_stretch_give_the_pixels_of_the_tutorials(size, tmp_path):
 
 def test_the_table_holds_all_of_keras_applications_and_our_own():
     theirs = {name for name in dir(keras.applications) if name[0].isupper()}
-    assert {backbone.builder for backbone in BACKBONES.values()} == theirs | OWN
-    assert len(BACKBONES) == len(theirs) + len(OWN) >= 44
+    assert {backbone.builder for backbone in BACKBONES.values()} == theirs | OUR_NETWORKS
+    assert len(BACKBONES) == len(theirs) + len(OUR_NETWORKS) >= 44
     assert {backbone.preprocessing for backbone in BACKBONES.values()} == set(PREPROCESSING)
 
 
@@ -257,8 +259,8 @@ def test_pooling_and_several_layers_give_one_output_each():
 
 def test_a_size_that_a_network_cannot_take_is_refused():
     for name, size in (("inception_v3", 299), ("inception_v4", 299), ("alexnet", 227), ("squeezenet", 224)):
-        told = rf"{name} cannot take images of 10x10.*its own size is {size}x{size}"
-        with pytest.raises(UsageError, match=told):
+        message = rf"{name} cannot take images of 10x10.*its own size is {size}x{size}"
+        with pytest.raises(UsageError, match=message):
             build(get_backbone(name), (10, 10))
 
 
@@ -316,6 +318,61 @@ def test_a_file_that_is_no_weights_file_is_refused(tmp_path):
         Weights.parse(str(tmp_path / "missing.h5"))
     with pytest.raises(UsageError, match="whole number"):
         Weights.parse("random:x")
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
+def test_a_weights_file_that_cannot_be_read_now_is_not_called_wrong(suffix, tmp_path, monkeypatch):
+    """A passing trouble of the disk: the same command can succeed later."""
+    path = tmp_path / f"mine{suffix}"
+    path.write_bytes(b"")
+
+    def failing(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("zipfile.ZipFile" if suffix == ".keras" else "h5py.File", failing)
+    with pytest.raises(EnvironmentFailure, match=r"mine\.\S+ cannot be read now .*Input/output error"):
+        load_network(get_backbone("squeezenet"), Weights.parse(str(path)), (64, 64))
+
+
+def save_poisoned(path, values, layer="fire5_squeeze1x1"):
+    """Save SqueezeNet with values in place of the first weights of a layer; returns how many weights the layer has."""
+    network, _ = load_network(get_backbone("squeezenet"), Weights("random"), (64, 64))
+    kernel, bias = network.get_layer(layer).get_weights()
+    kernel.flat[: len(values)] = values
+    network.get_layer(layer).set_weights([kernel, bias])
+    if str(path).endswith(".weights.h5"):
+        network.save_weights(path)
+    else:
+        network.save(path)
+    return kernel.size + bias.size
+
+
+@pytest.mark.parametrize("values", [[np.nan], [np.nan, np.inf, -np.inf]], ids=["NaN", "infinities too"])
+@pytest.mark.parametrize("suffix", [".weights.h5", ".h5", ".keras"])
+def test_weights_that_are_not_finite_are_refused_with_the_layer_and_their_number(suffix, values, tmp_path):
+    path = tmp_path / f"mine{suffix}"
+    count = save_poisoned(path, values)
+    weights = Weights.parse(str(path))
+    message = rf"mine\{suffix}: layer fire5_squeeze1x1 has NaN or infinity in {len(values)} of its {count:,} values"
+    with pytest.raises(UsageError, match=message):
+        load_network(get_backbone("squeezenet"), weights, (64, 64))
+    assert remembered_digest(get_backbone("squeezenet"), weights) is None
+
+
+@pytest.mark.parametrize("runtime", ["keras", "openvino"])
+def test_weights_that_are_not_finite_end_a_run_before_any_image(runtime, tmp_path):
+    save_poisoned(tmp_path / "mine.weights.h5", [np.nan])
+    make_images(tmp_path / "data", 2)
+    with pytest.raises(UsageError, match="has NaN or infinity in 1 of its"):
+        extract(
+            tmp_path / "data",
+            tmp_path / "store",
+            backbone="squeezenet",
+            weights=str(tmp_path / "mine.weights.h5"),
+            image_size=64,
+            runtime=runtime,
+        )
+    assert not (tmp_path / "store").exists()
 
 
 def test_links_in_a_weights_file_are_never_followed(tmp_path):
@@ -387,6 +444,6 @@ def test_weights_that_cannot_be_downloaded_name_the_ways_out(monkeypatch, tmp_pa
 def test_embedded_weights_that_were_tampered_with_are_refused(monkeypatch, tmp_path):
     path = tmp_path / "weights.pth"
     path.write_bytes(b"not them")
-    monkeypatch.setattr("extract.backbones.load.lite0_file", lambda: path)
+    monkeypatch.setattr("extract.backbones.weights_package.lite0_file", lambda: path)
     with pytest.raises(EnvironmentFailure, match="reinstall the package"):
         load_network(get_backbone("efficientnet_lite0"), Weights("imagenet"), (224, 224))

@@ -1,4 +1,4 @@
-"""What Caffe's networks have and Keras lacks, held against the formulas."""
+"""What Caffe's networks have and Keras lacks, compared with the formulas."""
 
 import keras
 import numpy as np

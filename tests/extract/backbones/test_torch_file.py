@@ -131,14 +131,14 @@ def test_a_pickle_that_names_anything_else_is_refused_and_not_run(tmp_path, posi
     target = str(tmp_path / "attacked")
     parts = [pickled(MAGIC), pickled(1001), pickled({}), pickled(OrderedDict()), pickled([])]
     parts[position] = pickle.dumps(Attack(target), 2)
-    with pytest.raises(ValueError, match="mkdir is not admitted"):
+    with pytest.raises(ValueError, match="mkdir is not allowed"):
         read_state_dict(b"".join(parts))
     assert not os.path.exists(target)
 
 
 def test_another_type_of_storage_is_refused():
     half = legacy_file({"w": Tensor("0", "HalfStorage", 1, 0, (1,), (1,))}, {"0": ("HalfStorage", [1])})
-    with pytest.raises(ValueError, match=r"torch\.HalfStorage is not admitted"):
+    with pytest.raises(ValueError, match=r"torch\.HalfStorage is not allowed"):
         read_state_dict(half)
 
 

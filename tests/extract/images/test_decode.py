@@ -20,9 +20,11 @@ from sklearn.datasets import load_sample_images
 
 import extract.images.decode
 import extract.sources.reading
-from extract.images.decode import BadImage, DecodePolicy, decode, own_limits, parse_color
-from extract.sources.reading import read_file
+from extract.bad_image import BadImage
+from extract.images.decode import DecodePolicy, decode, parse_color, without_pillow_limits
+from extract.process_state import SharedBlock
 from store.errors import UsageError
+from tests.stub import read_file
 
 WHITE = (255, 255, 255)
 BACKGROUND = (10, 20, 30)
@@ -30,7 +32,7 @@ BACKGROUND = (10, 20, 30)
 
 @pytest.fixture(autouse=True)
 def limits():
-    with own_limits():
+    with without_pillow_limits():
         yield
 
 
@@ -147,8 +149,8 @@ def test_a_file_over_the_limit_is_too_large_and_not_read(tmp_path, monkeypatch):
     assert code_of_file(tmp_path / "a.png") == "too_large"
 
 
-def test_a_name_too_long_for_the_system_is_unreadable(tmp_path):
-    assert code_of_file(tmp_path / ("a" * 300)) == "unreadable"
+def test_there_is_no_file_of_a_name_too_long_for_the_system(tmp_path):
+    assert code_of_file(tmp_path / ("a" * 300)) == "missing"
 
 
 def test_a_source_has_its_bytes_digest_and_time(tmp_path):
@@ -295,14 +297,22 @@ def test_the_limit_itself_is_allowed():
     assert code_of(PNG, max_pixels=48 * 64 - 1) == "too_many_pixels"
 
 
-def test_pillows_own_limit_is_off_inside_and_back_afterwards():
+@pytest.fixture
+def pillow_limits_on(monkeypatch):
+    """The module's own fixture, which switches them off for every test, is a block too: not in here."""
+    with monkeypatch.context() as patch:
+        patch.setattr(extract.images.decode, "_WITHOUT_LIMITS", SharedBlock(extract.images.decode._pillow_limits_off))
+        yield
+
+
+def test_pillows_own_limit_is_off_inside_and_back_afterwards(pillow_limits_on):
     before = 123
     Image.MAX_IMAGE_PIXELS = before
     try:
-        with own_limits():
+        with without_pillow_limits():
             assert Image.MAX_IMAGE_PIXELS is None
         assert before == Image.MAX_IMAGE_PIXELS
-        with pytest.raises(KeyError), own_limits():
+        with pytest.raises(KeyError), without_pillow_limits():
             raise KeyError
         assert before == Image.MAX_IMAGE_PIXELS
     finally:

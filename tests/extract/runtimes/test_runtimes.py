@@ -1,4 +1,4 @@
-"""Runtimes: which is chosen, that they agree, what they do without memory, and what is kept of a conversion."""
+"""Runtimes: which one is chosen, that they agree, what they do without memory, and what is kept of a conversion."""
 
 import hashlib
 import math
@@ -10,7 +10,8 @@ import pytest
 import extract.runtimes.load as load
 from extract.backbones.table import get_backbone
 from extract.backbones.weights import Weights
-from extract.runtimes import Computed
+from extract.progress import Reporter
+from extract.runtimes.base import Computed
 from extract.runtimes.convert import convert, find_converted, model_key
 from extract.runtimes.device import CPU, Device, machine_has_gpu, peak_memory, processor_precisions, usable_cores
 from extract.runtimes.keras import KerasRuntime
@@ -27,7 +28,7 @@ def no_conversions(own_cache):
     (own_cache / "openvino").unlink()
 
 
-def wanted(name="mobilenet_v2", size=32, **fields):
+def network_spec(name="mobilenet_v2", size=32, **fields):
     values = {"layers": (get_backbone(name).layer,), "pooling": "none", "dtype": "float32", **fields}
     return NetworkSpec(get_backbone(name), Weights("random"), (size, size), **values)
 
@@ -55,7 +56,7 @@ def both(model, batch_size=2):
     return KerasRuntime(model, batch_size, PROCESSOR), OpenvinoRuntime(path, "float32", batch_size)
 
 
-def test_several_layers_come_in_their_order_pooled_and_as_they_are_stored():
+def test_several_layers_are_in_order_pooled_and_of_the_stored_type():
     model = feature_model(small_network(), ("last", "first"), "max", "tf", "float16")
     expected, found = (runtime.start(images(32, 2)).result() for runtime in both(model))
     assert [tensor.shape for tensor in found.tensors] == [(2, 5), (2, 4)]
@@ -71,7 +72,7 @@ def test_several_layers_come_in_their_order_pooled_and_as_they_are_stored():
 def test_bfloat16_is_near_float32_and_not_the_same(runtime):
     results = []
     for precision in ("float32", "bfloat16"):
-        loaded, _ = load_runtime(wanted(size=64, precision=precision, runtime=runtime, batch_size=3))
+        loaded, _ = load_runtime(network_spec(size=64, precision=precision, runtime=runtime, batch_size=3))
         results.append(loaded.start(images(64)).result().tensors[0].ravel())
     plain, reduced = results
     assert not np.array_equal(plain, reduced)
@@ -81,7 +82,7 @@ def test_bfloat16_is_near_float32_and_not_the_same(runtime):
 @pytest.mark.parametrize("runtime", ["keras", "openvino"])
 def test_a_precision_that_the_processor_lacks_is_refused(runtime):
     with pytest.raises(UsageError, match=r"not compute in float16.*--precision float32"):
-        load_runtime(wanted(precision="float16", runtime=runtime))
+        load_runtime(network_spec(precision="float16", runtime=runtime))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
@@ -156,9 +157,9 @@ def test_without_openvino_keras_computes_and_says_so():
     assert "stillframe[openvino]" in line
 
 
-@pytest.mark.parametrize(("backend", "here", "told"), [("tensorflow", False, "not installed"), ("jax", True, "jax")])
-def test_openvino_that_cannot_be_had_is_refused(backend, here, told):
-    with pytest.raises(UsageError, match=told):
+@pytest.mark.parametrize(("backend", "here", "message"), [("tensorflow", False, "not installed"), ("jax", True, "jax")])
+def test_openvino_that_cannot_be_used_is_refused(backend, here, message):
+    with pytest.raises(UsageError, match=message):
         choose_runtime("openvino", backend, here, gpu_here=False)
 
 
@@ -167,38 +168,38 @@ def test_a_network_that_openvino_cannot_take_is_computed_by_keras(monkeypatch):
         raise RuntimeError("no such\noperation")
 
     monkeypatch.setattr(load, "convert", failing)
-    told = []
-    runtime, _ = load_runtime(wanted(), told.append)
+    lines = []
+    runtime, _ = load_runtime(network_spec(), Reporter(message=lines.append))
     assert runtime.environment["runtime"] == "keras"
-    assert any("no such operation" in line for line in told)
+    assert any("no such operation" in line for line in lines)
     with pytest.raises(UsageError, match="--runtime keras"):
-        load_runtime(wanted(runtime="openvino"))
+        load_runtime(network_spec(runtime="openvino"))
 
 
 # What is kept of a conversion
 
 
 def test_what_was_converted_once_needs_no_keras(monkeypatch):
-    told = []
-    first, digest = load_runtime(wanted(), told.append)
-    assert any("once" in line for line in told)
+    lines = []
+    first, digest = load_runtime(network_spec(), Reporter(message=lines.append))
+    assert any("once" in line for line in lines)
 
     def refused(*_):
         raise AssertionError("Keras was started")
 
     monkeypatch.setattr(load, "start_keras", refused)
-    again, same = load_runtime(wanted(precision="float32", batch_size=2))
+    again, same = load_runtime(network_spec(precision="float32", batch_size=2))
     assert same == digest
     plain, batched = first.start(images(32, 1)).result(), again.start(images(32, 2)).result()
     np.testing.assert_allclose(batched.tensors[0][:1], plain.tensors[0], rtol=1e-4, atol=1e-4)
     with pytest.raises(AssertionError, match="Keras was started"):
-        load_runtime(wanted(pooling="avg"))
+        load_runtime(network_spec(pooling="avg"))
 
 
 @pytest.mark.parametrize("name", ["model.bin", "model.xml", "sha256"])
 def test_a_damaged_conversion_is_never_computed_with(name):
     model = keras.Sequential([keras.Input((8, 8, 3), dtype="uint8"), keras.layers.Flatten()])
-    key = model_key(backbone="x")
+    key = model_key({"backbone": "x"})
     assert find_converted(key) is None
     path = convert(model, key)
     assert find_converted(key) == path
@@ -211,8 +212,8 @@ def test_a_damaged_conversion_is_never_computed_with(name):
 
 
 def test_versions_and_identity_make_the_key():
-    assert model_key(backbone="a", layers=("x",)) == model_key(layers=("x",), backbone="a")
-    assert model_key(backbone="a") != model_key(backbone="b")
+    assert model_key({"backbone": "a", "layers": ("x",)}) == model_key({"layers": ("x",), "backbone": "a"})
+    assert model_key({"backbone": "a"}) != model_key({"backbone": "b"})
 
 
 # The machine
@@ -247,8 +248,8 @@ def test_an_older_containers_quota_limits_the_cores_too(tmp_path, monkeypatch):
         assert usable_cores() == cores
 
 
-def test_several_calls_are_under_way_and_keep_their_own_results():
-    loaded, _ = load_runtime(wanted(runtime="openvino"))
+def test_several_calls_in_progress_keep_their_own_results():
+    loaded, _ = load_runtime(network_spec(runtime="openvino"))
     pictures = images(32, loaded.in_flight)
     calls = [loaded.start([picture]) for picture in pictures]
     results = [call.result().tensors[0] for call in calls]

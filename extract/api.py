@@ -1,0 +1,74 @@
+"""What other rooms may use of this one: images by name, pixels and features of a recipe, and backbones as Keras models.
+
+Everything is loaded on first use (PEP 562): importing this module imports neither Keras nor pyarrow.
+"""
+
+from typing import TYPE_CHECKING
+
+from store.lazy import exporting
+
+if TYPE_CHECKING:
+    from extract.backbones.build import build, channels_last, cut, leaf_layers, remainder
+    from extract.backbones.load import load_network
+    from extract.backbones.table import Backbone, get_backbone
+    from extract.backbones.weights import Weights
+    from extract.backbones.weights_file import fill_from_file
+    from extract.bad_image import BadImage
+    from extract.extractor import FeatureExtractor
+    from extract.images.pixels import any_present, read_pixels
+    from extract.process_state import logger_levels, quiet_libraries, search_path
+    from extract.progress import SILENT, Progress, Reporter, Silence, progress_for
+    from extract.runtimes.backend import start_keras
+    from extract.sources.listing import find_images
+    from extract.sources.places import image_root
+    from extract.sources.table import read_labels
+
+__all__ = [
+    "SILENT",
+    "Backbone",
+    "BadImage",
+    "FeatureExtractor",
+    "Progress",
+    "Reporter",
+    "Silence",
+    "Weights",
+    "any_present",
+    "build",
+    "channels_last",
+    "cut",
+    "fill_from_file",
+    "find_images",
+    "get_backbone",
+    "image_root",
+    "leaf_layers",
+    "load_network",
+    "logger_levels",
+    "progress_for",
+    "quiet_libraries",
+    "read_labels",
+    "read_pixels",
+    "remainder",
+    "search_path",
+    "start_keras",
+]
+
+if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wrong name is an error
+    __getattr__ = exporting(
+        __name__,
+        {
+            "extract.backbones.build": ("build", "channels_last", "cut", "leaf_layers", "remainder"),
+            "extract.backbones.load": ("load_network",),
+            "extract.backbones.table": ("Backbone", "get_backbone"),
+            "extract.backbones.weights": ("Weights",),
+            "extract.backbones.weights_file": ("fill_from_file",),
+            "extract.bad_image": ("BadImage",),
+            "extract.extractor": ("FeatureExtractor",),
+            "extract.images.pixels": ("any_present", "read_pixels"),
+            "extract.process_state": ("logger_levels", "quiet_libraries", "search_path"),
+            "extract.progress": ("SILENT", "Progress", "Reporter", "Silence", "progress_for"),
+            "extract.runtimes.backend": ("start_keras",),
+            "extract.sources.listing": ("find_images",),
+            "extract.sources.places": ("image_root",),
+            "extract.sources.table": ("read_labels",),
+        },
+    )

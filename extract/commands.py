@@ -1,0 +1,167 @@
+"""The commands of `extract`: parse, call, print."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from extract.backbones.table import BACKBONES, DEFAULT_BACKBONE
+from extract.progress import Reporter, progress_for
+from extract.request import RunOptions, parse_duration, parse_image_size
+from extract.text import format_backbones, format_classified, format_dry_run, format_run
+from store.command_line import Console, columns, command, format_shape, new_app
+from store.errors import UsageError
+from store.options import Argument, Option
+
+if TYPE_CHECKING:
+    from extract.classify import Classified
+
+app = new_app("Run a frozen network over images and store its features.")
+
+
+def reporter_for(console: Console) -> Reporter:
+    """A reporter that writes to a command's console."""
+    return Reporter(console.message, lambda total: progress_for(total, console.quiet), console.debug)
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """What `extract run` does with its options."""
+
+    dry_run: Annotated[
+        bool,
+        Option("Say what would be done and how long it would take, by computing a few batches; write nothing."),
+    ] = False
+    max_runtime: Annotated[str | None, Option("Stop after 90s, 30m, 8h or 7:30:00 with exit code 75.")] = None
+
+
+@command(app, "run", RunOptions, JobOptions)
+def run(options: RunOptions, job: JobOptions, console: Console) -> None:
+    """Extract features of all images of DATA, or bring a store up to date."""
+    from extract.signals import stop_after
+
+    if job.dry_run and options.part is not None:
+        raise UsageError("--dry-run describes the whole run: leave --part out")
+    with stop_after(parse_duration(job.max_runtime) if job.max_runtime else None):
+        if job.dry_run:
+            _describe_run(options, console)
+        else:
+            _run(options, console)
+
+
+def _describe_run(options: RunOptions, console: Console) -> None:
+    from extract.dry_run import dry_run
+
+    plan = dry_run(options, reporter_for(console))
+    console.result(plan.to_dict())
+    console.report(*format_dry_run(plan))
+
+
+def _run(options: RunOptions, console: Console) -> None:
+    from extract.run import run as run_extraction
+    from extract.summary import require_few_failures
+
+    result = run_extraction(options, reporter_for(console))
+    console.result(result.to_dict())
+    console.report(*format_run(result))
+    require_few_failures(result, options.max_bad)
+
+
+@command(app, "backbones")
+def backbones(console: Console) -> None:
+    """List the networks: input size, parameters, output shape, preprocessing, whether weights are on this machine."""
+    from extract.backbones.weights import weights_on_disk
+
+    weights = {backbone.name: weights_on_disk(backbone) for backbone in BACKBONES.values()}
+    listed = [{**asdict(backbone), "weights": str(weights[name] or "")} for name, backbone in BACKBONES.items()]
+    console.result({"backbones": listed})
+    console.output(*columns(format_backbones(weights)))
+
+
+@dataclass(frozen=True)
+class BackboneName:
+    """Which network."""
+
+    backbone: Annotated[str, Argument("BACKBONE")]
+
+
+@dataclass(frozen=True)
+class LayerOptions:
+    """Of which images."""
+
+    image_size: Annotated[str | None, Option("N or HxW in pixels.", default="the backbone's")] = None
+
+
+@command(app, "layers", BackboneName, LayerOptions)
+def layers(which: BackboneName, options: LayerOptions, console: Console) -> None:
+    """List every layer that a network can be cut at, with its output shape."""
+    from extract.backbones.layers import list_layers
+
+    points = list_layers(which.backbone, parse_image_size(options.image_size), reporter_for(console))
+    listed = [{"name": point.name, "shape": list(point.shape)} for point in points]
+    console.result({"backbone": which.backbone, "layers": listed})
+    console.output(*columns([[point.name, format_shape(point.shape)] for point in points]))
+
+
+@command(app, "fetch", BackboneName)
+def fetch(which: BackboneName, console: Console) -> None:
+    """Get a network's ImageNet weights ahead, for machines without a network, and check that they fit."""
+    from extract.backbones.fetch import fetch_weights
+
+    found = fetch_weights(which.backbone, reporter_for(console))
+    if found is None:
+        console.message(f"{which.backbone} has no weights: there is nothing to get")
+        return
+    console.result({"backbone": which.backbone, "path": str(found.path), "sha256": found.digest})
+    console.output(str(found.path))
+    console.report(f"{which.backbone}: ImageNet weights are here and fit, SHA-256 of the arrays {found.digest[:12]}…")
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """What `extract classify` looks at, and with which network."""
+
+    images: Annotated[tuple[str, ...], Argument("IMAGES…", "Image files, folders, tables, or glob patterns.")]
+    backbone: Annotated[str, Option("The network; `extract backbones` lists them.")] = DEFAULT_BACKBONE
+    weights: Annotated[str, Option("imagenet, random[:SEED], or a weights file with the network's classifier.")] = (
+        "imagenet"
+    )
+    top: Annotated[int, Option("How many classes to show for each image.")] = 5
+    runtime: Annotated[str, Option("auto, keras or openvino: which runtime computes.")] = "auto"
+    max_bad: Annotated[float, Option("The fraction of images that may fail before the exit code is 3.")] = 0.05
+
+
+@command(app, "classify", ClassifyOptions)
+def classify(options: ClassifyOptions, console: Console) -> None:
+    """Say which of ImageNet's 1,000 classes a network sees in images."""
+    from extract.classify import classify as classify_images
+    from extract.classify import require_few_errors
+
+    classified: list[Classified] = classify_images(
+        options.images,
+        options.backbone,
+        options.weights,
+        options.top,
+        runtime=options.runtime,
+        reporter=reporter_for(console),
+    )
+    console.result({"backbone": options.backbone, "images": [asdict(image) for image in classified]})
+    console.output(*columns(format_classified(classified)))
+    require_few_errors(classified, options.max_bad)
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """Which sample images, and where to."""
+
+    name: Annotated[str, Argument("NAME", "digits or photos.")]
+    folder: Annotated[Path, Argument("DIR")]
+
+
+@command(app, "sample", SampleOptions)
+def sample(options: SampleOptions, console: Console) -> None:
+    """Write sample images: scikit-learn's handwritten digits, one folder per class, or its two photographs."""
+    from extract.samples import write_samples
+
+    count = write_samples(options.name, options.folder)
+    console.result({"images": count, "folder": str(options.folder)})
+    console.report(f"{count:,} images in {options.folder}")

@@ -1,0 +1,209 @@
+"""From a run's options to values that are looked up once: files, network, recipe and what the store holds.
+
+`resolve` is quick and loads nothing. `resolve_store` loads the network only where it must: for a new store, whose
+shapes only the network knows, and where the digest of its weights is not remembered.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from extract.backbones.table import get_backbone
+from extract.backbones.weights import Weights, remembered_digest, require_weights
+from extract.images.decode import parse_color
+from extract.progress import Reporter
+from extract.request import RunOptions, parse_automatic, parse_image_size, parse_part
+from extract.runtimes.device import usable_cores
+from extract.runtimes.load import NetworkSpec, load_runtime
+from store.errors import RecipeMismatch
+from store.files.base import Files
+from store.files.names import is_url
+from store.files.opening import open_files
+from store.recipe import Output, Recipe, differences, stored_dtype
+from store.records import StoreInfo
+from store.snapshot import Snapshot, load_snapshot
+
+if TYPE_CHECKING:
+    from extract.runtimes.base import Runtime
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run's options with every name looked up.
+
+    Attributes:
+        options: as the user gave them.
+        store: the store's files; there may be none yet.
+        network: the network to compute with.
+        background: the colour under transparency, as #rrggbb.
+        decoders: decoding threads.
+        images_per_shard: of a new plan; None for the automatic number.
+        part: (i, n) for every n-th shard from the i-th; None for all.
+    """
+
+    options: RunOptions
+    store: Files
+    network: NetworkSpec
+    background: str
+    decoders: int
+    images_per_shard: int | None
+    part: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network on this machine's device, and the digest of its weights."""
+
+    runtime: "Runtime"
+    digest: str
+
+
+@dataclass(frozen=True)
+class ResolvedStore:
+    """What a run's store holds, or will hold.
+
+    Attributes:
+        info: of the store.
+        snapshot: the store as it stands; None where there is none yet.
+        loaded: the network, if it had to be loaded to know this.
+    """
+
+    info: StoreInfo
+    snapshot: Snapshot | None
+    loaded: LoadedNetwork | None
+
+
+def resolve(options: RunOptions) -> Request:
+    """Look up all that the options name.
+
+    Raises:
+        UsageError: an unknown backbone, weights that there are not, or an --out that is no store.
+        EnvironmentFailure: the store's folder cannot be read.
+    """
+    backbone, weights = get_backbone(options.backbone), Weights.parse(options.weights)
+    require_weights(backbone, weights)
+    store = open_files(options.out, options.single_writer)
+    if not store.is_store():
+        store.require_free(_own_files(options))
+    network = NetworkSpec(
+        backbone,
+        weights,
+        parse_image_size(options.image_size) or backbone.size,
+        options.layers or (backbone.layer,),
+        options.pooling,
+        options.dtype,
+        options.precision,
+        options.runtime,
+        parse_automatic("batch_size", options.batch_size),
+    )
+    return Request(
+        options,
+        store,
+        network,
+        "#{:02x}{:02x}{:02x}".format(*parse_color(options.background)),
+        parse_automatic("workers", options.workers) or usable_cores(),
+        parse_automatic("shard_rows", options.shard_rows),
+        parse_part(options.part),
+    )
+
+
+def _own_files(options: RunOptions) -> tuple[str, ...]:
+    """Files that this run itself puts into the store's folder, by their first name in it: the status file, maybe."""
+    if options.status_file is None or is_url(options.out):
+        return ()
+    path = os.path.relpath(os.path.abspath(options.status_file), os.path.abspath(options.out))
+    first = path.split(os.sep)[0]
+    return () if first == os.pardir else (first,)
+
+
+def resolve_store(request: Request, reporter: Reporter) -> ResolvedStore:
+    """The request's store, checked against the request's recipe.
+
+    Raises:
+        RecipeMismatch: the store was made with another recipe.
+        DamagedStore: the store's small files are damaged.
+        UsageError: the network cannot be computed here.
+        EnvironmentFailure: weights could not be downloaded.
+    """
+    if not request.store.is_store():
+        loaded = load_network(request.network, reporter)
+        return ResolvedStore(_new_info(request, loaded), None, loaded)
+    snapshot = load_snapshot(request.store)
+    digest = remembered_digest(request.network.backbone, request.network.weights)
+    needed = None if digest else load_network(request.network, reporter)
+    require_same_recipe(request, snapshot.info, needed.digest if needed else str(digest))
+    return ResolvedStore(snapshot.info, snapshot, needed)
+
+
+def load_network(network: NetworkSpec, reporter: Reporter) -> LoadedNetwork:
+    """Load a network; takes seconds.
+
+    Raises:
+        UsageError: it cannot be computed here.
+        EnvironmentFailure: weights could not be downloaded.
+    """
+    reporter.message(f"loading {network.backbone.name}")
+    return LoadedNetwork(*load_runtime(network, reporter))
+
+
+def require_same_recipe(request: Request, info: StoreInfo, digest: str) -> None:
+    """Raise RecipeMismatch, naming each field that differs, unless the store has the request's recipe.
+
+    Args:
+        request: what is asked for.
+        info: what the store holds.
+        digest: of the request's weights.
+    """
+    options, network = request.options, request.network
+    same_cuts = (info.recipe.layers, info.recipe.pooling) == (network.layers, network.pooling)
+    dtypes = (
+        tuple(stored_dtype(options.dtype, output.spatial) for output in info.outputs)
+        if same_cuts
+        else info.recipe.dtypes
+    )
+    lines = differences(info.recipe, _recipe(request, digest, dtypes))
+    if options.format not in ("auto", info.shard_format):
+        lines.append(f"format: the store has {info.shard_format}, this run asks for {options.format}")
+    if lines:
+        raise RecipeMismatch(
+            f"{request.store} was made with another recipe; {'; '.join(lines)}. "
+            "Ask for the same, or choose another --out"
+        )
+
+
+def _recipe(request: Request, digest: str, dtypes: tuple[str, ...]) -> Recipe:
+    options, network = request.options, request.network
+    return Recipe(
+        backbone=network.backbone.name,
+        weights=digest,
+        layers=network.layers,
+        pooling=network.pooling,
+        image_size=network.image_size,
+        resize=options.resize,
+        crop=options.crop,
+        background=request.background,
+        precision=network.precision,
+        dtypes=dtypes,
+        fast_decode=options.fast_decode,
+        augment=options.augmentation,
+    )
+
+
+def _new_info(request: Request, loaded: LoadedNetwork) -> StoreInfo:
+    """What store.json will say in a new store."""
+    outputs = _outputs(request, loaded)
+    shard_format = request.options.format
+    if shard_format == "auto":
+        shard_format = "hdf5" if any(output.spatial for output in outputs) else "parquet"
+    return StoreInfo(_recipe(request, loaded.digest, tuple(output.dtype for output in outputs)), outputs, shard_format)
+
+
+def _outputs(request: Request, loaded: LoadedNetwork) -> tuple[Output, ...]:
+    """The columns of features, one for each layer."""
+    layers = request.network.layers
+    outputs = []
+    for layer, shape in zip(layers, loaded.runtime.shapes, strict=True):
+        name = layer.replace("/", ".") if len(layers) > 1 else "features"
+        dtype = stored_dtype(request.options.dtype, spatial=len(shape) > 1)
+        outputs.append(Output(name, layer, request.network.pooling, tuple(shape), dtype))
+    return tuple(outputs)

@@ -1,0 +1,59 @@
+"""The protocol of a runtime: a compiled function from uint8 images to tensors of the stored type, preprocessing included.
+
+Nothing outside this package knows which library computes. A runtime has several calls in progress, so that a device never
+waits for work: `start` begins a call and returns at once, `result` waits for it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from store.tensors import Tensor
+
+Pixels = npt.NDArray[np.uint8]
+"""RGB values, (height, width, 3) for one image."""
+
+
+@dataclass(frozen=True)
+class Computed:
+    """The result of one call.
+
+    Attributes:
+        tensors: for each output, (images, *shape) of the stored type.
+        largest: for each output, (images,): the largest magnitude in each image's tensor before the cast to the stored
+            type; NaN or infinite if any of its values is. So nobody has to look at every value again.
+    """
+
+    tensors: Sequence[Tensor]
+    largest: Sequence[npt.NDArray[np.float32]]
+
+
+class Pending(Protocol):
+    """A call in progress."""
+
+    def result(self) -> Computed:
+        """Wait for it."""
+        ...
+
+
+class Runtime(Protocol):
+    """A network, cut and compiled, on this machine's device."""
+
+    shapes: Sequence[tuple[int, ...]]
+    """The shape of each output for one image."""
+
+    environment: Mapping[str, str]
+    """What commit records say about it: runtime, device, versions."""
+
+    batch_size: int
+    """The most images that a call takes. It becomes smaller if the device runs out of memory."""
+
+    in_flight: int
+    """How many calls should be in progress at once, and the most that may be."""
+
+    def start(self, images: Sequence[Pixels]) -> Pending:
+        """Begin to compute up to `batch_size` images, each (height, width, 3)."""
+        ...

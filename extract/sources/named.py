@@ -1,0 +1,60 @@
+"""Images that are each named by a path or a URL of their own, as `fit predict` and `extract classify` take them."""
+
+from collections.abc import Iterator, Sequence
+
+from store.files.base import FileStatus, ReadableFiles
+from store.files.names import file_path, is_url
+from store.files.opening import open_files
+
+
+class NamedFiles(ReadableFiles):
+    """Files named by paths relative to the working directory, or by URLs.
+
+    Args:
+        names: their row names.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = [file_path(name) for name in names]
+        self._here = open_files("")
+        self._remote = {root: open_files(root) for root in {_split(name)[0] for name in self._names if is_url(name)}}
+        self.concurrency = max(files.concurrency for files in (self._here, *self._remote.values()))
+
+    @property
+    def absolute(self) -> str:
+        """See ReadableFiles; the working directory, for paths."""
+        return self._here.absolute
+
+    def exists(self) -> bool:
+        """See ReadableFiles."""
+        return True
+
+    def place(self, name: str) -> str:
+        """See ReadableFiles."""
+        return name
+
+    def status(self, name: str) -> FileStatus | None:
+        """See ReadableFiles."""
+        files, base = self._find(name)
+        return files.status(base)
+
+    def read(self, name: str) -> bytes:
+        """See ReadableFiles."""
+        files, base = self._find(name)
+        return files.read(base)
+
+    def walk(self) -> Iterator[tuple[str, FileStatus | None]]:
+        """See ReadableFiles; the files in the order of their names given."""
+        for name in self._names:
+            yield name, self.status(name)
+
+    def _find(self, name: str) -> tuple[ReadableFiles, str]:
+        if not is_url(name):
+            return self._here, name
+        root, base = _split(name)
+        return self._remote[root], base
+
+
+def _split(url: str) -> tuple[str, str]:
+    root, _, base = url.rpartition("/")
+    return root, base

@@ -1,0 +1,46 @@
+"""Telling apart what DATA can be: a folder, a table, a file, at a path or a URL."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from store.files.names import file_path, is_url
+from store.files.opening import open_files
+
+_TABLE_ENDINGS = (".csv", ".parquet")
+
+
+def place_kind(place: str) -> Literal["file", "folder", "nothing"]:
+    """What is at a path or URL.
+
+    Raises:
+        EnvironmentFailure: an object store cannot be reached.
+    """
+    if is_url(place):
+        files = open_files(place)
+        is_file, is_folder = files.status("") is not None, files.exists
+    else:
+        is_file, is_folder = os.path.isfile(place), lambda: os.path.isdir(place)
+    if is_file:
+        return "file"
+    return "folder" if is_folder() else "nothing"
+
+
+def is_table(place: str) -> bool:
+    """Whether a path or URL ends as a table does."""
+    return place.lower().endswith(_TABLE_ENDINGS)
+
+
+def parent(place: str) -> str:
+    """The folder of a file, which the paths in a table are relative to."""
+    return place.rpartition("/")[0] if is_url(place) else os.fspath(Path(place).parent)
+
+
+def image_root(data: str) -> str:
+    """The folder or URL that row names are relative to.
+
+    Args:
+        data: what was extracted, as a row name: a folder, or a table in it.
+    """
+    place = file_path(data)
+    return parent(place) if is_table(place) and not os.path.isdir(place) else place

@@ -1,0 +1,98 @@
+"""What `extract` prints for people: values -> lines and rows of cells."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from extract.backbones.table import BACKBONES, PREPROCESSING, Backbone
+from store.command_line import format_count, format_duration, format_shape, format_size
+from store.files.names import printable
+
+if TYPE_CHECKING:
+    from extract.classify import Classified
+    from extract.dry_run import DryRun
+    from extract.summary import RunResult
+
+
+def format_run(result: "RunResult") -> list[str]:
+    """What a run came to, in a few lines."""
+    images, rows = format_count(result.images, "image"), format_count(result.rows, "row")
+    lines = [f"{images} in, {rows}, {result.failures:,} failures in {result.store}{_format_changes(result)}"]
+    if result.pending:
+        lines.append(
+            f"{format_count(result.pending, 'image')} left for other parts; "
+            f"`store verify {result.store}` says when all are stored"
+        )
+    if result.failures:
+        codes = ", ".join(f"{count:,} {code}" for code, count in sorted(result.failures_by_code.items()))
+        lines.append(f"failures: {codes}; `store failures {result.store}` lists them")
+    if result.others:
+        lines.append(f"{format_count(result.others, 'other file')} in the folder left out")
+    if not result.computed:
+        return [*lines, "nothing to compute"]
+    waits = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.phases.items())
+    rate = f"computed {result.computed:,} in {result.seconds:.1f} s, {result.images_per_second:.1f} images/s"
+    return [*lines, f"{rate}; seconds waited for: {waits}", result.bottleneck]
+
+
+def _format_changes(result: "RunResult") -> str:
+    changes = result.changes
+    counts = (("new", changes.new), ("changed", changes.changed), ("gone", changes.gone))
+    shown = [f"{count:,} {what}" for what, count in counts if count]
+    return f" ({', '.join(shown)})" if shown else ""
+
+
+def format_dry_run(plan: "DryRun") -> list[str]:
+    """What a run would do and take, in a few lines."""
+    outputs = ", ".join(f"{output.name} {format_shape(output.shape)} {output.dtype}" for output in plan.outputs)
+    lines = [
+        f"{plan.images:,} images, {plan.to_compute:,} to compute in {format_count(plan.shards, 'shard')}; "
+        "nothing was written",
+        f"each row: {outputs} in {plan.shard_format}; {format_size(plan.feature_bytes)} before compression",
+    ]
+    estimate = plan.estimate
+    if estimate.images:
+        lines += [
+            f"computed {format_count(estimate.images, 'image')} as a sample: {estimate.images_per_second:.1f} images/s, "
+            f"{format_duration(estimate.seconds)} for all",
+            f"about {format_size(estimate.disk_bytes)} on disk and {format_size(estimate.peak_memory_bytes)} of memory "
+            "at its peak",
+            estimate.bottleneck,
+        ]
+    return lines
+
+
+def format_backbones(weights: Mapping[str, Path | None]) -> list[list[str]]:
+    """A row per network; `weights` says by name where its ImageNet weights are on this machine."""
+    rows = [["name", "input", "parameters", "output", "weights here", "preprocessing"]]
+    rows += [
+        [
+            backbone.name,
+            format_shape(backbone.size),
+            f"{backbone.parameters:,}",
+            format_shape(backbone.shape),
+            _format_weights(backbone, weights[backbone.name]),
+            PREPROCESSING[backbone.preprocessing],
+        ]
+        for backbone in BACKBONES.values()
+    ]
+    return rows
+
+
+def _format_weights(backbone: Backbone, path: Path | None) -> str:
+    if backbone.weights_from == "nowhere":
+        return "none needed"
+    if backbone.weights_from == "file":
+        return "give a file"
+    return "yes" if path else "no"
+
+
+def format_classified(images: "Sequence[Classified]") -> list[list[str]]:
+    """A row per image: its most probable classes, or what was wrong with it."""
+    return [[printable(image.path), _format_guesses(image)] for image in images]
+
+
+def _format_guesses(image: "Classified") -> str:
+    if image.error is not None:
+        return f"error: {printable(image.error)}"
+    return "  ".join(f"{guess.name} {guess.probability:.3f}" for guess in image.classes)

@@ -7,7 +7,9 @@ head.save("heads/logistic")
 table = load_head("heads/logistic").predict("new_images/")
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from store.lazy import exporting
 
 if TYPE_CHECKING:
     from fit.head import Head, load_head
@@ -16,14 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["Head", "fit_head", "load_head"]
 
 
-def __getattr__(name: str) -> Any:
-    # Loaded on first use (PEP 562): the command line's --help must not wait for scikit-learn.
-    if name == "fit_head":
-        from fit.train import fit_head
-
-        return fit_head
-    if name in __all__:
-        import fit.head
-
-        return getattr(fit.head, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Loaded on first use: the command line's --help must not wait for libraries.
+if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wrong name is an error
+    __getattr__ = exporting(
+        __name__,
+        {"fit.head": ("Head", "load_head"), "fit.train": ("fit_head",)},
+    )

@@ -1,29 +1,27 @@
-"""A store's features as heads see them: reduced, and in memory where they fit, streamed from shards where not."""
+"""A store's features as heads take them: reduced; in memory if they fit, else read from the shards at each pass."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from fit.choices import WHOLE
 from fit.memory import available_memory
 from fit.splits import Positions
-from store import FeatureStore, Output
 from store.errors import UsageError
 from store.files.names import printable
-from store.reader import SHARDS_AT_ONCE
-
-REDUCTIONS = ("avg", "max", "flatten")
-WHOLE = "none"
-"""The reduction of heads that take spatial tensors as they are."""
+from store.reader import SHARDS_AT_ONCE, FeatureStore
+from store.recipe import Output
+from store.tensors import Tensor
 
 _READ_ROWS = 256
-_SHARE = 0.5  # of the memory that is left; the rest is for the fit itself
-_SHARDS_SHARE = 0.2
+_FEATURES_PART = 0.5  # of the memory that is left; the rest is for the fit itself
+_SHARDS_PART = 0.2
 
 
-def reduce_tensor(tensor: npt.NDArray[Any], reduction: str) -> npt.NDArray[Any]:
+def reduce_tensor(tensor: Tensor, reduction: str) -> Tensor:
     """Rows of (height, width, channels) as vectors: avg in float32, max and flatten in the tensor's own type.
 
     Rows that are vectors already, and the reduction none, stay as they are.
@@ -33,9 +31,7 @@ def reduce_tensor(tensor: npt.NDArray[Any], reduction: str) -> npt.NDArray[Any]:
     if reduction == "flatten":
         return tensor.reshape(len(tensor), -1)
     axes = tuple(range(1, tensor.ndim - 1))
-    reduced: npt.NDArray[Any] = (
-        tensor.mean(axis=axes, dtype=np.float32) if reduction == "avg" else tensor.max(axis=axes)
-    )
+    reduced: Tensor = tensor.mean(axis=axes, dtype=np.float32) if reduction == "avg" else tensor.max(axis=axes)
     return reduced
 
 
@@ -47,11 +43,11 @@ def reduced_shape(shape: tuple[int, ...], reduction: str) -> tuple[int, ...]:
 
 
 class Features(Protocol):
-    """Features of a data set's rows, `shape` that of one as the head sees it. Values come as float32."""
+    """Features of some rows, numbered from 0, as a head takes them: float32."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """One row's."""
+        """The shape of one row."""
         ...
 
     def take(self, rows: Positions) -> npt.NDArray[np.float32]:
@@ -61,19 +57,19 @@ class Features(Protocol):
     def batches(
         self, rows: Positions, batch_size: int, seed: int | None
     ) -> Iterator[tuple[npt.NDArray[np.float32], Positions]]:
-        """One pass over those rows: batches of (features, positions), in random order where a seed is given."""
+        """One pass over those rows: batches of (features, row numbers), in random order if there is a seed."""
         ...
 
 
 @dataclass(frozen=True)
 class InMemory:
-    """`values` is (rows, *shape). See `Features`."""
+    """`Features` in memory; `values` is (rows, *shape) in the type in which they take the least memory."""
 
-    values: npt.NDArray[Any]
+    values: npt.NDArray[np.generic]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """One row's."""
+        """The shape of one row."""
         return self.values.shape[1:]
 
     def take(self, rows: Positions) -> npt.NDArray[np.float32]:
@@ -93,9 +89,14 @@ class InMemory:
 
 @dataclass(frozen=True)
 class Streamed:
-    """Read from the store's shards at each pass, a few shards in memory. See `Features`.
+    """`Features` that are read from the store's shards at each pass.
 
-    `stored` maps each of the data set's rows to its position in the store; `shards` is how many are in memory at a time.
+    Attributes:
+        store: where they are.
+        output: which of its outputs.
+        reduction: how spatial tensors become vectors.
+        stored: (rows,), each row's position in the store.
+        shards: the number of shards in memory at a time.
     """
 
     store: FeatureStore
@@ -106,7 +107,7 @@ class Streamed:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """One row's."""
+        """The shape of one row."""
         return reduced_shape(self.output.shape, self.reduction)
 
     def take(self, rows: Positions) -> npt.NDArray[np.float32]:
@@ -131,17 +132,19 @@ class Streamed:
 
 @dataclass(frozen=True)
 class Source:
-    """Rows to learn from and their targets, batch by batch. `targets` is of all rows of the features."""
+    """Rows of features with their targets. `targets` has those of all rows of the features, not only of `rows`."""
 
     features: Features
     rows: Positions
-    targets: npt.NDArray[Any]
+    targets: npt.NDArray[np.generic]
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def batches(self, batch_size: int, seed: int | None) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[Any]]]:
-        """One pass: batches of (features, targets), in random order where a seed is given."""
+    def batches(
+        self, batch_size: int, seed: int | None
+    ) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.generic]]]:
+        """One pass: batches of (features, targets), in random order if there is a seed."""
         for values, rows in self.features.batches(self.rows, batch_size, seed):
             yield values, self.targets[rows]
 
@@ -154,22 +157,19 @@ def load_features(store: FeatureStore, output: Output, reduction: str, stored: P
         output: which of its outputs.
         reduction: how spatial tensors become vectors.
         stored: the rows, by position in the store, ascending.
-        streams: whether the head can learn from batches, so that they need not fit into memory.
+        streams: whether the head learns batch by batch, so that the features need not fit into memory.
 
     Raises:
         UsageError: a value is NaN or infinite; or they do not fit into memory and the head cannot stream.
     """
     left = available_memory()
-    shards = int(min(SHARDS_AT_ONCE, max(1, _SHARDS_SHARE * left // _shard_bytes(store, output))))
+    shards = int(min(SHARDS_AT_ONCE, max(1, _SHARDS_PART * left // _shard_bytes(store, output))))
     streamed = Streamed(store, output, reduction, stored, shards)
-    rows = np.arange(len(stored))
     needed = len(stored) * int(np.prod(streamed.shape)) * 4
-    if needed <= _SHARE * left:
-        kept = np.float32 if reduction == "avg" else np.dtype(output.dtype)
-        values = np.empty((len(stored), *streamed.shape), kept)
-        for part, at in streamed.batches(rows, _READ_ROWS, None):
-            _require_finite(part, at, streamed)
-            values[at] = part
+    if needed <= _FEATURES_PART * left:
+        values = np.empty((len(stored), *streamed.shape), np.float32 if reduction == "avg" else output.dtype)
+        for features, rows in _checked_batches(streamed):
+            values[rows] = features
         return InMemory(values)
     if not streams:
         spatial = output.spatial and reduction in ("flatten", WHOLE)
@@ -178,15 +178,22 @@ def load_features(store: FeatureStore, output: Output, reduction: str, stored: P
             f"the features take {needed / 1e9:.1f} GB and {left / 1e9:.1f} GB of memory are left, of which half may go "
             f"to them: use {ways}--head sgd or --head dense, which learn batch by batch, or a machine with more memory"
         )
-    for part, at in streamed.batches(rows, _READ_ROWS, None):
-        _require_finite(part, at, streamed)
+    for _ in _checked_batches(streamed):
+        pass
     return streamed
 
 
 def _shard_bytes(store: FeatureStore, output: Output) -> int:
-    """Of a whole shard in memory, at most."""
+    """The size of the largest shard in memory."""
     largest = max((len(record.rows) for record in store.snapshot.records.values()), default=1)
     return max(1, largest * store.recipe.views * int(np.prod(output.shape)) * np.dtype(output.dtype).itemsize)
+
+
+def _checked_batches(streamed: Streamed) -> Iterator[tuple[npt.NDArray[np.float32], Positions]]:
+    """All features in batches, each checked to be finite."""
+    for features, rows in streamed.batches(np.arange(len(streamed.stored)), _READ_ROWS, None):
+        _require_finite(features, rows, streamed)
+        yield features, rows
 
 
 def _require_finite(values: npt.NDArray[np.float32], rows: Positions, streamed: Streamed) -> None:

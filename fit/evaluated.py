@@ -1,89 +1,77 @@
-"""What a head's folder says of the images it was judged by: labels, probabilities, and which are wrong."""
+"""The images that a head was evaluated on, as its folder has them: labels, probabilities, and which are wrong."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fit.head import Results
-from fit.metrics.scores import Bools, Floats, Scores, score_classes, score_labels
-from fit.predictions import class_column, predicted_names
-from fit.task import encode_known
+from fit.head_folder import Results
+from fit.metrics.arrays import Bools, Floats
+from fit.metrics.intervals import NO_INTERVALS
+from fit.metrics.scores import Scores, score
+from fit.predictions import class_column
+from fit.task import Targets, Task
 
 
 @dataclass(frozen=True)
 class Evaluated:
     """Images with their labels and probabilities, one row each.
 
-    `targets` is as in `Labels`, `probabilities` (rows, classes).
+    Attributes:
+        task: what is predicted.
+        paths: (rows,).
+        labels: (rows,), as text; several labels joined by `|`.
+        targets: (rows,) or (rows, classes), see `Task.encode`.
+        probabilities: (rows, classes).
     """
 
-    classes: Sequence[str]
+    task: Task
     paths: Sequence[str]
     labels: Sequence[str]
-    targets: npt.NDArray[Any]
+    targets: Targets
     probabilities: Floats
 
     def __len__(self) -> int:
         return len(self.paths)
 
     @property
-    def several(self) -> bool:
-        """Whether a row may have several labels."""
-        return self.targets.ndim == 2
-
-    @property
     def predicted(self) -> list[str]:
         """Each row's class, or its classes joined by `|`."""
-        return predicted_names(self.probabilities, self.classes, self.several)
+        return self.task.names(self.probabilities)
 
     @property
     def right(self) -> Bools:
-        """(rows,): whether exactly what is true was predicted."""
-        if self.several:
-            exact: Bools = ((self.probabilities >= 0.5) == self.targets).all(axis=1)
-            return exact
-        highest: Bools = self.probabilities.argmax(axis=1) == self.targets
-        return highest
+        """(rows,): whether exactly the row's class or labels are predicted."""
+        return self.task.correct(self.targets, self.probabilities)
 
     @property
-    def certainty(self) -> Floats:
-        """(rows,): the probability given to what was predicted; of several labels, to the surest wrong decision."""
-        if not self.several:
-            highest: Floats = self.probabilities.max(axis=1)
-            return highest
-        surest: Floats = np.where(self.targets, 1 - self.probabilities, self.probabilities).max(axis=1)
-        return surest
+    def confidence(self) -> Floats:
+        """(rows,): the probability of the predicted class; with several labels, of the most confident wrong decision."""
+        if not self.task.multi_label:
+            of_predicted: Floats = self.probabilities.max(axis=1)
+            return of_predicted
+        of_wrong: Floats = np.where(self.targets, 1 - self.probabilities, self.probabilities).max(axis=1)
+        return of_wrong
 
     def decisions(self) -> tuple[Floats, Bools]:
-        """(decisions,): the certainty of each and whether it is right; one a row, or one a row and label."""
-        if not self.several:
-            return self.certainty, self.right
-        decided = self.probabilities >= 0.5
+        """(decisions,): the confidence of each and whether it is right; one per row, or one per row and label."""
+        if not self.task.multi_label:
+            return self.confidence, self.right
+        decided = self.task.decide(self.probabilities)
         return np.maximum(self.probabilities, 1 - self.probabilities).ravel(), (decided == self.targets).ravel()
 
     def score(self) -> Scores:
-        """Its metrics, without intervals."""
-        measure = score_labels if self.several else score_classes
-        return measure(self.targets, self.probabilities, self.classes, resamples=0)
+        """The scores, without intervals."""
+        return score(self.targets, self.probabilities, self.task.classes, NO_INTERVALS)
 
 
 def evaluated_rows(results: Results, split: str) -> Evaluated:
-    """The rows of predictions.parquet of one evaluation: train, validation, test or cv; maybe none."""
+    """The rows of predictions.parquet of one evaluation, maybe none; `split` is train, validation, test or cv."""
     rows = results.predictions.filter(pc.equal(results.predictions["split"], split))
-    classes = results.info.classes
-    labels = rows["label"].to_pylist()
-    return Evaluated(
-        classes,
-        rows["path"].to_pylist(),
-        labels,
-        encode_known(labels, classes, results.info.several),
-        _probabilities(rows, classes),
-    )
+    task, labels = results.info.task, rows["label"].to_pylist()
+    return Evaluated(task, rows["path"].to_pylist(), labels, task.encode(labels), _probabilities(rows, task.classes))
 
 
 def _probabilities(rows: pa.Table, classes: Sequence[str]) -> Floats:

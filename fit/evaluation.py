@@ -1,40 +1,136 @@
-"""Numbers about predictions: an evaluation of some rows, beside what guessing the commonest class would give."""
+"""Probabilities of labelled images -> numbers: of each evaluation of a fit, and of a head on another store."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from fit.data import Features
+from fit.experiment import Experiment
+from fit.head import Head
+from fit.metrics.intervals import Resampling
 from fit.metrics.scores import Scores, score_classes, score_labels
-from fit.splits import Positions
+from fit.prediction import load_images
+from fit.predictions import prediction_columns
+from fit.splits import TEST, TRAIN, VALIDATION, Positions, find_split_groups
+from fit.task import Targets, Task
+from store.reader import FeatureStore
 
-_READ_ROWS = 1024
+CV = "cv"
+
+_MOST_TELLING_FIRST = (TEST, CV, VALIDATION, TRAIN)
+"""The order in which evaluations are looked for, for the baseline and the confusion matrix of metrics.json."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The predictions for some images of an experiment.
+
+    Attributes:
+        name: train and validation are predicted by the head fitted on train, test by the final head, cv by heads that
+            have not seen the image.
+        images: their positions in the experiment; maybe none.
+        probabilities: (images, classes).
+    """
+
+    name: str
+    images: Positions
+    probabilities: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """What is known of all rows: targets as in `Labels`, and the units that are drawn together."""
+    """What is known about images.
 
-    classes: tuple[str, ...]
-    targets: npt.NDArray[Any]
-    units: Positions
+    Attributes:
+        task: what is predicted.
+        targets: (images,) or (images, classes), see `fit.task.Targets`.
+        split_groups: (images,): images with the same number are resampled together.
+        seed: of the resamples.
+    """
+
+    task: Task
+    targets: Targets
+    split_groups: Positions
     seed: int
 
-    def score(self, rows: Positions, probabilities: npt.NDArray[np.float64]) -> Scores:
-        """Scores of those rows, whose probabilities are given in the same order."""
-        measure = score_labels if self.targets.ndim == 2 else score_classes
-        return measure(self.targets[rows], probabilities, self.classes, self.units[rows], self.seed)
+    def score(self, images: Positions, probabilities: npt.NDArray[np.float64]) -> Scores:
+        """Scores of those images, whose probabilities (images, classes) are given in the same order."""
+        measure = score_labels if self.task.multi_label else score_classes
+        resampling = Resampling(self.split_groups[images], self.seed)
+        return measure(self.targets[images], probabilities, self.task.classes, resampling)
 
-    def baseline(self, train: Positions, rows: Positions) -> Scores:
-        """Scores that the class frequencies of the training rows alone would have: always the commonest class."""
-        learnt = self.targets[train]
-        counts = learnt.sum(axis=0) if learnt.ndim == 2 else np.bincount(learnt, minlength=len(self.classes))
-        return self.score(rows, np.tile(counts / len(train), (len(rows), 1)))
+    def baseline(self, train: Positions, images: Positions) -> Scores:
+        """Scores of the training images' class frequencies: always the most frequent class."""
+        frequencies = self.task.class_counts(self.targets[train]) / len(train)
+        return self.score(images, np.tile(frequencies, (len(images), 1)))
 
 
-def predict_rows(estimator: Any, features: Features, rows: Positions) -> npt.NDArray[np.float64]:
-    """Probabilities of those rows (rows, classes), read in batches."""
-    parts = [estimator.predict_proba(values) for values, _ in features.batches(rows, _READ_ROWS, None)]
-    return np.concatenate(parts).astype(np.float64)
+def ground_truth(experiment: Experiment) -> GroundTruth:
+    """What is known about an experiment's images."""
+    images = experiment.images
+    return GroundTruth(images.task, images.targets, images.split_groups.of_rows, experiment.seed)
+
+
+def measure(experiment: Experiment, evaluations: Sequence[Evaluation]) -> dict[str, object]:
+    """What metrics.json says about the evaluations of a fit."""
+    truth = ground_truth(experiment)
+    found = {evaluation.name: evaluation for evaluation in evaluations if len(evaluation.images)}
+    scores = {name: truth.score(evaluation.images, evaluation.probabilities) for name, evaluation in found.items()}
+    headline = next(name for name in _MOST_TELLING_FIRST if name in scores)
+    return {
+        **{name: scores[name].to_dict() if name in scores else None for name in (VALIDATION, TEST, CV)},
+        "baseline": truth.baseline(experiment.split.train, found[headline].images).to_dict(),
+        "confusion_of": headline,
+        "confusion": [list(row) for row in scores[headline].confusion],
+    }
+
+
+def prediction_table(experiment: Experiment, evaluations: Sequence[Evaluation]) -> pa.Table:
+    """The content of predictions.parquet: one row per image and evaluation, which the column split names."""
+    tables = []
+    for evaluation in evaluations:
+        if len(evaluation.images):
+            described = experiment.images.rows.table.take(pa.array(evaluation.images))
+            columns = {
+                "path": described["path"],
+                "label": described["label"],
+                **prediction_columns(evaluation.probabilities, experiment.task),
+                "split": pa.array([evaluation.name] * len(evaluation.images), pa.string()),
+            }
+            tables.append(pa.table(columns))
+    return pa.concat_tables(tables)
+
+
+def evaluate_head(
+    head: Head, store: FeatureStore, labels: str | os.PathLike[str] | None = None, split: str | None = None
+) -> dict[str, object]:
+    """Metrics of a head on a store of the same recipe: on all its images, or on those of one split.
+
+    Args:
+        head: what is evaluated.
+        store: the features.
+        labels: a table of other labels; images that it does not name are left out.
+        split: only images of this split.
+
+    Raises:
+        RecipeMismatch: the store has another recipe.
+        UsageError: labels are missing, or the head does not know them.
+        StoppedEarly: the store is not complete.
+    """
+    images, task, seed = load_images(head, store, labels, split), head.info.task, head.info.seed
+    targets = task.encode(images.rows.texts("label"))
+    groups = find_split_groups(images.rows.texts("sha256"), None, seed)
+    truth, every = GroundTruth(task, targets, groups.of_rows, seed), np.arange(len(images.rows))
+    scores = truth.score(every, images.predict(head.predictor))
+    return {
+        "head": head.info.head,
+        "fingerprint": store.fingerprint,
+        "classes": list(task.classes),
+        "rows": len(images.rows),
+        "evaluation": scores.to_dict(),
+        "baseline": truth.baseline(every, every).to_dict(),
+        "confusion": [list(row) for row in scores.confusion],
+    }

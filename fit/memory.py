@@ -1,4 +1,4 @@
-"""How much memory this process may still take: the machine's, its control group's, its own limits'."""
+"""How much memory this process may still take: of the machine, of its control groups, of its own limits."""
 
 import contextlib
 import os
@@ -19,11 +19,11 @@ def _bounds() -> Iterator[int]:
     yield machine.get("MemAvailable", os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     for group in control_groups():
         yield from group_bound(group)
-    own = _fields(Path("/proc/self/status"))
+    status = _fields(Path("/proc/self/status"))
     for kind, field in _LIMITS:
         soft, _ = resource.getrlimit(kind)
-        if soft != resource.RLIM_INFINITY and field in own:
-            yield soft - own[field]
+        if soft != resource.RLIM_INFINITY and field in status:
+            yield soft - status[field]
 
 
 def control_groups() -> Iterator[Path]:

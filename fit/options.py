@@ -1,14 +1,14 @@
 """What can be asked of a fit, checked: one frozen dataclass that the command line and Python fill alike."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated
 
-from fit.data import REDUCTIONS, WHOLE
-from fit.heads.build import find_kind
+from fit.choices import REDUCTIONS, WHOLE
 from fit.heads.table import DEFAULT_HEAD, HEADS, HeadKind, Value, heads_with
 from store.errors import UsageError
+from store.options import Option
 
 CLASS_WEIGHTS = ("none", "balanced")
 SHORTCUTS = ("epochs", "batch_size", "learning_rate", "optimizer")
@@ -17,24 +17,34 @@ SHORTCUTS = ("epochs", "batch_size", "learning_rate", "optimizer")
 
 @dataclass(frozen=True)
 class FitOptions:
-    """The options of `fit head`. `parameters` are the head's own; `reduction` None is the head's own way.
+    """The options of `fit head` and of `fit_head()`.
 
-    `own` is the function of a head of one's own, where Python gives it; the command line names it module:function.
+    `parameters` are the head's own, and `custom_head` is the function of a custom head, both from Python; the command
+    line has --set and names the function module:function. `reduction` None is the head's own way.
+
+    Raises:
+        UsageError: a value that cannot be, or two that do not go together.
     """
 
-    head: str = DEFAULT_HEAD
-    output: str | None = None
-    reduction: str | None = None
-    labels: str | os.PathLike[str] | None = None
-    validation: float = 0.2
-    test: float = 0.2
-    cv: int = 0
-    group_by: str | None = None
-    class_weight: str = "none"
-    seed: int = 0
+    head: Annotated[str, Option("What to fit; `fit heads` lists them. module:function for a custom head.")] = (
+        DEFAULT_HEAD
+    )
+    output: Annotated[str | None, Option("Which output, where the store has several.")] = None
+    reduction: Annotated[
+        str | None, Option("avg, max or flatten: how spatial tensors become vectors.", ("--reduce",), default="avg")
+    ] = None
+    labels: Annotated[
+        str | os.PathLike[str] | None, Option("A .csv or .parquet table of path,label[,split,group]: other labels.")
+    ] = None
+    validation: Annotated[float, Option("The fraction for validation, where the store has none.", ("--val",))] = 0.2
+    test: Annotated[float, Option("The fraction for the test, where the store has no splits.")] = 0.2
+    cv: Annotated[int, Option("Folds of a cross-validation beside that; 0 for none.")] = 0
+    group_by: Annotated[str | None, Option("A column, such as group, whose equal values stay on one side.")] = None
+    class_weight: Annotated[str, Option("balanced or none.")] = "none"
+    seed: Annotated[int, Option("Of splits, folds and all that is random.")] = 0
+    tensorboard: Annotated[str | None, Option("A folder for TensorBoard: heads that Keras fits.")] = None
     parameters: Mapping[str, Value] = field(default_factory=dict)
-    tensorboard: str | None = None
-    own: Callable[..., Any] | None = None
+    custom_head: Callable[..., object] | None = None
 
     def __post_init__(self) -> None:
         if self.reduction is not None and self.reduction not in REDUCTIONS:
@@ -54,7 +64,9 @@ class FitOptions:
     @property
     def kind(self) -> HeadKind:
         """The head asked for."""
-        return find_kind(self.head, self.own)
+        from fit.heads.build import find_kind  # imports custom heads, which help need not wait for
+
+        return find_kind(self.head, self.custom_head)
 
     def checked_parameters(self) -> dict[str, Value]:
         """All of the head's parameters.
@@ -71,25 +83,13 @@ class FitOptions:
                 )
         if self.class_weight != "none" and not kind.weighted:
             raise UsageError(f"--class-weight is not for the head {kind.name}, which has no weights: leave it out")
-        if self.tensorboard is not None and kind.library == "scikit-learn":
-            fitted_by_keras = [other.name for other in HEADS.values() if other.library == "keras"]
+        if self.tensorboard is not None and not kind.logs_to_tensorboard:
+            fitted_by_keras = [other.name for other in HEADS.values() if other.logs_to_tensorboard]
             raise UsageError(
                 f"--tensorboard is not for the head {kind.name}, but for those that Keras fits: {', '.join(fitted_by_keras)}"
             )
         values = kind.complete(self.parameters)
-        for name in (
-            "epochs",
-            "batch_size",
-            "patience",
-            "ratio",
-            "steps",
-            "rounds",
-            "trees",
-            "neighbors",
-            "inner_folds",
-        ):
-            if name in values and float(values[name]) < 1:
-                raise UsageError(f"{name} is {values[name]}: expected 1 or more")
+        kind.require_possible(values)
         return values
 
     def reduction_for(self, spatial: bool) -> str:
@@ -99,9 +99,7 @@ class FitOptions:
             UsageError: the head takes tensors and the features are vectors, or are to be made vectors.
         """
         if not self.kind.spatial:
-            if self.kind.library == "own" and self.reduction is None:
-                return WHOLE
-            return self.reduction or "avg"
+            return self.reduction or self.kind.default_reduction
         if not spatial:
             raise UsageError(
                 f"the head {self.head} takes spatial tensors and these features are vectors: "
@@ -110,3 +108,18 @@ class FitOptions:
         if self.reduction is not None:
             raise UsageError(f"--reduce is not for the head {self.head}, which takes tensors as they are: leave it out")
         return WHOLE
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Value]:
+    """`--set key=value`, repeated.
+
+    Raises:
+        UsageError: one has no `=`.
+    """
+    values: dict[str, Value] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting}: expected key=value, as in --set dropout=0.2")
+        values[name.strip()] = value.strip()
+    return values

@@ -1,8 +1,6 @@
-"""Probabilities -> tables of predictions, and those tables as files."""
+"""Tables of predictions, and those tables as files."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +8,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from fit.task import SEPARATOR
+from fit.task import Task
 from store.errors import EnvironmentFailure, TooManyFailures, UsageError
 from store.files.local import whole_file
 
@@ -18,31 +16,27 @@ ENDINGS = (".csv", ".parquet")
 _RESERVED = {"path", "label", "predicted", "probability", "split", "error"}
 
 
-def predicted_names(probabilities: npt.NDArray[Any], classes: Sequence[str], several: bool) -> list[str]:
-    """Each row's most probable class; where rows have several labels, those of 0.5 or more, joined by `|`."""
-    if not several:
-        return [classes[number] for number in probabilities.argmax(axis=1)]
-    return [
-        SEPARATOR.join(name for name, value in zip(classes, row, strict=True) if value >= 0.5) for row in probabilities
-    ]
-
-
 def class_column(name: str) -> str:
     """The column of a class's probability: its name, with `class:` before it where another column has that name."""
     return f"class:{name}" if name in _RESERVED else name
 
 
-def prediction_columns(probabilities: npt.NDArray[Any], classes: Sequence[str], several: bool) -> dict[str, pa.Array]:
-    """Columns predicted, probability (the highest), and one a class; a row of NaN is one without a prediction."""
-    without = np.isnan(probabilities).any(axis=1)
-    filled = np.where(without[:, None], 0.0, probabilities)
-    names = predicted_names(filled, classes, several)
+def prediction_columns(probabilities: npt.NDArray[np.float64], task: Task) -> dict[str, pa.Array]:
+    """The columns predicted, probability (the highest), and one per class; a row of NaN is one without a prediction.
+
+    Args:
+        probabilities: (rows, classes).
+        task: what is predicted.
+    """
+    missing: npt.NDArray[np.bool_] = np.any(np.isnan(probabilities), axis=1)
+    filled = np.where(missing[:, None], 0.0, probabilities)
+    names = task.names(filled)
     columns = {
-        "predicted": pa.array([None if skip else name for name, skip in zip(names, without, strict=True)], pa.string()),
-        "probability": pa.array(filled.max(axis=1), pa.float64(), mask=without),
+        "predicted": pa.array([None if skip else name for name, skip in zip(names, missing, strict=True)], pa.string()),
+        "probability": pa.array(filled.max(axis=1), pa.float64(), mask=missing),
     }
-    for number, name in enumerate(classes):
-        columns[class_column(name)] = pa.array(np.ascontiguousarray(filled[:, number]), pa.float64(), mask=without)
+    for number, name in enumerate(task.classes):
+        columns[class_column(name)] = pa.array(np.ascontiguousarray(filled[:, number]), pa.float64(), mask=missing)
     return columns
 
 

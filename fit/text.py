@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from fit.metrics.scores import METRICS, Interval
+from fit.metrics.intervals import Interval
+from fit.metrics.scores import METRICS
 from fit.predictions import class_column
 from fit.search.space import format_value
 from store.files.names import printable
 
 if TYPE_CHECKING:  # they draw, and metrics alone are told without matplotlib
     from fit.compare import Comparison
-    from fit.search.sweep import Sweep
+    from fit.search.summary import Sweep
 
 _EVALUATIONS = ("validation", "test", "cv", "evaluation", "baseline")
 _MATRIX_CLASSES = 20
@@ -52,7 +53,9 @@ def format_comparison(comparison: "Comparison") -> list[list[str]]:
             f"{head.images:,}",
         ]
         for scores in (head.validation, head.test):
-            cells += [format_interval(scores[name]) if scores else "-" for name in ("accuracy", "log_loss")]
+            cells += [
+                format_interval(scores.metric(name).to_dict()) if scores else "-" for name in ("accuracy", "log_loss")
+            ]
         cells += ["-" if head.difference is None else _signed(head.difference), f"{head.shared:,}"]
         rows.append(cells)
     return rows

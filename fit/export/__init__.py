@@ -1,1 +1,1 @@
-"""A head and its backbone as one model file."""
+"""A head and its backbone as one model file, for five runtimes."""

@@ -11,8 +11,9 @@ import keras
 import numpy as np
 from keras import layers
 
-from fit.heads.network import Matrix, Network
-from fit.heads.sklearn import Linear
+from fit.heads.linear import Linear
+from fit.heads.network import Network
+from fit.heads.training import Floats
 from store.errors import UsageError
 
 _WITH_MOMENTUM = ("sgd", "rmsprop")
@@ -63,7 +64,7 @@ class Cnn(Network):
     """A small convolutional network from scratch, for the backbone `pixels`: blocks of Conv2D and MaxPool, then Dense.
 
     Training alone sees images sheared, zoomed and flipped at random. The epoch of the best validation accuracy is kept.
-    `activation` prelu has one slope a channel, shared over height and width (He et al. 2015, arXiv:1502.01852);
+    `activation` prelu has one slope per channel, shared over height and width (He et al. 2015, arXiv:1502.01852);
     leaky_relu has a slope of 0.3.
     """
 
@@ -109,7 +110,7 @@ class Cnn(Network):
             return layers.Maximum()([x, layers.Rescaling(_LEAK)(x)])
         return layers.ReLU()(x)
 
-    def augmentation(self) -> Callable[[Matrix], Matrix]:
+    def augmentation(self) -> Callable[[Floats], Floats]:
         """See `Network`: Keras' random layers, each with its own stream of numbers."""
         seed = self.random_state * 100
         steps = [
@@ -188,7 +189,7 @@ def whole_numbers(name: str, text: str) -> list[int]:
     """The numbers of a parameter such as filters=32,32,64.
 
     Raises:
-        UsageError: they are none, or below 1.
+        UsageError: it is not such a list, or a number is below 1.
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
@@ -197,12 +198,12 @@ def whole_numbers(name: str, text: str) -> list[int]:
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class Own(Network):
+class CustomNetwork(Network):
     """A network that a user's function made, from features to probabilities; trained as the others are."""
 
     made: keras.Model
 
-    def start(self, shape: Sequence[int], count: int, several: bool) -> None:
+    def start(self, shape: Sequence[int], count: int, multi_label: bool) -> None:
         """See `Network`; a last layer of one unit for two classes, or one unit a class."""
         if tuple(self.made.input_shape[1:]) != tuple(shape) or self.made.output_shape[-1] not in (
             {count, 1} if count == 2 else {count}
@@ -212,16 +213,16 @@ class Own(Network):
                 f"expected {tuple(shape)} and {count} probabilities"
             )
         self.classes_ = np.arange(count)
-        self.several_ = several
+        self.multi_label_ = multi_label
         self.model_ = self.made
 
 
-def linear_model(form: Linear) -> keras.Model:
+def linear_model(linear: Linear) -> keras.Model:
     """A linear head as a Keras model from vectors to probabilities."""
-    inputs = keras.Input((form.kernel.shape[0],), name="features")
-    dense = layers.Dense(form.kernel.shape[1], "softmax" if form.link == "softmax" else "sigmoid")
+    inputs = keras.Input((linear.kernel.shape[0],), name="features")
+    dense = layers.Dense(linear.kernel.shape[1], "softmax" if linear.link == "softmax" else "sigmoid")
     outputs = dense(inputs)
-    dense.set_weights([form.kernel.astype(np.float32), form.bias.astype(np.float32)])
-    if form.link == "normalized":
+    dense.set_weights([linear.kernel.astype(np.float32), linear.bias.astype(np.float32)])
+    if linear.link == "normalized":
         outputs = outputs / keras.ops.sum(outputs, axis=-1, keepdims=True)
     return keras.Model(inputs, outputs)

@@ -1,9 +1,9 @@
-"""What all heads share that Keras fits: training epoch by epoch, early stopping, prediction, in scikit-learn's manners.
+"""What all heads that Keras fits have in common: how they are built, trained and asked, in the manner of scikit-learn.
 
 A head is rebuilt from its own parameters and given its weights: no serialised code is ever loaded.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -16,10 +16,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fit.data import InMemory, Source
+from fit.heads.sklearn import ClassWeight
+from fit.heads.training import Floats, TrainingLoop
+from fit.task import decide, is_multi_label
 from store.errors import UsageError
 
-Matrix = npt.NDArray[Any]
-_Batch = tuple[Matrix, Matrix, Matrix]
+Matrix = npt.NDArray[np.generic]
 
 
 # A dataclass writes the __init__ that scikit-learn wants: it stores its arguments and does nothing else.
@@ -29,7 +31,7 @@ class Network(ClassifierMixin, BaseEstimator):
 
     Attributes:
         model_: the Keras model, (rows, *shape) -> (rows, outputs): softmax over the classes; one sigmoid, that of the
-            second of two classes; or a sigmoid a label where rows have several.
+            second of two classes; or one sigmoid per label where rows have several.
         history_: for each epoch, loss and accuracy, of validation too, and the learning rate.
     """
 
@@ -38,20 +40,18 @@ class Network(ClassifierMixin, BaseEstimator):
     learning_rate: float = 0.001
     optimizer: str = "adam"
     patience: int = 10
-    class_weight: Any = None
+    class_weight: ClassWeight = None
     random_state: int = 0
     tensorboard: str | None = None
 
-    is_network: ClassVar[bool] = True
-
     monitor: ClassVar[str] = "val_loss"
-    """What says which epoch is the best, val_loss or val_accuracy."""
+    """What decides which epoch is the best, val_loss or val_accuracy."""
 
     always_softmax: ClassVar[bool] = False
-    """Whether two classes, too, have a unit each."""
+    """Whether two classes have one unit each, too, instead of one unit for both."""
 
     predicted_rows: ClassVar[int] = 256
-    """Rows of a call when predicting: fewer for heads whose layers take much memory a row."""
+    """Rows per call when predicting: fewer for heads whose layers take much memory."""
 
     def hidden(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """All layers before the last."""
@@ -69,8 +69,8 @@ class Network(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: Matrix, y: Matrix) -> Self:
         """Fit without validation, for all epochs. X: (rows, *shape); y: (rows,), or bool (rows, labels)."""
-        several = np.asarray(y).ndim == 2 and np.asarray(y).shape[1] > 1
-        X, y = validate_data(self, X, y, dtype=np.float32, allow_nd=True, multi_output=several)
+        multi_label = is_multi_label(np.asarray(y)) and np.asarray(y).shape[1] > 1
+        X, y = validate_data(self, X, y, dtype=np.float32, allow_nd=True, multi_output=multi_label)
         check_classification_targets(y)
         classes = np.arange(y.shape[1]) if y.ndim == 2 else np.unique(y)
         if len(classes) < 2:
@@ -85,37 +85,34 @@ class Network(ClassifierMixin, BaseEstimator):
 
         Targets are whole numbers from 0, or bool (rows, labels).
         """
-        several = source.targets.ndim == 2
-        count = source.targets.shape[1] if several else int(source.targets[source.rows].max()) + 1
-        if several and self.class_weight is not None:
+        multi_label = is_multi_label(source.targets)
+        count = source.targets.shape[1] if multi_label else int(source.targets[source.rows].max()) + 1
+        if multi_label and self.class_weight is not None:
             raise UsageError("--class-weight balanced is not for images with several labels: leave it out")
-        self.start(source.features.shape, count, several)
+        self.start(source.features.shape, count, multi_label)
         self.begin()
-        exclusive = self.model_.output_shape[-1] > 1 and not several
-        loss = "sparse_categorical_crossentropy" if exclusive else "binary_crossentropy"
-        self.model_.compile(optimizer=self._optimizer(), loss=loss, weighted_metrics=["accuracy"])
         self._train(source, validation)
         return self
 
-    def start(self, shape: Sequence[int], count: int, several: bool) -> None:
-        """Build the model for that many classes, with its first weights; a single sigmoid tells two classes apart."""
+    def start(self, shape: Sequence[int], count: int, multi_label: bool) -> None:
+        """Build the model for a number of classes, with its first weights; two classes share a single sigmoid."""
         self.classes_ = np.arange(count)
-        self.several_ = several
-        outputs = 1 if count == 2 and not several and not self.always_softmax else count
-        self.model_ = self.build(shape, outputs, "softmax" if outputs > 1 and not several else "sigmoid")
+        self.multi_label_ = multi_label
+        outputs = 1 if count == 2 and not multi_label and not self.always_softmax else count
+        self.model_ = self.build(shape, outputs, "softmax" if outputs > 1 and not multi_label else "sigmoid")
 
     def begin(self) -> None:
-        """Give the model, before it is trained, other first weights than those it was built with; most heads do not."""
+        """Replace the weights that the model was built with before it is trained; most heads do not."""
 
-    def augmentation(self) -> Callable[[Matrix], Matrix]:
-        """What becomes of each batch's features before training sees them; most heads change nothing.
+    def augmentation(self) -> Callable[[Floats], Floats]:
+        """What becomes of the features of each training batch; most heads change nothing.
 
-        It is no part of the model, so that saved and exported heads hold nothing random.
+        It is not a part of the model, so that saved and exported heads hold nothing random.
         """
         return lambda features: features
 
     def optimizer_settings(self) -> dict[str, float]:
-        """What the optimizer is given."""
+        """The optimizer's parameters."""
         return {"learning_rate": self.learning_rate}
 
     def _optimizer(self) -> keras.optimizers.Optimizer:
@@ -140,62 +137,36 @@ class Network(ClassifierMixin, BaseEstimator):
             callbacks.append(keras.callbacks.TensorBoard(self.tensorboard))
         return callbacks
 
-    def _weights(self, source: Source) -> npt.NDArray[np.float32] | None:
-        """The weight of each class, or None: balanced is rows / (classes * rows of the class), as scikit-learn's."""
+    def _class_weights(self, source: Source) -> npt.NDArray[np.float32] | None:
+        """(classes,), or None: balanced is rows / (classes * rows of the class), as scikit-learn has it."""
         if self.class_weight is None:
             return None
-        if isinstance(self.class_weight, dict):
-            return np.array([self.class_weight.get(target, 1.0) for target in self.classes_], np.float32)
+        if isinstance(self.class_weight, Mapping):
+            return np.array([self.class_weight.get(int(target), 1.0) for target in self.classes_], np.float32)
         counts = np.bincount(source.targets[source.rows], minlength=len(self.classes_))
         return (len(source) / (len(counts) * counts)).astype(np.float32)
 
     def _train(self, source: Source, validation: Source | None) -> None:
-        """Epoch after epoch, as Keras' own fit; that one reads ahead as far as the machine's memory goes."""
-        history = keras.callbacks.History()
-        callbacks = keras.callbacks.CallbackList([*self._callbacks(validation is not None), history], model=self.model_)
-        weights = self._weights(source)
-        augmented = self.augmentation()
-        self.model_.stop_training = False
-        callbacks.on_train_begin()
-        for epoch in range(self.epochs):
-            callbacks.on_epoch_begin(epoch)
-            batches = (
-                (augmented(features), targets, drawn)
-                for features, targets, drawn in self._batches(source, weights, self.random_state + epoch)
-            )
-            logs = self._mean(self.model_.train_on_batch, batches)
-            if validation is not None:
-                checked = self._mean(self.model_.test_on_batch, self._batches(validation, None, None))
-                logs |= {f"val_{name}": value for name, value in checked.items()}
-            callbacks.on_epoch_end(epoch, logs)
-            if self.model_.stop_training:
-                break
-        callbacks.on_train_end()
+        exclusive = self.model_.output_shape[-1] > 1 and not self.multi_label_
+        loss = "sparse_categorical_crossentropy" if exclusive else "binary_crossentropy"
+        self.model_.compile(optimizer=self._optimizer(), loss=loss, weighted_metrics=["accuracy"])
+        loop = TrainingLoop(
+            model=self.model_,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            seed=self.random_state,
+            target_type=np.int32 if exclusive else np.float32,
+            class_weights=self._class_weights(source),
+            augment=self.augmentation(),
+            callbacks=self._callbacks(validation is not None),
+        )
+        self.history_ = loop.run(source, validation)
         self.model_.optimizer = None  # its state would be saved too, up to twice the weights
-        self.history_ = {name: [float(value) for value in values] for name, values in history.history.items()}
 
-    def _mean(self, step: Callable[..., dict[str, float]], batches: Iterator[_Batch]) -> dict[str, float]:
-        """Loss and metrics over all batches, each counting by its rows; Keras' own steps tell each batch's alone."""
-        totals: dict[str, float] = {}
-        rows = 0
-        for batch in batches:
-            self.model_.reset_metrics()
-            for name, value in step(*batch, return_dict=True).items():
-                totals[name] = totals.get(name, 0.0) + float(value) * len(batch[0])
-            rows += len(batch[0])
-        return {name: total / rows for name, total in totals.items()}
-
-    def _batches(self, source: Source, weights: npt.NDArray[np.float32] | None, seed: int | None) -> Iterator[_Batch]:
-        """Features, targets as the loss wants them, and each row's weight."""
-        kind = np.int32 if self.model_.output_shape[-1] > 1 and not self.several_ else np.float32
-        for features, targets in source.batches(self.batch_size, seed):
-            drawn = np.ones(len(targets), np.float32) if weights is None else weights[targets]
-            yield features, targets.astype(kind).reshape(len(targets), -1), drawn
-
-    def predict_proba(self, X: Matrix) -> Matrix:
+    def predict_proba(self, X: Matrix) -> npt.NDArray[np.float64]:
         """(rows, classes), or (rows, labels), float64."""
         check_is_fitted(self)
-        if hasattr(self, "n_features_in_"):
+        if "n_features_in_" in vars(self):  # it was fitted on arrays, by `fit`
             X = validate_data(self, X, reset=False, dtype=np.float32, allow_nd=True)
         size = self.predicted_rows
         parts = [self._predict(X[start : start + size]) for start in range(0, len(X), size)]
@@ -205,7 +176,7 @@ class Network(ClassifierMixin, BaseEstimator):
         return values
 
     def _predict(self, X: Matrix) -> Matrix:
-        """Every call has the same shape, so that a row's value does not depend on how many come with it."""
+        """Every call has the same shape, so that a row's value does not depend on the other rows of its batch."""
         padded = np.zeros((self.predicted_rows, *X.shape[1:]), np.float32)
         padded[: len(X)] = X
         return np.asarray(self.model_.predict_on_batch(padded))[: len(X)]
@@ -213,7 +184,8 @@ class Network(ClassifierMixin, BaseEstimator):
     def predict(self, X: Matrix) -> Matrix:
         """(rows,): the most probable class; or bool (rows, labels)."""
         values = self.predict_proba(X)
-        return values >= 0.5 if self.several_ else self.classes_[values.argmax(axis=1)]
+        decided = decide(values, self.multi_label_)
+        return decided if self.multi_label_ else self.classes_[decided]
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())

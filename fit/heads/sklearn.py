@@ -1,37 +1,56 @@
-"""Heads that scikit-learn fits: a function for each makes the estimator from the head's parameters.
+"""Our own estimators, in the manner of scikit-learn: `fit` validates, attributes that are learnt end in an underscore.
 
-Estimators see targets as whole numbers from 0. Those that choose something by inner folds take, beside X and y,
-`groups`: rows of one group never stand on both sides.
+Targets are whole numbers from 0. Estimators that choose something by inner folds take, beside X and y, `groups`: rows
+of one group are never on both sides. Heads that are saved name these four classes by this module, so they stay here.
 """
 
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, RidgeClassifierCV, SGDClassifier
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, SGDClassifier
 from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.multiclass import OneVsRestClassifier
-from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
-from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import Normalizer, StandardScaler
-from sklearn.svm import LinearSVC
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fit.data import InMemory, Source
 
-Matrix = npt.NDArray[Any]
+Matrix = npt.NDArray[np.generic]
+ClassWeight = str | Mapping[int, float] | None
+"""balanced, a weight for each class, or none."""
 
-_MAX_ITERATIONS = 2000
+MAX_ITERATIONS = 2000
 _COARSE = 1e-2  # tolerance while choosing, a hundred times the solver's own: much quicker, and as good a choice
 
 
-class Logistic(ClassifierMixin, BaseEstimator):
+class _ScaledClassifier(ClassifierMixin, BaseEstimator):
+    """A linear model on scaled features: `fit` sets `scaler_` and `model_`, which predict."""
+
+    def decision_function(self, X: Matrix) -> Matrix:
+        """Scores: (rows, classes), or (rows,) of the second of two classes."""
+        scaled = self._scaled(X)
+        return self.model_.decision_function(scaled)
+
+    def predict_proba(self, X: Matrix) -> Matrix:
+        """(rows, classes)."""
+        scaled = self._scaled(X)
+        return self.model_.predict_proba(scaled)
+
+    def predict(self, X: Matrix) -> Matrix:
+        """(rows,): the class of the highest score."""
+        scaled = self._scaled(X)
+        return self.model_.predict(scaled)
+
+    def _scaled(self, X: Matrix) -> Matrix:
+        check_is_fitted(self)
+        return self.scaler_.transform(_validated(self, X))
+
+
+class Logistic(_ScaledClassifier):
     """Multinomial logistic regression on scaled features; C is that of the best accuracy in inner folds.
 
     Attributes:
@@ -45,7 +64,7 @@ class Logistic(ClassifierMixin, BaseEstimator):
         largest: float = 10.0,
         steps: int = 5,
         inner_folds: int = 5,
-        class_weight: Any = None,
+        class_weight: ClassWeight = None,
         random_state: int = 0,
     ) -> None:
         self.smallest = smallest
@@ -62,7 +81,7 @@ class Logistic(ClassifierMixin, BaseEstimator):
         self.scaler_ = StandardScaler().fit(X)
         scaled = self.scaler_.transform(X)
         self.C_ = self._choose(scaled, y, inner_splits(y, groups, self.inner_folds, self.random_state))
-        self.model_ = LogisticRegression(C=self.C_, class_weight=self.class_weight, max_iter=_MAX_ITERATIONS)
+        self.model_ = LogisticRegression(C=self.C_, class_weight=self.class_weight, max_iter=MAX_ITERATIONS)
         self.model_.fit(scaled, y)
         return self
 
@@ -76,30 +95,11 @@ class Logistic(ClassifierMixin, BaseEstimator):
             scoring="accuracy",
             tol=_COARSE,
             class_weight=self.class_weight,
-            max_iter=_MAX_ITERATIONS,
+            max_iter=MAX_ITERATIONS,
             l1_ratios=(0.0,),
             use_legacy_attributes=False,
         )
         return float(search.fit(scaled, y).C_)
-
-    def decision_function(self, X: Matrix) -> Matrix:
-        """Logits: (rows, classes), or (rows,) of the second of two classes."""
-        scaled = self._scaled(X)
-        return self.model_.decision_function(scaled)
-
-    def predict_proba(self, X: Matrix) -> Matrix:
-        """(rows, classes)."""
-        scaled = self._scaled(X)
-        return self.model_.predict_proba(scaled)
-
-    def predict(self, X: Matrix) -> Matrix:
-        """(rows,): the most probable class."""
-        scaled = self._scaled(X)
-        return self.model_.predict(scaled)
-
-    def _scaled(self, X: Matrix) -> Matrix:
-        check_is_fitted(self)
-        return self.scaler_.transform(validate_data(self, X, reset=False, dtype=[np.float64, np.float32]))
 
 
 class Calibrated(ClassifierMixin, BaseEstimator):
@@ -110,7 +110,9 @@ class Calibrated(ClassifierMixin, BaseEstimator):
         method: sigmoid (Platt 1999), or temperature (Guo et al. 2017, arXiv:1706.04599).
     """
 
-    def __init__(self, estimator: Any, method: str = "sigmoid", inner_folds: int = 5, random_state: int = 0) -> None:
+    def __init__(
+        self, estimator: ClassifierMixin, method: str = "sigmoid", inner_folds: int = 5, random_state: int = 0
+    ) -> None:
         self.estimator = estimator
         self.method = method
         self.inner_folds = inner_folds
@@ -131,8 +133,7 @@ class Calibrated(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Matrix) -> Matrix:
         """(rows, classes)."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
-        return self.model_.predict_proba(self.scaler_.transform(X))
+        return self.model_.predict_proba(self.scaler_.transform(_validated(self, X)))
 
     def predict(self, X: Matrix) -> Matrix:
         """(rows,): the most probable class."""
@@ -140,7 +141,7 @@ class Calibrated(ClassifierMixin, BaseEstimator):
         return self.classes_[positions]
 
 
-class StochasticGradient(ClassifierMixin, BaseEstimator):
+class StochasticGradient(_ScaledClassifier):
     """Logistic regression, one class against the rest, by stochastic gradient descent over batches.
 
     Attributes:
@@ -153,7 +154,7 @@ class StochasticGradient(ClassifierMixin, BaseEstimator):
         batch_size: int = 256,
         learning_rate: float = 0.01,
         alpha: float = 0.03,
-        class_weight: Any = None,
+        class_weight: ClassWeight = None,
         random_state: int = 0,
     ) -> None:
         self.epochs = epochs
@@ -171,7 +172,7 @@ class StochasticGradient(ClassifierMixin, BaseEstimator):
     def fit_batches(self, source: Source) -> Self:
         """One pass for the features' scale, then `epochs` passes of descent."""
         self.scaler_ = StandardScaler()
-        seen: dict[Any, int] = {}
+        seen: dict[int, int] = {}
         for features, targets in source.batches(self.batch_size, None):
             self.scaler_.partial_fit(features)
             for target, count in zip(*np.unique(targets, return_counts=True), strict=True):
@@ -191,30 +192,11 @@ class StochasticGradient(ClassifierMixin, BaseEstimator):
                 self.model_.partial_fit(self.scaler_.transform(features), targets, self.classes_)
         return self
 
-    def _weights(self, seen: dict[Any, int]) -> Any:
+    def _weights(self, seen: Mapping[int, int]) -> ClassWeight:
         if self.class_weight != "balanced":
             return self.class_weight
         total = sum(seen.values())
         return {target: total / (len(seen) * count) for target, count in seen.items()}
-
-    def decision_function(self, X: Matrix) -> Matrix:
-        """Scores: (rows, classes), or (rows,) of the second of two classes."""
-        scaled = self._scaled(X)
-        return self.model_.decision_function(scaled)
-
-    def predict_proba(self, X: Matrix) -> Matrix:
-        """(rows, classes)."""
-        scaled = self._scaled(X)
-        return self.model_.predict_proba(scaled)
-
-    def predict(self, X: Matrix) -> Matrix:
-        """(rows,): the class of the highest score."""
-        scaled = self._scaled(X)
-        return self.model_.predict(scaled)
-
-    def _scaled(self, X: Matrix) -> Matrix:
-        check_is_fitted(self)
-        return self.scaler_.transform(validate_data(self, X, reset=False, dtype=[np.float64, np.float32]))
 
 
 class Rounded(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -238,10 +220,16 @@ class Rounded(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def transform(self, X: Matrix) -> Matrix:
         """Whole numbers, as floats, of the same shape."""
         check_is_fitted(self)
-        return np.round(validate_data(self, X, reset=False, dtype=[np.float64, np.float32]) / self.step_)
+        return np.round(_validated(self, X) / self.step_)
 
 
-def _checked(estimator: Any, X: Matrix, y: Matrix) -> tuple[Matrix, Matrix]:
+def _validated(estimator: BaseEstimator, X: Matrix) -> Matrix:
+    """Features that a fitted estimator is given, checked."""
+    return validate_data(estimator, X, reset=False, dtype=[np.float64, np.float32])
+
+
+def _checked(estimator: BaseEstimator, X: Matrix, y: Matrix) -> tuple[Matrix, Matrix]:
+    """Features and targets that an estimator is fitted on, checked."""
     X, y = validate_data(estimator, X, y, dtype=[np.float64, np.float32])
     check_classification_targets(y)
     if len(np.unique(y)) < 2:
@@ -259,116 +247,3 @@ def inner_splits(y: Matrix, groups: Matrix | None, count: int, seed: int) -> lis
     splits = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(np.zeros(len(y)), y, groups)
     classes = len(np.unique(y))
     return [(train, test) for train, test in splits if len(test) and len(np.unique(y[train])) == classes]
-
-
-def fit_arrays(estimator: Any, features: Matrix, targets: Matrix, groups: Matrix) -> None:
-    """Fit any estimator of these: those that choose by inner folds keep the groups whole.
-
-    Raises:
-        ValueError: scikit-learn refuses the parameters or the data.
-    """
-    if isinstance(estimator, Logistic | Calibrated):
-        estimator.fit(features, targets, groups)
-    else:
-        estimator.fit(features, targets.astype(np.int64) if targets.ndim == 2 else targets)
-    estimator.predict(features[:1])  # scikit-learn refuses more neighbours than rows only here
-
-
-# Builders
-
-
-def ridge(smallest: float, largest: float, steps: int, class_weight: str | None, random_state: int) -> Calibrated:
-    """See the table."""
-    alphas = np.geomspace(smallest, largest, steps)
-    return Calibrated(RidgeClassifierCV(alphas, class_weight=class_weight), random_state=random_state)
-
-
-def linear_svm(c: float, class_weight: str | None, random_state: int) -> Calibrated:
-    """See the table."""
-    machine = LinearSVC(C=c, class_weight=class_weight, random_state=random_state, max_iter=_MAX_ITERATIONS)
-    return Calibrated(machine, random_state=random_state)
-
-
-def nearest_centroid(random_state: int) -> Calibrated:
-    """See the table."""
-    centroid = make_pipeline(Normalizer(), NearestCentroid())
-    return Calibrated(centroid, method="temperature", random_state=random_state)
-
-
-def nearest_neighbors(neighbors: int, random_state: int) -> Pipeline:  # noqa: ARG001  nothing is drawn
-    """See the table. Of vectors of length one, the Euclidean order is that of the cosine."""
-    return make_pipeline(Normalizer(), KNeighborsClassifier(neighbors, algorithm="brute"))
-
-
-def forest(trees: int, min_leaf: int, class_weight: str | None, random_state: int) -> Pipeline:
-    """See the table. One thread: several would add the trees' votes in an order that changes their last bits."""
-    trees_ = RandomForestClassifier(
-        trees, min_samples_leaf=min_leaf, class_weight=class_weight, random_state=random_state, n_jobs=1
-    )
-    return make_pipeline(Rounded(), trees_)
-
-
-def boosting(
-    rounds: int, learning_rate: float, leaves: int, features: float, class_weight: str | None, random_state: int
-) -> Pipeline:
-    """See the table."""
-    booster = HistGradientBoostingClassifier(
-        max_iter=rounds,
-        learning_rate=learning_rate,
-        max_leaf_nodes=leaves,
-        max_features=features,
-        min_samples_leaf=10,
-        early_stopping=False,
-        class_weight=class_weight,
-        random_state=random_state,
-    )
-    return make_pipeline(Rounded(), booster)
-
-
-def perceptron(units: int, alpha: float, epochs: int, random_state: int) -> Pipeline:
-    """See the table."""
-    network = MLPClassifier((units,), alpha=alpha, max_iter=epochs, random_state=random_state)
-    return make_pipeline(StandardScaler(), network)
-
-
-def one_per_label(estimator: Any) -> OneVsRestClassifier:
-    """For rows with several labels: one estimator a label, its answer independent of the others'."""
-    return OneVsRestClassifier(estimator)
-
-
-# Linear heads as layers
-
-
-@dataclass(frozen=True)
-class Linear:
-    """A head as `link(X @ kernel + bias)`.
-
-    `kernel` is (features, outputs). `link`: softmax; sigmoid, of one output, the second of two classes; normalized,
-    sigmoids divided by their sum; independent, sigmoids as they are, for rows with several labels.
-    """
-
-    kernel: npt.NDArray[np.float64]
-    bias: npt.NDArray[np.float64]
-    link: str
-
-
-def linear_form(estimator: Any) -> Linear:
-    """The layers that a fitted Logistic, ridge, linear SVM or StochasticGradient is, scaling folded in."""
-    if isinstance(estimator, OneVsRestClassifier):
-        forms = [linear_form(inner) for inner in estimator.estimators_]
-        kernel = np.concatenate([form.kernel for form in forms], axis=1)
-        return Linear(kernel, np.concatenate([form.bias for form in forms]), "independent")
-    slopes, offsets = np.ones(1), np.zeros(1)
-    model = estimator.model_
-    link = "softmax" if isinstance(model, LogisticRegression) else "normalized"
-    if isinstance(model, CalibratedClassifierCV):
-        inner = model.calibrated_classifiers_[0]
-        # Platt's sigmoid is 1 / (1 + exp(a * score + b)).
-        slopes = np.array([-calibrator.a_ for calibrator in inner.calibrators])
-        offsets = np.array([-calibrator.b_ for calibrator in inner.calibrators])
-        model = inner.estimator
-    scaler = estimator.scaler_
-    coefficients = np.atleast_2d(model.coef_).astype(np.float64)  # ridge has one axis where there are two classes
-    kernel = (coefficients / scaler.scale_).T * slopes
-    bias = (model.intercept_ - coefficients @ (scaler.mean_ / scaler.scale_)) * slopes + offsets
-    return Linear(kernel, bias, "sigmoid" if kernel.shape[1] == 1 else link)

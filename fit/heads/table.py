@@ -1,12 +1,12 @@
-"""The table of heads: what can be said of each without building it.
+"""The table of heads: what is known about each without building it.
 
-Nothing here imports scikit-learn or Keras, so that `fit heads` stays quick; `build` names the function or class,
-in a module beside this one, that makes the estimator from the head's parameters.
+Nothing here imports scikit-learn or Keras, so that `fit heads` stays quick; `build` names the function or class, in a
+module beside this one, that makes the estimator from the head's parameters.
 """
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from store.errors import UsageError
 
@@ -18,12 +18,21 @@ Value = int | float | str
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a head; its default tells its type. `choices` are all that it can be, where they are few."""
+    """One parameter of a head.
+
+    Attributes:
+        name: as --set takes it.
+        default: its value if nothing is given; all its values have this type.
+        help: what it is, in a line.
+        choices: all values that it can have, where they are few.
+        minimum: the smallest value that it can have.
+    """
 
     name: str
     default: Value
     help: str
     choices: tuple[str, ...] = ()
+    minimum: float | None = None
 
     def parse(self, text: str) -> Value:
         """A value of the default's type.
@@ -42,16 +51,31 @@ class Parameter:
                 f"{self.name} is {text!r}: expected {expected}, as in {self.name}={self.default}"
             ) from None
 
+    def require_possible(self, value: Value) -> None:
+        """Raise UsageError if a value is below the smallest one."""
+        if self.minimum is not None and float(value) < self.minimum:
+            raise UsageError(f"{self.name} is {value}: expected {self.minimum:g} or more")
+
 
 @dataclass(frozen=True)
 class HeadKind:
     """One kind of head.
 
-    `build` is `module:name` within fit.heads. `library` is scikit-learn or keras. `streams`: it learns batch by batch,
-    so features need not fit into memory. `spatial`: it takes tensors as they are, (height, width, channels).
-    `several`: rows may have several labels. `weighted`: it takes --class-weight balanced. `linear`: it can be written
-    as layers and so be exported. `continues`: it goes on where the backbone was cut. `members` is how many images of each
-    class it needs to learn from.
+    Attributes:
+        name: as --head takes it.
+        build: the class or function that makes the estimator, as `module:name` within fit.heads.
+        library: scikit-learn, keras, or custom.
+        summary: what it is, in a line.
+        parameters: its own ones.
+        default_reduction: how spatial tensors become what it takes, if nothing else is asked for.
+        streams: whether it learns batch by batch, so that features need not fit into memory.
+        spatial: whether it takes nothing but tensors as they are, (height, width, channels).
+        multi_label: whether rows may have several labels.
+        weighted: whether it takes --class-weight balanced.
+        linear: whether it can be written as layers and so be exported.
+        continues: whether it continues the backbone where that was cut.
+        least_images: how many different images of each class it needs to learn from.
+        takes_groups: whether its inner folds keep groups of images together.
     """
 
     name: str
@@ -59,18 +83,50 @@ class HeadKind:
     library: str
     summary: str
     parameters: tuple[Parameter, ...]
+    default_reduction: str = "avg"
     streams: bool = False
     spatial: bool = False
-    several: bool = False
+    multi_label: bool = False
     weighted: bool = False
     linear: bool = False
     continues: bool = False
-    members: int = 1
+    least_images: int = 1
+    takes_groups: bool = False
 
     @property
     def exports(self) -> bool:
         """Whether it can be written as layers: Keras heads, and the linear ones."""
         return self.library == "keras" or self.linear
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether it is trained in epochs and stops at the best one on a validation."""
+        return self.library == "keras"
+
+    @property
+    def logs_to_tensorboard(self) -> bool:
+        """Whether it can write its training to a folder for TensorBoard."""
+        return self.library != "scikit-learn"
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain JSON values, for `fit heads --json`."""
+        return {
+            **{name: getattr(self, name) for name in ("name", "build", "library", "summary")},
+            "parameters": [asdict(parameter) for parameter in self.parameters],
+            "streams": self.streams,
+            "spatial": self.spatial,
+            "several": self.multi_label,
+            "weighted": self.weighted,
+            "linear": self.linear,
+            "continues": self.continues,
+            "members": self.least_images,
+            "takes_groups": self.takes_groups,
+        }
+
+    def require_possible(self, values: Mapping[str, Value]) -> None:
+        """Raise UsageError if a parameter is below its smallest value."""
+        for parameter in self.parameters:
+            parameter.require_possible(values[parameter.name])
 
     def complete(self, given: Mapping[str, str | Value]) -> dict[str, Value]:
         """All parameters, those given and the others' defaults.
@@ -89,14 +145,14 @@ class HeadKind:
         return {**values, **{name: known[name].parse(str(value)) for name, value in given.items()}}
 
 
-_EPOCHS = Parameter("epochs", 100, "passes over the training images at most; early stopping ends sooner")
-_BATCH = Parameter("batch_size", 32, "images a step")
+_EPOCHS = Parameter("epochs", 100, "passes over the training images at most; early stopping ends sooner", minimum=1)
+_BATCH = Parameter("batch_size", 32, "images per step", minimum=1)
 _RATE = Parameter("learning_rate", 0.001, "the optimizer's, at the start")
 _OPTIMIZER = Parameter("optimizer", "adam", "adam, sgd, rmsprop, adamw, …: any of Keras'")
 _DROPOUT = Parameter("dropout", 0.5, "fraction dropped before the last layer")
-_TEN_EPOCHS = Parameter("epochs", 10, "passes over the training images at most")
+_TEN_EPOCHS = Parameter("epochs", 10, "passes over the training images at most", minimum=1)
 _PATIENCE = Parameter(
-    "patience", 10, "epochs without a better validation loss before it stops; halved: before the rate is cut"
+    "patience", 10, "epochs without a better validation loss before it stops; halved: before the rate is cut", minimum=1
 )
 _MOMENTUM = Parameter("momentum", 0.9, "of sgd and rmsprop; other optimizers have none and are not given it")
 _DROPOUT_DENSE = (
@@ -108,8 +164,8 @@ _DROPOUT_DENSE = (
     _PATIENCE,
 )  # fmt: skip
 
-OWN_TRAINING = (_EPOCHS, _BATCH, _RATE, _OPTIMIZER, _PATIENCE)
-"""What a Keras head of one's own can be told beside its function's parameters."""
+CUSTOM_TRAINING = (_EPOCHS, _BATCH, _RATE, _OPTIMIZER, _PATIENCE)
+"""What a custom Keras head takes beside its function's parameters."""
 
 _TABLE = (
     HeadKind(
@@ -118,84 +174,84 @@ _TABLE = (
         (
             Parameter("smallest", 0.001, "the strongest regularisation tried (C)"),
             Parameter("largest", 10.0, "the weakest one tried (C)"),
-            Parameter("steps", 5, "how many are tried, evenly on a log scale"),
-            Parameter("inner_folds", 5, "folds of the inner cross-validation"),
+            Parameter("steps", 5, "how many are tried, evenly on a log scale", minimum=1),
+            Parameter("inner_folds", 5, "folds of the inner cross-validation", minimum=1),
         ),
-        several=True, weighted=True, linear=True, members=2,
+        multi_label=True, weighted=True, linear=True, least_images=2, takes_groups=True,
     ),
     HeadKind(
-        "ridge", "sklearn:ridge", "scikit-learn",
+        "ridge", "estimators:ridge", "scikit-learn",
         "ridge classifier on scaled features, regularisation chosen by leave-one-out, sigmoid-calibrated",
         (
             Parameter("smallest", 1.0, "the weakest regularisation tried (alpha)"),
             Parameter("largest", 100000.0, "the strongest one tried (alpha)"),
-            Parameter("steps", 11, "how many are tried, evenly on a log scale"),
+            Parameter("steps", 11, "how many are tried, evenly on a log scale", minimum=1),
         ),
-        weighted=True, linear=True, members=2,
+        weighted=True, linear=True, least_images=2, takes_groups=True,
     ),
     HeadKind(
-        "linear_svm", "sklearn:linear_svm", "scikit-learn",
+        "linear_svm", "estimators:linear_svm", "scikit-learn",
         "linear support vector machine on scaled features, sigmoid-calibrated",
         (Parameter("c", 0.001, "inverse strength of the regularisation (C)"),),
-        weighted=True, linear=True, members=2,
+        weighted=True, linear=True, least_images=2, takes_groups=True,
     ),
     HeadKind(
         "sgd", "sklearn:StochasticGradient", "scikit-learn",
         "logistic regression by stochastic gradient descent, batch by batch: for stores beyond memory",
         (
-            Parameter("epochs", 20, "passes over the training images"),
-            Parameter("batch_size", 256, "images a step of reading"),
+            Parameter("epochs", 20, "passes over the training images", minimum=1),
+            Parameter("batch_size", 256, "images per step of reading", minimum=1),
             Parameter("learning_rate", 0.01, "the step size, constant"),
             Parameter("alpha", 0.03, "strength of the regularisation"),
         ),
         streams=True, weighted=True, linear=True,
     ),
     HeadKind(
-        "knn", "sklearn:nearest_neighbors", "scikit-learn",
+        "knn", "estimators:nearest_neighbors", "scikit-learn",
         "the nearest neighbours' votes, by cosine similarity",
-        (Parameter("neighbors", 10, "how many vote"),),
-        several=True,
+        (Parameter("neighbors", 10, "how many vote", minimum=1),),
+        multi_label=True,
     ),
     HeadKind(
-        "centroid", "sklearn:nearest_centroid", "scikit-learn",
+        "centroid", "estimators:nearest_centroid", "scikit-learn",
         "the nearest class mean of scaled features, temperature-calibrated",
         (),
-        members=2,
+        least_images=2, takes_groups=True,
     ),
     HeadKind(
-        "forest", "sklearn:forest", "scikit-learn",
+        "forest", "estimators:forest", "scikit-learn",
         "random forest",
         (
-            Parameter("trees", 300, "how many"),
-            Parameter("min_leaf", 1, "images a leaf at least"),
+            Parameter("trees", 300, "how many", minimum=1),
+            Parameter("min_leaf", 1, "the fewest images in a leaf"),
         ),
         weighted=True,
     ),
     HeadKind(
-        "boosting", "sklearn:boosting", "scikit-learn",
+        "boosting", "estimators:boosting", "scikit-learn",
         "histogram gradient boosting",
         (
-            Parameter("rounds", 60, "boosting rounds; each grows one tree a class"),
+            Parameter("rounds", 60, "boosting rounds; each grows one tree per class", minimum=1),
             Parameter("learning_rate", 0.1, "shrinkage of each tree"),
-            Parameter("leaves", 15, "leaves a tree at most"),
+            Parameter("leaves", 15, "the most leaves in a tree"),
             Parameter("features", 0.02, "fraction of the features that each split looks at"),
         ),
         weighted=True,
     ),
     HeadKind(
-        "mlp", "sklearn:perceptron", "scikit-learn",
+        "mlp", "estimators:perceptron", "scikit-learn",
         "one hidden layer, by scikit-learn",
         (
             Parameter("units", 256, "of the hidden layer"),
             Parameter("alpha", 0.1, "strength of the L2 regularisation"),
-            Parameter("epochs", 30, "passes over the training images"),
+            Parameter("epochs", 30, "passes over the training images", minimum=1),
         ),
     ),
     HeadKind(
         "dense", "keras:Dense", "keras",
         "Dense, Dropout, softmax on the pooled features",
         (Parameter("units", 256, "of the hidden layer; 0 for none"), _DROPOUT, _EPOCHS, _BATCH, _RATE, _OPTIMIZER, _PATIENCE),
-        streams=True, several=True, weighted=True,
+        streams=True, multi_label=True, weighted=True,
     ),
     HeadKind(
         "conv", "keras:Conv", "keras",
@@ -216,7 +272,7 @@ _TABLE = (
             Parameter("kernel", 3, "width of the convolutions"),
             Parameter("padding", "same", "same or valid: whether convolutions reach over the edge", ("same", "valid")),
             Parameter(
-                "activation", "relu", "relu, prelu (a slope a channel, shared over height and width) or leaky_relu",
+                "activation", "relu", "relu, prelu (one slope per channel, shared over height and width) or leaky_relu",
                 ("relu", "prelu", "leaky_relu"),
             ),
             Parameter("units", 64, "of the hidden layer"),
@@ -226,10 +282,10 @@ _TABLE = (
             Parameter("flip", "horizontal", "and mirrored: horizontal or none", ("horizontal", "none")),
             _EPOCHS, _BATCH, _RATE, _OPTIMIZER,
             Parameter(
-                "patience", 10, "epochs without a better validation accuracy before it stops; halved: before the rate is cut"
+                "patience", 10, "epochs without a better validation accuracy before it stops; halved: before the rate is cut", minimum=1
             ),
         ),
-        streams=True, spatial=True, several=True, weighted=True,
+        streams=True, spatial=True, multi_label=True, weighted=True,
     ),
     HeadKind(
         "dropout_dense", "keras:DropoutDense", "keras",
@@ -240,7 +296,7 @@ _TABLE = (
     HeadKind(
         "se", "keras:SqueezeExcite", "keras",
         "the same on channels scaled by a squeeze-and-excitation block",
-        (Parameter("ratio", 4, "channels a unit of the block's first layer"), *_DROPOUT_DENSE),
+        (Parameter("ratio", 4, "channels per unit of the block's first layer", minimum=1), *_DROPOUT_DENSE),
         streams=True, spatial=True, weighted=True,
     ),
     HeadKind(
@@ -260,7 +316,7 @@ _TABLE = (
             Parameter("learning_rate", 0.0001, "the optimizer's, at the start"),
             _OPTIMIZER, _PATIENCE,
         ),
-        streams=True, spatial=True, several=True, weighted=True, continues=True,
+        streams=True, spatial=True, multi_label=True, weighted=True, continues=True,
     ),
 )  # fmt: skip
 
@@ -271,15 +327,13 @@ def get_head(name: str) -> HeadKind:
     """The head of that name.
 
     Raises:
-        UsageError: there is none; the nearest names are said.
+        UsageError: there is none; the message has the nearest name.
     """
     if name in HEADS:
         return HEADS[name]
     near = difflib.get_close_matches(name, HEADS, 1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise UsageError(
-        f"unknown head {name!r}: {hint}`fit heads` lists them; a head of your own is named module:function"
-    )
+    raise UsageError(f"unknown head {name!r}: {hint}`fit heads` lists them; a custom head is named module:function")
 
 
 def heads_with(parameter: str) -> list[str]:

@@ -2,17 +2,15 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
+import numpy as np
 import numpy.typing as npt
 from keras import layers
 
-from extract.backbones.build import build, leaf_layers, remainder
-from extract.backbones.load import load_network
-from extract.backbones.table import get_backbone
-from extract.backbones.weights import Weights
-from fit.heads.build import Origin
+from extract.api import Weights, build, get_backbone, leaf_layers, load_network, remainder
+from fit.heads.base import Origin
 from fit.heads.network import Network
 from store.errors import RecipeMismatch, UsageError
 from store.files.names import file_path
@@ -53,12 +51,12 @@ class Tail(Network):
         rest = self.model_.get_layer("remainder")
         rest.set_weights(_first_weights(self.origin))
         for layer in leaf_layers(rest):
-            if hasattr(layer, "finalize_state"):
+            if isinstance(layer, layers.Normalization):  # its constants come from its weights
                 layer.finalize_state()
 
 
 @lru_cache(maxsize=1)  # each fold of a cross-validation starts from them
-def _first_weights(origin: Origin) -> list[npt.NDArray[Any]]:
+def _first_weights(origin: Origin) -> list[npt.NDArray[np.generic]]:
     recipe = origin.recipe
     try:
         weights = Weights.parse(file_path(origin.weights))

@@ -1,1 +1,1 @@
-"""Numbers about predictions."""
+"""Metrics: numbers about predictions, with their intervals."""

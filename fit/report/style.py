@@ -1,7 +1,7 @@
-"""How all pictures look: palette, fonts, and texts that are drawn as they are.
+"""The style of all pictures: palette, fonts, and names drawn literally, without markup.
 
-Nothing global is used of matplotlib but its settings, and those only while a picture is made (`styled`) or written
-(`to_png`): no pyplot, no display, no matplotlibrc.
+matplotlib's settings and logger are changed only while a picture is drawn (`styled`) or written (`to_png`). There is no
+pyplot, no display and no matplotlibrc.
 """
 
 import functools
@@ -11,30 +11,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-# Before the import: building its font cache is worth no line on a user's terminal.
-logging.getLogger("matplotlib").setLevel(logging.ERROR)
+import matplotlib as mpl
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation, Text
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
-import matplotlib as mpl  # noqa: E402
-from matplotlib import font_manager  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
-from matplotlib.colors import LinearSegmentedColormap  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-from matplotlib.text import Annotation, Text  # noqa: E402
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter  # noqa: E402
-
-from store.errors import UsageError  # noqa: E402
-from store.files.names import printable  # noqa: E402
+from extract.api import logger_levels
+from store.errors import UsageError
+from store.files.names import printable
 
 INK, GREY, LIGHT = "#26323d", "#8592a0", "#e4e8ec"
 BLUE, ORANGE, GREEN, RED = "#2f6d9e", "#d5812b", "#4d9468", "#b8473f"
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#dbe7f1", "#8db4d3", BLUE, "#1b4567"])
-"""From nothing to everything."""
+"""From 0, white, to 1, dark blue."""
 
 DPI = 130
 SHEET_HEAD = 0.62
 LONGEST_NAME = 28
-"""Characters of a class's name that are shown; of longer ones, the beginning and the end."""
+"""Characters of a class's name; longer names lose their middle."""
 
 FONTS = (
     "DejaVu Sans",  # comes with matplotlib; the others are used where they are installed
@@ -101,24 +99,24 @@ def _installed_fonts() -> list[str]:
 
 @functools.cache
 def _characters() -> frozenset[int]:
-    """All that the fonts can draw."""
+    """Code points that the fonts can draw."""
     files = (font_manager.findfont(name) for name in _installed_fonts())
     return frozenset(code for file in files for code in font_manager.get_font(file).get_charmap())
 
 
 def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """A function that draws, in this style."""
+    """Make a function draw in this style, and silence matplotlib's warnings in it."""
 
     @functools.wraps(draw)
     def in_style(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        with mpl.rc_context(_settings()):
+        with logger_levels(logging.ERROR, "matplotlib"), mpl.rc_context(_settings()):
             return draw(*args, **kwargs)
 
     return in_style
 
 
 def require_png(path: Path) -> None:
-    """Raise UsageError unless the file's ending says that it is a picture."""
+    """Raise UsageError unless the file ends in .png."""
     if path.suffix.lower() != ".png":
         raise UsageError(f"--out {path}: expected a file ending in .png")
 
@@ -133,7 +131,7 @@ def to_png(figure: Figure) -> bytes:
 
 
 def new_figure(width: float, height: float, title: str, note: str) -> Figure:
-    """An empty figure of that size in inches; title and note stand at the top left, axes are laid out below them."""
+    """An empty figure of that size in inches; title and note are at the top left, with the axes below."""
     figure = Figure((width, height), dpi=DPI, layout="constrained")
     head = figure.suptitle(title + "\n" * (note.count("\n") + 1), x=0.01, ha="left", fontsize=11, fontweight="bold")
     _write_note(figure, head, note)
@@ -150,14 +148,14 @@ def new_sheet(width: float, height: float, title: str, note: str) -> Figure:
 
 
 def _write_note(figure: Figure, head: Text, note: str) -> None:
-    """Beneath the title, in the lines left free there; the layout does not look at it."""
+    """Write the note below the title, in the lines left free there; the layout ignores it."""
     below = Annotation(note, (0, 0), xycoords=head, ha="left", va="bottom", color=GREY, fontsize=9, linespacing=1.4)
     below.set_in_layout(False)
     figure.add_artist(below)
 
 
-def shown(text: str, longest: int = LONGEST_NAME) -> str:
-    """A name as it is drawn: on one line, not too long, and what no font here can draw as its escape."""
+def drawable(text: str, longest: int = LONGEST_NAME) -> str:
+    """A name on one line of at most `longest` characters; those that no installed font has are drawn as escapes."""
     line = "".join(
         character if ord(character) in _characters() else character.encode("unicode_escape").decode("ascii")
         for character in printable(text)
@@ -169,12 +167,12 @@ def shown(text: str, longest: int = LONGEST_NAME) -> str:
 
 
 def percents() -> PercentFormatter:
-    """For an axis of fractions."""
+    """Percent labels for an axis of fractions."""
     return PercentFormatter(1, decimals=None, symbol=" %")
 
 
 def log_axis(axes: Axes, span: float) -> None:
-    """A logarithmic x axis, its numbers as people write them; `span` is the largest over the smallest value."""
+    """Make the x axis logarithmic, labelled with plain numbers; `span` is the largest value over the smallest."""
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(10, subs=(1,) if span >= 1000 else (1, 3)))
     axes.xaxis.set_minor_locator(NullLocator())

@@ -1,4 +1,4 @@
-"""What a sweep tries. Pure: the same request and seed give the same settings in the same order.
+"""The settings that a sweep tries. Pure: the same request and seed give the same settings in the same order.
 
 A *setting* names some of a head's parameters and their values; the others keep those of the base settings.
 """
@@ -6,11 +6,11 @@ A *setting* names some of a head's parameters and their values; the others keep 
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fit.heads.table import HeadKind, Value
+from fit.heads.table import HeadKind, Parameter, Value
 from store.errors import UsageError
 
 Setting = Mapping[str, Value]
@@ -21,7 +21,7 @@ LOG_SPAN = 10
 
 @dataclass(frozen=True)
 class Choices:
-    """Some values of a parameter, all different, in the order given."""
+    """Different values of a parameter, in the order given."""
 
     name: str
     values: tuple[Value, ...]
@@ -93,25 +93,33 @@ def parse_space(tries: Sequence[str], kind: HeadKind) -> tuple[Dimension, ...]:
 
 
 def _parse_dimension(text: str, kind: HeadKind) -> Dimension:
-    name, equals, given = (part.strip() for part in text.partition("="))
-    if not equals or not given:
+    name, equals, values_text = (part.strip() for part in text.partition("="))
+    if not equals or not values_text:
         raise UsageError(f"--try {text}: expected key=v1,v2 or key=low..high, as in --try dropout=0.2,0.5")
-    default = kind.complete({}).get(name)
-    if default is None:
-        kind.complete({name: given})  # says which there are
-    low, dots, high = given.partition("..")
-    if dots and not isinstance(default, str):
-        first, last = (kind.complete({name: end.strip()})[name] for end in (low, high))
-        assert not isinstance(first, str)
-        assert not isinstance(last, str)
-        if not first < last:
-            raise UsageError(f"--try {text}: expected a range from a lower to a higher value")
-        return Range(name, first, last)
-    parts = [part.strip() for part in given.split(";" if ";" in given else ",")]
-    values = tuple(kind.complete({name: part})[name] for part in parts)
+    known = {parameter.name: parameter for parameter in kind.parameters}
+    if name not in known:
+        kind.complete({name: values_text})  # raises an error that lists the head's parameters
+    parameter = known[name]
+    low, dots, high = values_text.partition("..")
+    if dots and not isinstance(parameter.default, str):
+        return _parse_range(text, parameter, low.strip(), high.strip())
+    parts = [part.strip() for part in values_text.split(";" if ";" in values_text else ",")]
+    values = tuple(_parse_value(parameter, part) for part in parts)
     if len(set(values)) < len(values):
         raise UsageError(f"--try {text}: expected different values, some are there twice")
     return Choices(name, values)
+
+
+def _parse_range(text: str, parameter: Parameter, low: str, high: str) -> Range:
+    first, last = _parse_value(parameter, low), _parse_value(parameter, high)
+    if isinstance(first, str) or isinstance(last, str) or not first < last:
+        raise UsageError(f"--try {text}: expected a range from a lower to a higher value")
+    return Range(parameter.name, first, last)
+
+
+def _parse_value(parameter: Parameter, text: str) -> Value:
+    """A value of the parameter's type. One below its minimum is refused by its trial, so that the others are run."""
+    return replace(parameter, minimum=None).parse(text)
 
 
 def grid(space: Sequence[Dimension]) -> list[Setting]:
@@ -120,7 +128,7 @@ def grid(space: Sequence[Dimension]) -> list[Setting]:
     Raises:
         UsageError: there is a range among them.
     """
-    choices = [_choices(dimension, "grid") for dimension in space]
+    choices = [_require_choices(dimension, "grid") for dimension in space]
     names = [dimension.name for dimension in choices]
     products = itertools.product(*(dimension.values for dimension in choices))
     return [dict(zip(names, values, strict=True)) for values in products]
@@ -134,24 +142,24 @@ def one_at_a_time(space: Sequence[Dimension], base: Setting) -> list[Setting]:
     """
     changes = [
         {dimension.name: value}
-        for dimension in (_choices(dimension, "one") for dimension in space)
+        for dimension in (_require_choices(dimension, "one") for dimension in space)
         for value in dimension.values
         if value != base[dimension.name]
     ]
     return [{}, *changes]
 
 
-def _choices(dimension: Dimension, method: str) -> Choices:
+def _require_choices(dimension: Dimension, method: str) -> Choices:
     if isinstance(dimension, Range):
         raise UsageError(
-            f"--try {dimension.name}={dimension.low}..{dimension.high} is a range, of which --method {method} can make "
-            "no list: name the values, or use --method random or optuna"
+            f"--try {dimension.name}={dimension.low}..{dimension.high} is a range, which --method {method} cannot list: "
+            "name the values, or use --method random or optuna"
         )
     return dimension
 
 
 def random_settings(space: Sequence[Dimension], count: int, seed: int) -> list[Setting]:
-    """So many different settings, or all where there are no more; more of them begin with the same ones."""
+    """`count` different settings, or all if there are fewer; a larger count begins with the same settings."""
     settings: list[Setting] = []
     draws = endless_draws(space, seed)
     while len(settings) < min(count, size(space)):
@@ -162,19 +170,19 @@ def random_settings(space: Sequence[Dimension], count: int, seed: int) -> list[S
 
 
 def endless_draws(space: Sequence[Dimension], seed: int) -> Iterator[Setting]:
-    """Settings, each drawn by itself."""
+    """Endless independent draws; settings may repeat."""
     rng = np.random.default_rng(seed)
     while True:
         yield {dimension.name: dimension.draw(rng) for dimension in space}
 
 
 def size(space: Sequence[Dimension]) -> float:
-    """How many settings there are; maybe infinitely many."""
+    """The number of settings, maybe infinite."""
     return math.prod(dimension.count for dimension in space)
 
 
 def format_setting(setting: Setting) -> str:
-    """A setting in a line."""
+    """A setting as one line of text."""
     return ", ".join(f"{name}={format_value(value)}" for name, value in setting.items()) or "the base settings"
 
 

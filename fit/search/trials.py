@@ -1,8 +1,8 @@
-"""A sweep's folder: which study it is of, and the trials that are done, a JSON file each.
+"""A sweep's folder: what its trials have in common, and a JSON file for each trial.
 
 sweep.json               what all trials have in common: head, store, split, metric, …
-trials/<hash>.json       one trial, named by the hash of the head's parameters
-sweep.csv, sweep.png     all trials as a table and as a picture, written anew at the end
+trials/<hash>.json       one trial; the name is a hash of the head's parameters
+sweep.csv, sweep.png     all trials as a table and as a picture, rewritten at the end
 best/                    the head with the chosen parameters
 """
 
@@ -11,15 +11,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, cast
 
 from fit.heads.table import Value
-from fit.metrics.scores import METRICS, Interval
+from fit.metrics.intervals import Interval
+from fit.metrics.scores import METRICS
 from store.errors import EnvironmentFailure, UsageError
 from store.files.local import write_whole
 from store.files.names import printable
 
 STUDY, TRIALS, BEST = "sweep.json", "trials", "best"
+CSV, PICTURE = "sweep.csv", "sweep.png"
 _KEY_LENGTH = 16
 
 
@@ -27,8 +29,12 @@ _KEY_LENGTH = 16
 class Trial:
     """One fit of a sweep.
 
-    `number` counts from 0 in the order in which they were done. `parameters` are all of the head's. `scores` are those
-    of the validation by metric (METRICS); None where the head refused the parameters, and `refused` says why.
+    Attributes:
+        number: from 0, in the order in which the trials were run.
+        parameters: all of the head's.
+        scores: on validation, by metric (METRICS); None where the head refused the parameters.
+        seconds: what fitting and scoring took.
+        refused: why the head refused, or "".
     """
 
     number: int
@@ -41,77 +47,93 @@ class Trial:
         """Its score by a metric, if it has one."""
         return self.scores[metric] if self.scores is not None else None
 
-    def to_dict(self) -> dict[str, Any]:
+    def score(self, metric: str) -> float | None:
+        """The value of `interval`."""
+        interval = self.interval(metric)
+        return interval.value if interval is not None else None
+
+    def to_dict(self) -> dict[str, object]:
         """As plain JSON values."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Trial":
-        """What `to_dict` wrote."""
-        scores = values["scores"]
-        return cls(
-            **{
-                **values,
-                "scores": scores and {name: Interval(**scores[name]) for name in METRICS},
-            }
-        )
+    def from_dict(cls, values: Mapping[str, object]) -> Self:
+        """The trial that `to_dict` wrote.
+
+        Raises:
+            KeyError: a field or a metric is missing.
+            TypeError: a field is missing, unknown, or of another type.
+        """
+        stored = cast(Mapping[str, Any], values)
+        scores = stored["scores"]
+        return cls(**{**stored, "scores": scores and {name: Interval(**scores[name]) for name in METRICS}})
 
 
 def trial_key(parameters: Mapping[str, Value]) -> str:
-    """The name of a trial's file: the beginning of the SHA-256 of its parameters' canonical JSON."""
+    """The name of a trial's file: the first 16 digits of the SHA-256 of its parameters as sorted, compact JSON."""
     canonical = json.dumps(parameters, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:_KEY_LENGTH]
 
 
 class TrialFolder:
-    """The folder of a sweep. `study` is what its trials have in common, plain JSON values.
+    """The folder of a sweep, with its `trials` by key in the order in which they were run.
+
+    Args:
+        root: the folder; a new one gets its study written at once.
+        study: what all trials have in common, plain JSON values.
 
     Raises:
-        UsageError: it is the folder of another study, or of something else.
+        UsageError: it is the folder of another study, or of something else, or a file of it is damaged.
+        EnvironmentFailure: it cannot be read or written.
     """
 
-    def __init__(self, root: Path, study: Mapping[str, Any]) -> None:
+    def __init__(self, root: Path, study: Mapping[str, object]) -> None:
         self.root = root
         stored = _read(root / STUDY)
         if stored is None:
             if root.exists() and (not root.is_dir() or any(root.iterdir())):
-                raise UsageError(f"{root} exists and is no sweep's folder: choose another --out")
+                raise UsageError(f"{root} exists and is not the folder of a sweep: choose another --out")
             write_whole(root / STUDY, _encoded(study))
-        elif stored != study:
-            lines = [
-                f"{name} was {_shown(stored.get(name))}, is {_shown(study.get(name))}"
-                for name in {**stored, **study}
-                if stored.get(name) != study.get(name)
-            ]
-            raise UsageError(f"{root} holds trials of another sweep; {'; '.join(lines)}: choose another --out")
-        self.trials = self._done()
+        else:
+            _require_same_study(root, stored, study)
+        self.trials = _read_trials(root / TRIALS)
 
-    def _done(self) -> dict[str, Trial]:
-        """By key, in the order in which they were done."""
-        files = sorted((self.root / TRIALS).glob("*.json"))
-        found = []
-        for file in files:
-            try:
-                found.append((file.stem, Trial.from_dict(_read(file) or {})))
-            except (KeyError, TypeError) as error:
-                raise UsageError(
-                    f"{file} lacks or misspells a field ({error}): delete it, then run the same command again"
-                ) from error
-        return dict(sorted(found, key=lambda pair: pair[1].number))
-
-    def keep(self, trial: Trial) -> None:
-        """Write a trial down."""
+    def add(self, trial: Trial) -> None:
+        """Write a trial to its file, named by its key, and add it to `trials`."""
         key = trial_key(trial.parameters)
         write_whole(self.root / TRIALS / f"{key}.json", _encoded(trial.to_dict()))
         self.trials[key] = trial
 
 
-def _encoded(values: Mapping[str, Any]) -> bytes:
+def _require_same_study(root: Path, stored: Mapping[str, object], study: Mapping[str, object]) -> None:
+    differences = [
+        f"{name} was {_short(stored.get(name))}, is {_short(study.get(name))}"
+        for name in {**stored, **study}
+        if stored.get(name) != study.get(name)
+    ]
+    if differences:
+        raise UsageError(f"{root} holds trials of another sweep; {'; '.join(differences)}: choose another --out")
+
+
+def _read_trials(folder: Path) -> dict[str, Trial]:
+    """Trials by key, in the order in which they were run."""
+    found = []
+    for file in sorted(folder.glob("*.json")):
+        try:
+            found.append((file.stem, Trial.from_dict(_read(file) or {})))
+        except (KeyError, TypeError) as error:
+            raise UsageError(
+                f"{file} lacks or misspells a field ({error}): delete it, then run the same command again"
+            ) from error
+    return dict(sorted(found, key=lambda pair: pair[1].number))
+
+
+def _encoded(values: Mapping[str, object]) -> bytes:
     return (json.dumps(values, indent=1) + "\n").encode()
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """A JSON file's values; None if it is not there."""
+    """The object in a JSON file; None if there is no such file."""
     try:
         values = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
@@ -125,6 +147,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     return values
 
 
-def _shown(value: object) -> str:
+def _short(value: object) -> str:
+    """A value in a message; of a hash, its beginning."""
     text = printable(str(value))
     return f"{text[:12]}…" if len(text) == 64 else text

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import extract.extractor
-import extract.run
+import extract.resolve
 from extract import extract as run_extract
 from store import open_store
 from tests.stub import load_stub
@@ -28,7 +28,7 @@ def make_colours(folder, each=20, size=24):
 
 @pytest.fixture
 def stub(monkeypatch):
-    monkeypatch.setattr(extract.run, "load_runtime", load_stub)
+    monkeypatch.setattr(extract.resolve, "load_runtime", load_stub)
     monkeypatch.setattr(extract.extractor, "load_runtime", load_stub)
 
 

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import replace
 
 import pyarrow as pa
@@ -6,7 +8,7 @@ import pytest
 
 from fit import fit_head
 from fit.compare import compare_heads, comparison_figure
-from fit.head import read_results
+from fit.head_folder import read_results
 from fit.text import format_comparison
 from store.errors import UsageError
 
@@ -97,3 +99,9 @@ def test_what_cannot_be_compared_is_refused(saved, colour_store, tmp_path):
     without = fit_head(colour_store, "centroid", validation=0.0).save(tmp_path / "without")
     with pytest.raises(UsageError, match="without has no validation"):
         compare_heads([saved[0], read_results(without)])
+
+
+@pytest.mark.parametrize("module", ["fit.compare", "fit.report.pictures", "fit.search.sweep", "fit.train"])
+def test_nothing_waits_for_keras_that_does_not_need_it(module):
+    script = f"import sys, {module}; sys.exit('keras' in sys.modules or 'tensorflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)

@@ -107,7 +107,7 @@ def test_a_precision_that_this_machine_lacks_is_said_to_be_that(saved, monkeypat
 
 
 def test_features_of_another_shape_are_refused(saved):
-    with pytest.raises(UsageError, match=r"features of shape \(3,\) a row came"):
+    with pytest.raises(UsageError, match=r"got rows of shape \(3,\)"):
         load_head(saved).predict_features(np.zeros((2, 3)))
 
 
@@ -130,7 +130,7 @@ def test_a_head_is_replaced_only_when_asked_and_nothing_else_ever(colour_store, 
     assert load_head(saved).info.head == "centroid"
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.png").write_bytes(b"cat")
-    with pytest.raises(UsageError, match="exists and is no head"):
+    with pytest.raises(UsageError, match="exists and is not a head"):
         head.save(tmp_path / "photos", force=True)
     assert (tmp_path / "photos" / "cat.png").read_bytes() == b"cat"
     assert not [path for path in saved.parent.iterdir() if path.name.startswith(".")]
@@ -228,7 +228,7 @@ def test_a_damaged_folder_is_said_to_be(saved, damage, words):
 def test_what_is_no_head(tmp_path, colours):
     with pytest.raises(UsageError, match="there is no such folder"):
         load_head(tmp_path / "nothing")
-    with pytest.raises(UsageError, match="is no head"):
+    with pytest.raises(UsageError, match="is not a head"):
         load_head(colours)
 
 

@@ -10,11 +10,15 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from fit.data import InMemory, Source
-from fit.head import _dump, _load_estimator
-from fit.heads.build import Origin, build_estimator, find_kind
+from fit.heads.base import HeadSpec, Origin
+from fit.heads.build import build_classifier, find_kind, rebuild_network
+from fit.heads.classifiers import GroupedClassifier
 from fit.heads.keras import Cnn, Conv, Dense, DropoutDense, MobilenetDense, SqueezeExcite, linear_model
-from fit.heads.sklearn import Calibrated, Logistic, Rounded, StochasticGradient, fit_arrays, inner_splits, linear_form
+from fit.heads.linear import linear_form
+from fit.heads.sklearn import Calibrated, Logistic, Rounded, StochasticGradient, inner_splits
 from fit.heads.table import HEADS, get_head
+from fit.model_file import dump_estimator, load_estimator
+from fit.task import Task
 from store.errors import UsageError
 from store.recipe import Output
 from tests.store.build import make_recipe
@@ -30,9 +34,15 @@ def blobs(classes=3, rows=90, features=6, seed=0):
     return (centres[y] + rng.normal(0, 1, (rows, features))).astype(np.float32), y
 
 
-def make(name, several=False, class_weight="none", **given):
-    kind = get_head(name)
-    return build_estimator(name, kind.complete(given), (6,), 3, class_weight, 0, several)
+def make(name, multi_label=False, shape=(6,), **given):
+    """An unfitted head for three classes."""
+    task = Task(("a", "b", "c"), multi_label)
+    return build_classifier(HeadSpec(name, get_head(name).complete(given), shape, task, "none", 0, ORIGIN))
+
+
+def fit(classifier, X, y):
+    classifier.fit(Source(InMemory(X), np.arange(len(X)), y), None, np.arange(len(X)))
+    return classifier
 
 
 @pytest.mark.parametrize(
@@ -63,13 +73,15 @@ def test_networks_have_scikit_learns_manners(head):
 
 
 @pytest.mark.parametrize("name", sorted(HEADS))
-def test_the_table_says_what_a_head_can_be_told(name):
+def test_the_table_says_what_a_head_can_do(name):
     kind = HEADS[name]
-    estimator = build_estimator(name, kind.complete({}), (4, 4, 3), 3, "none", 0, False, origin=ORIGIN)
-    assert hasattr(estimator, "fit_batches") == kind.streams
-    assert hasattr(estimator, "is_network") == (kind.library == "keras")
+    classifier = make(name, shape=(4, 4, 3))
+    assert classifier.streams == kind.streams
+    assert classifier.stops_early == kind.stops_early
+    assert classifier.is_network == (kind.library == "keras")
+    assert isinstance(classifier, GroupedClassifier) == kind.takes_groups
     if kind.library == "keras" or name in ("logistic", "sgd"):
-        known = estimator.get_params()
+        known = (classifier.network if classifier.is_network else classifier.model).get_params()
         assert {parameter.name: parameter.default for parameter in kind.parameters}.items() <= known.items()
 
 
@@ -79,16 +91,12 @@ def test_every_head_learns_again_the_same_and_is_the_same_after_loading(name, tm
     X, y = blobs()
     fitted = []
     for _ in range(2):
-        estimator = make(name)
-        if hasattr(estimator, "fit_batches"):
-            estimator.fit_batches(Source(InMemory(X), np.arange(len(X)), y))
-        else:
-            fit_arrays(estimator, X, y, np.arange(len(X)))
-        fitted.append(estimator.predict_proba(X))
+        classifier = fit(make(name), X, y)
+        fitted.append(classifier.predict_proba(X))
     assert np.array_equal(*fitted)
     assert accuracy_score(y, fitted[0].argmax(axis=1)) > 0.9
     np.testing.assert_allclose(fitted[0].sum(axis=1), 1, atol=1e-6)
-    loaded = _load_estimator(tmp_path / "head.skops", _dump(estimator))
+    loaded = load_estimator(tmp_path / "head.skops", dump_estimator(classifier.model))
     assert np.array_equal(loaded.predict_proba(X), fitted[0])
 
 
@@ -97,7 +105,7 @@ def test_every_head_learns_again_the_same_and_is_the_same_after_loading(name, tm
 def test_a_linear_head_as_layers_gives_the_same(name, classes):
     X, y = blobs(classes)
     X = X * 50 + 7
-    estimator = make(name)
+    estimator = make(name).model
     estimator.fit(X, y)
     found = np.asarray(linear_model(linear_form(estimator)).predict_on_batch(X), np.float64)
     if classes == 2:
@@ -109,15 +117,14 @@ def test_a_linear_head_as_layers_gives_the_same(name, classes):
 def test_rows_with_several_labels(name, tmp_path):
     X, y = blobs()
     targets = np.stack([y == 0, y != 2, X[:, 0] > 0], axis=1)
-    estimator = make(name, several=True)
-    fit_arrays(estimator, X, targets, np.arange(len(X)))
-    values = estimator.predict_proba(X)
+    classifier = fit(make(name, multi_label=True), X, targets)
+    values = classifier.predict_proba(X)
     assert values.shape == (90, 3)
     assert ((values >= 0.5) == targets).mean() > 0.85
-    loaded = _load_estimator(tmp_path / "head.skops", _dump(estimator))
+    loaded = load_estimator(tmp_path / "head.skops", dump_estimator(classifier.model))
     assert np.array_equal(loaded.predict_proba(X), values)
     if name == "logistic":
-        found = np.asarray(linear_model(linear_form(estimator)).predict_on_batch(X))
+        found = np.asarray(linear_model(linear_form(classifier.model)).predict_on_batch(X))
         np.testing.assert_allclose(found, values, atol=1e-5)
 
 
@@ -173,7 +180,7 @@ def test_rounding_hides_noise_and_keeps_order():
     ids=lambda value: type(value).__name__ if hasattr(value, "fit") else None,
 )
 def test_layers_are_as_wide_as_computed_by_hand(head, shape, classes, parameters):
-    head.start(shape, classes, several=False)
+    head.start(shape, classes, multi_label=False)
     assert head.model_.count_params() == parameters
     assert head.model_.layers[-1].activation.__name__ == (
         "softmax" if classes > 2 or head.always_softmax else "sigmoid"
@@ -182,7 +189,7 @@ def test_layers_are_as_wide_as_computed_by_hand(head, shape, classes, parameters
 
 def test_squeeze_and_excitation_scales_what_is_flattened():
     head = SqueezeExcite(units=8)
-    head.start((3, 3, 8), 3, several=False)
+    head.start((3, 3, 8), 3, multi_label=False)
     X = np.random.default_rng(0).normal(size=(2, 3, 3, 8)).astype(np.float32)
     squeeze, excite = [layer.get_weights() for layer in head.model_.layers if layer.name.startswith("dense")][:2]
     hidden = np.maximum(X.mean(axis=(1, 2)) @ squeeze[0] + squeeze[1], 0)
@@ -290,3 +297,16 @@ def test_an_unknown_head_and_a_wrong_parameter_are_refused():
         get_head("forest").complete({"trees": "many"})
     with pytest.raises(UsageError, match="module:function"):
         find_kind("no_such_module:head")
+
+
+def test_a_head_below_the_smallest_value_of_a_parameter_is_refused():
+    kind = get_head("forest")
+    kind.require_possible(kind.complete({"trees": 1}))
+    with pytest.raises(UsageError, match="trees is 0: expected 1 or more"):
+        kind.require_possible(kind.complete({"trees": 0}))
+
+
+def test_only_a_network_is_rebuilt():
+    spec = HeadSpec("knn", get_head("knn").complete({}), (6,), Task(("a", "b"), False), "none", 0, ORIGIN)
+    with pytest.raises(UsageError, match="knn is not a network"):
+        rebuild_network(spec)

@@ -11,8 +11,8 @@ def test_some_memory_is_left():
 
 def test_a_limit_of_the_process_counts():
     script = "import resource; from fit.memory import available_memory; resource.setrlimit(resource.RLIMIT_DATA, (3 * 10**8,) * 2); print(available_memory())"
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert 10**8 < int(told.stdout) < 3 * 10**8
+    limited = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert 10**8 < int(limited.stdout) < 3 * 10**8
     assert resource.getrlimit(resource.RLIMIT_DATA)[0] != 3 * 10**8
 
 

@@ -10,10 +10,11 @@ import pytest
 import fit.heads.tail
 from extract import extract as run_extract
 from fit import fit_head, load_head
-from fit.export.model import TARGETS, export_head
-from fit.heads.build import Origin
+from fit.export.export import export_head
+from fit.export.targets import TARGETS
+from fit.heads.base import Origin
 from fit.heads.tail import Tail
-from fit.train import weights_of
+from fit.request import weights_of
 from store import open_store
 from store.errors import RecipeMismatch, UsageError
 from tests.fit.conftest import CLASSES
@@ -43,7 +44,7 @@ def begun(store, **origin):
     """A tail before its first step."""
     known = Origin(store.recipe, store.find_output(LAYER), weights_of(store))
     tail = Tail(origin=dataclasses.replace(known, **origin))
-    tail.start(known.output.shape, len(CLASSES), several=False)
+    tail.start(known.output.shape, len(CLASSES), multi_label=False)
     tail.begin()
     return tail
 
@@ -88,8 +89,8 @@ def test_images_get_what_their_cached_features_get(lite0, head, colours):
 def test_every_fold_starts_from_the_original_weights(lite0, monkeypatch):
     started = []
 
-    def begin(tail, own=Tail.begin):
-        own(tail)
+    def begin(tail, original=Tail.begin):
+        original(tail)
         started.append(weights_by_name(tail.model_))
 
     monkeypatch.setattr(Tail, "begin", begin)

@@ -1,5 +1,9 @@
+import dataclasses
+import inspect
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow.csv
@@ -7,9 +11,13 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from extract import extract as run_extract
+from extract.api import Reporter
 from fit import fit_head, load_head
+from fit.evaluation import evaluate_head
 from fit.heads.table import HEADS
-from fit.train import evaluate_head, predict_store
+from fit.options import FitOptions
+from fit.prediction import predict_store
+from fit.train import fit_with
 from store import open_store
 from store.errors import RecipeMismatch, StoppedEarly, UsageError
 
@@ -72,11 +80,11 @@ def test_other_labels_without_extracting(colour_store, tmp_path):
     paths = colour_store.table()["path"].to_pylist()
     lines = [f"{path},{'warm' if path.startswith('red') else 'cold'}" for path in paths[5:]]
     (tmp_path / "labels.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
-    said = []
-    head = fit_head(colour_store, labels=tmp_path / "labels.csv", say=said.append)
+    messages = []
+    head = fit_with(colour_store, FitOptions(labels=tmp_path / "labels.csv"), Reporter(messages.append))
     assert head.classes == ("cold", "warm")
     assert sum(head.metrics["rows"].values()) == 55
-    assert any("5 images of the store are not in" in line for line in said)
+    assert any("5 images of the store are not in" in line for line in messages)
 
 
 @pytest.mark.parametrize("name", ["logistic", "dense", "cnn", "knn"])
@@ -126,15 +134,15 @@ def test_a_class_of_one_group_and_a_column_that_is_not_there(colour_store, tmp_p
         fit_head(colour_store, group_by="group")
 
 
-def test_twins_are_said_and_stay_together(stub, colours, tmp_path):
+def test_twins_are_reported_and_stay_together(stub, colours, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(colours, data)
     for number in range(5):
         shutil.copy(data / "red" / f"{number:03d}.png", data / "red" / f"twin{number}.png")
     run_extract(data, out=tmp_path / "store", backbone="mobilenet", weights="random", image_size=(16, 16))
-    said = []
-    head = fit_head(tmp_path / "store", say=said.append)
-    assert any(line.startswith("10 images are identical to another (5 different ones)") for line in said)
+    messages = []
+    head = fit_with(open_store(tmp_path / "store"), FitOptions(), Reporter(messages.append))
+    assert any(line.startswith("10 images are identical to another (5 different ones)") for line in messages)
     splits = {row["path"]: row["split"] for row in head.predictions.to_pylist()}
     assert all(splits[f"red/{number:03d}.png"] == splits[f"red/twin{number}.png"] for number in range(5))
 
@@ -153,6 +161,18 @@ def test_the_stores_own_split_is_kept(stub, colours, tmp_path):
     shutil.rmtree(tmp_path / "data" / "test")
     run_extract(tmp_path / "data", out=tmp_path / "other", backbone="mobilenet", weights="random", image_size=(16, 16))
     assert fit_head(tmp_path / "other").metrics["test"] is None
+
+
+def test_the_parameters_of_fit_head_are_those_of_its_options():
+    parameters = list(inspect.signature(fit_head).parameters)
+    assert parameters == ["store", *(field.name for field in dataclasses.fields(FitOptions))]
+    assert parameters[:2] == ["store", "head"]
+
+
+def test_nothing_waits_for_keras_before_a_head_needs_it():
+    script = "import sys, fit.train, fit.evaluation, fit.head; print([name for name in ('keras', 'sklearn') if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
 
 
 def test_an_unfinished_store_is_refused(colour_store):
@@ -188,10 +208,10 @@ def test_an_unfinished_store_is_refused(colour_store):
         ({"head": "cnn"}, "more blocks than these"),
         ({"head": "cnn", "parameters": {"filters": "8", "zoom": 3.0}}, "the head cnn refused"),
         ({"head": "se", "parameters": {"ratio": 0}}, "ratio is 0"),
-        ({"head": "dense", "parameters": {"learning_rate": float("nan")}}, "its probabilities are not numbers"),
+        ({"head": "dense", "parameters": {"learning_rate": float("nan")}}, "the head.s probabilities are not numbers"),
         ({"head": "mobilenet_dense", "parameters": {"units": "0"}}, "units is '0': expected whole numbers"),
         ({"output": "logits"}, "there is no output 'logits'"),
-        ({"colour": "red"}, "FitOptions"),
+        ({"colour": "red"}, "there is no parameter 'colour'"),
     ],
 )
 def test_wrong_requests_are_refused(colour_store, options, words):
@@ -211,7 +231,7 @@ def test_evaluating_elsewhere(colour_store, stub, colours, tmp_path):
     assert table["path"].to_pylist() == colour_store.table()["path"].to_pylist()
 
 
-def own_network(shape, outputs, seed, units=4):
+def custom_network(shape, outputs, seed, units=4):
     import keras
 
     return keras.Sequential(
@@ -224,15 +244,24 @@ def own_network(shape, outputs, seed, units=4):
     )
 
 
-def own_estimator(shape, outputs, seed, strength=1.0):
+def custom_thing(shape, outputs, seed):
+    return "neither a network nor an estimator"
+
+
+def custom_estimator(shape, outputs, seed, strength=1.0):
     return LogisticRegression(C=strength, random_state=seed, max_iter=500)
 
 
-@pytest.mark.parametrize("function", ["own_network", "own_estimator"])
-def test_a_head_of_ones_own(colour_store, tmp_path, function):
+def test_a_custom_head_that_cannot_be_fitted_is_refused(colour_store):
+    with pytest.raises(UsageError, match=r"custom_thing made a str: expected a Keras model, or a scikit-learn"):
+        fit_head(colour_store, f"{__name__}:custom_thing")
+
+
+@pytest.mark.parametrize("function", ["custom_network", "custom_estimator"])
+def test_a_custom_head(colour_store, tmp_path, function):
     name = f"{__name__}:{function}"
-    parameters = {"units": 8, "epochs": 3} if function == "own_network" else {"strength": 0.5}
-    options = {} if function == "own_network" else {"reduction": "flatten"}
+    parameters = {"units": 8, "epochs": 3} if function == "custom_network" else {"strength": 0.5}
+    options = {} if function == "custom_network" else {"reduction": "flatten"}
     head = fit_head(colour_store, name, parameters=parameters, **options)
     folder = head.save(tmp_path / "head")
     with pytest.raises(UsageError, match="built by your own function"):

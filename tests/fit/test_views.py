@@ -1,11 +1,15 @@
-"""Altered views: a head learns from all of them, is judged by the unaltered one, and never has an image on both sides."""
+"""Altered views: a head learns from all of them, is evaluated on the unaltered one, and never has an image on both sides."""
 
 import numpy as np
 import pytest
 
 from extract import extract as run_extract
+from extract.api import Reporter
 from fit import fit_head, load_head
-from fit.train import evaluate_head, predict_store
+from fit.evaluation import evaluate_head
+from fit.options import FitOptions
+from fit.prediction import predict_store
+from fit.train import fit_with
 from store import open_store
 from tests.fit.conftest import make_colours
 
@@ -25,7 +29,7 @@ class Recorder:
 
     def __init__(self, classes):
         self.classes = classes
-        self.learnt = self.judged = None
+        self.learnt = self.evaluated = None
 
     def fit(self, X, y):
         self.learnt, self.targets = X, y
@@ -35,7 +39,7 @@ class Recorder:
         return np.zeros(len(X), np.int64)
 
     def predict_proba(self, X):
-        self.judged = X if self.judged is None else np.concatenate([self.judged, X])
+        self.evaluated = X if self.evaluated is None else np.concatenate([self.evaluated, X])
         return np.full((len(X), self.classes), 1 / self.classes)
 
 
@@ -52,9 +56,9 @@ def recorded_fit(store, **options):
         made.append(Recorder(outputs))
         return made[-1]
 
-    head = fit_head(store, "tests:build", own=build, **options)
+    head = fit_head(store, "tests:build", custom_head=build, **options)
     seen = [
-        tuple({named[row.tobytes()] for row in part} for part in (each.learnt, each.judged))
+        tuple({named[row.tobytes()] for row in part} for part in (each.learnt, each.evaluated))
         for each in made
         if each.learnt is not None
     ]
@@ -65,13 +69,13 @@ def with_views(paths):
     return {(path, view) for path in paths for view in range(VIEWS)}
 
 
-def test_a_head_learns_from_all_views_and_is_judged_by_the_unaltered_one(augmented):
+def test_a_head_learns_from_all_views_and_is_evaluated_on_the_unaltered_one(augmented):
     (first, final), head = recorded_fit(augmented)
     paths = {
         split: {
             path
-            for path, own in zip(*(head.predictions[name].to_pylist() for name in ("path", "split")), strict=True)
-            if own == split
+            for path, name in zip(*(head.predictions[column].to_pylist() for column in ("path", "split")), strict=True)
+            if name == split
         }
         for split in ("train", "validation", "test")
     }
@@ -86,9 +90,9 @@ def test_no_fold_has_an_image_on_both_sides(augmented):
     (_, _, *folds), head = recorded_fit(augmented, cv=3)
     every = set(augmented.images()["path"].to_pylist())
     assert len(folds) == 3
-    for learnt, judged in folds:
-        held_out = {path for path, _ in judged}
-        assert judged == {(path, 0) for path in held_out}
+    for learnt, evaluated in folds:
+        held_out = {path for path, _ in evaluated}
+        assert evaluated == {(path, 0) for path in held_out}
         assert learnt == with_views(every - held_out)
     assert head.metrics["cv"]["rows"] == 60
 
@@ -99,8 +103,8 @@ def test_the_images_of_each_split_are_those_of_a_store_without_views(augmented, 
         names = [
             {
                 path
-                for path, own in zip(table["path"].to_pylist(), table["split"].to_pylist(), strict=True)
-                if own == split
+                for path, name in zip(table["path"].to_pylist(), table["split"].to_pylist(), strict=True)
+                if name == split
             }
             for table in (plain, beside)
         ]
@@ -109,10 +113,11 @@ def test_the_images_of_each_split_are_those_of_a_store_without_views(augmented, 
 
 @pytest.mark.parametrize("name", ["logistic", "sgd", "dense"])
 def test_heads_learn_from_views(name, augmented, tmp_path):
-    said = []
-    head = fit_head(augmented, name, say=said.append, parameters={"epochs": 10} if name != "logistic" else {})
-    assert "fitting" in said[0]
-    assert "36 images in 4 views of 3 classes" in said[0]
+    messages = []
+    options = FitOptions(name, parameters={"epochs": 10} if name != "logistic" else {})
+    head = fit_with(augmented, options, Reporter(messages.append))
+    assert "fitting" in messages[0]
+    assert "36 images in 4 views of 3 classes" in messages[0]
     assert len(head.metrics["confusion"]) == 3
     head.save(tmp_path / "head")
     loaded = load_head(tmp_path / "head")
@@ -142,11 +147,11 @@ def test_labels_leave_out_images_with_all_of_their_views(augmented, tmp_path):
     assert first[0] == with_views({path for path, _ in first[0]})
 
 
-def test_twins_are_told_by_images_not_by_views(stub, tmp_path):
+def test_twins_are_counted_by_images_not_by_views(stub, tmp_path):
     data = make_colours(tmp_path / "data", each=6)
     (data / "red" / "copy.png").write_bytes((data / "red" / "000.png").read_bytes())
     options = {"backbone": "mobilenet", "weights": "random", "image_size": (16, 16), "augment": 2}
     run_extract(data, out=tmp_path / "store", **options)
-    said = []
-    fit_head(tmp_path / "store", "centroid", say=said.append)
-    assert said[0].startswith("2 images are identical to another")
+    messages = []
+    fit_with(open_store(tmp_path / "store"), FitOptions("centroid"), Reporter(messages.append))
+    assert messages[0].startswith("2 images are identical to another")

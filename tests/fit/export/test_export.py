@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-import fit.export.model
+import fit.export.base
 from extract import extract as run_extract
 from extract.backbones.load import load_network
 from extract.backbones.table import BACKBONES, get_backbone
@@ -17,7 +17,9 @@ from extract.backbones.weights import Weights
 from extract.runtimes.device import processor_precisions
 from extract.runtimes.model import feature_model
 from fit import fit_head
-from fit.export.model import TARGETS, export_head, sample_pixels, whole_model
+from fit.export.export import export_head, sample_pixels
+from fit.export.targets import TARGETS
+from fit.export.whole_model import whole_model
 from fit.heads.table import HEADS
 from store.errors import UsageError
 
@@ -154,7 +156,7 @@ def test_wrong_requests_are_refused(to, name, words, heads, tmp_path):
 
 
 def test_a_missing_extra_is_named(heads, tmp_path, monkeypatch):
-    monkeypatch.setattr(fit.export.model.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(fit.export.base.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(UsageError, match=r"pip install 'stillframe\[onnx\]'"):
         export_head(heads["logistic"], tmp_path / "model.onnx", "onnx")
 

@@ -1,3 +1,4 @@
+import json
 import warnings
 
 import numpy as np
@@ -6,16 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from fit.metrics.scores import (
-    METRICS,
-    Interval,
-    _Ranks,
-    _resamples,
-    paired_difference,
-    reliability,
-    score_classes,
-    score_labels,
-)
+from fit.metrics.intervals import NO_INTERVALS, Resampling
+from fit.metrics.scores import METRICS, Scores, score, score_classes, score_labels
 
 warnings.filterwarnings("ignore", module="sklearn")
 
@@ -41,7 +34,7 @@ def test_values_are_scikit_learns(data):
     targets, chances = data
     count = chances.shape[1]
     predicted = chances.argmax(axis=1)
-    scores = score_classes(targets, chances, names(count), resamples=0)
+    scores = score_classes(targets, chances, names(count), NO_INTERVALS)
     assert scores.accuracy.value == pytest.approx(reference.accuracy_score(targets, predicted))
     assert scores.balanced_accuracy.value == pytest.approx(reference.balanced_accuracy_score(targets, predicted))
     assert scores.macro_f1.value == pytest.approx(
@@ -72,7 +65,7 @@ def test_values_of_several_labels(seed, rows, count):
     rng = np.random.default_rng(seed)
     targets, chances = rng.random((rows, count)) < 0.5, np.round(rng.uniform(0.1, 0.9, (rows, count)), 1)
     predicted = chances >= 0.5
-    scores = score_labels(targets, chances, names(count), resamples=0)
+    scores = score_labels(targets, chances, names(count), NO_INTERVALS)
     assert scores.accuracy.value == pytest.approx((targets == predicted).all(axis=1).mean())
     losses = [reference.log_loss(targets[:, at], chances[:, at], labels=[False, True]) for at in range(count)]
     assert scores.log_loss.value == pytest.approx(np.mean(losses), rel=1e-6)
@@ -87,24 +80,6 @@ def test_values_of_several_labels(seed, rows, count):
         assert np.array_equal(scores.confusion, matrices.reshape(count, 4))
 
 
-def test_calibration_error_by_hand():
-    chances = np.array([[0.9, 0.1]] * 10 + [[0.6, 0.4]] * 10)
-    targets = np.array([0] * 8 + [1] * 2 + [0] * 3 + [1] * 7)
-    scores = score_classes(targets, chances, names(2), resamples=0)
-    assert scores.calibration_error.value == pytest.approx(0.5 * abs(0.8 - 0.9) + 0.5 * abs(0.3 - 0.6))
-
-
-def test_an_area_under_weights_is_that_of_repeated_rows():
-    rng = np.random.default_rng(0)
-    chances, positive = np.round(rng.random(30), 1), rng.random(30) < 0.5
-    order = np.argsort(chances, kind="stable")
-    starts = np.flatnonzero(np.concatenate([[True], np.diff(chances[order]) != 0]))
-    weights = rng.integers(0, 4, (5, 30))
-    areas = _Ranks(order, starts, positive[order]).area(weights)
-    for row, area in zip(weights, areas, strict=True):
-        assert area == pytest.approx(reference.roc_auc_score(np.repeat(positive, row), np.repeat(chances, row)))
-
-
 def simulated(seed, rows=100, right=0.8):
     rng = np.random.default_rng(seed)
     targets = rng.integers(0, 2, rows)
@@ -115,16 +90,16 @@ def simulated(seed, rows=100, right=0.8):
 def test_the_interval_covers_the_truth_as_often_as_it_says():
     covered = 0
     for seed in range(200):
-        accuracy = score_classes(*simulated(seed), names(2), seed=seed, resamples=300).accuracy
+        accuracy = score_classes(*simulated(seed), names(2), Resampling(seed=seed, count=300)).accuracy
         covered += accuracy.low <= 0.8 <= accuracy.high
     assert 0.88 <= covered / 200 <= 0.99
 
 
-def test_rows_of_one_unit_count_once():
+def test_rows_of_one_group_count_once():
     targets, chances = simulated(1)
     plain = score_classes(targets, chances, names(2))
-    units = np.repeat(np.arange(100), 10)
-    repeated = score_classes(np.repeat(targets, 10), np.repeat(chances, 10, axis=0), names(2), units)
+    groups = np.repeat(np.arange(100), 10)
+    repeated = score_classes(np.repeat(targets, 10), np.repeat(chances, 10, axis=0), names(2), Resampling(groups))
     naive = score_classes(np.repeat(targets, 10), np.repeat(chances, 10, axis=0), names(2))
     for name in METRICS:
         ours, theirs = getattr(plain, name), getattr(repeated, name)
@@ -133,53 +108,26 @@ def test_rows_of_one_unit_count_once():
 
 
 def test_the_same_seed_gives_the_same_intervals_whatever_the_chunks(monkeypatch):
-    first = score_classes(*simulated(0), names(2), resamples=50)
-    monkeypatch.setattr("fit.metrics.scores.CHUNK_CELLS", 700)
-    assert score_classes(*simulated(0), names(2), resamples=50) == first
-    assert score_classes(*simulated(0), names(2), resamples=50, seed=1) != first
-
-
-def test_resamples_draw_as_many_units_as_there_are():
-    for _, weights in _resamples(20, np.arange(20) // 2, 0, 30):
-        assert (weights.sum(axis=1) == 20).all()
-        assert np.array_equal(weights[:, ::2], weights[:, 1::2])
+    first = score_classes(*simulated(0), names(2), Resampling(count=50))
+    monkeypatch.setattr("fit.metrics.intervals.CHUNK_CELLS", 700)
+    assert score_classes(*simulated(0), names(2), Resampling(count=50)) == first
+    assert score_classes(*simulated(0), names(2), Resampling(seed=1, count=50)) != first
 
 
 def test_shapes_that_do_not_fit():
     with pytest.raises(ValueError, match="do not fit"):
         score_classes(np.zeros(3, int), np.zeros((4, 2)), names(2))
-    with pytest.raises(ValueError, match="2 units for 3 rows"):
-        score_classes(np.zeros(3, int), np.full((3, 2), 0.5), names(2), np.zeros(2, int))
+    with pytest.raises(ValueError, match="2 groups for 3 rows"):
+        score_classes(np.zeros(3, int), np.full((3, 2), 0.5), names(2), Resampling(np.zeros(2, int)))
 
 
-def test_a_paired_difference_is_that_of_the_accuracies_and_narrower_than_each():
-    rng = np.random.default_rng(0)
-    hard = rng.random(400) < 0.3
-    first, second = ~hard | (rng.random(400) < 0.1), ~hard & (rng.random(400) < 0.97)
-    found = paired_difference(first, second)
-    assert found.value == pytest.approx(first.mean() - second.mean())
-    assert 0 < found.low < found.value < found.high
-    own = score_classes(first.astype(int), np.eye(2)[[1] * 400], ["no", "yes"]).accuracy
-    assert found.high - found.low < own.high - own.low
-    assert paired_difference(first, first) == Interval(0.0, 0.0, 0.0)
-    assert paired_difference(first, second) == found
-    assert paired_difference(first[:0], second[:0]) == Interval(None, None, None)
+def test_the_shape_of_the_targets_says_which_scores():
+    targets, chances = simulated(3)
+    assert score(targets, chances, names(2), NO_INTERVALS) == score_classes(targets, chances, names(2), NO_INTERVALS)
+    labels = targets[:, None] == [0, 1]
+    assert score(labels, chances, names(2), NO_INTERVALS) == score_labels(labels, chances, names(2), NO_INTERVALS)
 
 
-def test_reliability_bins_give_the_calibration_error():
-    rng = np.random.default_rng(1)
-    chances = rng.dirichlet([0.5, 0.5, 0.5], 300)
-    targets = rng.integers(0, 3, 300)
-    scores = score_classes(targets, chances, ["a", "b", "c"], resamples=0)
-    bins = reliability(chances.max(axis=1), chances.argmax(axis=1) == targets)
-    assert sum(entry.decisions for entry in bins) == 300
-    error = sum(entry.decisions * abs(entry.accuracy.value - entry.certainty) for entry in bins) / 300
-    assert error == pytest.approx(scores.calibration_error.value)
-    for entry in bins:
-        assert 0 <= entry.accuracy.low <= entry.accuracy.value <= entry.accuracy.high <= 1
-
-
-def test_wilsons_interval():
-    (found,) = reliability(np.full(10, 0.99), np.array([True] * 9 + [False]))
-    # Nine of ten, as R's prop.test(9, 10, correct = FALSE) has it.
-    assert (found.accuracy.low, found.accuracy.high) == pytest.approx((0.5958500, 0.9821238), abs=1e-6)
+def test_scores_are_read_back_from_json():
+    scores = score_classes(*simulated(0), names(2), Resampling(count=20))
+    assert Scores.from_dict(json.loads(json.dumps(scores.to_dict()))) == scores

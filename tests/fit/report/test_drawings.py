@@ -1,5 +1,6 @@
 import ast
 import io
+import logging
 from pathlib import Path
 
 import matplotlib as mpl
@@ -8,26 +9,13 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
-from fit.metrics.scores import ClassScores, Interval, reliability
-from fit.report.drawings import (
-    Average,
-    Change,
-    Compared,
-    Mistake,
-    Sample,
-    draw_averages,
-    draw_calibration,
-    draw_changes,
-    draw_classes,
-    draw_comparison,
-    draw_confusion,
-    draw_label_confusion,
-    draw_mistakes,
-    draw_samples,
-    draw_sweep,
-    draw_training,
-)
-from fit.report.style import shown, to_png
+from fit.metrics.calibration import reliability
+from fit.metrics.intervals import Interval
+from fit.metrics.scores import ClassScores
+from fit.report.comparisons import Change, Compared, draw_changes, draw_comparison, draw_sweep
+from fit.report.images import Average, Mistake, Sample, draw_averages, draw_mistakes, draw_samples
+from fit.report.numbers import draw_calibration, draw_classes, draw_confusion, draw_label_confusion, draw_training
+from fit.report.style import drawable, to_png
 
 ODD = ("a$b_c$", "猫 dog", "two\nlines", "x" * 80, "Ünïcödé", r"\alpha{", "")
 GOOD, WORSE = Interval(0.9, 0.8, 0.95), Interval(0.6, 0.5, 0.7)
@@ -82,9 +70,9 @@ def test_names_stay_what_they_are():
     labels = figure.axes[0].get_xticklabels() + figure.axes[0].get_yticklabels()
     assert [label.get_text() for label in labels] == ["a$b_c$", "b"] * 2
     assert not any(text.get_parse_math() for text in figure.findobj(Text))
-    assert shown("猫 dog") in ("猫 dog", r"\u732b dog")
-    assert shown("a" * 40 + "z", 10) == "aaaaaa…aaz"
-    assert shown("two\nlines") == r"two\nlines"
+    assert drawable("猫 dog") in ("猫 dog", r"\u732b dog")
+    assert drawable("a" * 40 + "z", 10) == "aaaaaa…aaz"
+    assert drawable("two\nlines") == r"two\nlines"
 
 
 def test_nothing_global_is_touched():
@@ -145,7 +133,7 @@ def test_mistakes_have_a_thumbnail_each_with_both_names():
     assert len(thumbnails(figure)) == 8
     assert np.array_equal(thumbnails(figure)[3].images[0].get_array(), noise(3))
     assert texts(thumbnails(figure)[0]) == ["cat", "dog0 99 %"]
-    assert any("30 of 200 test images, the 8 most wrong" in text for text in texts(figure))
+    assert any("30 of 200 test images, the 8 most confident errors" in text for text in texts(figure))
 
 
 def test_samples_are_a_row_a_class_and_averages_one_image():
@@ -174,3 +162,15 @@ def test_changes_stand_beside_the_base():
     figure = draw_changes(WORSE, changes, "accuracy", "3 trials")
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["dropout=0.2", "kernel=9 (refused)"]
     assert {"chosen", "base settings, with 95 % interval"} <= set(texts(figure))
+
+
+def test_the_logger_of_matplotlib_keeps_its_level():
+    logger = logging.getLogger("matplotlib")
+    before = logger.level
+    try:
+        for level in (logging.NOTSET, logging.DEBUG):
+            logger.setLevel(level)
+            to_png(draw_training({"loss": [1.0], "accuracy": [0.5]}))
+            assert logger.level == level
+    finally:
+        logger.setLevel(before)

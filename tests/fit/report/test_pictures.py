@@ -9,10 +9,11 @@ import pyarrow.compute as pc
 import pytest
 from PIL import Image
 
+import fit.report.gather
 import fit.report.pictures
 from extract import extract as run_extract
 from fit import fit_head
-from fit.head import read_results
+from fit.head_folder import read_results
 from fit.report.pictures import write_report
 from store.errors import DamagedHead, EnvironmentFailure, UsageError
 
@@ -97,8 +98,8 @@ def test_samples_and_averages_are_of_all_images(results, colours, drawn):
 
 
 def test_caps_are_said(results, drawn, monkeypatch):
-    monkeypatch.setattr(fit.report.pictures, "AVERAGED_IMAGES", 5)
-    monkeypatch.setattr(fit.report.pictures, "AVERAGED_CLASSES", 2)
+    monkeypatch.setattr(fit.report.gather, "AVERAGED_IMAGES", 5)
+    monkeypatch.setattr(fit.report.gather, "AVERAGED_CLASSES", 2)
     write_report(results)
     averages, note = drawn["draw_averages"]
     assert [average.images for average in averages] == [5, 5]
@@ -110,7 +111,7 @@ def test_no_mistakes_are_said_and_not_drawn(results):
     table = results.predictions
     right = table.filter(pc.equal(table["label"], table["predicted"]))
     report = write_report(replace(results, predictions=right))
-    assert report.without.startswith("no mistakes among the ")
+    assert report.no_mistakes.startswith("no mistakes among the ")
     assert "mistakes.png" not in report.pictures
     assert not (report.folder / "mistakes.png").exists()
 
@@ -129,6 +130,20 @@ def test_images_that_have_moved(results, colours, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="is a file: name a folder"):
         write_report(changed, out=tmp_path / "file")
+
+
+def test_the_images_are_looked_for_once(results, monkeypatch):
+    roots = []
+    real = fit.report.gather.any_present
+
+    def recorded(root, paths):
+        roots.append(root)
+        return real(root, paths)
+
+    monkeypatch.setattr(fit.report.gather, "any_present", recorded)
+    changed, _ = with_mistakes(results, [0.9])
+    assert write_report(changed).left_out == {}
+    assert len(roots) == 1
 
 
 def test_a_head_of_an_earlier_version(results, colours):

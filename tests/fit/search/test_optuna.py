@@ -35,3 +35,11 @@ def test_the_last_setting_is_found():
     space = (Choices("units", tuple(range(6))),)
     done = [({"units": number}, -float(number)) for number in range(5)]
     assert propose(space, done, False, 0) == {"units": 5}
+
+
+def test_optunas_verbosity_is_put_back():
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    propose(SPACE, done_trials(2, lower_is_better=True), True, 0)
+    assert optuna.logging.get_verbosity() == before

@@ -105,5 +105,5 @@ def test_what_cannot_be_tried_is_refused(tries, words):
 
 @pytest.mark.parametrize("listed", [grid, lambda space: one_at_a_time(space, {"units": 3})])
 def test_a_range_has_no_list(listed):
-    with pytest.raises(UsageError, match=r"--try units=3\.\.9 is a range, of which --method"):
+    with pytest.raises(UsageError, match=r"--try units=3\.\.9 is a range, which --method"):
         listed(parse_space(["units=3..9"], DENSE))

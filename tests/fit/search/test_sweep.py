@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import fit.search.running
+import fit.train
 from fit import fit_head, load_head
 from fit.options import FitOptions
-from fit.search.sweep import SweepOptions, sweep_head
+from fit.search.options import SweepOptions
+from fit.search.sweep import sweep_head
 from fit.text import format_sweep
-from fit.train import Data, Fit
 from store.errors import StoppedEarly, UsageError
 
 KNN = FitOptions("knn")
@@ -20,13 +22,13 @@ KNN = FitOptions("knn")
 def fits(monkeypatch):
     """The parameters of every fit."""
     done = []
-    real = Fit.fit_on
+    real = fit.train.fit_roles
 
-    def counted(self, *arguments):
-        done.append(dict(self.parameters))
-        return real(self, *arguments)
+    def counted(request, *arguments):
+        done.append(dict(request.parameters))
+        return real(request, *arguments)
 
-    monkeypatch.setattr(Fit, "fit_on", counted)
+    monkeypatch.setattr(fit.train, "fit_roles", counted)
     return done
 
 
@@ -75,18 +77,18 @@ def test_the_same_again_fits_nothing_and_more_values_fit_those_alone(colour_stor
 
 
 def test_a_stopped_sweep_goes_on(colour_store, tmp_path, monkeypatch, fits):
-    counted = Fit.fit_on
+    counted = fit.train.fit_roles
 
-    def interrupted(self, *arguments):
+    def interrupted(*arguments):
         if len(fits) == 2:
             raise KeyboardInterrupt
-        return counted(self, *arguments)
+        return counted(*arguments)
 
-    monkeypatch.setattr(Fit, "fit_on", interrupted)
+    monkeypatch.setattr(fit.train, "fit_roles", interrupted)
     with pytest.raises(StoppedEarly, match=r"done so far, 2, are kept in .*: run the same command again to go on"):
         sweep(colour_store, tmp_path / "sweep", "neighbors=3,36,20,10")
     assert not (tmp_path / "sweep" / "best").exists()
-    monkeypatch.setattr(Fit, "fit_on", counted)
+    monkeypatch.setattr(fit.train, "fit_roles", counted)
     found = sweep(colour_store, tmp_path / "sweep", "neighbors=3,36,20,10")
     assert [fitted["neighbors"] for fitted in fits[:4]] == [3, 36, 20, 10]
     whole = sweep(colour_store, tmp_path / "whole", "neighbors=3,36,20,10")
@@ -97,13 +99,14 @@ def test_a_stopped_sweep_goes_on(colour_store, tmp_path, monkeypatch, fits):
 
 def test_the_test_is_looked_at_once(colour_store, tmp_path, monkeypatch):
     looked = []
-    real = Data.predict
+    real = fit.train.predict_images
 
-    def recorded(self, estimator, images):
-        looked.append(bool(np.isin(images, self.split.test).any()))
-        return real(self, estimator, images)
+    def recorded(head, experiment, images):
+        looked.append(bool(np.isin(images, experiment.split.test).any()))
+        return real(head, experiment, images)
 
-    monkeypatch.setattr(Data, "predict", recorded)
+    for module in (fit.train, fit.search.running):
+        monkeypatch.setattr(module, "predict_images", recorded)
     sweep(colour_store, tmp_path / "sweep", "neighbors=3,36,20")
     assert looked == [False] * 5 + [True]  # three trials; the chosen head's train, validation and test
 
@@ -184,7 +187,7 @@ def test_another_sweeps_folder_is_refused(colour_store, tmp_path):
             sweep(colour_store, tmp_path / "sweep", "neighbors=3", options=options, **wanted)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("")
-    with pytest.raises(UsageError, match="is no sweep's folder"):
+    with pytest.raises(UsageError, match="is not the folder of a sweep"):
         sweep(colour_store, tmp_path / "other", "neighbors=3")
 
 

@@ -1,0 +1,9 @@
+"""The values that options of this room can have. Nothing here imports a library, so that help stays quick."""
+
+REDUCTIONS = ("avg", "max", "flatten")
+WHOLE = "none"
+"""The reduction of heads that take spatial tensors as they are."""
+
+SWEEP_METHODS = ("grid", "random", "one", "optuna")
+CHOOSING_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss")
+"""The metrics that a sweep can choose by."""

@@ -1,0 +1,308 @@
+"""The commands of `fit`: parse, call, print."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+from extract.api import Reporter, progress_for
+from fit.heads.table import HEADS, HeadKind
+from fit.options import FitOptions, parse_settings
+from fit.search.options import SweepOptions
+from store.command_line import Console, Without, columns, command, format_count, new_app
+from store.errors import UsageError
+from store.options import Argument, Option
+
+app = new_app("Fit small heads on the features of a store, and use them on images.")
+
+
+def reporter_for(console: Console) -> Reporter:
+    """A reporter that writes to a command's console."""
+    return Reporter(console.message, lambda total: progress_for(total, console.quiet), console.debug)
+
+
+# Options that several commands have
+
+
+@dataclass(frozen=True)
+class StorePlace:
+    """Which store."""
+
+    features: Annotated[str, Option("The store.", ("--features", "-f"))]
+
+
+@dataclass(frozen=True)
+class HeadPlace:
+    """Which head."""
+
+    folder: Annotated[Path, Argument("HEAD", "The folder that `fit head` wrote.")]
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """What it takes to load some heads."""
+
+    custom: Annotated[str | None, Option("module:function, for a custom head.", ("--head",))] = None
+
+
+@dataclass(frozen=True)
+class WeightsOption:
+    """Where the backbone's weights are."""
+
+    weights: Annotated[str | None, Option("Where the backbone's weights are, if no longer where they were.")] = None
+
+
+@dataclass(frozen=True)
+class ParameterOptions:
+    """The head's own parameters."""
+
+    epochs: Annotated[int | None, Option("Passes at most: sgd, mlp, heads that Keras fits.")] = None
+    batch_size: Annotated[int | None, Option("Images per step: sgd, heads that Keras fits.")] = None
+    learning_rate: Annotated[float | None, Option("The step size: sgd, boosting, heads that Keras fits.")] = None
+    optimizer: Annotated[str | None, Option("Any of Keras', such as adam or sgd: heads that Keras fits.")] = None
+    settings: Annotated[tuple[str, ...], Option("key=value, a parameter of the head; repeatable.", ("--set",))] = ()
+
+    def given(self) -> dict[str, int | float | str]:
+        """The parameters that were given, by options of their own and by --set."""
+        shortcuts = {name: value for name, value in asdict(self).items() if name != "settings" and value is not None}
+        return {**shortcuts, **parse_settings(self.settings)}
+
+
+# Fitting
+
+
+@dataclass(frozen=True)
+class HeadOutput:
+    """Where a head goes."""
+
+    out: Annotated[Path | None, Option("The head's folder.", ("--out", "-o"), default="heads/<head>")] = None
+    force: Annotated[bool, Option("Replace a head that is there.")] = False
+
+
+@command(app, "head", StorePlace, FitOptions, ParameterOptions, HeadOutput)
+def head(
+    store: StorePlace, options: FitOptions, parameters: ParameterOptions, output: HeadOutput, console: Console
+) -> None:
+    """Fit a head on a store's features and say how good it is."""
+    from fit.head_folder import require_place
+    from fit.text import format_confusion, format_metrics
+    from fit.train import fit_with
+    from store.reader import open_store
+
+    folder = output.out or Path("heads") / options.head.replace(":", ".")
+    require_place(folder, output.force)
+    asked = replace(options, parameters=parameters.given())
+    fitted = fit_with(open_store(store.features), asked, reporter_for(console))
+    fitted.save(folder, output.force)
+    console.result({"head": str(folder), **fitted.metrics})
+    console.summary(
+        *columns(format_metrics(fitted.metrics)),
+        "",
+        *columns(format_confusion(fitted.metrics)),
+        "",
+        f"fitted in {fitted.metrics['seconds']:.1f} s; the head is in {folder}: metrics.json, predictions.parquet",
+        f"next: fit report {folder}   fit predict {folder} IMAGES…   fit export {folder} --to onnx --out FILE",
+    )
+
+
+@dataclass(frozen=True)
+class SweepPlace:
+    """Where a sweep goes."""
+
+    out: Annotated[Path, Option("The sweep's folder; the chosen head is in its folder best.", ("--out", "-o"))]
+
+
+@command(
+    app, "sweep", StorePlace, SweepPlace, SweepOptions, Without(FitOptions, ("cv", "tensorboard")), ParameterOptions
+)
+def sweep(
+    store: StorePlace,
+    place: SweepPlace,
+    options: SweepOptions,
+    fit_options: FitOptions,
+    parameters: ParameterOptions,
+    console: Console,
+) -> None:
+    """Fit a head with many settings, choose on validation, and evaluate the chosen one on the test set once."""
+    from fit.search.sweep import sweep_head
+    from fit.text import format_metrics, format_sweep
+    from store.reader import open_store
+
+    base = replace(fit_options, parameters=parameters.given())
+    found = sweep_head(open_store(store.features), base, options, place.out, reporter_for(console))
+    console.result({"sweep": str(place.out), **found.to_dict()})
+    console.summary(
+        *columns(format_sweep(found)),
+        "",
+        *columns(format_metrics(found.metrics)),
+        "",
+        f"chosen from {format_count(len(found.trials), 'trial')} by validation {options.metric}, which makes its "
+        "validation scores too good; it was evaluated on the test set once",
+        f"the head is in {found.best}; all trials are in {place.out / 'sweep.csv'}, {place.out / 'sweep.png'}",
+    )
+
+
+@command(app, "heads")
+def heads(console: Console) -> None:
+    """List the heads and their parameters, for --set."""
+    console.result({"heads": [kind.to_dict() for kind in HEADS.values()]})
+    for kind in HEADS.values():
+        console.output(*_format_kind(kind))
+
+
+def _format_kind(kind: HeadKind) -> list[str]:
+    rows = [["   ", f"{known.name}={known.default}", known.help] for known in kind.parameters]
+    return [f"{kind.name}: {kind.summary} ({kind.library})", *(columns(rows) if rows else [])]
+
+
+# Using a head
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What a head is evaluated on."""
+
+    features: Annotated[str, Option("A store of the same recipe.", ("--features", "-f"))]
+    labels: Annotated[str | None, Option("A .csv or .parquet table of path,label[,split,group]: other labels.")] = None
+    split: Annotated[str | None, Option("Only rows of this split.")] = None
+
+
+@command(app, "evaluate", HeadPlace, EvaluationOptions, LoadOptions)
+def evaluate(place: HeadPlace, options: EvaluationOptions, load: LoadOptions, console: Console) -> None:
+    """Say how good a head is on another store."""
+    from fit.evaluation import evaluate_head
+    from fit.head import load_head
+    from fit.text import format_confusion, format_metrics
+    from store.reader import open_store
+
+    metrics = evaluate_head(
+        load_head(place.folder, load.custom), open_store(options.features), options.labels, options.split
+    )
+    console.result(metrics)
+    console.summary(*columns(format_metrics(metrics)), "", *columns(format_confusion(metrics)))
+
+
+@dataclass(frozen=True)
+class PredictionOptions:
+    """What a head predicts, and where the predictions go."""
+
+    images: Annotated[tuple[str, ...], Argument("IMAGES…", "Image files, folders, tables, or glob patterns.")] = ()
+    features: Annotated[str | None, Option("A store of the same recipe, instead of images.", ("--features", "-f"))] = (
+        None
+    )
+    out: Annotated[Path | None, Option("A .csv or .parquet file.", ("--out", "-o"))] = None
+    top: Annotated[int, Option("How many classes to show for each image.")] = 1
+    max_bad: Annotated[float, Option("The fraction of images that may fail before the exit code is 3.")] = 0.05
+
+    def __post_init__(self) -> None:
+        if bool(self.images) == bool(self.features):
+            raise UsageError("name either images or --features STORE to predict")
+        if self.top < 1:
+            raise UsageError(f"--top is {self.top}: expected 1 or more")
+
+
+@command(app, "predict", HeadPlace, PredictionOptions, WeightsOption, LoadOptions)
+def predict(
+    place: HeadPlace, options: PredictionOptions, weights: WeightsOption, load: LoadOptions, console: Console
+) -> None:
+    """Predict the classes of images, through the head's own recipe."""
+    from fit.head import load_head
+    from fit.prediction import predict_store
+    from fit.predictions import require_few_errors, require_table_name, write_table
+    from fit.text import format_predictions
+    from store.reader import open_store
+
+    if options.out is not None:
+        require_table_name(options.out)
+    loaded = load_head(place.folder, load.custom)
+    if options.features is not None:
+        table = predict_store(loaded, open_store(options.features))
+    else:
+        table = loaded.predict(options.images, weights.weights, reporter_for(console))
+    console.result({"predictions": table.to_pylist()})
+    if options.out is not None:
+        write_table(table, options.out)
+        console.report(f"{format_count(len(table), 'prediction')} in {options.out}")
+    else:
+        console.output(*columns(format_predictions(table, loaded.classes, options.top)))
+    require_few_errors(table, options.max_bad)
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Where pictures come from and go to."""
+
+    images: Annotated[Path | None, Option("The folder that the images are in, if no longer where they were.")] = None
+    out: Annotated[Path | None, Option("A folder.", ("--out", "-o"), default="HEAD/report")] = None
+
+
+@command(app, "report", HeadPlace, ReportOptions)
+def report(place: HeadPlace, options: ReportOptions, console: Console) -> None:
+    """Draw what a head gets right and what not, and the images it learnt from: PNG pictures."""
+    from fit.head_folder import read_results
+    from fit.report.pictures import write_report
+
+    written = write_report(read_results(place.folder), options.out, options.images)
+    if written.left_out:
+        reasons = "; ".join(dict.fromkeys(written.left_out.values()))
+        console.message(
+            f"warning: not written: {', '.join(written.left_out)}: {reasons}; say where they are with --images DIR"
+        )
+    console.result({"report": str(written.folder), "pictures": written.pictures, "left_out": written.left_out})
+    console.summary(*columns([[str(written.folder / name), shows] for name, shows in written.pictures.items()]))
+    if written.no_mistakes:
+        console.summary(written.no_mistakes)
+
+
+@dataclass(frozen=True)
+class ComparisonOptions:
+    """Which heads to compare."""
+
+    heads: Annotated[tuple[Path, ...], Argument("HEAD HEAD…", "Folders that `fit head` wrote.")]
+    out: Annotated[Path | None, Option("Draw it too: a .png file.", ("--out", "-o"))] = None
+
+
+@command(app, "compare", ComparisonOptions)
+def compare(options: ComparisonOptions, console: Console) -> None:
+    """Compare heads: what each scored, and how far each is from the best by validation on the same test images."""
+    from fit.compare import compare_heads, comparison_figure
+    from fit.head_folder import read_results
+    from fit.report.style import require_png, to_png
+    from fit.text import format_comparison
+    from store.files.local import write_whole
+
+    if options.out is not None:
+        require_png(options.out)
+    comparison = compare_heads([read_results(folder) for folder in options.heads])
+    if options.out is not None:
+        write_whole(options.out, to_png(comparison_figure(comparison)))
+    console.result(comparison.to_dict())
+    console.summary(*columns(format_comparison(comparison)), "", *comparison.notes)
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What a head is exported to."""
+
+    to: Annotated[str, Option("keras, saved_model, onnx, litert or openvino.")]
+    out: Annotated[Path, Option("The file, or the folder of a saved_model.", ("--out", "-o"))]
+    force: Annotated[bool, Option("Replace existing files.")] = False
+
+
+@command(app, "export", HeadPlace, ExportOptions, WeightsOption, LoadOptions)
+def export(
+    place: HeadPlace, options: ExportOptions, weights: WeightsOption, load: LoadOptions, console: Console
+) -> None:
+    """Write one model from pixels to probabilities, and check it against `fit predict`."""
+    from extract.api import start_keras
+    from fit.head import load_head
+
+    start_keras(console.debug)
+    from fit.export.export import export_head
+
+    loaded = load_head(place.folder, load.custom)
+    difference = export_head(loaded, options.out, options.to, weights.weights, force=options.force, debug=console.debug)
+    console.result({"file": str(options.out), "largest_difference": difference})
+    console.report(
+        f"wrote {options.out}; on 20 images it is within {difference:.1e} of `fit predict`; recipe and classes stand "
+        "beside it"
+    )

@@ -1,0 +1,100 @@
+"""What every target has: a description, a function that writes a model, and one that runs what was written."""
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from extract.api import Reporter
+from fit.head_info import HeadInfo
+from store.errors import UsageError
+
+if TYPE_CHECKING:
+    from sklearn.base import ClassifierMixin
+
+Pixels = npt.NDArray[np.uint8]
+"""(batch, height, width, 3), RGB, as the recipe has decoded and resized them."""
+
+Probabilities = npt.NDArray[np.float64]
+"""(batch, classes)."""
+
+
+class FittedHead(Protocol):
+    """What an export needs of a head; see `fit.head.Head`, which imports this package."""
+
+    @property
+    def info(self) -> HeadInfo:
+        """What it is."""
+        ...
+
+    @property
+    def is_network(self) -> bool:
+        """Whether Keras computes it."""
+        ...
+
+    @property
+    def model(self) -> "keras.Model | ClassifierMixin":
+        """The Keras model or the scikit-learn estimator."""
+        ...
+
+    def predict_features(self, features: npt.NDArray[np.generic], /) -> Probabilities:
+        """Probabilities of features (rows, *shape)."""
+        ...
+
+    def predict_pixels(self, pixels: Pixels, weights: str | None, reporter: Reporter, /) -> Probabilities:
+        """Probabilities of pixels."""
+        ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """A format that a model can be written in.
+
+    `ending` is that of its file, "" where it is a folder. `modules` are those that it needs, `extra` is the extra of
+    this package that brings them. `write` writes a model to a path; `run` computes the probabilities of pixels with
+    what was written, in the format's own runtime.
+    """
+
+    name: str
+    ending: str
+    modules: tuple[str, ...]
+    extra: str
+    write: Callable[[keras.Model, Path], None]
+    run: Callable[[Path, Pixels], Probabilities]
+
+
+def require_runnable(target: Target) -> None:
+    """Check that a target can be written and run here.
+
+    Raises:
+        UsageError: Keras runs on another backend than the target needs, or its modules are not installed.
+    """
+    backend = keras.backend.backend()
+    if target.name != "keras" and backend != "tensorflow":
+        raise UsageError(
+            f"--to {target.name} goes through TensorFlow, and KERAS_BACKEND is {backend}: run it without "
+            "KERAS_BACKEND; the head is the same under every backend"
+        )
+    missing = [module for module in target.modules if importlib.util.find_spec(module) is None]
+    if missing:
+        raise UsageError(f"--to {target.name} needs {', '.join(missing)}: pip install 'stillframe[{target.extra}]'")
+
+
+def require_export_place(target: Target, out: Path, force: bool) -> None:
+    """Check that a model can be written to `out`; with `force`, an earlier one there may be replaced.
+
+    Raises:
+        UsageError: it has another ending than the target's, it exists, or it is a folder of other things.
+    """
+    if out.suffix.lower() != target.ending:
+        expected = f"a file ending in {target.ending}" if target.ending else "a folder, without an ending"
+        raise UsageError(f"--out {out}: expected {expected} for {target.name}")
+    if out.exists() and not force:
+        raise UsageError(f"{out} exists: choose another --out, or replace it with --force")
+    if out.is_dir() and any(out.iterdir()) and not (out / "saved_model.pb").is_file():
+        raise UsageError(f"{out} is a folder with other things in it: choose another --out")

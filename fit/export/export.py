@@ -1,0 +1,164 @@
+"""Exporting a head: assemble, write beside, run what was written, compare, and describe.
+
+Pixels are (batch, height, width, 3), already resized by the recipe, which stands beside the model as JSON with the
+classes. What was written is run by its own runtime before it is called done, and must agree with `fit predict`.
+"""
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from extract.api import FeatureExtractor, Reporter, quiet_libraries
+from fit.export.base import FittedHead, Pixels, Probabilities, require_export_place, require_runnable
+from fit.export.targets import TARGETS, find_target
+from fit.export.whole_model import exported_model
+from store.errors import EnvironmentFailure, StillframeError, UsageError
+from store.files.names import file_path
+
+CHECKED_IMAGES = 20
+TOLERANCE = 1e-3
+"""The largest difference in probability that counts as agreement."""
+
+
+def export_head(
+    head: FittedHead, out: Path, to: str, weights: str | None = None, force: bool = False, debug: bool = False
+) -> float:
+    """Write a head and its backbone as one model, check it, and put recipe and classes beside it.
+
+    Args:
+        head: a Keras head, or a linear scikit-learn one.
+        out: the file to write; a folder for saved_model.
+        to: a name of TARGETS.
+        weights: where the backbone's weights are now, if elsewhere.
+        force: replace what is there.
+        debug: show the converters' own messages.
+
+    Returns:
+        The largest difference in probability to `fit predict` on 20 sample images.
+
+    Raises:
+        UsageError: the head, the backbone or the format is not available, or the result differs.
+        EnvironmentFailure: the model cannot be written there.
+    """
+    target = find_target(to)
+    require_runnable(target)
+    require_export_place(target, out, force)
+    with quiet_libraries(debug):
+        model = exported_model(head, weights)
+    pixels = sample_pixels(head.info.recipe.image_size)
+    expected = _float32_probabilities(head, pixels, weights, debug)
+    with _written_beside(out) as temporary:
+        with _named_failures(head, to), quiet_libraries(debug), _silent_output(debug):
+            target.write(model, temporary)
+            found = target.run(temporary, pixels)
+        difference = float(np.abs(found - expected).max())
+        if not difference <= TOLERANCE:
+            raise UsageError(
+                f"the {to} export of {head.info.recipe.backbone} differs from `fit predict` by {difference:.2g} in "
+                f"probability, more than {TOLERANCE:g}: it was deleted; choose another of {', '.join(TARGETS)}"
+            )
+    _write_description(head, out)
+    return difference
+
+
+def _float32_probabilities(head: FittedHead, pixels: Pixels, weights: str | None, debug: bool) -> Probabilities:
+    """What `fit predict` gives, in float32 as exports compute, whatever the recipe's precision."""
+    recipe = dataclasses.replace(head.info.recipe, precision="float32")
+    if recipe == head.info.recipe:
+        return head.predict_pixels(pixels, weights, Reporter(debug=debug))
+    extractor = FeatureExtractor(
+        recipe, head.info.output, weights or file_path(head.info.weights), Reporter(debug=debug)
+    )
+    return head.predict_features(extractor.extract_pixels(pixels))
+
+
+def sample_pixels(size: tuple[int, int]) -> Pixels:
+    """The images that an export is checked on: crops of scikit-learn's two photographs, and noise.
+
+    Args:
+        size: (height, width) in pixels.
+
+    Returns:
+        (20, height, width, 3), the same ones at every call.
+    """
+    rng = np.random.default_rng(0)
+    height, width = size
+    images = []
+    for number in range(CHECKED_IMAGES - 2):
+        photo = Image.fromarray(load_sample_images().images[number % 2])
+        side = int(rng.integers(100, 400))
+        left, top = (int(rng.integers(0, limit - side)) for limit in photo.size)
+        images.append(np.asarray(photo.crop((left, top, left + side, top + side)).resize((width, height))))
+    noise = rng.integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    return np.concatenate([np.stack(images), noise])
+
+
+@contextlib.contextmanager
+def _named_failures(head: FittedHead, to: str) -> Iterator[None]:
+    """Turn what converters and runtimes raise inside the block into a UsageError that says what cannot be exported."""
+    try:
+        yield
+    except StillframeError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UsageError(
+            f"{head.info.recipe.backbone} with the head {head.info.head} cannot be exported to {to} "
+            f"({type(error).__name__}: {reason}): choose another of {', '.join(TARGETS)}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _written_beside(out: Path) -> Iterator[Path]:
+    """A path in a new folder beside `out`. What was written there is moved to `out` at the end, unless the block raised."""
+    folder = out.parent / f".{out.name}.{uuid.uuid4().hex}.part"
+    try:
+        folder.mkdir(parents=True)
+        yield folder / out.name
+        for name in sorted(os.listdir(folder)):  # OpenVINO writes two files
+            final = out.parent / name
+            if final.is_dir():
+                shutil.rmtree(final)
+            (folder / name).replace(final)
+    except OSError as error:
+        if isinstance(error, StillframeError):
+            raise
+        raise EnvironmentFailure(
+            f"cannot write {out}: {error.strerror or error}; mend that, then export again"
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _silent_output(debug: bool) -> Iterator[None]:
+    """Keep what converters print off standard output inside the block, unless `debug`: results alone belong there."""
+    with contextlib.nullcontext() if debug else contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+def _write_description(head: FittedHead, out: Path) -> None:
+    """Write `<out>.json`: what a user needs to run the model without Stillframe."""
+    described = {
+        "classes": list(head.info.classes),
+        "input": "uint8 pixels, batch x height x width x 3, RGB, decoded and resized by the recipe",
+        "output": "probability of each class, in the order of classes",
+        "fingerprint": head.info.recipe.fingerprint,
+        "recipe": head.info.recipe.to_dict(),
+        "head": head.info.head,
+    }
+    path = out.with_name(out.name + ".json")
+    try:
+        path.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise EnvironmentFailure(f"cannot write {path}: {error.strerror or error}") from error

@@ -1,0 +1,22 @@
+"""Keras' own format, a file ending in .keras, which Keras runs under every backend."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from fit.export.base import Pixels, Probabilities, Target
+
+
+def write(model: keras.Model, path: Path) -> None:
+    """Save a model."""
+    model.save(path)
+
+
+def run(path: Path, pixels: Pixels) -> Probabilities:
+    """The probabilities of pixels, by Keras."""
+    model = keras.saving.load_model(path, compile=False)
+    return np.asarray(model.predict_on_batch(pixels), np.float64)
+
+
+TARGET = Target("keras", ".keras", (), "", write, run)

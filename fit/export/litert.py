@@ -1,0 +1,32 @@
+"""LiteRT, a file ending in .tflite, which LiteRT runs, or TensorFlow where LiteRT is not installed."""
+
+import importlib
+import importlib.util
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from fit.export.base import Pixels, Probabilities, Target
+
+
+def write(model: keras.Model, path: Path) -> None:
+    """Convert a model to LiteRT."""
+    model.export(str(path), format="litert", verbose=False)
+
+
+def run(path: Path, pixels: Pixels) -> Probabilities:
+    """The probabilities of pixels, by LiteRT's interpreter."""
+    if importlib.util.find_spec("ai_edge_litert") is not None:
+        interpreter = importlib.import_module("ai_edge_litert.interpreter").Interpreter(str(path))
+    else:
+        interpreter = importlib.import_module("tensorflow").lite.Interpreter(str(path))
+    entry, result = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    interpreter.resize_tensor_input(entry, pixels.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(entry, pixels)
+    interpreter.invoke()
+    return np.asarray(interpreter.get_tensor(result), np.float64)
+
+
+TARGET = Target("litert", ".tflite", ("tensorflow",), "", write, run)

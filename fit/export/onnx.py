@@ -1,0 +1,37 @@
+"""ONNX, a file ending in .onnx, which ONNX Runtime runs."""
+
+import importlib
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from fit.export.base import Pixels, Probabilities, Target
+
+OPERATOR_SET = 17
+
+
+def write(model: keras.Model, path: Path) -> None:
+    """Convert a model by tf2onnx."""
+    tensorflow, tf2onnx = importlib.import_module("tensorflow"), importlib.import_module("tf2onnx")
+    convert = importlib.import_module("tensorflow.python.framework.convert_to_constants")
+    specification = [tensorflow.TensorSpec(model.input_shape, tensorflow.uint8, name="pixels")]
+    traced = tensorflow.function(lambda pixels: {"probabilities": model(pixels)}).get_concrete_function(*specification)
+    # Inlined and with constant weights: the converter knows neither nested calls nor some variables.
+    frozen = convert.convert_variables_to_constants_v2(traced, lower_control_flow=False)
+    graph, _ = tf2onnx.convert.from_graph_def(
+        frozen.graph.as_graph_def(),
+        input_names=[tensor.name for tensor in frozen.inputs],
+        output_names=[tensor.name for tensor in frozen.outputs],
+        opset=OPERATOR_SET,
+    )
+    path.write_bytes(graph.SerializeToString())
+
+
+def run(path: Path, pixels: Pixels) -> Probabilities:
+    """The probabilities of pixels, by ONNX Runtime on the processor."""
+    session = importlib.import_module("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {session.get_inputs()[0].name: pixels})[0], np.float64)
+
+
+TARGET = Target("onnx", ".onnx", ("onnx", "tf2onnx", "onnxruntime"), "onnx", write, run)

@@ -1,0 +1,25 @@
+"""TensorFlow's SavedModel, a folder, which TensorFlow runs."""
+
+import importlib
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from fit.export.base import Pixels, Probabilities, Target
+
+
+def write(model: keras.Model, path: Path) -> None:
+    """Write a model as a SavedModel."""
+    model.export(str(path), format="tf_saved_model", verbose=False)
+
+
+def run(path: Path, pixels: Pixels) -> Probabilities:
+    """The probabilities of pixels, by TensorFlow."""
+    tensorflow = importlib.import_module("tensorflow")
+    serve = tensorflow.saved_model.load(str(path)).signatures["serving_default"]
+    (values,) = serve(**{name: tensorflow.constant(pixels) for name in serve.structured_input_signature[1]}).values()
+    return np.asarray(values, np.float64)
+
+
+TARGET = Target("saved_model", "", ("tensorflow",), "", write, run)

@@ -1,0 +1,106 @@
+"""A head and its backbone as one Keras model from pixels to probabilities, made of Keras' own layers alone.
+
+So it needs none of this package's code to be loaded, and every converter knows its layers.
+"""
+
+import keras
+import numpy as np
+from keras import layers
+
+from extract.api import Weights, channels_last, cut, get_backbone, load_network
+from fit.export.base import FittedHead
+from fit.heads.build import find_kind
+from fit.heads.keras import linear_model
+from fit.heads.linear import linear_form
+from store.errors import UsageError
+from store.files.names import file_path
+
+# The means of ImageNet's pixels as keras.applications.imagenet_utils has them: of 0..255 in BGR, and of 0..1 in RGB
+# with their standard deviations.
+_CAFFE_MEAN = (103.939, 116.779, 123.68)
+_TORCH_MEAN = (0.485, 0.456, 0.406)
+_TORCH_DEVIATION = (0.229, 0.224, 0.225)
+
+
+def exported_model(head: FittedHead, weights: str | None) -> keras.Model:
+    """A head and its backbone as one model from pixels to probabilities.
+
+    Args:
+        head: a Keras head, or a linear scikit-learn one.
+        weights: where the backbone's weights are now; None: where they were when the features were extracted.
+
+    Raises:
+        UsageError: the head cannot be written as layers, or the weights cannot be had.
+    """
+    info = head.info
+    layers_of_head = head_model(head)
+    backbone = get_backbone(info.recipe.backbone)
+    network, _ = load_network(backbone, Weights.parse(weights or file_path(info.weights)), info.recipe.image_size)
+    return whole_model(network, info.output.layer, info.output.pooling, backbone.preprocessing, layers_of_head)
+
+
+def head_model(head: FittedHead) -> keras.Model:
+    """A head as a Keras model from the store's features (rows, *shape) to the probabilities of all classes (rows, classes).
+
+    Raises:
+        UsageError: the head is neither a Keras head nor a linear one.
+    """
+    if not head.is_network and (":" in head.info.head or not find_kind(head.info.head).exports):
+        raise UsageError(
+            f"the head {head.info.head} cannot be written as layers, only Keras heads and the linear ones "
+            "(logistic, ridge, linear_svm, sgd) can: fit one of those, or use `fit predict`"
+        )
+    with channels_last():
+        inputs = keras.Input(head.info.output.shape, name="features")
+        inner = head.model if head.is_network else linear_model(linear_form(head.model))
+        probabilities = inner(_reduced(inputs, head.info.reduction))
+        if probabilities.shape[-1] == 1:  # the second of two classes
+            probabilities = layers.Concatenate()([1.0 - probabilities, probabilities])
+        return keras.Model(inputs, probabilities, name="head")
+
+
+def whole_model(network: keras.Model, layer: str, pooling: str, preprocessing: str, head: keras.Model) -> keras.Model:
+    """One model from uint8 pixels (batch, height, width, 3) to probabilities (batch, classes).
+
+    Args:
+        network: a backbone without its classifier.
+        layer: the name of the layer whose output the head takes.
+        pooling: what is done to that output over height and width: avg, max, flatten or none.
+        preprocessing: how the backbone wants its pixels: tf, torch, caffe or inside.
+        head: from features to probabilities.
+
+    Raises:
+        UsageError: the network has no such layer.
+    """
+    with channels_last():
+        pixels = keras.Input(network.input_shape[1:], dtype="uint8", name="pixels")
+        tensor = cut(network, (layer,))(_preprocessed(pixels, preprocessing))
+        tensor = tensor[0] if isinstance(tensor, list | tuple) else tensor
+        if len(tensor.shape) == 4 and pooling != "none":
+            tensor = _reduced(tensor, pooling)
+        return keras.Model(pixels, head(tensor), name="stillframe")
+
+
+def _reduced(tensor: keras.KerasTensor, reduction: str) -> keras.KerasTensor:
+    if len(tensor.shape) == 2 or reduction == "none":
+        return tensor
+    kinds = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D, "flatten": layers.Flatten}
+    return kinds[reduction]()(tensor)
+
+
+def _preprocessed(pixels: keras.KerasTensor, mode: str) -> keras.KerasTensor:
+    """keras.applications.imagenet_utils.preprocess_input in layers that every converter knows."""
+    if mode == "tf":
+        return layers.Rescaling(1 / 127.5, -1.0, name="preprocess")(pixels)
+    values = layers.Rescaling(1.0, name="as_float")(pixels)
+    if mode == "inside":
+        return values
+    kernel, bias = np.eye(3), -np.array(_CAFFE_MEAN)
+    if mode == "caffe":
+        kernel = kernel[::-1]
+    else:
+        kernel, bias = kernel / 255 / _TORCH_DEVIATION, -np.array(_TORCH_MEAN) / _TORCH_DEVIATION
+    mix = layers.Conv2D(3, 1, trainable=False, name="preprocess")
+    mixed = mix(values)
+    mix.set_weights([kernel.reshape(1, 1, 3, 3).astype(np.float32), bias.astype(np.float32)])
+    return mixed

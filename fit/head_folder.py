@@ -1,0 +1,191 @@
+"""A head's folder: head.json, the model's file, metrics.json and predictions.parquet; see `fit.model_file` for the model."""
+
+import io
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fit.head_info import HeadInfo
+from fit.heads.base import CustomHead, Predictor
+from fit.model_file import ModelFile, read_file, read_model, write_model
+from store.errors import DamagedHead, EnvironmentFailure, StillframeError, UnsafeFile, UsageError
+
+FORMAT = "stillframe-head"
+VERSION = 1
+INFO, METRICS, PREDICTIONS = "head.json", "metrics.json", "predictions.parquet"
+
+
+@dataclass(frozen=True)
+class HeadContent:
+    """All that a head's folder holds.
+
+    Attributes:
+        info: what the head is.
+        predictor: its model.
+        metrics: the content of metrics.json; empty if there is no such file.
+        predictions: of the rows that it was fitted and tested on; None where they are not at hand.
+    """
+
+    info: HeadInfo
+    predictor: Predictor
+    metrics: Mapping[str, object]
+    predictions: pa.Table | None = None
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a head's folder says about it beside the model, for comparisons and reports.
+
+    Attributes:
+        folder: the head's.
+        info: what the head is.
+        metrics: the content of metrics.json.
+        predictions: one row per image and evaluation, as `fit head` wrote them.
+    """
+
+    folder: Path
+    info: HeadInfo
+    metrics: Mapping[str, Any]
+    predictions: pa.Table
+
+
+# Writing
+
+
+def write_head(folder: Path, content: HeadContent, force: bool) -> None:
+    """Write a head's folder, whole or not at all.
+
+    Raises:
+        UsageError: there is something already; with `force`, something else than a head.
+        EnvironmentFailure: it cannot be written.
+    """
+    require_place(folder, force)
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
+    try:
+        temporary.mkdir(parents=True)
+        try:
+            _write_files(temporary, content)
+            if folder.exists():
+                shutil.rmtree(folder)
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except StillframeError:
+        raise
+    except OSError as error:
+        raise EnvironmentFailure(
+            f"cannot write {folder}: {error.strerror or error}; fix that, then fit again"
+        ) from error
+
+
+def _write_files(folder: Path, content: HeadContent) -> None:
+    info = content.info
+    described = {
+        "format": FORMAT,
+        "version": VERSION,
+        "fingerprint": info.recipe.fingerprint,
+        **info.to_dict(),
+        "model": asdict(write_model(folder, content.predictor)),
+    }
+    _write_json(folder / INFO, described)
+    _write_json(folder / METRICS, content.metrics)
+    if content.predictions is not None:
+        pq.write_table(content.predictions, folder / PREDICTIONS, compression="zstd")
+
+
+def _write_json(path: Path, values: Mapping[str, object]) -> None:
+    path.write_text(json.dumps(values, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
+
+
+def require_place(folder: Path, force: bool) -> None:
+    """Raise UsageError if a head cannot be written there: it exists, and is not a head that `force` may replace."""
+    if not folder.exists():
+        return
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if not (folder / INFO).is_file():
+        raise UsageError(f"{folder} exists and is not a head: choose another --out")
+    if not force:
+        raise UsageError(f"{folder} holds a head already: choose another --out, or replace it with --force")
+
+
+# Reading
+
+
+def read_head(folder: Path, custom_head: CustomHead | str | None) -> HeadContent:
+    """Read what `fit.head.load_head` needs; see there. The predictions stay where they are."""
+    info, file = _read_description(folder)
+    predictor = read_model(folder, file, info, custom_head)
+    metrics = _read_json(folder / METRICS) if (folder / METRICS).is_file() else {}
+    return HeadContent(info, predictor, metrics)
+
+
+def read_results(folder: str | os.PathLike[str]) -> Results:
+    """Read what a head is, its metrics and its predictions; the model stays where it is.
+
+    Raises:
+        UsageError: it is not a head's folder.
+        DamagedHead: its files are not what was written.
+    """
+    folder = Path(folder)
+    info, _ = _read_description(folder)
+    metrics = _read_json(folder / METRICS)
+    try:
+        predictions = pq.read_table(io.BytesIO(read_file(folder / PREDICTIONS)))
+    except pa.ArrowException as error:
+        raise DamagedHead(f"{folder / PREDICTIONS} cannot be read ({error}): fit the head again") from error
+    return Results(folder, info, metrics, predictions)
+
+
+def _read_description(folder: Path) -> tuple[HeadInfo, ModelFile]:
+    """The content of head.json, checked."""
+    _require_head(folder)
+    described = _read_json(folder / INFO)
+    if described.get("format") != FORMAT:
+        raise UsageError(f"{folder / INFO} is not a Stillframe head: name the folder that `fit head` wrote")
+    if described.get("version") != VERSION:
+        raise UsageError(
+            f"{folder} has format version {described.get('version')!r}, this program reads {VERSION}: "
+            "use the Stillframe version that wrote it, or fit it again"
+        )
+    try:
+        model, fingerprint = described.pop("model"), described.pop("fingerprint")
+        file = ModelFile(model["file"], model["sha256"])
+        info = HeadInfo.from_dict({key: value for key, value in described.items() if key not in ("format", "version")})
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DamagedHead(f"{folder / INFO} lacks or misspells a field ({error}): fit the head again") from error
+    if fingerprint != info.recipe.fingerprint:
+        raise DamagedHead(f"{folder / INFO} was edited: its fingerprint is not that of its recipe; fit the head again")
+    return info, file
+
+
+def _require_head(folder: Path) -> None:
+    if folder.is_file():
+        raise UnsafeFile(
+            f"{folder} is a file, expected the folder that `fit head` wrote; model files by themselves, pickles and "
+            ".keras among them, can run code and are never loaded"
+        )
+    if not folder.is_dir():
+        raise UsageError(
+            f"no head at {folder}: there is no such folder; `fit head --features STORE --out {folder}` makes one"
+        )
+    if not (folder / INFO).is_file():
+        raise UsageError(f"{folder} is not a head: it has no {INFO}; name the folder that `fit head` wrote")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(read_file(path))
+    except ValueError as error:
+        raise DamagedHead(f"{path} is not valid JSON ({error}): fit the head again") from error
+    if not isinstance(values, dict):
+        raise DamagedHead(f"{path} holds {type(values).__name__}, expected an object: fit the head again")
+    return values

@@ -1,0 +1,146 @@
+"""The kinds of heads behind `fit.heads.base.Classifier`: Keras networks, and estimators that learn from batches or arrays."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from fit.data import Source
+from fit.heads.base import Classifier, Predictor
+from fit.task import is_multi_label
+
+if TYPE_CHECKING:
+    import keras
+    from sklearn.base import ClassifierMixin
+
+    from fit.heads.network import Network
+
+Features = npt.NDArray[np.float32]
+Groups = npt.NDArray[np.int64]
+Probabilities = npt.NDArray[np.floating]
+Targets = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class NetworkClassifier(Classifier):
+    """A head that Keras fits."""
+
+    network: "Network"
+
+    is_network: ClassVar[bool] = True
+    stops_early: ClassVar[bool] = True
+    streams: ClassVar[bool] = True
+
+    @property
+    def model(self) -> "keras.Model":
+        """The Keras model; it is there once the head is fitted or rebuilt."""
+        return self.network.model_
+
+    @property
+    def history(self) -> Mapping[str, Sequence[float]]:
+        """See `Classifier`."""
+        return self.network.history_
+
+    def fit(self, source: Source, validation: Source | None, split_groups: Groups) -> None:  # noqa: ARG002
+        """See `Classifier`."""
+        self.network.fit_batches(source, validation)
+
+    def predict_proba(self, features: Features) -> Probabilities:
+        """See `Classifier`."""
+        return self.network.predict_proba(features)
+
+
+class Estimator(Protocol):
+    """What predicts in the manner of scikit-learn."""
+
+    def predict_proba(self, X: Features, /) -> Probabilities:
+        """(rows, classes)."""
+        ...
+
+
+class BatchEstimator(Estimator, Protocol):
+    """An estimator that learns batch by batch."""
+
+    def fit_batches(self, source: Source, /) -> object:
+        """Fit on the source's rows."""
+        ...
+
+
+@runtime_checkable
+class ArrayEstimator(Estimator, Protocol):
+    """An estimator that learns from arrays."""
+
+    def fit(self, X: Features, y: Targets, /) -> object:
+        """Fit on all rows."""
+        ...
+
+    def predict(self, X: Features, /) -> Targets:
+        """The class of each row."""
+        ...
+
+
+class GroupedEstimator(Estimator, Protocol):
+    """An estimator that chooses something by inner folds, which keep groups of rows together."""
+
+    def fit(self, X: Features, y: Targets, groups: Groups, /) -> object:
+        """Fit on all rows; rows with the same group stay on one side of the inner folds."""
+        ...
+
+
+@dataclass(frozen=True)
+class LoadedEstimator(Predictor):
+    """A scikit-learn estimator that is fitted already."""
+
+    estimator: Estimator
+
+    @property
+    def model(self) -> "ClassifierMixin":
+        """See `Predictor`."""
+        return self.estimator
+
+    def predict_proba(self, features: Features) -> Probabilities:
+        """See `Predictor`."""
+        return self.estimator.predict_proba(features)
+
+
+@dataclass(frozen=True)
+class BatchClassifier(LoadedEstimator, Classifier):
+    """A scikit-learn estimator that learns batch by batch."""
+
+    estimator: BatchEstimator
+
+    streams: ClassVar[bool] = True
+
+    def fit(self, source: Source, validation: Source | None, split_groups: Groups) -> None:  # noqa: ARG002
+        """See `Classifier`."""
+        self.estimator.fit_batches(source)
+
+
+@dataclass(frozen=True)
+class ArrayClassifier(LoadedEstimator, Classifier):
+    """A scikit-learn estimator that learns from arrays."""
+
+    estimator: ArrayEstimator
+
+    def fit(self, source: Source, validation: Source | None, split_groups: Groups) -> None:  # noqa: ARG002
+        """See `Classifier`."""
+        features, targets = _arrays(source)
+        self.estimator.fit(features, targets.astype(np.int64) if is_multi_label(targets) else targets)
+        self.estimator.predict(features[:1])  # scikit-learn refuses more neighbors than rows only here
+
+
+@dataclass(frozen=True)
+class GroupedClassifier(LoadedEstimator, Classifier):
+    """A scikit-learn estimator that learns from arrays and keeps split groups together in its inner folds."""
+
+    estimator: GroupedEstimator
+
+    def fit(self, source: Source, validation: Source | None, split_groups: Groups) -> None:  # noqa: ARG002
+        """See `Classifier`."""
+        self.estimator.fit(*_arrays(source), split_groups)
+
+
+def _arrays(source: Source) -> tuple[Features, Targets]:
+    return source.features.take(source.rows), source.targets[source.rows]

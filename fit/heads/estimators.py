@@ -1,0 +1,76 @@
+"""Heads that are put together from scikit-learn's estimators: a function for each, of the head's parameters.
+
+The table of heads names these functions and describes what they make.
+"""
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import RidgeClassifierCV
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import Normalizer, StandardScaler
+from sklearn.svm import LinearSVC
+
+from fit.heads.sklearn import MAX_ITERATIONS, Calibrated, Rounded
+
+
+def ridge(smallest: float, largest: float, steps: int, class_weight: str | None, random_state: int) -> Calibrated:
+    """See the table."""
+    alphas = np.geomspace(smallest, largest, steps)
+    return Calibrated(RidgeClassifierCV(alphas, class_weight=class_weight), random_state=random_state)
+
+
+def linear_svm(c: float, class_weight: str | None, random_state: int) -> Calibrated:
+    """See the table."""
+    machine = LinearSVC(C=c, class_weight=class_weight, random_state=random_state, max_iter=MAX_ITERATIONS)
+    return Calibrated(machine, random_state=random_state)
+
+
+def nearest_centroid(random_state: int) -> Calibrated:
+    """See the table."""
+    centroid = make_pipeline(Normalizer(), NearestCentroid())
+    return Calibrated(centroid, method="temperature", random_state=random_state)
+
+
+def nearest_neighbors(neighbors: int, random_state: int) -> Pipeline:  # noqa: ARG001  nothing is drawn
+    """See the table. Of vectors of length one, the Euclidean order is that of the cosine."""
+    return make_pipeline(Normalizer(), KNeighborsClassifier(neighbors, algorithm="brute"))
+
+
+def forest(trees: int, min_leaf: int, class_weight: str | None, random_state: int) -> Pipeline:
+    """See the table. One thread: more would add the trees' votes in an order that changes their last bits."""
+    classifier = RandomForestClassifier(
+        trees, min_samples_leaf=min_leaf, class_weight=class_weight, random_state=random_state, n_jobs=1
+    )
+    return make_pipeline(Rounded(), classifier)
+
+
+def boosting(
+    rounds: int, learning_rate: float, leaves: int, features: float, class_weight: str | None, random_state: int
+) -> Pipeline:
+    """See the table."""
+    booster = HistGradientBoostingClassifier(
+        max_iter=rounds,
+        learning_rate=learning_rate,
+        max_leaf_nodes=leaves,
+        max_features=features,
+        min_samples_leaf=10,
+        early_stopping=False,
+        class_weight=class_weight,
+        random_state=random_state,
+    )
+    return make_pipeline(Rounded(), booster)
+
+
+def perceptron(units: int, alpha: float, epochs: int, random_state: int) -> Pipeline:
+    """See the table."""
+    network = MLPClassifier((units,), alpha=alpha, max_iter=epochs, random_state=random_state)
+    return make_pipeline(StandardScaler(), network)
+
+
+def one_per_label(estimator: ClassifierMixin) -> OneVsRestClassifier:
+    """For rows with several labels: one estimator per label, each independent of the others."""
+    return OneVsRestClassifier(estimator)

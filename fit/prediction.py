@@ -1,0 +1,91 @@
+"""A head's probabilities and predictions for the rows of a store."""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from fit.data import Features, load_features
+from fit.head import Head
+from fit.heads.base import Predictor
+from fit.predictions import prediction_columns
+from fit.rows import ImageRows, require_complete, select_images, select_split
+from fit.splits import Positions
+from store.errors import RecipeMismatch
+from store.reader import FeatureStore
+from store.recipe import differences
+
+_READ_ROWS = 1024
+
+
+def predict_rows(predictor: Predictor, features: Features, rows: Positions) -> npt.NDArray[np.float64]:
+    """Probabilities (rows, classes) of those rows, read in batches."""
+    parts = [predictor.predict_proba(values) for values, _ in features.batches(rows, _READ_ROWS, None)]
+    return np.concatenate(parts).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class StoredImages:
+    """Images of a store with their unaltered features, as a head takes them; image i has row i of the features."""
+
+    rows: ImageRows
+    features: Features
+
+    def predict(self, predictor: Predictor) -> npt.NDArray[np.float64]:
+        """Probabilities (images, classes)."""
+        return predict_rows(predictor, self.features, np.arange(len(self.rows)))
+
+
+def load_images(
+    head: Head, store: FeatureStore, labels: str | os.PathLike[str] | None = None, split: str | None = None
+) -> StoredImages:
+    """The images of a store, or those of one split, with their features for a head.
+
+    Args:
+        head: whose recipe the store must have.
+        store: the features.
+        labels: a table of other labels; images that it does not name are left out.
+        split: only images of this split.
+
+    Raises:
+        RecipeMismatch: the store has another recipe than the head.
+        UsageError: there are no such images.
+        StoppedEarly: the store is not complete.
+    """
+    require_same_recipe(head, store)
+    require_complete(store)
+    rows = select_images(store, labels)
+    if split is not None:
+        rows = select_split(rows, split, store)
+    unaltered = rows.stored * store.recipe.views
+    features = load_features(store, head.info.output, head.info.reduction, unaltered, streams=True)
+    return StoredImages(rows, features)
+
+
+def require_same_recipe(head: Head, store: FeatureStore) -> None:
+    """Raise RecipeMismatch unless the store's unaltered features are those that the head was fitted on."""
+    info = head.info
+    lines = differences(info.recipe.unaltered, store.recipe.unaltered, "the head has", "the store has")
+    if not lines and store.outputs.get(info.output.name) != info.output:
+        lines = [f"output: the head has {info.output}, the store has {list(store.outputs.values())}"]
+    if lines:
+        raise RecipeMismatch(
+            f"{store.folder} was made with another recipe than the head; {'; '.join(lines)}. "
+            "Extract with the head's recipe, or fit a head on this store"
+        )
+
+
+def predict_store(head: Head, store: FeatureStore) -> pa.Table:
+    """Predictions for a store's images, as `Head.predict` gives them for image files.
+
+    Raises:
+        RecipeMismatch: the store has another recipe than the head.
+        UsageError: the store has no images.
+        StoppedEarly: the store is not complete.
+    """
+    images = load_images(head, store)
+    columns = prediction_columns(images.predict(head.predictor), head.info.task)
+    errors = pa.nulls(len(images.rows), pa.string())
+    return pa.table({"path": images.rows.table["path"], **columns, "error": errors})

@@ -1,0 +1,139 @@
+"""Pictures of images: mistakes, samples, averages. Pure: arrays -> figures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fit.report.style import INK, RED, SHEET_HEAD, drawable, new_sheet, styled
+
+Pixels = npt.NDArray[np.uint8]
+"""(height, width, 3)."""
+
+_THUMBNAIL = 1.15  # inches
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A misclassified image, and the probability of the class that was predicted."""
+
+    pixels: Pixels
+    actual: str
+    predicted: str
+    probability: float
+
+
+@styled
+def draw_mistakes(mistakes: Sequence[Mistake], wrong: int, of: str) -> Figure:
+    """Misclassified images, each with its actual class, and its predicted class in red.
+
+    Args:
+        mistakes: at least one, in the order in which they are shown, all of one shape.
+        wrong: how many there are in all.
+        of: which images the mistakes are among, in words.
+    """
+    order = "most confident errors first" if len(mistakes) == wrong else f"the {len(mistakes)} most confident errors"
+    note = f"{wrong:,} of {of}, {order}; red: the prediction"
+    columns = min(6, len(mistakes))
+    grid = _Grid(-(-len(mistakes) // columns), columns, under=0.48)
+    sheet = _Thumbnails("Mistakes", note, grid, mistakes[0].pixels.shape)
+    for number, mistake in enumerate(mistakes):
+        axes = sheet.show(number // columns, number % columns, mistake.pixels)
+        below: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 6.8, "transform": axes.transAxes}
+        axes.text(0.5, -0.04, drawable(mistake.actual, 20), color=INK, **below)
+        axes.text(
+            0.5, -0.2, f"{drawable(mistake.predicted, 14)} {_percent_text(mistake.probability)}", color=RED, **below
+        )
+    return sheet.figure
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Images of one class."""
+
+    name: str
+    images: Sequence[Pixels]
+
+
+@styled
+def draw_samples(samples: Sequence[Sample], note: str) -> Figure:
+    """A row of images per class; `note` is the text below the title. At least one class must have an image."""
+    columns = max(len(sample.images) for sample in samples)
+    left = 0.3 + 0.075 * max(len(drawable(sample.name)) for sample in samples)
+    shape = next(sample.images[0].shape for sample in samples if sample.images)
+    sheet = _Thumbnails("Samples", note, _Grid(len(samples), columns, left=left), shape)
+    for row, sample in enumerate(samples):
+        for column, pixels in enumerate(sample.images):
+            axes = sheet.show(row, column, pixels)
+            if column == 0:
+                axes.text(
+                    -0.08, 0.5, drawable(sample.name), ha="right", va="center", fontsize=8, transform=axes.transAxes
+                )
+    return sheet.figure
+
+
+@dataclass(frozen=True)
+class Average:
+    """The average image of a class, and how many images it is the average of."""
+
+    name: str
+    pixels: Pixels
+    images: int
+
+
+@styled
+def draw_averages(averages: Sequence[Average], note: str) -> Figure:
+    """The average image of each class, of at least one; `note` is the text below the title."""
+    columns = min(6, len(averages))
+    grid = _Grid(-(-len(averages) // columns), columns, under=0.3)
+    sheet = _Thumbnails("Average images", note, grid, averages[0].pixels.shape)
+    for number, average in enumerate(averages):
+        axes = sheet.show(number // columns, number % columns, average.pixels)
+        text = f"{drawable(average.name, 16)} ({average.images:,})"
+        axes.text(0.5, -0.04, text, ha="center", va="top", fontsize=7, transform=axes.transAxes)
+    return sheet.figure
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """How many small images, and the room beneath each and to the left of all, in inches."""
+
+    rows: int
+    columns: int
+    under: float = 0.06
+    left: float = 0.1
+
+
+class _Thumbnails:
+    """A sheet of small images, all of the shape (height, width, 3)."""
+
+    def __init__(self, title: str, note: str, grid: _Grid, shape: tuple[int, ...]) -> None:
+        self.size = (_THUMBNAIL, _THUMBNAIL * shape[0] / shape[1])
+        self.step = (self.size[0] + 0.12, self.size[1] + grid.under + 0.06)
+        self.left = grid.left
+        self.width = max(5.0, grid.left + grid.columns * self.step[0] + 0.1)
+        self.height = SHEET_HEAD + 0.1 + grid.rows * self.step[1]
+        self.figure = new_sheet(self.width, self.height, title, note)
+
+    def show(self, row: int, column: int, pixels: Pixels) -> Axes:
+        """Draw an image into the grid; the axes returned are for text around it."""
+        left = self.left + column * self.step[0]
+        bottom = self.height - SHEET_HEAD - row * self.step[1] - self.size[1]
+        place = (
+            left / self.width,
+            bottom / self.height,
+            self.size[0] / self.width,
+            self.size[1] / self.height,
+        )
+        axes = self.figure.add_axes(place)
+        axes.imshow(pixels)
+        axes.set_axis_off()
+        return axes
+
+
+def _percent_text(share: float) -> str:
+    return f"{100 * share:.0f} %"

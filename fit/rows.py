@@ -1,0 +1,128 @@
+"""Which images of a store are used, with which labels, splits and groups: a table, before any features are read."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from extract.api import SILENT, Reporter, read_labels
+from fit.splits import Positions
+from store.errors import StoppedEarly, UsageError
+from store.files.names import printable
+from store.reader import FeatureStore
+
+
+@dataclass(frozen=True)
+class ImageRows:
+    """Some images of a store.
+
+    Attributes:
+        table: one row per image: path, label, split, group, sha256, …
+        stored: (images,), their positions among the store's images.
+    """
+
+    table: pa.Table
+    stored: Positions
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def texts(self, column: str) -> list[str]:
+        """The values of a column that every image has."""
+        values: list[str] = self.table[column].to_pylist()
+        return values
+
+    def groups(self, column: str) -> list[str | None]:
+        """A column's values as the groups that splits keep together; None where an image has none.
+
+        Raises:
+            UsageError: there is no such column, or all its values are missing.
+        """
+        if column not in self.table.column_names:
+            names = ", ".join(self.table.column_names)
+            raise UsageError(f"--group-by {column}: there is no such column; choose one of {names}")
+        groups = [None if value is None else str(value) for value in self.table[column].to_pylist()]
+        if all(group is None for group in groups):
+            raise UsageError(
+                f"--group-by {column}: no image has one; give the groups in the table that is extracted, "
+                "or with --labels FILE (path,label,group)"
+            )
+        return groups
+
+
+def require_complete(store: FeatureStore) -> None:
+    """Raise StoppedEarly unless every image of the store is a row or a failure."""
+    if not store.complete:
+        raise StoppedEarly(f"{store.folder} is not finished: run the same `extract run` again, then this command")
+
+
+def select_images(
+    store: FeatureStore, labels: str | os.PathLike[str] | None = None, reporter: Reporter = SILENT
+) -> ImageRows:
+    """All images of a store; or those that a table names, with its labels.
+
+    Raises:
+        UsageError: there are no images, or the table cannot be used.
+    """
+    table = store.images()
+    if len(table) == 0:
+        raise UsageError(f"{store.folder} has no rows: extract images first")
+    rows = ImageRows(table, np.arange(len(table)))
+    if labels is None:
+        return rows
+    labelled, unknown = relabel(rows, labels)
+    if len(labelled) < len(rows):
+        reporter.message(f"{len(rows) - len(labelled):,} images of the store are not in {labels}: left out")
+    if unknown:
+        reporter.message(f"warning: {unknown:,} paths of {labels} are not in the store")
+    return labelled
+
+
+def select_split(rows: ImageRows, split: str, store: FeatureStore) -> ImageRows:
+    """Those of the rows that have this split.
+
+    Raises:
+        UsageError: there are none.
+    """
+    chosen = np.flatnonzero(np.array(rows.table["split"].to_pylist(), dtype=object) == split)
+    if len(chosen) == 0:
+        raise UsageError(f"no rows of split {split!r} in {store.folder}: leave --split out for all rows")
+    return ImageRows(rows.table.take(pa.array(chosen)), rows.stored[chosen])
+
+
+def relabel(rows: ImageRows, path: str | os.PathLike[str]) -> tuple[ImageRows, int]:
+    """Take label, and split and group where it has them, from a table of path, label[, split, group].
+
+    Rows that the table does not name are left out.
+
+    Returns:
+        The rows that are named, and how many paths of the table are not among the rows.
+
+    Raises:
+        UsageError: the table is malformed, has no labels, or names none of the rows.
+    """
+    named = read_labels(os.fspath(path))
+    if "label" not in named.column_names:
+        raise UsageError(f"{path} has no column label: expected path, label and optionally split and group")
+    line_of = {name: line for line, name in enumerate(named["path"].to_pylist())}
+    paths = rows.texts("path")
+    positions = np.array([position for position, name in enumerate(paths) if name in line_of], np.int64)
+    if len(positions) == 0:
+        raise UsageError(
+            f"{path} names no image of the store: it has paths such as {printable(next(iter(line_of), ''))!r}, "
+            f"the store has {printable(paths[0])!r}; paths are relative to the folder that was extracted"
+        )
+    table = _with_columns(rows.table.take(positions), named, [line_of[paths[position]] for position in positions])
+    return ImageRows(table, rows.stored[positions]), len(line_of) - len(positions)
+
+
+def _with_columns(table: pa.Table, named: pa.Table, lines: Sequence[int]) -> pa.Table:
+    """The table with those of label, split and group that `named` has, from these lines of it."""
+    order = pa.array(lines, pa.int64())
+    for name in ("label", "split", "group"):
+        if name in named.column_names:
+            position = table.schema.get_field_index(name)
+            table = table.set_column(position, name, named[name].take(order).cast(pa.string()))
+    return table

@@ -1,0 +1,96 @@
+"""A sweep's options, looked up in a store, with the experiment that all trials share."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from extract.api import Reporter
+from fit.experiment import Experiment, load_experiment
+from fit.heads.table import Value
+from fit.options import FitOptions
+from fit.request import FitRequest, resolve_fit
+from fit.search.options import SweepOptions
+from fit.search.space import Dimension, Setting, grid, one_at_a_time, parse_space, random_settings
+from fit.splits import TEST, TRAIN, VALIDATION
+from store.errors import UsageError
+from store.reader import FeatureStore
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """What a sweep fits and tries.
+
+    Attributes:
+        fit: the fit with the base settings, before any change.
+        options: what to try, as the user gave it.
+        space: the parameters to change, and their values.
+        settings: the changes to try, in order; None if each is proposed from the trials before it.
+        experiment: the rows that all trials use.
+    """
+
+    fit: FitRequest
+    options: SweepOptions
+    space: tuple[Dimension, ...]
+    settings: Sequence[Setting] | None
+    experiment: Experiment
+
+    def parameters(self, setting: Setting) -> dict[str, Value]:
+        """All parameters of the head: the base settings with a change."""
+        return {**self.fit.parameters, **setting}
+
+    def study(self) -> Mapping[str, object]:
+        """What all trials of a folder have in common, as plain JSON values."""
+        return {
+            "format": "stillframe-sweep",
+            "version": 1,
+            "head": self.fit.options.head,
+            "fingerprint": self.fit.store.fingerprint,
+            "output": self.fit.output.name,
+            "reduction": self.fit.reduction,
+            "class_weight": self.fit.options.class_weight,
+            "seed": self.fit.options.seed,
+            "metric": self.options.metric,
+            "split": _split_digest(self.experiment),
+        }
+
+
+def resolve_sweep(
+    store: FeatureStore, fit_options: FitOptions, options: SweepOptions, reporter: Reporter
+) -> SweepRequest:
+    """Check a sweep's options and load its rows.
+
+    Raises:
+        UsageError: a wrong option, or no validation images.
+        StoppedEarly: the store is not complete.
+    """
+    fit = resolve_fit(store, fit_options)
+    space = parse_space(options.tries, fit.kind)
+    settings = _listed_settings(options, space, fit)
+    experiment = load_experiment(fit, reporter)
+    if len(experiment.split.validation) == 0:
+        raise UsageError("there are no validation images to choose by: give --val a fraction above 0")
+    return SweepRequest(fit, options, space, settings, experiment)
+
+
+def _listed_settings(options: SweepOptions, space: Sequence[Dimension], fit: FitRequest) -> list[Setting] | None:
+    """The settings to try; None for methods that propose each from the trials before it."""
+    match options.method:
+        case "grid":
+            return grid(space)
+        case "one":
+            return one_at_a_time(space, fit.parameters)
+        case "random":
+            return random_settings(space, options.most_trials, fit.options.seed)
+        case _:
+            return None
+
+
+def _split_digest(experiment: Experiment) -> str:
+    """SHA-256 of each image's part of the split, path, content and label."""
+    digest = hashlib.sha256()
+    rows, split = experiment.images.rows, experiment.split
+    images = list(zip(*(rows.texts(name) for name in ("path", "sha256", "label")), strict=True))
+    for name, positions in ((TRAIN, split.train), (VALIDATION, split.validation), (TEST, split.test)):
+        for position in positions.tolist():
+            digest.update(repr((name, *images[position])).encode())
+    return digest.hexdigest()

@@ -1,9 +1,9 @@
-"""What altered views buy: test accuracy of heads fitted on few images a class, in N views each.
+"""The gain from altered views: test accuracy of heads fitted on few images per class, in N views each.
 
     python -m benchmarks.augmentation DATA [--seeds N]
 
-DATA is a folder of images, a folder a class. For each seed some images a class are drawn to learn from, the same ones
-whatever N is, and all others are the test.
+DATA is a folder of images with one folder per class. For each seed a few training images per class are drawn, the same
+ones for every N, and all others are the test set.
 """
 
 import argparse
@@ -34,28 +34,30 @@ def main() -> None:
         for views in VIEWS:
             extract(arguments.data, folder / f"store{views}", pooling="avg", augment=views)
         stores = [open_store(folder / f"store{views}") for views in VIEWS]
-        header = ["head", "images a class", *(f"N = {views}" for views in VIEWS), "gain of the last, by seed"]
+        header = ["head", "images per class", *(f"N = {views}" for views in VIEWS), "gain of the last N, by seed"]
         rows = []
         for head in HEADS:
             for images in IMAGES:
-                say(f"{head}, {images} images a class")
-                found = np.array([_accuracies(stores, head, images, seed, folder) for seed in range(arguments.seeds)])
-                gains = ", ".join(f"{gain:+.3f}" for gain in found[:, -1] - found[:, 0])
-                rows.append([head, str(images), *(f"{value:.3f}" for value in found.mean(axis=0)), gains])
-    explained = f"Mean test accuracy over {arguments.seeds} draws of the training images; {arguments.data.name}, {stores[0].recipe.backbone}."
-    write_section(TITLE, [circumstances(), "", explained, "", *table(header, rows)])
+                say(f"{head}, {images} images per class")
+                accuracies = np.array(
+                    [_accuracies(stores, head, images, seed, folder) for seed in range(arguments.seeds)]
+                )
+                gains = ", ".join(f"{gain:+.3f}" for gain in accuracies[:, -1] - accuracies[:, 0])
+                rows.append([head, str(images), *(f"{value:.3f}" for value in accuracies.mean(axis=0)), gains])
+    explanation = f"Mean test accuracy over {arguments.seeds} draws of the training images; {arguments.data.name}, {stores[0].recipe.backbone}."
+    write_section(TITLE, [circumstances(), "", explanation, "", *table(header, rows)])
 
 
-def _accuracies(stores: list[FeatureStore], head: str, images: int, seed: int, folder: Path) -> list[float]:
-    """Test accuracy on each store, of one draw of training images."""
+def _accuracies(stores: list[FeatureStore], name: str, images: int, seed: int, folder: Path) -> list[float]:
+    """Test accuracy on each store, for one draw of training images."""
     labels = folder / "labels.csv"
     _write_split(stores[0], labels, images, seed)
-    fitted = [fit_head(store, head, labels=labels, seed=seed) for store in stores]
-    return [each.metrics["test"]["accuracy"]["value"] for each in fitted]
+    fitted = [fit_head(store, name, labels=labels, seed=seed) for store in stores]
+    return [head.metrics["test"]["accuracy"]["value"] for head in fitted]
 
 
 def _write_split(store: FeatureStore, path: Path, images: int, seed: int) -> None:
-    """A table of path, label and split: so many images of each class to learn from, at most half of its images."""
+    """Write a table of path, label and split: `images` training images of each class, but at most half of the class."""
     rng = np.random.default_rng(seed)
     rows = store.images().select(["path", "label"])
     classes = np.array(rows["label"].to_pylist())

@@ -1,10 +1,10 @@
-"""Training a head for 20 epochs: on features extracted once, and through the frozen backbone every time.
+"""Training a head for 20 epochs: on features extracted once, and through the frozen backbone in every epoch.
 
     python -m benchmarks.epochs [--rounds N] [--train N] [--validation N]
     python -m benchmarks.epochs frozen HEAD FOLDER      seconds of one epoch through the frozen backbone, as JSON
 
-Ours is all that a user waits for, of both commands from start to end: `extract run` and `fit head`. The other way is
-one epoch with its validation, the second of two so that start-up and tracing are left out, times 20.
+Our time is everything that a user waits for: `extract run` and `fit head`, from start to end. The other time is one epoch
+including validation, times 20; the second of two epochs is measured, to leave out start-up and tracing.
 """
 
 import argparse
@@ -59,7 +59,7 @@ class Turn:
 
 
 def frozen_epoch(head: str, folder: Path) -> float:
-    """Seconds of an epoch of `model.fit` with the backbone frozen, as tutorials have it."""
+    """Seconds of one epoch of `model.fit` with the backbone frozen, as in tutorials."""
     network, preprocess_input = load(BACKBONE)
     import keras
     import tensorflow as tf
@@ -86,11 +86,13 @@ def frozen_epoch(head: str, folder: Path) -> float:
 
 
 def with_head(network: Any, head: str) -> Any:
-    """The frozen network with the very head that `fit head` trains on top."""
+    """The frozen network with the same head that `fit head` trains on top."""
     import keras
 
-    from fit.heads.build import build_estimator
+    from fit.heads.base import HeadSpec
+    from fit.heads.build import rebuild_network
     from fit.heads.table import get_head
+    from fit.task import Task
 
     network.trainable = False
     inputs = keras.Input(network.input_shape[1:])
@@ -98,61 +100,65 @@ def with_head(network: Any, head: str) -> Any:
     kind = get_head(head)
     if not kind.spatial:
         features = keras.layers.GlobalAveragePooling2D()(features)
-    estimator = build_estimator(head, kind.complete({}), features.shape[1:], 2, "none", seed=0, several=False)
-    estimator.start(features.shape[1:], 2, several=False)
-    return keras.Model(inputs, estimator.model_(features))
+    task = Task(("0", "1"), multi_label=False)
+    spec = HeadSpec(head, kind.complete({}), features.shape[1:], task, class_weight="none", seed=0)
+    return keras.Model(inputs, rebuild_network(spec).model(features))
 
 
 # On features extracted once
 
 
 def extraction(photographs: Path, folder: Path, name: str) -> float:
-    """Seconds of `extract run` into a new store; the converted network is kept in the folder."""
+    """Seconds of `extract run` into a new store; the folder holds the cache with the converted network."""
     environment = {"STILLFRAME_CACHE": str(folder / "cache")}
     options = ("--backbone", BACKBONE.name, "--weights", "random")
     return extract_run(photographs, folder / name, *options, environment=environment).seconds
 
 
 def fit(store: Path, head: str) -> float:
-    """Seconds of `fit head` for all epochs: it is never patient enough to stop early."""
+    """Seconds of `fit head` for all epochs, with so much patience that it never stops early."""
     options = ("--head", head, "--epochs", EPOCHS, "--set", f"patience={10 * EPOCHS}", "--force", "--json", "--quiet")
     return run_child(program("fit", "head", "--features", store, "--out", store.with_name(head), *options)).seconds
 
 
-# All of it
+# Rounds and report
 
 
 def measure(rounds: int, train: int, validation: int, folder: Path) -> dict[str, list[Turn]]:
-    """The rounds of each head."""
+    """Run all rounds; gives those of each head."""
     photographs = folder / "photographs"
     for split, count, seed in (("train", train, 0), ("validation", validation, 1)):
         write_photographs(photographs / split, count, SMALL, in_classes=True, seed=seed)
-    extraction(photographs, folder, "before")  # converts the network, once for a machine
+    extraction(photographs, folder, "before")  # converts the network, once per machine
     turns: dict[str, list[Turn]] = {head: [] for head in HEADS}
     for number in range(rounds):
         for head in HEADS:
             name = f"{head}{number}"
             extracted = extraction(photographs, folder, name)
             fitted = fit(folder / name, head)
-            epoch = run_child(module("epochs", "frozen", head, photographs)).told["epoch_seconds"]
+            epoch = run_child(module("epochs", "frozen", head, photographs)).output["epoch_seconds"]
             turns[head].append(Turn(extracted, fitted, EPOCHS * epoch))
             say(f"epochs, round {number + 1}, {head}: {turns[head][-1]}")
     return turns
 
 
 def report(turns: dict[str, list[Turn]], train: int, validation: int) -> list[str]:
-    """The part of RESULTS.md."""
+    """The lines of this section of RESULTS.md."""
     columns = ("head", "extract run, s", "fit head, s", "together, s", f"{EPOCHS} epochs frozen, s", "times as fast")
     return [
         circumstances(),
         "",
-        f"{EPOCHS} epochs of a head on InceptionV3, {train} photographs of {SMALL} in two classes to train and {validation} to",
-        "validate. `extract run` and `fit head` are whole processes from start to end. The other way is the same head on the",
-        f"frozen backbone in `model.fit`: one epoch measured, without start-up, times {EPOCHS}. Median and range of",
-        f"{len(next(iter(turns.values())))} rounds.",
+        f"{EPOCHS} epochs of a head on InceptionV3, with {train} training and {validation} validation photographs of {SMALL} in",
+        "two classes. `extract run` and `fit head` are whole processes from start to end. `frozen` is the same head on the",
+        f"frozen backbone in `model.fit`: one epoch without start-up, times {EPOCHS}. Median and range of",
+        f"{_rounds(len(next(iter(turns.values()))))}.",
         "",
         *table(columns, [_row(head, found) for head, found in turns.items()]),
     ]
+
+
+def _rounds(count: int) -> str:
+    return "1 round" if count == 1 else f"{count} rounds"
 
 
 def _row(head: str, turns: list[Turn]) -> list[object]:

@@ -1,8 +1,8 @@
-"""What grows with the number of images, and what a run costs that has nothing to do: memory, seconds, start-up.
+"""Memory by the number of images, the cost of a run with nothing to do, and start-up time.
 
     python -m benchmarks.growth
 
-Each figure is of a whole process, over small images and a small network.
+Each figure is for a whole process, with small images and a small network.
 """
 
 import subprocess
@@ -28,12 +28,12 @@ from benchmarks.measure import (
 TITLE = "Memory and start-up"
 COUNTS = (1_000, 10_000, 20_000)
 RECIPE = ("--backbone", "mobilenet_v3_small", "--weights", "random", "--image-size", "64", "--pooling", "avg")
-_AGAIN = 10_000
-_MORE = 10
+_RERUN_IMAGES = 10_000
+_ADDED_IMAGES = 10
 
 
 def write_images(folder: Path, count: int, start: int = 0) -> None:
-    """Small distinct images in ten folders."""
+    """Write small distinct images into ten folders."""
     for number in range(start, start + count):
         path = folder / str(number % 10) / f"{number:06d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,12 +42,12 @@ def write_images(folder: Path, count: int, start: int = 0) -> None:
 
 
 def memory(folder: Path) -> list[str]:
-    """Peak memory by the number of images."""
+    """A table of peak memory by the number of images."""
     rows = []
     for count in COUNTS:
         write_images(folder / str(count), count)
         run = extract_run(folder / str(count), folder / f"store{count}", *RECIPE)
-        rows.append((f"{count:,}", f"{run.peak_mb:,.0f} MB", f"{run.told['images_per_second']:,.0f}"))
+        rows.append((f"{count:,}", f"{run.peak_mb:,.0f} MB", f"{run.output['images_per_second']:,.0f}"))
         say(f"growth, {count:,} images: {run.peak_mb:,.0f} MB")
     return [
         "### Peak memory and the number of images",
@@ -59,21 +59,21 @@ def memory(folder: Path) -> list[str]:
 
 
 def again(folder: Path) -> list[str]:
-    """A second run over the same images, and one over a few more."""
-    data, store = folder / str(_AGAIN), folder / f"store{_AGAIN}"
+    """A second run over the same images, and one with a few images added."""
+    data, store = folder / str(_RERUN_IMAGES), folder / f"store{_RERUN_IMAGES}"
     nothing = Spread.of(extract_run(data, store, *RECIPE).seconds for _ in range(REPEATS))
-    write_images(data, _MORE, start=_AGAIN)
+    write_images(data, _ADDED_IMAGES, start=_RERUN_IMAGES)
     more = extract_run(data, store, *RECIPE)
     return [
-        f"### Running again over {_AGAIN:,} images",
+        f"### Running again over {_RERUN_IMAGES:,} images",
         "",
-        f"Nothing to do: {nothing} s for the whole process. {_MORE} images added: {more.told['computed']} computed,",
-        f"{more.told['reused']:,} reused, {more.seconds:.1f} s with the network's start-up.",
+        f"Nothing to do: {nothing} s for the whole process. After adding {_ADDED_IMAGES} images: {more.output['computed']} computed,",
+        f"{more.output['reused']:,} reused, {more.seconds:.1f} s including the network's start-up.",
     ]
 
 
 def start_up() -> list[str]:
-    """The time that `extract --help` takes."""
+    """The time of `extract --help`."""
 
     def once() -> float:
         start = time.perf_counter()

@@ -1,8 +1,8 @@
-"""What a run cannot be faster than on this machine: each program measures a part and prints one JSON object.
+"""The upper limit of a run's speed on this machine: each program measures one part and prints one JSON object.
 
     python -m benchmarks.limits parts BACKBONE RUNTIME PRECISION FOLDER COUNT
-        images/s of the network alone, in our own runtime; core-seconds an image of decoding, compressing, hashing
-        and checking; and FLOP an image, counted from the layers' shapes
+        images/s of the network alone, in our own runtime; core-seconds per image of decoding, compressing, hashing
+        and checking; and FLOP per image, counted from the layers' shapes
     python -m benchmarks.limits peak
         FLOP/s of a matrix product of 4096 x 4096, by precision and library
 
@@ -27,13 +27,14 @@ import numpy as np
 
 from extract.backbones.table import Backbone, get_backbone
 from extract.backbones.weights import Weights
-from extract.images.decode import DecodePolicy, own_limits
-from extract.process_state import quiet_start
-from extract.progress import Clock
-from extract.runtimes import Runtime
+from extract.clock import Clock
+from extract.images.decode import DecodePolicy, without_pillow_limits
+from extract.images.loader import ImageLoader, LoadedView
+from extract.process_state import quiet_libraries
+from extract.runtimes.base import Runtime
 from extract.runtimes.device import usable_cores
-from extract.shard_builder import ImagePreparer, PreparedView, ShardBuilder, listed_task
-from extract.sources.reading import LocalImages
+from extract.shard_builder import ShardBuilder, unlabelled
+from store.files.opening import open_files
 from store.formats import Shard, check_round_trip, get_format
 from store.recipe import Output
 from store.records import Failure
@@ -45,7 +46,7 @@ MATRIX_REPEATS = 5
 
 @dataclass(frozen=True)
 class Parts:
-    """What an image costs: the network's rate alone, and core-seconds of all else."""
+    """The cost of an image: the rate of the network alone, and core-seconds of everything else."""
 
     network_images_per_second: float
     flop: int
@@ -56,7 +57,7 @@ class Parts:
 
     @property
     def images_per_second(self) -> float:
-        """The limit. Reading a shard back to check it is our own choice, so it is not part of it."""
+        """The limit. It leaves out reading shards back to check them, which is our own choice."""
         work = self.decode + self.compress + self.hash
         return 1 / (1 / self.network_images_per_second + work / usable_cores())
 
@@ -68,14 +69,14 @@ class Parts:
 
 @contextmanager
 def processor_seconds(into: dict[str, float], name: str) -> Iterator[None]:
-    """Processor time of this process, all threads together, spent within the block."""
+    """Measure the processor time that this process, all threads together, spends in the block."""
     start = time.process_time()
     yield
     into[name] = time.process_time() - start
 
 
 def parts(backbone: Backbone, runtime: str, precision: str, files: list[Path]) -> Parts:
-    """Everything of `Parts`, on those photographs."""
+    """Measure all `Parts` on those photographs."""
     spent: dict[str, float] = {}
     images = decoded(backbone, files, spent)
     loaded = load_runtime(backbone, runtime, precision)
@@ -86,21 +87,21 @@ def parts(backbone: Backbone, runtime: str, precision: str, files: list[Path]) -
     return Parts(rate, flop(backbone), **each)
 
 
-def decoded(backbone: Backbone, files: list[Path], spent: dict[str, float]) -> list[PreparedView]:
-    """The photographs as a run prepares them: read, hashed, decoded and resized, by one thread."""
+def decoded(backbone: Backbone, files: list[Path], spent: dict[str, float]) -> list[LoadedView]:
+    """The photographs as a run prepares them: read, hashed, decoded and resized, by a single thread."""
     policy = DecodePolicy(backbone.size, "bilinear", "stretch", (255, 255, 255), 100_000_000)
-    prepare = ImagePreparer(LocalImages(files[0].parent), policy, 1, Clock())
-    prepare(files[0].name)  # Pillow loads its plugins at the first image
-    with own_limits(), processor_seconds(spent, "decode"):
-        found = [prepare(file.name) for file in files]
+    loader, clock = ImageLoader(open_files(files[0].parent), policy, None, 1), Clock()
+    loader.load(files[0].name, clock)  # Pillow loads its plugins at the first image
+    with without_pillow_limits(), processor_seconds(spent, "decode"):
+        found = [loader.load(file.name, clock) for file in files]
     return [view for views in found if not isinstance(views, Failure) for view in views]
 
 
 def load_runtime(backbone: Backbone, runtime: str, precision: str) -> Runtime:
-    """As `extract run` loads it with these options."""
+    """The runtime as `extract run` loads it with these options."""
     from extract.runtimes.load import NetworkSpec, load_runtime
 
-    wanted = NetworkSpec(
+    spec = NetworkSpec(
         backbone=backbone,
         weights=Weights.parse("random"),
         image_size=backbone.size,
@@ -110,59 +111,59 @@ def load_runtime(backbone: Backbone, runtime: str, precision: str) -> Runtime:
         precision=precision,
         runtime=runtime,
     )
-    return load_runtime(wanted)[0]
+    return load_runtime(spec)[0]
 
 
-def network_alone(runtime: Runtime, images: list[PreparedView]) -> float:
-    """Images/s with the pixels at hand, the runtime always having as many calls under way as it asks for."""
+def network_alone(runtime: Runtime, images: list[LoadedView]) -> float:
+    """Images/s with decoded pixels in memory and always `runtime.in_flight` calls in progress."""
     pixels = [image.decoded.pixels for image in images]
     while len(pixels) < runtime.batch_size:
         pixels += pixels
     batch = pixels[: runtime.batch_size]
     runtime.start(batch).result()
-    under_way = deque(runtime.start(batch) for _ in range(runtime.in_flight))
+    in_progress = deque(runtime.start(batch) for _ in range(runtime.in_flight))
     done, start = 0, time.perf_counter()
     while time.perf_counter() - start < NETWORK_SECONDS:
-        under_way.popleft().result()
+        in_progress.popleft().result()
         done += len(batch)
-        under_way.append(runtime.start(batch))
+        in_progress.append(runtime.start(batch))
     rate = done / (time.perf_counter() - start)
-    for call in under_way:
+    for call in in_progress:
         call.result()
     return rate
 
 
-def shard_of(runtime: Runtime, images: list[PreparedView], output: Output) -> Shard:
-    """The images' features, as they would be stored."""
-    collection = ShardBuilder(listed_task([image.row.path for image in images]), [output])
+def shard_of(runtime: Runtime, images: list[LoadedView], output: Output) -> Shard:
+    """The images' features as they would be stored."""
+    builder = ShardBuilder(unlabelled([image.row.path for image in images]), [output])
     for start in range(0, len(images), runtime.batch_size):
         batch = images[start : start + runtime.batch_size]
-        collection.add(batch, runtime.start([image.decoded.pixels for image in batch]).result())
-    return collection.shard()
+        builder.add(batch, runtime.start([image.decoded.pixels for image in batch]).result())
+    return builder.content().shard
 
 
 def stored(shard: Shard, output: Output, spent: dict[str, float]) -> None:
-    """What is done to a shard before it is published."""
-    form = get_format("hdf5")
-    form.encode(shard, [output], "")  # h5py and its filters are loaded at the first shard
+    """Measure what is done to a shard before it is published."""
+    shard_format = get_format("hdf5")
+    shard_format.encode(shard, [output], "")  # the first shard loads h5py and its filters
     with processor_seconds(spent, "compress"):
-        data = form.encode(shard, [output], "")
+        data = shard_format.encode(shard, [output], "")
     with processor_seconds(spent, "hash"):
         hashlib.sha256(data)
     with processor_seconds(spent, "check"):
-        check_round_trip(form, data, shard, [output])
+        check_round_trip(shard_format, data, shard, [output])
 
 
 def flop(backbone: Backbone) -> int:
-    """Floating-point operations an image: twice the multiply-adds of all convolutions and dense layers."""
-    with quiet_start():
+    """Floating-point operations per image: twice the multiply-adds of all convolutions and dense layers."""
+    with quiet_libraries():
         from extract.backbones.build import build, leaf_layers
 
         return 2 * sum(multiply_adds(layer) for layer in leaf_layers(build(backbone, backbone.size)))
 
 
 def multiply_adds(layer: Any) -> int:
-    """Of one layer, an image: each place of the output takes every weight that leads to it once."""
+    """Multiply-adds per image in one layer: every output position uses each weight that leads to it once."""
     import keras
 
     if isinstance(layer, keras.layers.SeparableConv2D):
@@ -174,12 +175,12 @@ def multiply_adds(layer: Any) -> int:
 
 
 def peak() -> dict[str, dict[str, float]]:
-    """FLOP/s of a matrix product by precision and library; what is not installed is left out."""
+    """FLOP/s of a matrix product by precision and library; libraries that are not installed are left out."""
     rng = np.random.default_rng(0)
     left, right = rng.standard_normal((2, MATRIX, MATRIX), np.float32)
     found: dict[str, dict[str, float]] = {"float32": {}, "bfloat16": {}}
     found["float32"]["numpy"] = _product_flops(lambda: left @ right)
-    with quiet_start():
+    with quiet_libraries():
         import tensorflow as tf
     first, second = tf.constant(left), tf.constant(right)
     found["float32"]["tensorflow"] = _product_flops(lambda: tf.matmul(first, second).numpy())
@@ -210,7 +211,7 @@ def _openvino_products(left: Any, right: Any) -> dict[str, Callable[[], object]]
 
 
 def _product_flops(product: Callable[[], object]) -> float:
-    """The best of a few: a peak is what the machine can do, not what it usually does."""
+    """The best of a few measurements, because a peak is what the machine can do, not what it usually does."""
     product()
     seconds = []
     for _ in range(MATRIX_REPEATS):

@@ -1,4 +1,4 @@
-"""What every benchmark needs: children that answer in JSON, medians with their spread, and RESULTS.md by sections."""
+"""Shared by all benchmarks: child processes that print JSON, medians with their range, and the sections of RESULTS.md."""
 
 import json
 import os
@@ -24,70 +24,68 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 LIBRARIES = ("tensorflow", "keras", "openvino", "torch", "numpy", "h5py", "pyarrow", "pillow")
 REPEATS = 5
 TITLES = ("Speed", "Storage", "Epochs", "Memory and start-up", "Planning", "Augmentation", "Workers")
-"""The parts of RESULTS.md, in order."""
+"""The sections of RESULTS.md, in order."""
 
 _HEAD = """# Results
 
-Written by `make bench`; each part says when and on what it was measured. A benchmark states, it never asserts. Rates that
-are compared were taken in turns, in processes of their own, and compared within each turn: a machine that slows down for a
-while then moves a ratio less than it moves a rate. `2.53 (2.41 to 2.60)` is the median and the range of all turns.
+Written by `make bench`; each section says when and on what machine it was measured. Benchmarks report; they assert nothing.
+Rates that are compared were measured in turns, each in its own process, and ratios are taken within a turn: if the machine
+slows down for a while, ratios change less than rates. `2.53 (2.41 to 2.60)` is the median and the range over all turns.
 """
 
 
 @dataclass(frozen=True)
 class Child:
-    """A process that has ended: the JSON object it told last, its wall seconds and its peak memory in MB."""
+    """A process that has ended: the JSON object in its last line of output, its wall seconds, its peak memory in MB."""
 
-    told: dict[str, Any]
+    output: dict[str, Any]
     seconds: float
     peak_mb: float
 
 
 def run_child(command: Sequence[str | os.PathLike[str]], environment: Mapping[str, str] | None = None) -> Child:
-    """Run a command from the repository's root; it ends by printing one line of JSON.
+    """Run a command from the repository's root. Its last line of output must be a JSON object.
 
     Raises:
-        RuntimeError: it failed; with the end of what it said on standard error.
+        RuntimeError: it failed; the message has the end of its standard error.
     """
-    with tempfile.TemporaryFile("w+") as told, tempfile.TemporaryFile("w+") as complaints:
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         start = time.perf_counter()
         child = subprocess.Popen(
             [str(word) for word in command],
-            stdout=told,
-            stderr=complaints,
+            stdout=output,
+            stderr=errors,
             cwd=ROOT,
             env={**os.environ, **(environment or {})},
         )
         _, status, usage = os.wait4(child.pid, 0)
         seconds = time.perf_counter() - start
         child.returncode = os.waitstatus_to_exitcode(status)
-        told.seek(0)
-        complaints.seek(0)
+        output.seek(0)
+        errors.seek(0)
         if child.returncode != 0:
-            raise RuntimeError(
-                f"{' '.join(map(str, command))}: exit code {child.returncode}\n{complaints.read()[-2000:]}"
-            )
-        return Child(json.loads(told.read().strip().rpartition("\n")[2]), seconds, usage.ru_maxrss / 1024)
+            raise RuntimeError(f"{' '.join(map(str, command))}: exit code {child.returncode}\n{errors.read()[-2000:]}")
+        return Child(json.loads(output.read().strip().rpartition("\n")[2]), seconds, usage.ru_maxrss / 1024)
 
 
 def module(name: str, *arguments: object) -> list[str]:
-    """The command that runs one of the benchmarks' own programs."""
+    """The command that runs one of the modules in benchmarks/."""
     return [sys.executable, "-m", f"benchmarks.{name}", *map(str, arguments)]
 
 
 def program(name: str, *arguments: object) -> list[str]:
-    """The command `extract`, `fit` or `store` of this checkout, whatever is installed."""
+    """The command `extract`, `fit` or `store` of this checkout, whatever version is installed."""
     return [sys.executable, "-c", f"import cli; cli.{name}_main()", *map(str, arguments)]
 
 
 def extract_run(data: Path, out: Path, *options: object, environment: Mapping[str, str] | None = None) -> Child:
-    """`extract run` once, in a process of its own."""
+    """Run `extract run` once, in a separate process."""
     return run_child(program("extract", "run", data, "--out", out, "--json", "--quiet", *options), environment)
 
 
 @dataclass(frozen=True)
 class Spread:
-    """What several turns came to."""
+    """Median and range of several measurements."""
 
     median: float
     low: float
@@ -100,13 +98,13 @@ class Spread:
         return cls(statistics.median(found), found[0], found[-1])
 
     def __str__(self) -> str:
-        """As in 2.53 (2.41 to 2.60): three digits, all with the decimals of the largest."""
+        """Like 2.53 (2.41 to 2.60): three digits, all with as many decimals as the largest."""
         digits = max(0, 2 - len(f"{int(abs(self.high))}") + 1) if abs(self.high) >= 1 else 3
         return f"{self.median:,.{digits}f} ({self.low:,.{digits}f} to {self.high:,.{digits}f})"
 
 
 def ratios(numerators: Iterable[float], denominators: Iterable[float]) -> Spread:
-    """The ratio within each turn."""
+    """Median and range of the ratios within each turn."""
     return Spread.of(above / below for above, below in zip(numerators, denominators, strict=True))
 
 
@@ -117,13 +115,13 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
 
 
 def say(text: str) -> None:
-    """A line for whoever waits."""
+    """Print a line of progress on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder that is gone afterwards."""
+    """A temporary folder, deleted at the end of the block."""
     folder = Path(tempfile.mkdtemp(prefix="stillframe-bench-"))
     try:
         yield folder
@@ -132,7 +130,7 @@ def scratch() -> Iterator[Path]:
 
 
 def machine() -> str:
-    """What figures are taken on."""
+    """The machine and the library versions."""
     names = (line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name"))
     libraries = [f"{name} {found}" for name in LIBRARIES if (found := _installed(name))]
     cpu = next(names, platform.processor())
@@ -166,7 +164,7 @@ def write_section(title: str, lines: Sequence[str]) -> None:
 
 
 def _sections(text: str) -> dict[str, str]:
-    """The parts of RESULTS.md by title."""
+    """The sections of RESULTS.md by title."""
     found = {}
     for part in f"\n{text}".split("\n## ")[1:]:
         title, _, body = part.partition("\n")

@@ -1,8 +1,8 @@
-"""Photographs to measure with, made from scikit-learn's two (a temple, a flower) and the same every time.
+"""Photographs for benchmarks, made from scikit-learn's two (a temple, a flower) and the same every time.
 
-Each is a crop at a random place, perhaps mirrored, in JPEG of quality 90. Photographs larger than the two are
-mosaics of crops drawn to twice their size: about as many bytes and as much detail a pixel as a camera gives,
-which one crop drawn larger has not.
+Each is a random crop, possibly mirrored, saved as JPEG with quality 90. Photographs larger than the two originals are
+mosaics of crops enlarged to twice their size. Those have about as many bytes and as much detail per pixel as camera
+pictures; a single crop enlarged further would not.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _ENLARGED = 2
 
 @dataclass(frozen=True)
 class Size:
-    """Of a photograph, in pixels."""
+    """Size of a photograph in pixels."""
 
     width: int
     height: int
@@ -32,7 +32,7 @@ LARGE = Size(2400, 1600)
 
 
 def write_photographs(folder: Path, count: int, size: Size, in_classes: bool = False, seed: int = 0) -> Path:
-    """Write so many photographs, the two scenes in turns, and return the folder; `in_classes` gives each scene one."""
+    """Write `count` photographs, alternating between the two scenes; `in_classes` puts each scene into its own folder."""
     from sklearn.datasets import load_sample_images
 
     scenes = [Image.fromarray(pixels) for pixels in load_sample_images().images]

@@ -1,10 +1,10 @@
-"""What users would run instead of `extract run`, as tutorials write it: three programs, each in a process of its own.
+"""What users would run instead of `extract run`, as in tutorials: three programs, each in its own process.
 
     python -m benchmarks.rivals loop|directory|torch BACKBONE FOLDER COUNT
 
-Prints {"images_per_second": ...}. The clock starts after the first image or batch, so that start-up and tracing are
-left out. The networks have the same random weights as ours: Keras' own initialisation would make features so small
-that a processor computes them slower than real ones.
+Prints {"images_per_second": ...}. The clock starts after the first image or batch, to leave out start-up and tracing.
+The networks have the same random weights as ours. Keras' own initialization would make features so small that a CPU
+computes them more slowly than real ones.
 """
 
 import json
@@ -19,15 +19,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from extract.backbones.table import Backbone, get_backbone
-from extract.process_state import quiet_start
+from extract.process_state import quiet_libraries
 
 BATCH = 32
 TORCH_WORKERS = 2
 
 
 def load(backbone: Backbone) -> Any:
-    """The network, and the function of keras.applications that prepares its pixels."""
-    with quiet_start():
+    """The network, and the function of keras.applications that preprocesses its pixels."""
+    with quiet_libraries():
         import keras
 
         from extract.backbones.load import load_network
@@ -69,9 +69,9 @@ def with_directory(backbone: Backbone, files: list[Path]) -> float:
     images = keras.utils.image_dataset_from_directory(
         files[0].parent, labels=None, batch_size=BATCH, image_size=backbone.size, shuffle=False, verbose=False
     )
-    batches = len(files) // BATCH  # all of them full, so that nothing is traced twice
+    batches = len(files) // BATCH  # only full ones, so that nothing is traced twice
     prepared = images.take(batches).map(preprocess_input, num_parallel_calls=tf.data.AUTOTUNE)
-    # Traced before, or the pipeline would decode ahead for as long as that takes, before the clock starts.
+    # Trace first. Otherwise the pipeline would decode ahead during the tracing, before the clock starts.
     network.predict(np.zeros((BATCH, *backbone.size, 3), np.float32), verbose=0)
     network.predict(prepared.prefetch(tf.data.AUTOTUNE), verbose=0, callbacks=[Stopwatch()])
     return (batches - 1) * BATCH / (Stopwatch.ends[-1] - Stopwatch.ends[0])
@@ -115,7 +115,7 @@ RIVALS: dict[str, Callable[[Backbone, list[Path]], float]] = {
 
 
 def main() -> None:
-    """Run one rival over the first COUNT files of a folder."""
+    """Run one of the programs on the first COUNT files of a folder."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     name, backbone, folder, count = sys.argv[1:]
     files = sorted(Path(folder).iterdir())[: int(count)]

@@ -1,8 +1,8 @@
-"""`make bench`: every benchmark, one after the other; each writes its own part of benchmarks/RESULTS.md.
+"""`make bench`: all benchmarks, one after the other; each writes its own section of benchmarks/RESULTS.md.
 
     python -m benchmarks.run [SECTION ...]
 
-Without a section, all of them: hours, most of which are speed's. With sections, only those parts are replaced.
+Without arguments all sections are measured, which takes hours, mostly for speed. Otherwise only those named are replaced.
 """
 
 import argparse
@@ -15,13 +15,13 @@ PLANNING_TITLE = "Planning"
 
 
 def planning() -> None:
-    """The table that benchmarks.planning prints."""
+    """Write the table that benchmarks.planning prints."""
     with scratch() as folder:
-        told = subprocess.run(
+        printed = subprocess.run(
             module("planning", folder), stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT
         ).stdout
-    explained = "Empty files, listed, planned and committed with a stub in place of decoding and the network."
-    write_section(PLANNING_TITLE, [circumstances(), "", explained, "", *told.splitlines()])
+    explanation = "Empty files, listed, planned and committed, with stubs for decoding and the network."
+    write_section(PLANNING_TITLE, [circumstances(), "", explanation, "", *printed.splitlines()])
 
 
 SECTIONS = {
@@ -34,13 +34,13 @@ SECTIONS = {
 
 
 def main() -> None:
-    """Run the sections asked for."""
+    """Run the sections named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__.partition("\n")[0])
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; without: all")
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"one of {', '.join(SECTIONS)}; default: all")
     chosen = parser.parse_args().sections
     for name in chosen:
         if name not in SECTIONS:
-            parser.error(f"there is no section {name}: choose of {', '.join(SECTIONS)}")
+            parser.error(f"there is no section {name}: choose from {', '.join(SECTIONS)}")
     for name in chosen or SECTIONS:
         say(f"benchmark: {name}")
         SECTIONS[name]()

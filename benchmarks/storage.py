@@ -1,10 +1,10 @@
-"""Writing and reading features: a store against plain h5py and `np.save` / `np.load`, in turns.
+"""Writing and reading features: a store compared with plain h5py and `np.save` / `np.load`, in turns.
 
     python -m benchmarks.storage [--rounds N] [--rows N] [--backbone NAME] [--weights imagenet|FILE]
 
-The features are spatial tensors in float16, really computed from photographs: how fast zeros compress depends on where a
-trained network leaves them. Rates are of decoded bytes. Reading is sequential and of everything; warm, with the files in
-the machine's memory, and cold, after it was asked to drop them.
+The features are spatial tensors in float16, computed from photographs by a trained network, because the speed of compression
+depends on where the zeros are. Rates count decoded bytes. Everything is read sequentially: warm, with the files in the page
+cache, and cold, after asking the kernel to drop them.
 """
 
 import argparse
@@ -36,14 +36,16 @@ from benchmarks.measure import (
 from benchmarks.photographs import SMALL, write_photographs
 from extract.backbones.table import DEFAULT_BACKBONE, Backbone, get_backbone
 from extract.images.decode import Decoded
-from extract.runtimes import Computed
-from extract.shard_builder import PreparedView, ShardBuilder, ShardTask, commit
+from extract.images.loader import LoadedView
+from extract.runtimes.base import Computed
+from extract.shard_builder import ShardBuilder
+from extract.shard_worker import ShardTask
 from store import open_store
 from store.files.local import LocalFiles
-from store.plan import LISTING_SCHEMA, Plan, automatic_shard_rows, make_plan
+from store.plan import LISTING_SCHEMA, Plan, automatic_images_per_shard, make_plan
 from store.recipe import Output, Recipe
-from store.records import Row, StoreInfo
-from store.writer import StoreWriter
+from store.records import Row, ShardSlot, StoreInfo
+from store.writer import ShardContent, StoreWriter
 
 TITLE = "Storage"
 ROWS = 1024
@@ -54,7 +56,7 @@ Features = npt.NDArray[np.float16]
 
 @dataclass
 class Timings:
-    """Seconds by what was done, one a round."""
+    """Seconds of each operation, one per round."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
@@ -67,22 +69,22 @@ class Timings:
 
 
 def computed(backbone: Backbone, weights: str, rows: int, folder: Path) -> Features:
-    """Features of so many photographs."""
+    """Features of `rows` photographs."""
     write_photographs(folder / "photographs", rows, SMALL)
     extract_run(folder / "photographs", folder / "computed", "--backbone", backbone.name, "--weights", weights)
     return open_store(folder / "computed").arrays()[0]
 
 
-# A store of given features, committed as a run commits its own
+# A store with given features, committed as in a run
 
 
 def output_of(backbone: Backbone) -> Output:
-    """What is stored."""
+    """The column of features that is stored."""
     return Output("features", backbone.layer, "none", backbone.shape, "float16")
 
 
-def new_store(root: Path, backbone: Backbone, rows: int) -> tuple[LocalFiles, StoreInfo, Plan]:
-    """A store with a plan and nothing committed."""
+def new_store(root: Path, backbone: Backbone, rows: int) -> tuple[StoreWriter, Plan]:
+    """A store with a plan and no committed shards."""
     output = output_of(backbone)
     recipe = Recipe(
         backbone=backbone.name,
@@ -97,31 +99,30 @@ def new_store(root: Path, backbone: Backbone, rows: int) -> tuple[LocalFiles, St
         dtypes=(output.dtype,),
     )
     info = StoreInfo(recipe, (output,), "hdf5")
-    folder = LocalFiles(root)
-    writer = StoreWriter(folder)
+    writer = StoreWriter(LocalFiles(root))
     writer.create(info)
     listing = pa.Table.from_pylist(
         [{"path": f"{number:06d}.jpg", "size": 1, "time": 1} for number in range(rows)], LISTING_SCHEMA
     )
     row_bytes = int(np.prod(output.shape)) * np.dtype(output.dtype).itemsize
-    plan = make_plan(listing, pa.nulls(rows), automatic_shard_rows(row_bytes), 1)
+    plan = make_plan(listing, pa.nulls(rows), automatic_images_per_shard(row_bytes), 1)
     writer.publish_plan(plan, "/photographs")
-    return folder, info, plan
+    return writer, plan
 
 
-def collections(plan: Plan, output: Output, features: Features) -> list[ShardBuilder]:
-    """The plan's shards, computed and not yet committed."""
+def computed_shards(plan: Plan, output: Output, features: Features) -> list[tuple[ShardSlot, ShardContent]]:
+    """The plan's shards, computed but not committed."""
     found, start = [], 0
     for index in range(plan.shard_count):
-        task = ShardTask(plan.name, index, 1, plan.shard_paths(index))
+        task = ShardTask(plan.shard_paths(index), slot=ShardSlot(plan.name, index, 1))
         part = features[start : start + len(task.rows)]
         start += len(part)
         images = [
-            PreparedView(Row(path, "0" * 64, 1, 1), Decoded(np.empty((0, 0, 3), np.uint8), 1, 1)) for path in task.paths
+            LoadedView(Row(path, "0" * 64, 1, 1), Decoded(np.empty((0, 0, 3), np.uint8), 1, 1)) for path in task.paths
         ]
-        collection = ShardBuilder(task, [output])
-        collection.add(images, Computed([part], [np.ones(len(part))]))
-        found.append(collection)
+        builder = ShardBuilder(task, [output])
+        builder.add(images, Computed([part], [np.ones(len(part))]))
+        found.append((task.slot, builder.content()))
     return found
 
 
@@ -129,8 +130,8 @@ def collections(plan: Plan, output: Output, features: Features) -> list[ShardBui
 
 
 @dataclass(frozen=True)
-class Files:
-    """What is written and read."""
+class BenchmarkFiles:
+    """The files that are written and read."""
 
     folder: Path
 
@@ -141,12 +142,12 @@ class Files:
 
     @property
     def hdf5(self) -> Path:
-        """Plain HDF5: one dataset, not compressed."""
+        """Plain HDF5: one dataset, uncompressed."""
         return self.folder / "plain.h5"
 
     @property
     def npy(self) -> Path:
-        """What `np.save` writes."""
+        """The file of `np.save`."""
         return self.folder / "plain.npy"
 
     def all(self) -> list[Path]:
@@ -154,23 +155,23 @@ class Files:
         return [path for path in self.folder.rglob("*") if path.is_file()]
 
 
-def write(files: Files, backbone: Backbone, features: Features, timings: Timings) -> None:
-    """Write the features in all three ways, over nothing."""
+def write(files: BenchmarkFiles, backbone: Backbone, features: Features, timings: Timings) -> None:
+    """Write the features in all three ways, into an empty folder."""
     shutil.rmtree(files.folder, ignore_errors=True)
     files.folder.mkdir()
-    folder, info, plan = new_store(files.store, backbone, len(features))
-    shards = collections(plan, output_of(backbone), features)
+    writer, plan = new_store(files.store, backbone, len(features))
+    shards = computed_shards(plan, output_of(backbone), features)
     with timings.of("write store"):
-        for shard in shards:
-            commit(folder, info, shard, {"runtime": "none"})
+        for slot, content in shards:
+            writer.commit(slot, content, {"runtime": "none"})
     with timings.of("write h5py"), h5py.File(files.hdf5, "w") as file:
         file.create_dataset("features", data=features)
     with timings.of("write numpy"):
         np.save(files.npy, features)
 
 
-def readers(files: Files) -> dict[str, Callable[[], Any]]:
-    """By name: what reads everything once."""
+def readers(files: BenchmarkFiles) -> dict[str, Callable[[], Any]]:
+    """Functions that read everything once, by name."""
     return {
         "numpy": lambda: np.load(files.npy),
         "store": lambda: open_store(files.store).arrays(),
@@ -179,8 +180,8 @@ def readers(files: Files) -> dict[str, Callable[[], Any]]:
     }
 
 
-def read(files: Files, timings: Timings) -> None:
-    """Read in every way, from memory and from the disk."""
+def read(files: BenchmarkFiles, timings: Timings) -> None:
+    """Read in every way, from the page cache and from the disk."""
     for name, reader in readers(files).items():
         reader()
         with timings.of(f"warm {name}"):
@@ -191,8 +192,8 @@ def read(files: Files, timings: Timings) -> None:
             reader()
 
 
-def forget(files: Files) -> None:
-    """Ask the machine to drop the files from its memory."""
+def forget(files: BenchmarkFiles) -> None:
+    """Ask the kernel to drop the files from the page cache."""
     for path in files.all():
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -202,13 +203,13 @@ def forget(files: Files) -> None:
 # The report
 
 
-def report(timings: Timings, backbone: Backbone, features: Features, files: Files) -> list[str]:
-    """The part of RESULTS.md."""
-    kept = sum(path.stat().st_size for path in files.store.rglob("*.h5"))
+def report(timings: Timings, backbone: Backbone, features: Features, files: BenchmarkFiles) -> list[str]:
+    """The lines of this section of RESULTS.md."""
+    stored = sum(path.stat().st_size for path in files.store.rglob("*.h5"))
     ways = {
         "store, `arrays()`": ("write store", "warm store", "cold store"),
         f"store, `batches({BATCH})`": ("", "warm batches", "cold batches"),
-        "h5py, not compressed": ("write h5py", "warm h5py", "cold h5py"),
+        "h5py, uncompressed": ("write h5py", "warm h5py", "cold h5py"),
         "`np.save`, `np.load`": ("write numpy", "warm numpy", "cold numpy"),
     }
     shape = " x ".join(map(str, backbone.shape))
@@ -217,9 +218,9 @@ def report(timings: Timings, backbone: Backbone, features: Features, files: File
         "",
         f"{len(features):,} tensors of {backbone.name}, {shape} in float16, {features.nbytes / 1e6:,.0f} MB, computed from",
         f"photographs with trained weights: {np.mean(features == 0):.1%} zeros. MB/s of decoded bytes, median and range of",
-        f"{len(timings.seconds['write store'])} rounds. The store takes {kept / features.nbytes:.1%} of their size. Its writing",
-        "includes compressing, reading back and comparing, hashing and syncing to disk, which the others do not do; its reading",
-        "checks a checksum of every tensor.",
+        f"{len(timings.seconds['write store'])} rounds. The store takes {stored / features.nbytes:.1%} of their size. Writing it",
+        "includes compressing, reading back and comparing, hashing and syncing to disk, which the others do not do; reading it",
+        "verifies a checksum of every tensor.",
         "",
         *table(
             ("", "write", "read, warm", "read, cold"),
@@ -227,7 +228,7 @@ def report(timings: Timings, backbone: Backbone, features: Features, files: File
         ),
         "",
         *table(
-            ("store against", "write", "read, warm", "read in batches, warm", "read, cold"),
+            ("store compared with", "write", "read, warm", "read in batches, warm", "read, cold"),
             [[name, *_against(timings, key)] for name, key in (("`np.save`, `np.load`", "numpy"), ("h5py", "h5py"))],
         ),
     ]
@@ -238,7 +239,7 @@ def _rate(timings: Timings, name: str, size: int) -> Spread | str:
 
 
 def _against(timings: Timings, other: str) -> list[Spread]:
-    """How many times as fast as the other the store is."""
+    """How many times as fast the store is."""
     pairs = [("write", "write store"), ("warm", "warm store"), ("warm", "warm batches"), ("cold", "cold store")]
     return [ratios(timings.seconds[f"{kind} {other}"], timings.seconds[ours]) for kind, ours in pairs]
 
@@ -255,7 +256,7 @@ def main(arguments: list[str] | None = None) -> None:
     timings = Timings()
     with scratch() as folder:
         features = computed(chosen.backbone, weights, chosen.rows, folder)
-        files = Files(folder / "files")
+        files = BenchmarkFiles(folder / "files")
         for number in range(chosen.rounds):
             write(files, chosen.backbone, features, timings)
             read(files, timings)

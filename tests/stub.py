@@ -2,13 +2,17 @@
 
 import os
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 from PIL import Image
 
 from extract.backbones.weights import remember_digest
-from extract.runtimes import Computed
+from extract.runtimes.base import Computed
+from extract.sources.reading import read_image
+from store.files.local import LocalFiles
+from store.files.names import row_name
 from store.recipe import stored_dtype
 
 SHAPE = (4, 4, 3)
@@ -43,10 +47,10 @@ class StubRuntime:
         return grid.mean(axis=(2, 4), dtype=np.float64).astype(np.float32)
 
 
-def load_stub(wanted, tell=None, debug=False, seconds=0.0):
+def load_stub(spec, reporter=None, seconds=0.0):
     """Takes the place of `extract.runtimes.load.load_runtime`."""
-    remember_digest(wanted.backbone, wanted.weights, "5" * 64)
-    return StubRuntime(wanted.dtype, wanted.batch_size, seconds), "5" * 64
+    remember_digest(spec.backbone, spec.weights, "5" * 64)
+    return StubRuntime(spec.dtype, spec.batch_size, seconds), "5" * 64
 
 
 def make_images(folder, count, start=0, classes=("cat", "dog")):
@@ -65,3 +69,9 @@ def touch_later(path):
     """Give a file another modification time."""
     status = path.stat()
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000_000))
+
+
+def read_file(path):
+    """An image file as a run reads it."""
+    path = Path(path)
+    return read_image(LocalFiles(path.parent), row_name(path.name))

@@ -96,8 +96,8 @@ PIXELS = ("--backbone", "pixels", "--image-size", "16")
 def test_a_dask_cluster_by_hand(data, by_hand, tmp_path):
     _, workers = start_cluster(by_hand, tmp_path)
     run = by_hand("run", data, tmp_path / "store", *PIXELS, "--shard-rows", "4")
-    _, told = run.communicate(timeout=120)
-    assert run.returncode == 0, told
+    _, output = run.communicate(timeout=120)
+    assert run.returncode == 0, output
     assert len(open_store(tmp_path / "store")) == 24
     assert open_store(tmp_path / "store").verify().sound
     workers.send_signal(signal.SIGTERM)
@@ -113,17 +113,17 @@ def test_a_scheduler_that_is_killed_and_restarted(data, by_hand, tmp_path):
     while not os.path.isdir(tmp_path / "store" / "data") or len(os.listdir(tmp_path / "store" / "data")) < 50:
         time.sleep(0.01)
     scheduler.kill()
-    _, told = run.communicate(timeout=120)
-    assert run.returncode == 74, told
-    assert "Traceback" not in told
+    _, output = run.communicate(timeout=120)
+    assert run.returncode == 74, output
+    assert "Traceback" not in output
     os.killpg(workers.pid, signal.SIGKILL)
 
     kept = {path: path.read_bytes() for path in tmp_path.glob("store/commit/*/*.json")}
     assert 50 <= len(kept) < 600
     start_cluster(by_hand, tmp_path)
     run = by_hand(*words)
-    _, told = run.communicate(timeout=120)
-    assert run.returncode == 0, told
+    _, output = run.communicate(timeout=120)
+    assert run.returncode == 0, output
     assert len(open_store(tmp_path / "store")) == 600
     assert open_store(tmp_path / "store").verify().sound
     assert {path: path.read_bytes() for path in kept} == kept
@@ -135,18 +135,18 @@ def test_a_night_of_cron(data, tmp_path):
     commands = [line.split(maxsplit=5)[5] for line in table.splitlines() if re.match(r"\d", line)]
     environment = {**os.environ, "STILLFRAME": str(BIN), "JOB": str(tmp_path)}
 
-    def told(command):
+    def output_of(command):
         ended = subprocess.run(
             ["bash", "-c", command], env=environment, capture_output=True, text=True, check=True, timeout=300
         )
         return ended.stdout
 
     for command in commands:
-        assert told(command) == ""
+        assert output_of(command) == ""
     assert (tmp_path / "head" / "metrics.json").is_file()
     assert '"state": "done"' in (tmp_path / "status.json").read_text()
     with open(tmp_path / "run.lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert told(commands[0]) == ""
+        assert output_of(commands[0]) == ""
     data.rename(tmp_path / "elsewhere")
-    assert told(commands[0]) == f"extract run ended with 2: see {tmp_path}/run.log\n"
+    assert output_of(commands[0]) == f"extract run ended with 2: see {tmp_path}/run.log\n"

@@ -1,11 +1,11 @@
 #!/bin/bash
-# A Dask scheduler and workers by hand, on machines that share the folders of the images, of the store and of the scheduler file.
+# Start a Dask scheduler and workers by hand, on machines that share the folders of the images, the store and the scheduler file.
 #
-#   dask-by-hand.sh scheduler     on one machine; goes on until it is stopped
-#   dask-by-hand.sh workers 4     on every machine that is to work: four processes, one per GPU if it has four
+#   dask-by-hand.sh scheduler     on one machine; runs until it is stopped
+#   dask-by-hand.sh workers 4     on every worker machine: four processes, one per GPU if it has four
 #   dask-by-hand.sh run DATA STORE [options of extract run]
 #
-# Whoever can reach the scheduler's or a worker's port can run code there: only on networks that are trusted.
+# Anyone who can reach the port of the scheduler or of a worker can run code there: use this on trusted networks only.
 set -euo pipefail
 BIN=${STILLFRAME:-.venv/bin}
 FILE=${SCHEDULER_FILE:-/shared/scheduler.json}
@@ -15,8 +15,8 @@ scheduler)
     exec "$BIN/dask" scheduler --no-dashboard --scheduler-file "$FILE"
     ;;
 workers)
-    # One thread a worker: a shard uses all that its process has. A worker without a scheduler for a minute ends; restart it with
-    # whatever restarts your services, as after a scheduler's restart.
+    # One thread per worker, because a shard uses all cores of its process. A worker that finds no scheduler for a minute ends;
+    # let your service manager restart it, as after a restart of the scheduler.
     trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
     for ((gpu = 0; gpu < ${2:-1}; gpu++)); do
         CUDA_VISIBLE_DEVICES=$gpu "$BIN/dask" worker --scheduler-file "$FILE" \

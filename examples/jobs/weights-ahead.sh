@@ -1,10 +1,10 @@
 #!/bin/bash
-# Weights for nodes without a network: fetched once where there is one, into a folder that the nodes see too.
+# Weights for nodes without a network: download them once on a machine that has one, into a folder that the nodes share.
 #
 #   weights-ahead.sh inception_v3 /shared/keras
 #
-# On the nodes: export KERAS_HOME=/shared/keras, then run as always. `extract backbones` says "yes" under "weights here". The default
-# backbone needs none of this, its weights are installed with the package; a file of your own goes with --weights FILE.
+# On the nodes: export KERAS_HOME=/shared/keras, then run as usual. `extract backbones` shows "yes" under "weights here". The default
+# backbone needs none of this, because its weights are installed with the package. To use your own file, give --weights FILE.
 set -euo pipefail
 backbone=$1
 export KERAS_HOME=$2

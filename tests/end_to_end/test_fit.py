@@ -134,7 +134,7 @@ def test_exporting_by_hand(fitted, digits):
         (["head", "--features", "vectors", "--set", "trees"], 2, "expected key=value"),
         (["head", "--features", "vectors", "--head", "conv"], 2, "extract with --pooling none"),
         (["predict", "head"], 2, "name either images or --features"),
-        (["predict", "vectors", "data"], 2, "is no head"),
+        (["predict", "vectors", "data"], 2, "is not a head"),
         (["predict", "data/3/0003.png", "data"], 2, "is a file, expected the folder"),
         (["export", "head", "--to", "onnx", "--out", "model"], 2, "a file ending in .onnx"),
         (["evaluate", "head", "--features", "data"], 2, "is not a store"),
@@ -199,16 +199,20 @@ def test_no_head_is_skewed(digits, kind, name):
     check_skew(digits, kind, name)
 
 
-def test_a_reader_that_has_seen_enough_is_no_failure(fitted, digits):
+def test_predictions_that_could_not_all_be_written_are_exit_code_seventy_four(fitted, digits):
     arguments = ["predict", "head", "data", "--top", "10", "--quiet"]
     process = subprocess.Popen(
         [sys.executable, "-c", SHELL.format(program="fit"), *arguments],
         cwd=digits,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     process.stdout.close()
-    assert process.wait() == 0
+    with process.stderr:
+        assert process.stderr.read() == ""
+    assert process.wait() == 74
 
 
 def test_pictures_of_a_head(fitted, digits):
@@ -253,7 +257,7 @@ def test_a_sweep_that_is_stopped_goes_on(digits):
         process.terminate()
         said = process.stderr.read()
     assert process.returncode == 75
-    assert "error: stopped; trials done so far, 1, are kept in sweep: run the same command again to go on" in said
+    assert "stopped; trials done so far, 1, are kept in sweep: run the same command again to go on" in said
     result = command("fit", *arguments, cwd=digits)
     assert result.returncode == 0, result.stderr
     assert "trial 1 of 4" not in result.stderr

@@ -17,6 +17,7 @@ import time
 import numpy as np
 import pytest
 
+import extract.resolve
 import extract.run
 from extract.request import RunOptions
 from store import open_store
@@ -34,7 +35,7 @@ def options(data, out):
 
 
 def run_stub(data, out, seconds=0.0):
-    extract.run.load_runtime = functools.partial(load_stub, seconds=seconds)
+    extract.resolve.load_runtime = functools.partial(load_stub, seconds=seconds)
     extract.run.run(options(data, out))
 
 

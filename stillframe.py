@@ -1,0 +1,78 @@
+"""Stillframe in one import: extract features once, fit heads on them as often as you like.
+
+import stillframe as sf
+
+sf.extract("data/", out="store", backbone="inception_v3")
+head = sf.fit_head("store", head="logistic")
+head.save("heads/logistic")
+table = sf.load_head("heads/logistic").predict("new_images/")
+
+Everything is loaded on first use (PEP 562): importing this module takes no time.
+"""
+
+from typing import TYPE_CHECKING
+
+from store.errors import (
+    DamagedHead,
+    DamagedStore,
+    EnvironmentFailure,
+    NotAStore,
+    PrecisionMissing,
+    RecipeMismatch,
+    StillframeError,
+    StoppedEarly,
+    TooManyFailures,
+    UnsafeFile,
+    UsageError,
+)
+from store.lazy import exporting
+
+if TYPE_CHECKING:
+    from extract.request import RunOptions
+    from extract.run import extract
+    from extract.summary import RunResult
+    from fit.head import Head, load_head
+    from fit.options import FitOptions
+    from fit.train import fit_head
+    from store.reader import FeatureStore, open_store
+
+__all__ = [
+    "DamagedHead",
+    "DamagedStore",
+    "EnvironmentFailure",
+    "FeatureStore",
+    "FitOptions",
+    "Head",
+    "NotAStore",
+    "PrecisionMissing",
+    "RecipeMismatch",
+    "RunOptions",
+    "RunResult",
+    "StillframeError",
+    "StoppedEarly",
+    "TooManyFailures",
+    "UnsafeFile",
+    "UsageError",
+    "extract",
+    "fit_head",
+    "load_head",
+    "open_store",
+]
+
+if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wrong name is an error
+    __getattr__ = exporting(
+        __name__,
+        {
+            "extract.request": ("RunOptions",),
+            "extract.run": ("extract",),
+            "extract.summary": ("RunResult",),
+            "fit.head": ("Head", "load_head"),
+            "fit.options": ("FitOptions",),
+            "fit.train": ("fit_head",),
+            "store.reader": ("FeatureStore", "open_store"),
+        },
+    )
+
+
+def __dir__() -> list[str]:
+    return __all__

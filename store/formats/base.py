@@ -30,7 +30,14 @@ ROW_SCHEMA = pa.schema(
         "sha256": pa.string(),
     }
 )
-"""The columns before the outputs: `width` and `height` in pixels are the image's own, orientation applied."""
+"""The columns before the outputs: `width` and `height` in pixels are the image's own, orientation applied.
+
+A column added to the first eight is absent from older shards. Readers give nulls for it (`absent_column`).
+"""
+
+REQUIRED_COLUMNS = frozenset(ROW_SCHEMA.names[:8])
+
+NEVER_NULL = frozenset({"path", "view", "width", "height", "sha256"})
 
 
 @dataclass(frozen=True)
@@ -107,6 +114,17 @@ def _same_bits(shard_format: Format, data: bytes, tensor: Tensor, output: Output
 
 def _bits(tensor: Tensor) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(tensor).view(np.uint8)
+
+
+def absent_column(field: pa.Field, rows: int) -> pa.Array:
+    """What a shard of `rows` rows has in a column that it lacks: nulls, if the column was added after it was written.
+
+    Raises:
+        DamagedStore: every shard has the column.
+    """
+    if field.name in REQUIRED_COLUMNS:
+        raise DamagedStore(f"a shard lacks the column {field.name}: run `store repair`")
+    return pa.nulls(rows, field.type)
 
 
 def checked_tensor(tensor: Tensor, rows: int, output: Output) -> Tensor:

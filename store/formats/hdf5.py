@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from store.errors import DamagedStore
-from store.formats.base import ROW_SCHEMA, Shard, Source, checked_tensor, placed
+from store.formats.base import NEVER_NULL, ROW_SCHEMA, Shard, Source, absent_column, checked_tensor, placed
 from store.formats.hdf5_chunks import decompress, find_chunks
 from store.recipe import Output
 from store.tensors import Tensor
@@ -59,15 +59,10 @@ class Hdf5:
     def rows(self, source: Source) -> pa.Table:
         """See Format."""
         with _opened(source) as file:
-            columns = []
-            for field in ROW_SCHEMA:
-                dataset = _plain_dataset(file, field.name)
-                if pa.types.is_string(field.type):
-                    texts = pa.array(dataset.asstr()[:], pa.string())
-                    nullable = field.name in ("label", "split", "group")
-                    columns.append(_null_where_empty(texts) if nullable else texts)
-                else:
-                    columns.append(pa.array(dataset[:], field.type))
+            rows = len(_plain_dataset(file, "path"))
+            columns = [
+                _column(file, field) if field.name in file else absent_column(field, rows) for field in ROW_SCHEMA
+            ]
             return pa.table(columns, schema=ROW_SCHEMA)
 
     def tensor(
@@ -130,6 +125,14 @@ def _opened(source: Source) -> Iterator[Any]:
         raise DamagedStore(f"an HDF5 shard cannot be read ({error}): run `store repair`") from error
 
 
+def _column(file: Any, field: pa.Field) -> pa.Array:
+    dataset = _plain_dataset(file, field.name)
+    if not pa.types.is_string(field.type):
+        return pa.array(dataset[:], field.type)
+    texts = pa.array(dataset.asstr()[:], pa.string())
+    return texts if field.name in NEVER_NULL else _null_where_empty(texts)
+
+
 def _plain_dataset(file: Any, name: str) -> Any:
     """The dataset of that name, refused if its bytes lie outside the file: links can read any file of the machine."""
     import h5py
@@ -142,7 +145,7 @@ def _plain_dataset(file: Any, name: str) -> Any:
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
         raise DamagedStore(
-            f"column {name} of an HDF5 shard is no plain dataset, which is never read: run `store repair`"
+            f"column {name} of an HDF5 shard is not a plain dataset, and only those are read: run `store repair`"
         )
     return dataset
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from store.errors import DamagedStore
-from store.formats.base import ROW_SCHEMA, Shard, Source, checked_tensor, placed
+from store.formats.base import NEVER_NULL, ROW_SCHEMA, Shard, Source, absent_column, checked_tensor, placed
 from store.recipe import Output
 from store.tensors import Tensor
 
@@ -32,14 +32,19 @@ class Parquet:
             with_features(shard.rows, shard.tensors, outputs).cast(parquet_schema(outputs, fingerprint)),
             sink,
             compression="zstd",
-            use_dictionary=["label", "split", "group"],
+            use_dictionary=[name for name in ROW_SCHEMA.names if name not in NEVER_NULL],
             write_page_checksum=True,
         )
         return sink.getvalue()
 
     def rows(self, source: Source) -> pa.Table:
         """See Format."""
-        table = _read(source, ROW_SCHEMA.names).replace_schema_metadata(None)
+        read = _read(source, ROW_SCHEMA.names)
+        columns = [
+            read[field.name] if field.name in read.column_names else absent_column(field, len(read))
+            for field in ROW_SCHEMA
+        ]
+        table = pa.table(columns, ROW_SCHEMA.names)
         if table.schema != ROW_SCHEMA:
             raise DamagedStore(f"a Parquet shard has columns {table.schema}, expected {ROW_SCHEMA}: run `store repair`")
         return table

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import store.formats.hdf5
+import store.formats.parquet
 from store.errors import DamagedStore, UsageError
 from store.formats import FORMATS, check_round_trip, get_format
 from store.formats.base import ROW_SCHEMA, Shard
@@ -32,7 +34,7 @@ def column_named(name, output=VECTOR):
     return replace(output, name=name)
 
 
-@pytest.fixture(params=FORMATS, name="form")
+@pytest.fixture(params=FORMATS, name="shard_format")
 def every_format(request):
     return FORMATS[request.param]
 
@@ -48,8 +50,8 @@ def shard(output):
 
 
 @pytest.fixture
-def data(form, shard, output):
-    return form.encode(shard, [output], "f" * 64)
+def data(shard_format, shard, output):
+    return shard_format.encode(shard, [output], "f" * 64)
 
 
 def bits(tensor):
@@ -59,78 +61,78 @@ def bits(tensor):
 # What every format keeps
 
 
-def test_rows_come_back_as_they_were(form, data, shard):
-    rows = form.rows(data)
+def test_rows_come_back_as_they_were(shard_format, data, shard):
+    rows = shard_format.rows(data)
     assert rows.schema == ROW_SCHEMA
     assert rows.to_pylist() == shard.rows.to_pylist()
 
 
-def test_absent_texts_come_back_as_none(form, data):
-    rows = form.rows(data).to_pylist()
+def test_absent_texts_come_back_as_none(shard_format, data):
+    rows = shard_format.rows(data).to_pylist()
     assert [row["label"] for row in rows] == ["cat"] * 2 + ["chien très grand"] * 2 + [None] * 2
     assert [row["split"] for row in rows] == ["train"] * 2 + [None] * 4
     assert [row["group"] for row in rows] == [None] * 2 + ["g\n1"] * 2 + [None] * 2
 
 
-def test_tensors_come_back_bit_for_bit(form, data, output):
-    tensor = form.tensor(data, output)
+def test_tensors_come_back_bit_for_bit(shard_format, data, output):
+    tensor = shard_format.tensor(data, output)
     assert bits(tensor) == bits(np.stack([feature_of(path, IMAGES[path], output) for path in PATHS]))
 
 
-def test_a_file_reads_like_its_bytes(form, data, output, tmp_path):
+def test_a_file_reads_like_its_bytes(shard_format, data, output, tmp_path):
     path = tmp_path / "shard"
     path.write_bytes(data)
-    assert form.rows(path).equals(form.rows(data))
-    assert bits(form.tensor(path, output)) == bits(form.tensor(data, output))
+    assert shard_format.rows(path).equals(shard_format.rows(data))
+    assert bits(shard_format.tensor(path, output)) == bits(shard_format.tensor(data, output))
 
 
 @pytest.mark.parametrize(
     "positions", [[], [0], [5], [0, 1, 2, 3, 4, 5], [2, 3, 4], [0, 1, 3, 4], [0, 5], [1, 4]], ids=str
 )
-def test_rows_can_be_selected(form, data, output, positions):
-    selected = form.tensor(data, output, np.array(positions, np.int64))
-    assert bits(selected) == bits(form.tensor(data, output)[positions])
+def test_rows_can_be_selected(shard_format, data, output, positions):
+    selected = shard_format.tensor(data, output, np.array(positions, np.int64))
+    assert bits(selected) == bits(shard_format.tensor(data, output)[positions])
 
 
 @pytest.mark.parametrize("positions", [[6], [5, 6], [0, 6], [3, 4, 5, 6, 7], [0, 1000]], ids=str)
-def test_rows_beyond_the_last_are_refused(form, data, output, positions):
+def test_rows_beyond_the_last_are_refused(shard_format, data, output, positions):
     with pytest.raises(DamagedStore):
-        form.tensor(data, output, np.array(positions, np.int64))
+        shard_format.tensor(data, output, np.array(positions, np.int64))
 
 
-def test_several_outputs_lie_side_by_side(form):
+def test_several_outputs_lie_side_by_side(shard_format):
     outputs = [column_named("block1", SPATIAL), column_named("block1.conv"), column_named("with space\nand 猫")]
     shard = make_shard(IMAGES, PATHS, outputs)
-    data = form.encode(shard, outputs, "f" * 64)
-    check_round_trip(form, data, shard, outputs)
+    data = shard_format.encode(shard, outputs, "f" * 64)
+    check_round_trip(shard_format, data, shard, outputs)
     for output in outputs:
-        assert bits(form.tensor(data, output)) == bits(shard.tensors[output.name])
-    assert form.rows(data).equals(shard.rows)
+        assert bits(shard_format.tensor(data, output)) == bits(shard.tensors[output.name])
+    assert shard_format.rows(data).equals(shard.rows)
 
 
 @pytest.mark.parametrize(
     "output",
     [Output("features", "top", "none", (4, 4, 3), "float32"), Output("features", "top", "avg", (7,), "float16")],
 )
-def test_either_type_goes_with_either_shape(form, output):
+def test_either_type_goes_with_either_shape(shard_format, output):
     shard = make_shard(IMAGES, PATHS, [output])
-    check_round_trip(form, form.encode(shard, [output], "f" * 64), shard, [output])
+    check_round_trip(shard_format, shard_format.encode(shard, [output], "f" * 64), shard, [output])
 
 
-def test_extreme_values_are_kept(form):
+def test_extreme_values_are_kept(shard_format):
     values = np.array([[65504, -65504, 6e-8, -0.0], [0, 1, -1, 2.0**-14]], np.float16)
     output = Output("features", "top", "avg", (4,), "float16")
     shard = Shard(make_shard(IMAGES, PATHS[:2], []).rows, {"features": values})
-    assert bits(form.tensor(form.encode(shard, [output], "f"), output)) == bits(values)
+    assert bits(shard_format.tensor(shard_format.encode(shard, [output], "f"), output)) == bits(values)
 
 
-def test_one_row_is_enough(form, output):
+def test_one_row_is_enough(shard_format, output):
     shard = make_shard(IMAGES, PATHS[:1], [output])
-    check_round_trip(form, form.encode(shard, [output], "f"), shard, [output])
+    check_round_trip(shard_format, shard_format.encode(shard, [output], "f"), shard, [output])
 
 
-def test_the_same_shard_gives_the_same_bytes(form, shard, output, data):
-    assert form.encode(shard, [output], "f" * 64) == data
+def test_the_same_shard_gives_the_same_bytes(shard_format, shard, output, data):
+    assert shard_format.encode(shard, [output], "f" * 64) == data
 
 
 @given(
@@ -148,27 +150,27 @@ def test_the_same_shard_gives_the_same_bytes(form, shard, output, data):
 )
 def test_any_names_and_labels_make_the_round_trip(name, images):
     shard = make_shard(images, sorted(images), [VECTOR])
-    form = get_format(name)
-    check_round_trip(form, form.encode(shard, [VECTOR], "f"), shard, [VECTOR])
+    shard_format = get_format(name)
+    check_round_trip(shard_format, shard_format.encode(shard, [VECTOR], "f"), shard, [VECTOR])
 
 
 @pytest.mark.parametrize("positions", [None, np.array([0, 3, 4]), np.array([], np.int64)], ids=["all", "some", "none"])
-def test_rows_can_be_put_where_they_are_wanted(form, data, output, positions):
-    expected = form.tensor(data, output, positions)
+def test_rows_can_be_put_into_a_given_array(shard_format, data, output, positions):
+    expected = shard_format.tensor(data, output, positions)
     place = np.full((len(expected) + 2, *output.shape), 7, output.dtype)
-    form.tensor(data, output, positions, place[1:-1])
+    shard_format.tensor(data, output, positions, place[1:-1])
     assert bits(place[1:-1]) == bits(expected)
     assert (place[[0, -1]] == 7).all()
 
 
-def test_many_rows_keep_their_order(form, output, tmp_path):
+def test_many_rows_keep_their_order(shard_format, output, tmp_path):
     images = make_images(*(f"{number:03d}.png" for number in range(100)))
     shard = make_shard(images, sorted(images), [output])
     path = tmp_path / "shard"
-    path.write_bytes(form.encode(shard, [output], "f"))
-    assert bits(form.tensor(path, output)) == bits(shard.tensors["features"])
+    path.write_bytes(shard_format.encode(shard, [output], "f"))
+    assert bits(shard_format.tensor(path, output)) == bits(shard.tensors["features"])
     odd = np.arange(1, 100, 2)
-    assert bits(form.tensor(path, output, odd)) == bits(shard.tensors["features"][odd])
+    assert bits(shard_format.tensor(path, output, odd)) == bits(shard.tensors["features"][odd])
 
 
 # What every format refuses
@@ -186,46 +188,46 @@ def feature_bytes(name, data):
     return list(range(column.data_page_offset, column.data_page_offset + column.total_compressed_size))
 
 
-def test_a_flipped_bit_never_gives_other_features(form, data, output):
-    written = bits(form.tensor(data, output))
-    refused, places = 0, feature_bytes(form.name, data)
+def test_a_flipped_bit_never_gives_other_features(shard_format, data, output):
+    written = bits(shard_format.tensor(data, output))
+    refused, places = 0, feature_bytes(shard_format.name, data)
     for position in places:
         for bit in range(8):
             flipped = bytearray(data)
             flipped[position] ^= 1 << bit
             try:
                 # The header of a Parquet page has bits that change nothing, such as its statistics.
-                assert bits(form.tensor(bytes(flipped), output)) == written, (position, bit)
+                assert bits(shard_format.tensor(bytes(flipped), output)) == written, (position, bit)
             except DamagedStore:
                 refused += 1
     assert refused >= 0.8 * 8 * len(places)
-    assert form.name != "hdf5" or refused == 8 * len(places)
+    assert shard_format.name != "hdf5" or refused == 8 * len(places)
 
 
-def test_truncated_bytes_are_refused(form, data, output):
+def test_truncated_bytes_are_refused(shard_format, data, output):
     for length in [*range(0, len(data), 97), len(data) - 1]:
         with pytest.raises(DamagedStore):
-            form.tensor(data[:length], output)
+            shard_format.tensor(data[:length], output)
         with pytest.raises(DamagedStore):
-            form.rows(data[:length])
+            shard_format.rows(data[:length])
 
 
 @pytest.mark.parametrize("content", [b"", b"not a shard", b"\x89HDF\r\n\x1a\n", b"PAR1PAR1", bytes(5000)])
-def test_other_files_are_refused(form, output, content):
+def test_other_files_are_refused(shard_format, output, content):
     with pytest.raises(DamagedStore):
-        form.tensor(content, output)
+        shard_format.tensor(content, output)
     with pytest.raises(DamagedStore):
-        form.rows(content)
+        shard_format.rows(content)
 
 
-def test_another_formats_file_is_refused(form, shard, output):
+def test_another_formats_file_is_refused(shard_format, shard, output):
     for other in FORMATS.values():
-        if other is not form:
+        if other is not shard_format:
             data = other.encode(shard, [output], "f")
             with pytest.raises(DamagedStore):
-                form.tensor(data, output)
+                shard_format.tensor(data, output)
             with pytest.raises(DamagedStore):
-                form.rows(data)
+                shard_format.rows(data)
 
 
 @pytest.mark.parametrize(
@@ -244,38 +246,69 @@ def test_another_formats_file_is_refused(form, shard, output):
     ids=lambda output: f"{output.name} {output.dtype} {output.shape}",
 )
 @pytest.mark.parametrize("positions", [None, np.array([0, 5]), np.array([1, 2, 3])], ids=["all", "two", "three"])
-def test_a_column_of_another_name_shape_or_type_is_refused(form, asked, positions):
+def test_a_column_of_another_name_shape_or_type_is_refused(shard_format, asked, positions):
     shard = make_shard(IMAGES, PATHS, [VECTOR])
-    data = form.encode(shard, [VECTOR], "f")
+    data = shard_format.encode(shard, [VECTOR], "f")
     with pytest.raises(DamagedStore):
-        form.tensor(data, asked, positions)
+        shard_format.tensor(data, asked, positions)
 
 
-def test_a_round_trip_that_changes_a_value_is_found(form, data, shard, output):
-    check_round_trip(form, data, shard, [output])
+@pytest.fixture
+def added_column(monkeypatch):
+    """A later version of this project, whose shards have one more column."""
+    schema = ROW_SCHEMA.append(pa.field("camera", pa.string()))
+    for module in (store.formats.parquet, store.formats.hdf5):
+        monkeypatch.setattr(module, "ROW_SCHEMA", schema)
+    return "camera"
+
+
+def test_a_column_added_later_is_kept_with_its_nulls(shard_format, shard, output, added_column):
+    cameras = pa.array([None, "left", *[None] * (len(shard.rows) - 2)], pa.string())
+    shard = Shard(shard.rows.append_column(added_column, cameras), shard.tensors)
+    check_round_trip(shard_format, shard_format.encode(shard, [output], "f"), shard, [output])
+
+
+def test_an_older_shard_has_nulls_in_a_column_added_later(shard_format, data, shard, added_column):
+    assert shard_format.rows(data).equals(
+        shard.rows.append_column(added_column, pa.nulls(len(shard.rows), pa.string()))
+    )
+
+
+@pytest.mark.parametrize("name", ROW_SCHEMA.names)
+def test_a_shard_without_a_column_that_all_have_is_refused(shard_format, shard, output, name, monkeypatch):
+    with monkeypatch.context() as context:
+        for module in (store.formats.parquet, store.formats.hdf5):
+            context.setattr(module, "ROW_SCHEMA", pa.schema([field for field in ROW_SCHEMA if field.name != name]))
+        data = shard_format.encode(Shard(shard.rows.drop_columns([name]), shard.tensors), [output], "f")
+    with pytest.raises(DamagedStore, match=name):
+        shard_format.rows(data)
+
+
+def test_a_round_trip_that_changes_a_value_is_found(shard_format, data, shard, output):
+    check_round_trip(shard_format, data, shard, [output])
     changed = shard.tensors["features"].copy()
     changed.flat[-1] += 1
     with pytest.raises(DamagedStore, match="did not read back"):
-        check_round_trip(form, data, Shard(shard.rows, {"features": changed}), [output])
+        check_round_trip(shard_format, data, Shard(shard.rows, {"features": changed}), [output])
     rows = shard.rows.set_column(0, "path", pa.array(["other", *PATHS[1:]]))
     with pytest.raises(DamagedStore, match="did not read back"):
-        check_round_trip(form, data, Shard(rows, shard.tensors), [output])
+        check_round_trip(shard_format, data, Shard(rows, shard.tensors), [output])
 
 
-def test_a_round_trip_tells_nan_and_signed_zero_apart(form, shard, output):
+def test_a_round_trip_distinguishes_nan_and_signed_zero(shard_format, shard, output):
     values = shard.tensors["features"].copy()
     values.flat[0], values.flat[1] = np.nan, -0.0
     odd = Shard(shard.rows, {"features": values})
-    data = form.encode(odd, [output], "f")
-    check_round_trip(form, data, odd, [output])
+    data = shard_format.encode(odd, [output], "f")
+    check_round_trip(shard_format, data, odd, [output])
     values = values.copy()
     values.flat[1] = 0.0
     with pytest.raises(DamagedStore):
-        check_round_trip(form, data, Shard(shard.rows, {"features": values}), [output])
+        check_round_trip(shard_format, data, Shard(shard.rows, {"features": values}), [output])
 
 
-def test_formats_are_found_by_name(form):
-    assert get_format(form.name) is form
+def test_formats_are_found_by_name(shard_format):
+    assert get_format(shard_format.name) is shard_format
     with pytest.raises(UsageError, match="hdf5, parquet"):
         get_format("zip")
 

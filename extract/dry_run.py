@@ -22,8 +22,8 @@ from extract.shard_builder import ImageGroup, unlabelled
 from extract.shard_worker import ShardWorker
 from extract.sources.base import Listing
 from extract.sources.listing import list_data
+from extract.sources.reading import open_images
 from extract.summary import resource_use
-from store.files.opening import open_files
 from store.recipe import Output
 from store.records import Failure, StoreInfo
 from store.snapshot import Snapshot
@@ -171,14 +171,14 @@ def first_size(runtime: Runtime, images: int) -> int:
 
 
 def sufficient_size(sample: Sample, images: int) -> int:
-    """How many of the images keep the machine busy for some seconds, judging by a first sample."""
+    """How many of the images keep the machine busy for some seconds, as a first sample predicts."""
     return min(images, max(sample.images, round(_SECONDS * sample.images / sample.clock.span)))
 
 
 def compute_sample(worker: ShardWorker, runtime: Runtime, paths: Sequence[str], reporter: Reporter) -> Sample:
     """Read, decode, compute and encode these images; nothing is written."""
     info = worker.info
-    loader = ImageLoader(open_files(worker.images), worker.policy, info.recipe.augment, worker.decoder_threads)
+    loader = ImageLoader(open_images(worker.images), worker.policy, info.recipe.augment, worker.decoder_threads)
     groups = [unlabelled(paths, info.recipe.views)]
     with without_pillow_limits(), reporter.progress(len(paths)) as progress:
         monitor = Monitor(progress=progress)
@@ -187,7 +187,7 @@ def compute_sample(worker: ShardWorker, runtime: Runtime, paths: Sequence[str], 
 
 
 def conclude(sample: Sample, bottleneck: str, images: int, images_per_shard: int, image_bytes: int) -> Estimate:
-    """What a sample says about a run over so many images, whose features take `image_bytes` each before compression."""
+    """What a sample says about a run over this number of images, whose features take `image_bytes` each before compression."""
     seconds = sample.clock.span
     in_shard = min(images_per_shard, images)
     shard_bytes, encoded_bytes = in_shard * image_bytes, in_shard * sample.encoded // sample.images

@@ -12,9 +12,9 @@ from extract.changed_files import memory_file, same_bytes
 from extract.request import RunOptions
 from extract.resolve import Request, ResolvedStore, require_same_recipe
 from extract.sources.base import Listing
+from extract.sources.reading import open_images
 from store.errors import UsageError
 from store.files.names import is_url, row_name
-from store.files.opening import open_files
 from store.plan import DESCRIPTION, Plan, automatic_images_per_shard, make_plan, plan_is_current
 from store.recipe import Output
 from store.records import StoreInfo
@@ -198,14 +198,14 @@ def _changed_images(table: pa.Table, known: pa.Table, root: str, options: RunOpt
     doubtful = np.flatnonzero(unsure)
     if len(doubtful):
         files = table.select(["path", "time"]).append_column("sha256", known["sha256"]).take(doubtful)
-        changed[doubtful] = ~same_bytes(files, open_files(root), memory_file(options.out, options.data))
+        changed[doubtful] = ~same_bytes(files, open_images(root), memory_file(options.out, options.data))
     return changed
 
 
 def possibly_changed(
     table: pa.Table, known: pa.Table, whole_seconds: bool
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Which stored images have another size or time now, and for which of these only their bytes can tell.
+    """Which stored images have another size or time now, and for which of these only their bytes decide.
 
     Args:
         table: LISTING_SCHEMA.

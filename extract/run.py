@@ -1,4 +1,4 @@
-"""`extract run`: resolve, list, plan, compute, summarise.
+"""`extract run`: resolve, list, plan, compute, summarize.
 
 A run compares what is listed with what is stored, publishes a plan if the current one no longer says all there is to
 do, and computes the plan's shards that are not committed yet. With nothing to compute, no network is loaded.
@@ -19,9 +19,9 @@ from extract.shard_worker import ShardTask, ShardWorker
 from extract.signals import stop_on_signals
 from extract.sources.base import Listing
 from extract.sources.listing import list_data
+from extract.sources.reading import open_images
 from extract.status_file import followed
-from extract.summary import Computed, RunResult, require_few_failures, summarise
-from store.files.opening import open_files
+from extract.summary import Computed, RunResult, require_few_failures, summarize
 from store.options import taking_fields_of
 from store.records import StoreInfo
 from store.snapshot import Snapshot
@@ -39,7 +39,7 @@ def extract(options: RunOptions) -> RunResult:
         UsageError: a wrong option, no images, another recipe than the store's.
         TooManyFailures: the run is complete, but more than `max_bad` of its images failed.
         EnvironmentFailure: disk, permission or network.
-        StoppedEarly: a signal came; call again to go on.
+        StoppedEarly: a signal came; call again to continue.
     """
     result = run(options)
     require_few_failures(result, options.max_bad)
@@ -54,7 +54,7 @@ def run(options: RunOptions, reporter: Reporter = SILENT) -> RunResult:
         listing = list_data(options.data, options.include, options.exclude)
         planned = plan_run(request, listing, resolve_store(request, following))
         computed = compute(request, planned, following)
-        return summarise(request, planned, computed)
+        return summarize(request, planned, computed)
 
 
 def compute(request: Request, planned: PlannedRun, reporter: Reporter) -> Computed:
@@ -98,7 +98,7 @@ def shard_worker(request: Request, info: StoreInfo, listing: Listing) -> ShardWo
         info,
         request.network,
         request.store.absolute,
-        open_files(listing.root).absolute,
+        open_images(listing.root).absolute,
         decode_policy(info.recipe, request.options.max_pixels),
         request.decoders,
         request.options.single_writer,

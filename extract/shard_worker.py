@@ -19,6 +19,7 @@ from extract.progress import SILENT, Reporter
 from extract.runtimes.device import usable_cores
 from extract.runtimes.load import NetworkSpec, load_runtime
 from extract.shard_builder import ImageGroup
+from extract.sources.reading import open_images
 from store.errors import EnvironmentFailure, RecipeMismatch, UsageError
 from store.files.base import Files
 from store.files.opening import open_files
@@ -105,7 +106,7 @@ class ShardWorker:
             ) from None
         if there.recipe.fingerprint != self.info.recipe.fingerprint:
             raise EnvironmentFailure(f"{self.store} is another store here: the same path must be the same folder")
-        if not open_files(self.images).exists():
+        if not open_images(self.images).exists():
             raise EnvironmentFailure(
                 f"the images' folder {self.images} cannot be reached from here: it must be on a shared file system"
             )
@@ -160,7 +161,7 @@ class ShardWorker:
             failures: images, by path, that are known to fail and must not be read.
         """
         loader = ImageLoader(
-            open_files(self.images),
+            open_images(self.images),
             self.policy,
             self.info.recipe.augment,
             self.decoder_threads,

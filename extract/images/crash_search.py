@@ -16,9 +16,8 @@ from typing import Self
 
 from extract.bad_image import BadImage
 from extract.images.decode import DecodePolicy, decode, without_pillow_limits
-from extract.sources.reading import listed_status, read_image
+from extract.sources.reading import listed_status, open_images, read_image
 from store.errors import EnvironmentFailure
-from store.files.opening import open_files
 from store.records import Failure
 
 PATIENCE = 120.0
@@ -77,7 +76,7 @@ def _failure(root: str, path: str, ending: _Ending, patience: float) -> Failure:
         code, message = "hangs", f"decoding it takes longer than {patience:g} s"
     else:
         code, message = "crashes", f"decoding it ends the process (exit code {ending.exit_code})"
-    return Failure(path, code, message, "", *listed_status(open_files(root), path))
+    return Failure(path, code, message, "", *listed_status(open_images(root), path))
 
 
 def _decode_in_process(root: str, paths: Sequence[str], policy: DecodePolicy, patience: float) -> _Ending:
@@ -160,7 +159,7 @@ def main() -> None:
 
 
 def _decode_all(root: str, paths: Sequence[str], policy: DecodePolicy) -> None:
-    files = open_files(root)
+    files = open_images(root)
     with without_pillow_limits():
         for position, path in enumerate(paths):
             sys.stdout.write(f"{position}\n")

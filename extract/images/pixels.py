@@ -11,9 +11,8 @@ from extract.bad_image import BadImage
 from extract.images.decode import DecodePolicy, decode, decode_policy, without_pillow_limits
 from extract.request import MAX_PIXELS
 from extract.runtimes.device import usable_cores
-from extract.sources.reading import concurrent_map, listed_status, read_image
+from extract.sources.reading import concurrent_map, listed_status, open_images, read_image
 from store.files.base import ReadableFiles
-from store.files.opening import open_files
 from store.recipe import Recipe
 
 _IN_MEMORY = 256
@@ -33,7 +32,7 @@ def read_pixels(
         EnvironmentFailure: an image cannot be read now.
     """
     policy = decode_policy(recipe, MAX_PIXELS)
-    files = open_files(root)
+    files = open_images(root)
     for start in range(0, len(names), _IN_MEMORY):
         part = names[start : start + _IN_MEMORY]
         with without_pillow_limits(), ThreadPoolExecutor(max(usable_cores(), files.concurrency)) as threads:
@@ -50,5 +49,5 @@ def _read(files: ReadableFiles, name: str, policy: DecodePolicy) -> npt.NDArray[
 
 def any_present(root: str | os.PathLike[str], names: Sequence[str]) -> bool:
     """Whether any of these images, by row name, is in the folder or at the URL."""
-    files = open_files(root)
+    files = open_images(root)
     return any(size > 0 for size, _ in concurrent_map(files, lambda name: listed_status(files, name), names))

@@ -1,6 +1,7 @@
 """Reading image files by row name: their bytes, or why there are none."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import TypeVar
 from extract.bad_image import BadImage
 from store.files.base import NotARegularFile, ReadableFiles
 from store.files.names import file_path, printable
+from store.files.opening import open_files
 
 Answer = TypeVar("Answer")
 
@@ -16,6 +18,11 @@ MAX_FILE_BYTES = 2 * 2**30
 """Larger files are not read."""
 
 _CHUNK = 1024  # names handed to the threads at a time: each one waiting takes about a kilobyte
+
+
+def open_images(root: str | os.PathLike[str]) -> ReadableFiles:
+    """The images below the root of a listing, to be read by row name: the one place that chooses how."""
+    return open_files(root)
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,7 @@ def digests(files: ReadableFiles, names: Sequence[str]) -> Iterator[str]:
 
 
 def concurrent_map(files: ReadableFiles, question: Callable[[str], Answer], names: Sequence[str]) -> Iterator[Answer]:
-    """`question` asked of each name, in order, with as many requests under way as these files are worth."""
+    """`question` asked of each name, in order, with `files.concurrency` requests at once."""
     if files.concurrency == 1:
         yield from map(question, names)
         return

@@ -3,10 +3,15 @@
 Converted models are shared, for they are named by all that decides what they compute.
 """
 
+import signal
+
 import pytest
 import s3fs
 
 from tests.s3 import ACCESS, make_bucket, s3_server
+
+# A shell starts background jobs with SIGINT ignored, and child processes inherit that; the tests send it to them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

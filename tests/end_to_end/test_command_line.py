@@ -75,15 +75,15 @@ def one_line(text):
 
 
 def test_run_info_verify_failures_gc_and_repair(command, data, out):
-    code, output, told = command("extract", "run", data, "--out", out, *STUB)
+    code, output, printed = command("extract", "run", data, "--out", out, *STUB)
     assert (code, output) == (0, "")
-    assert "12 images in, 12 rows, 0 failures" in told
-    assert "images/s; seconds waited for: read" in told
+    assert "12 images in, 12 rows, 0 failures" in printed
+    assert "images/s; seconds waited for: read" in printed
     code, output, _ = command("store", "info", out)
     assert code == 0
     assert "12: 12 rows, 0 failures, 0 not done yet" in output
-    code, _, told = command("store", "verify", out)
-    assert (code, told) == (0, "sound: 12 images = 12 rows + 0 failures + 0 not done yet, in 1 shard\n")
+    code, _, printed = command("store", "verify", out)
+    assert (code, printed) == (0, "sound: 12 images = 12 rows + 0 failures + 0 not done yet, in 1 shard\n")
     assert command("store", "failures", out)[:2] == (0, "")
     assert command("store", "repair", out)[2] == "nothing is damaged\n"
     assert command("store", "gc", out)[2] == "deleted 0 files, 0 bytes\n"
@@ -108,9 +108,9 @@ def test_quiet_says_nothing(command, data, out):
 def test_more_failures_than_allowed_is_exit_code_three_and_the_rest_is_stored(command, data, out):
     for path in sorted(data.rglob("*.png"))[:2]:
         path.write_bytes(b"")
-    code, _, told = command("extract", "run", data, "--out", out, *STUB)
+    code, _, printed = command("extract", "run", data, "--out", out, *STUB)
     assert code == 3
-    assert "error: 2 of 12 images failed, more than --max-bad 0.05 allows" in told
+    assert "error: 2 of 12 images failed, more than --max-bad 0.05 allows" in printed
     assert len(open_store(out)) == 10
     assert command("extract", "run", data, "--out", out, "--max-bad", "0.5", *STUB)[0] == 0
 
@@ -125,26 +125,26 @@ def test_the_backbones_table_is_never_cut(command, monkeypatch):
 def test_pixels_need_no_weights(command):
     assert command("extract", "fetch", "pixels") == (0, "", "pixels has no weights: there is nothing to get\n")
     _, output, _ = command("extract", "backbones")
-    told = {line.split()[0]: line for line in output.splitlines()}
-    assert "none needed" in told["pixels"]
-    assert "give a file" in told["squeezenet"]
+    printed = {line.split()[0]: line for line in output.splitlines()}
+    assert "none needed" in printed["pixels"]
+    assert "give a file" in printed["squeezenet"]
     assert command("extract", "layers", "pixels")[:2] == (0, "rescaling  100 x 100 x 3\n")
 
 
 def test_classify_names_what_photographs_show(command, tmp_path):
     photos = tmp_path / "photos"
     command("extract", "sample", "photos", photos)
-    code, output, told = command("extract", "classify", photos, "--top", "2")
+    code, output, printed = command("extract", "classify", photos, "--top", "2")
     assert code == 0
     assert [line.split()[:3] for line in output.splitlines()] == [
         [f"{photos}/china.jpg", "bell_cote", "0.302"],
         [f"{photos}/flower.jpg", "daisy", "0.142"],
     ]
-    assert told.startswith("loading efficientnet_lite0\n")
+    assert printed.startswith("loading efficientnet_lite0\n")
     (photos / "broken\n.jpg").write_bytes(b"")
-    code, output, told = command("extract", "classify", f"{photos}/*.jpg", "--json", "--quiet")
+    code, output, printed = command("extract", "classify", f"{photos}/*.jpg", "--json", "--quiet")
     assert code == 3
-    assert told == "error: 1 of 3 images failed, more than --max-bad 0.05 allows; each one's line says why\n"
+    assert printed == "error: 1 of 3 images failed, more than --max-bad 0.05 allows; each one's line says why\n"
     broken, china, _ = json.loads(output)["images"]
     assert (broken["classes"], broken["error"]) == ([], "empty: the file is empty")
     assert china["classes"][0]["id"] == "n02825657"
@@ -184,7 +184,7 @@ def test_samples_are_written(command, tmp_path):
         (["run", "data", "--resize", "cubic"], "--resize is 'cubic'"),
         (["run", "data", "--batch-size", "many"], "expected a whole number, or auto"),
         (["run", "data", "--batch-size", "0"], "expected 1 or more"),
-        (["run", "data", "--background", "whitish"], "unknown colour"),
+        (["run", "data", "--background", "whitish"], "unknown color"),
         (["run", "data", "--bakbone", "vgg16"], "--backbone"),
         (["run", "file:///data"], "name a local folder by its path, /data"),
         (["run"], "DATA"),
@@ -202,11 +202,11 @@ def test_wrong_use_is_one_line_with_a_hint_and_exit_code_two(command, tmp_path, 
     if arguments != ["run", "."]:
         make_images(tmp_path / "data", 2)
     monkeypatch.chdir(tmp_path)
-    code, output, told = command("extract", *arguments)
+    code, output, printed = command("extract", *arguments)
     assert code == 2
     assert output == ""
-    assert one_line(told), told
-    assert hint in told
+    assert one_line(printed), printed
+    assert hint in printed
     assert not (tmp_path / "store").exists()
 
 
@@ -219,16 +219,16 @@ def test_an_unknown_backend_is_wrong_use(data, out):
 
 def test_a_folder_that_is_no_store_is_refused_by_every_store_command(command, tmp_path):
     for arguments in (["info"], ["verify"], ["repair"], ["gc"], ["failures"], ["export", "--to", "npy", "--out", "x"]):
-        code, _, told = command("store", arguments[0], tmp_path, *arguments[1:])
+        code, _, printed = command("store", arguments[0], tmp_path, *arguments[1:])
         assert code == 2
-        assert one_line(told), told
+        assert one_line(printed), printed
 
 
 def test_another_recipe_is_exit_code_two(command, data, out):
     command("extract", "run", data, "--out", out, *STUB)
-    code, _, told = command("extract", "run", data, "--out", out, *STUB, "--resize", "area")
+    code, _, printed = command("extract", "run", data, "--out", out, *STUB, "--resize", "area")
     assert code == 2
-    assert "resize: the store has bilinear, this run asks for area" in told
+    assert "resize: the store has bilinear, this run asks for area" in printed
 
 
 def test_a_damaged_store_is_exit_code_four_and_an_unfinished_one_seventy_five(command, data, out):
@@ -239,9 +239,9 @@ def test_a_damaged_store_is_exit_code_four_and_an_unfinished_one_seventy_five(co
     (out / "kept.json").rename(first)
     shard = next((out / "data").iterdir())
     shard.write_bytes(shard.read_bytes()[:-10])
-    code, _, told = command("store", "verify", out)
+    code, _, printed = command("store", "verify", out)
     assert code == 4
-    assert f"error: 1 thing in {out} damaged: run `store repair {out}`" in told
+    assert f"error: 1 thing in {out} damaged: run `store repair {out}`" in printed
     assert command("store", "repair", out)[0] == 0
     assert command("store", "verify", out)[0] == 75
     assert command("extract", "run", data, "--out", out, *STUB)[0] == 0
@@ -253,10 +253,10 @@ def test_a_bug_is_exit_code_one_and_a_traceback_only_with_debug(command, data, o
         raise RuntimeError("oh")
 
     monkeypatch.setattr(extract.resolve, "load_runtime", broken)
-    code, _, told = command("extract", "run", data, "--out", out, *STUB)
+    code, _, printed = command("extract", "run", data, "--out", out, *STUB)
     assert code == 1
-    assert "bug: RuntimeError: oh" in told
-    assert "Traceback" not in told
+    assert "bug: RuntimeError: oh" in printed
+    assert "Traceback" not in printed
     monkeypatch.setattr(sys, "argv", ["extract", "run", str(data), "--out", str(out), "--debug", *STUB])
     assert cli.run_app(cli.extract_app, "extract") == 1
 
@@ -264,9 +264,9 @@ def test_a_bug_is_exit_code_one_and_a_traceback_only_with_debug(command, data, o
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_before_the_first_batch_is_exit_code_seventy_five(command, data, out, monkeypatch, number):
     monkeypatch.setattr(extract.run, "list_data", lambda *_: os.kill(os.getpid(), number))
-    code, output, told = command("extract", "run", data, "--out", out, *STUB)
+    code, output, printed = command("extract", "run", data, "--out", out, *STUB)
     assert (code, output) == (75, "")
-    assert told.strip() == "stopped early: run the same command again to go on"
+    assert printed.strip() == "stopped early: run the same command again to continue"
 
 
 # Odd files
@@ -296,9 +296,9 @@ def test_bad_images_are_rows_in_store_failures_and_the_rest_is_untouched(command
     os.symlink("loop.jpg", bad / "loop.jpg")
     os.symlink("nowhere.png", bad / "dangling.png")
     os.symlink(data, bad / "again")
-    code, _, told = command("extract", "run", data, "--out", out, "--max-bad", "1", *STUB)
+    code, _, printed = command("extract", "run", data, "--out", out, "--max-bad", "1", *STUB)
     assert code == 0
-    assert "12 rows, 8 failures" in told
+    assert "12 rows, 8 failures" in printed
     code, output, _ = command("store", "failures", out)
     listed = {line.split("\t")[0].removeprefix("bad/"): line.split("\t")[1:] for line in output.splitlines()}
     assert {name: code for name, (code, _) in listed.items()} == {
@@ -372,10 +372,10 @@ def test_a_full_disk_is_exit_code_seventy_four_and_leaves_nothing_half_written(c
         return
     try:
         make_images(data, 400)
-        code, _, told = command("extract", "run", data, "--out", disk / "store", *STUB)
+        code, _, printed = command("extract", "run", data, "--out", disk / "store", *STUB)
         assert code == 74
-        assert one_line(told.removeprefix("loading mobilenet_v2\n")), told
-        assert "No space left on device; free some space" in told
+        assert one_line(printed.removeprefix("loading mobilenet_v2\n")), printed
+        assert "No space left on device; free some space" in printed
         assert list((disk / "store" / "tmp").iterdir()) == []
         assert not (disk / "store" / "commit").exists() or not list((disk / "store" / "commit").rglob("*.json"))
         subprocess.run(["mount", "-o", "remount,size=10m", disk], check=True)
@@ -433,9 +433,9 @@ def test_a_closed_pipe_is_no_traceback(data, out):
 def test_json_has_the_exit_code_and_the_reason_whatever_they_are(command, data, out, arguments, code, reason):
     (data / "cat" / "bad.png").write_bytes(b"no image")
     use = ("--backbone", "mobilenet_v2", "--weights", "random")
-    ended, output, told = command("extract", "run", data, "--out", out, *use, *arguments, "--json")
+    ended, output, printed = command("extract", "run", data, "--out", out, *use, *arguments, "--json")
     result = json.loads(output)
-    assert ended == result["exit_code"] == code, told
+    assert ended == result["exit_code"] == code, printed
     assert reason in result["reason"]
 
 
@@ -446,9 +446,9 @@ def test_json_of_a_success_has_exit_code_zero_and_no_reason(command, data, out):
 
 
 def test_a_planned_stop_is_no_error(command, data, out):
-    code, _, told = command("extract", "run", data, "--out", out, *STUB, "--max-runtime", "0.000001")
+    code, _, printed = command("extract", "run", data, "--out", out, *STUB, "--max-runtime", "0.000001")
     assert code == 75
-    assert "error:" not in told
+    assert "error:" not in printed
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,7 @@ def test_json_alone_on_standard_output(digits):
     assert again.stderr.strip().endswith("replace it with --force")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_exporting_by_hand(fitted, digits):
     result = command("fit", "export", "head", "--to", "litert", "--out", "model.tflite", cwd=digits)
@@ -188,7 +189,7 @@ def check_skew(digits, kind, name):
         assert (moved > 5e-3).mean() <= 0.01
 
 
-@pytest.mark.parametrize(("name", "kind"), [("logistic", "vectors"), ("dense", "tensors"), ("forest", "tensors")])
+@pytest.mark.parametrize(("name", "kind"), [("logistic", "vectors"), ("dense", "tensors")])
 def test_images_get_what_their_cached_features_get(digits, kind, name):
     check_skew(digits, kind, name)
 
@@ -199,6 +200,7 @@ def test_no_head_is_skewed(digits, kind, name):
     check_skew(digits, kind, name)
 
 
+@pytest.mark.slow
 def test_predictions_that_could_not_all_be_written_are_exit_code_seventy_four(fitted, digits):
     arguments = ["predict", "head", "data", "--top", "10", "--quiet"]
     process = subprocess.Popen(
@@ -215,6 +217,7 @@ def test_predictions_that_could_not_all_be_written_are_exit_code_seventy_four(fi
     assert process.wait() == 74
 
 
+@pytest.mark.slow
 def test_pictures_of_a_head(fitted, digits):
     result = command("fit", "report", "head", cwd=digits, MPLCONFIGDIR=str(digits / "no" / "such"))
     assert result.returncode == 0, result.stderr
@@ -234,6 +237,7 @@ def test_pictures_of_a_head(fitted, digits):
         (digits / "moved").rename(digits / "data")
 
 
+@pytest.mark.slow
 def test_heads_side_by_side(fitted, digits):
     assert command("fit", "head", "--features", "vectors", "--head", "knn", "--out", "knn", cwd=digits).returncode == 0
     result = command("fit", "compare", "head", "knn", "--out", "heads.png", cwd=digits)
@@ -243,7 +247,8 @@ def test_heads_side_by_side(fitted, digits):
     assert (digits / "heads.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_sweep_that_is_stopped_goes_on(digits):
+@pytest.mark.slow
+def test_a_sweep_that_is_stopped_continues(digits):
     arguments = ["sweep", "--features", "vectors", "--head", "sgd", "--method", "random", "--trials", "4"]
     arguments += ["--try", "learning_rate=1e-4..1e-1", "--epochs", "100", "--out", "sweep"]
     with subprocess.Popen(
@@ -257,7 +262,7 @@ def test_a_sweep_that_is_stopped_goes_on(digits):
         process.terminate()
         said = process.stderr.read()
     assert process.returncode == 75
-    assert "stopped; trials done so far, 1, are kept in sweep: run the same command again to go on" in said
+    assert "stopped; trials done so far, 1, are kept in sweep: run the same command again to continue" in said
     result = command("fit", *arguments, cwd=digits)
     assert result.returncode == 0, result.stderr
     assert "trial 1 of 4" not in result.stderr

@@ -43,7 +43,7 @@ def run_and_die(data, out, fatal_call):
     """Run, and die before the `fatal_call`-th call of the publishing protocol."""
     remaining = [fatal_call]
 
-    def deadly(name, original):
+    def killing(name, original):
         def call(*arguments, **keywords):
             touches_store = name in ("write", "fsync") or str(out) in os.fsdecode(arguments[0])
             if touches_store:
@@ -57,7 +57,7 @@ def run_and_die(data, out, fatal_call):
         return call
 
     for name in PROTOCOL:
-        setattr(os, name, deadly(name, getattr(os, name)))
+        setattr(os, name, killing(name, getattr(os, name)))
     run_stub(data, out)
 
 
@@ -117,14 +117,15 @@ def test_killed_at_every_step_of_the_protocol(world, tmp_path):
     assert fatal_call > 50  # store.json, plan, view, three shards and their records: many calls each
 
 
-def test_killed_at_fifty_random_moments(world, tmp_path):
+@pytest.mark.parametrize("kills", [15, pytest.param(100, marks=pytest.mark.slow)])
+def test_killed_at_random_moments(world, tmp_path, kills):
     data, reference = world
     rng = random.Random(0)
     start = time.monotonic()
     assert in_child(run_stub, data, tmp_path / "whole", 0.01) == 0
     whole = time.monotonic() - start
     killed = 0
-    while killed < 50:
+    while killed < kills:
         out = tmp_path / f"store{time.monotonic_ns()}"
         killed += in_child(run_stub, data, out, 0.01, seconds=rng.uniform(0, whole)) == -signal.SIGKILL
         before = committed(out)

@@ -61,8 +61,8 @@ def command(program, *arguments, **options):
 
 def run(program, *arguments):
     process = command(program, *arguments)
-    told, complaints = process.communicate(timeout=300)
-    return process.returncode, told, complaints
+    printed, complaints = process.communicate(timeout=300)
+    return process.returncode, printed, complaints
 
 
 def test_a_store_in_an_object_store_is_the_store_on_a_disk(bucket, data, tmp_path):
@@ -120,6 +120,7 @@ def test_what_is_no_folder_and_no_table_is_refused(bucket, data, name):
         list_data(f"{bucket}/{name}")
 
 
+@pytest.mark.slow
 def test_a_run_is_killed_and_goes_on_though_the_server_fails_one_request_in_ten(failing_bucket, data, tmp_path):
     make_images(data, 100, start=100)
     put(data, f"{failing_bucket}/data")
@@ -132,9 +133,9 @@ def test_a_run_is_killed_and_goes_on_though_the_server_fails_one_request_in_ten(
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    code, told, complaints = run("extract", *again, "--json")
+    code, printed, complaints = run("extract", *again, "--json")
     assert code == 0, complaints
-    result = json.loads(told)
+    result = json.loads(printed)
     assert (result["images"], result["rows"], result["failures"]) == (124, 124, 0)
     assert 0 < result["computed"] <= 124 - 4 * len(committed)
     assert run("store", "verify", store)[0] == 0
@@ -143,7 +144,7 @@ def test_a_run_is_killed_and_goes_on_though_the_server_fails_one_request_in_ten(
     assert code == 0, complaints
     assert (tmp_path / "head" / "metrics.json").is_file()
     images = [f"{failing_bucket}/data/cat/00000.png", f"{failing_bucket}/data/dog"]
-    code, told, complaints = run("fit", "predict", tmp_path / "head", *images, "--out", tmp_path / "predicted.csv")
+    code, printed, complaints = run("fit", "predict", tmp_path / "head", *images, "--out", tmp_path / "predicted.csv")
     assert code == 0, complaints
     assert len((tmp_path / "predicted.csv").read_text().splitlines()) == 1 + 1 + 62
 
@@ -151,8 +152,8 @@ def test_a_run_is_killed_and_goes_on_though_the_server_fails_one_request_in_ten(
 def test_a_server_that_is_not_there_is_the_environments_fault(data, tmp_path, monkeypatch):
     for name, value in {**ACCESS, "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}.items():
         monkeypatch.setenv(name, value)
-    code, told, complaints = run("extract", "run", data, "--out", "s3://bucket/store", "--backbone", "pixels")
-    assert (code, told) == (74, "")
+    code, printed, complaints = run("extract", "run", data, "--out", "s3://bucket/store", "--backbone", "pixels")
+    assert (code, printed) == (74, "")
     assert complaints.count("\n") == 1
     assert complaints.startswith("error: cannot look at s3://bucket/store/store.json: ")
     assert "check the address, the credentials and the network" in complaints
@@ -165,7 +166,7 @@ def test_a_bucket_that_is_not_there_is_named(bucket, data):
         extract_images(data, "s3://no-such-bucket/store", **PIXELS)
 
 
-def test_an_object_that_may_not_be_read_is_a_failure_row(bucket, data, monkeypatch):
+def test_an_object_that_may_not_be_read_ends_the_run(bucket, data, monkeypatch):
     put(data, f"{bucket}/data")
     plain = s3fs.S3FileSystem._cat_file
 
@@ -176,5 +177,5 @@ def test_an_object_that_may_not_be_read_is_a_failure_row(bucket, data, monkeypat
 
     monkeypatch.setattr(s3fs.S3FileSystem, "_cat_file", cat_file)
     s3fs.S3FileSystem.clear_instance_cache()
-    result = extract_images(f"{bucket}/data", f"{bucket}/store", **PIXELS)
-    assert result.failures_by_code == {"unreadable": 1}
+    with pytest.raises(EnvironmentFailure, match=r"cannot read .*cat/00002\.png: Forbidden"):
+        extract_images(f"{bucket}/data", f"{bucket}/store", **PIXELS)

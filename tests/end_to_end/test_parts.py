@@ -31,7 +31,7 @@ def start(*arguments):
 
 
 def ended(process):
-    """Exit code and what was said for people."""
+    """Exit code and what was printed for people."""
     _, said = process.communicate(timeout=120)
     return process.returncode, said
 
@@ -46,6 +46,7 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
+@pytest.mark.slow
 def test_four_parts_and_a_fifth_that_repeats_the_first(data, tmp_path):
     out = tmp_path / "store"
     processes = [start(data, "--out", out, *PIXELS, "--part", f"{number}/4") for number in (0, 1, 2, 3, 0)]
@@ -85,7 +86,7 @@ def test_a_signal_to_all_processes_of_a_run_is_one_line(data, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [(), ("--scheduler", "local:2")], ids=["alone", "local"])
 def test_stopped_at_twenty_random_moments(tmp_path, workers):
-    """SIGTERM: in time, with exit code 75; the next run goes on, and no committed shard is computed twice."""
+    """SIGTERM: in time, with exit code 75; the next run continues, and no committed shard is computed twice."""
     make_images(tmp_path / "data", 400)
     options = (
         "--backbone",

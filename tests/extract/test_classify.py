@@ -58,7 +58,7 @@ def test_images_come_in_the_order_given_however_often(photos):
     assert found[0] == found[2] != found[1]
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet"])
+@pytest.mark.parametrize("name", [pytest.param("mobilenet_v2", marks=pytest.mark.slow), "squeezenet"])
 def test_a_weights_file_with_the_top_is_taken_and_one_without_refused(name, photos, tmp_path):
     backbone = get_backbone(name)
     for include_top in (True, False):
@@ -79,7 +79,7 @@ def test_every_network_gives_a_thousand_probabilities(name, photos):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"top": 0}, "--top is 0: expected 1 to 1,000"),
         ({"top": 1001}, "--top is 1001"),
@@ -89,8 +89,8 @@ def test_every_network_gives_a_thousand_probabilities(name, photos):
         ({"images": ["none*.jpg"]}, "no file matches"),
     ],
 )
-def test_what_cannot_be_classified_is_refused(options, told, photos):
-    with pytest.raises(UsageError, match=told):
+def test_what_cannot_be_classified_is_refused(options, message, photos):
+    with pytest.raises(UsageError, match=message):
         classify(**{"images": [photos], "backbone": "efficientnet_lite0", **options})
 
 

@@ -117,9 +117,9 @@ def test_an_image_that_hangs_is_blamed_and_the_others_are_tried(tmp_path, names,
     at_start("hangs")
     for name in (names[0], names[3]):
         (tmp_path / name).write_bytes(b"hang")
-    found = find_crashing_images(str(tmp_path), names, POLICY, patience=4)
+    found = find_crashing_images(str(tmp_path), names, POLICY, patience=2)
     assert {path: failure.code for path, failure in found.items()} == {names[0]: "hangs", names[3]: "hangs"}
-    assert found[names[0]].message == "decoding it takes longer than 4 s"
+    assert found[names[0]].message == "decoding it takes longer than 2 s"
 
 
 def test_a_folder_that_cannot_be_reached_is_not_an_images_fault(names):

@@ -68,7 +68,7 @@ def test_several_layers_are_in_order_pooled_and_of_the_stored_type():
 
 
 @pytest.mark.skipif("bfloat16" not in processor_precisions(), reason="this processor has no bfloat16")
-@pytest.mark.parametrize("runtime", ["keras", "openvino"])
+@pytest.mark.parametrize("runtime", [pytest.param("keras", marks=pytest.mark.slow), "openvino"])
 def test_bfloat16_is_near_float32_and_not_the_same(runtime):
     results = []
     for precision in ("float32", "bfloat16"):

@@ -48,9 +48,9 @@ def place(folder, to):
 
 
 @pytest.fixture(scope="module")
-def lite0(tmp_path_factory, colours):
+def lite0(tmp_path_factory, colors):
     folder = tmp_path_factory.mktemp("lite0")
-    run_extract(colours, out=folder / "store", image_size=(64, 64))
+    run_extract(colors, out=folder / "store", image_size=(64, 64))
     return folder / "store"
 
 
@@ -75,15 +75,16 @@ def test_every_target_agrees_with_predict(to, heads, tmp_path):
     assert described["recipe"]["image_size"] == [64, 64]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("bfloat16" not in processor_precisions(), reason="this processor has no bfloat16")
-def test_a_head_on_bfloat16_features_is_exported_in_float32(colours, tmp_path):
-    run_extract(colours, out=tmp_path / "store", image_size=(64, 64), precision="bfloat16")
+def test_a_head_on_bfloat16_features_is_exported_in_float32(colors, tmp_path):
+    run_extract(colors, out=tmp_path / "store", image_size=(64, 64), precision="bfloat16")
     head = fit_head(tmp_path / "store", "logistic")
     assert export_head(head, tmp_path / "model.keras", "keras") <= 1e-3
 
 
-def test_a_head_on_the_pixels_themselves(colours, tmp_path):
-    run_extract(colours, out=tmp_path / "store", backbone="pixels", image_size=(16, 16))
+def test_a_head_on_the_pixels_themselves(colors, tmp_path):
+    run_extract(colors, out=tmp_path / "store", backbone="pixels", image_size=(16, 16))
     head = fit_head(tmp_path / "store", "logistic", reduction="flatten")
     assert export_head(head, tmp_path / "model.onnx", "onnx") <= 1e-3
 

@@ -47,7 +47,7 @@ def longest_phase(phases: Mapping[str, float]) -> str:
 
 
 def cluster_bottleneck(phases: Mapping[str, float]) -> str:
-    """The phase that limits the workers of a cluster, whose machines are not examined."""
+    """The phase that limits the workers of a cluster, whose machines are not measured."""
     subjects = {"read": "reading", "decode": "decoding", "compute": "the network", "write": "writing"}
     phase = longest_phase(phases)
     return f"on the workers, {subjects[phase]} limits" if phase else _TOO_SHORT

@@ -28,7 +28,7 @@ def memory_file(out: str | os.PathLike[str], data: str | os.PathLike[str]) -> Pa
     """Where the files of `data` that differ in time alone from what the store `out` knows are remembered."""
     places = [place if is_url(place) else os.path.abspath(place) for place in (out, data)]
     key = hashlib.sha256(b"\0".join(map(os.fsencode, places)))
-    return cache_folder() / "touched" / f"{key.hexdigest()}.parquet"
+    return cache_folder() / "changed_files" / f"{key.hexdigest()}.parquet"
 
 
 def same_bytes(files: pa.Table, images: ReadableFiles, memory: Path) -> npt.NDArray[np.bool_]:

@@ -104,7 +104,7 @@ def layers(which: BackboneName, options: LayerOptions, console: Console) -> None
 
 @command(app, "fetch", BackboneName)
 def fetch(which: BackboneName, console: Console) -> None:
-    """Get a network's ImageNet weights ahead, for machines without a network, and check that they fit."""
+    """Download a network's ImageNet weights in advance, for offline machines, and verify them."""
     from extract.backbones.fetch import fetch_weights
 
     found = fetch_weights(which.backbone, reporter_for(console))

@@ -1,4 +1,4 @@
-"""What the loop reports to, and what tells it to stop."""
+"""What the loop reports to, and what stops it."""
 
 import threading
 from dataclasses import dataclass, field

@@ -1,6 +1,6 @@
-"""The loop: threads read and decode ahead, the runtime has several calls under way, one thread writes behind.
+"""The loop: threads read and decode ahead, the runtime has several calls running, one thread writes behind.
 
-    paths -> decoding threads -> batches -> calls under way -> shard builders -> writing thread -> results
+    paths -> decoding threads -> batches -> running calls  -> shard builders -> writing thread -> results
 
 The loop's own thread moves images from one stage to the next and otherwise sleeps until the stage that is behind
 catches up. Those waits are the phases that a run reports, because they are where its time went. The stages do not stop
@@ -80,7 +80,7 @@ def run_pipeline(
     """Load, compute and finish groups of images in order, and give what `sink` makes of each.
 
     Raises:
-        StoppedEarly: `monitor.stop` was set; groups in hand are dropped, those before them are finished.
+        StoppedEarly: `monitor.stop` was set; groups in progress are dropped, those before them are finished.
         EnvironmentFailure: an image cannot be read now, or the sink cannot be written to.
     """
     decoders = ThreadPoolExecutor(loader.threads, "decode")
@@ -108,7 +108,7 @@ class _Window(Generic[Group]):
         return len(self._images)
 
     def full(self, views: int) -> bool:
-        """Whether enough images are under way, if each has so many views."""
+        """Whether enough images are being loaded, if each has this number of views."""
         return len(self._images) > max(2 * self._loader.threads, self._views // views)
 
     def add(self, group: Group, path: str, clock: Clock) -> None:
@@ -155,14 +155,14 @@ def _batches(images: Iterable[tuple[Group, Loaded]], runtime: Runtime) -> Iterat
 def _compute(
     batches: Iterable[_Batch[Group]], runtime: Runtime, monitor: Monitor
 ) -> Generator[tuple[_Batch[Group], Computed | None]]:
-    """Start each batch while earlier ones are under way, and give them in order as they are done.
+    """Start each batch while earlier ones are running, and give them in order as they are done.
 
-    However this ends, no call is left under way, so that the runtime can be used again.
+    However this ends, no call is left running, so that the runtime can be used again.
     """
-    under_way: deque[tuple[_Batch[Group], Pending | None]] = deque()
+    running: deque[tuple[_Batch[Group], Pending | None]] = deque()
 
     def first() -> tuple[_Batch[Group], Computed | None]:
-        batch, pending = under_way.popleft()
+        batch, pending = running.popleft()
         if pending is None:
             return batch, None
         with monitor.clock.waiting("compute"):
@@ -172,14 +172,14 @@ def _compute(
         for batch in batches:
             if monitor.stop.is_set():
                 raise stopped_early()
-            if len(under_way) == runtime.in_flight:
+            if len(running) == runtime.in_flight:
                 yield first()
             pixels = [image.decoded.pixels for image in batch.images]
-            under_way.append((batch, runtime.start(pixels) if pixels else None))
-        while under_way:
+            running.append((batch, runtime.start(pixels) if pixels else None))
+        while running:
             yield first()
     finally:
-        for _, pending in under_way:
+        for _, pending in running:
             if pending is not None:
                 with suppress(Exception):  # an earlier error is on its way to the caller
                     pending.result()

@@ -1,4 +1,4 @@
-"""What people see while work is under way: lines of text, and a bar on a terminal or timed lines in a log."""
+"""What people see while work is in progress: lines of text, and a bar on a terminal or timed lines in a log."""
 
 import sys
 import time
@@ -54,7 +54,7 @@ def _silent(_: int) -> Progress:
 
 @dataclass(frozen=True)
 class Reporter:
-    """How work under way reports to people.
+    """How work in progress reports to people.
 
     `message` takes one line of text, `progress` gives a display for a number of images. With `debug`, the messages of
     libraries are shown too.

@@ -56,30 +56,34 @@ class RunOptions:
     ] = None
     resize: Annotated[str, Option("bilinear, nearest, bicubic, lanczos or area.")] = "bilinear"
     crop: Annotated[str, Option("stretch, center or pad: how an image is fitted to the network's shape.")] = "stretch"
-    background: Annotated[str, Option("The colour under transparency and around padding.")] = "white"
+    background: Annotated[str, Option("The color under transparency and around padding.")] = "white"
     include: Annotated[tuple[str, ...], Option("Only paths or names that match this pattern; repeatable.")] = ()
     exclude: Annotated[tuple[str, ...], Option("No paths or names that match this pattern; repeatable.")] = ()
     format: Annotated[str, Option("auto, hdf5 or parquet: the shards' format.")] = "auto"
     dtype: Annotated[str, Option("auto, float16 or float32: the stored type.")] = "auto"
-    precision: Annotated[str, Option("float32, bfloat16 or float16: what is computed in, where the machine can.")] = (
-        "float32"
-    )
+    precision: Annotated[
+        str, Option("float32, bfloat16 or float16: the precision of the computation, if supported.")
+    ] = "float32"
     runtime: Annotated[str, Option("auto, keras or openvino: which runtime computes.")] = "auto"
     fast_decode: Annotated[bool, Option("Decode large JPEG files at a fraction of their size.")] = False
     augment: Annotated[int, Option("Altered views to store of each image beside the unaltered one.")] = 0
-    rotation: Annotated[float, Option("Of altered views: degrees at most, either way.")] = Augmentation.rotation
-    shift: Annotated[float, Option("Of altered views: a fraction of height and width.")] = Augmentation.shift
-    shear: Annotated[float, Option("Of altered views: a fraction of the height.")] = Augmentation.shear
-    zoom: Annotated[float, Option("Of altered views: a fraction, in or out.")] = Augmentation.zoom
-    brightness: Annotated[float, Option("Of altered views: a fraction, darker or lighter.")] = Augmentation.brightness
-    flip: Annotated[str, Option("Of altered views: none, horizontal, vertical or both.")] = Augmentation.flip
-    seed: Annotated[int, Option("Of altered views; the same seed gives the same views.")] = 0
+    rotation: Annotated[float, Option("Augmentation: rotation by at most this many degrees.")] = Augmentation.rotation
+    shift: Annotated[float, Option("Augmentation: shift by at most this fraction of height and width.")] = (
+        Augmentation.shift
+    )
+    shear: Annotated[float, Option("Augmentation: shear by at most this fraction of the height.")] = Augmentation.shear
+    zoom: Annotated[float, Option("Augmentation: zoom in or out by at most this fraction.")] = Augmentation.zoom
+    brightness: Annotated[float, Option("Augmentation: darken or brighten by at most this fraction.")] = (
+        Augmentation.brightness
+    )
+    flip: Annotated[str, Option("Augmentation: none, horizontal, vertical or both.")] = Augmentation.flip
+    seed: Annotated[int, Option("Augmentation: the same seed gives the same views.")] = 0
     batch_size: Annotated[int | str, Option("Images per call of the network, or auto.")] = "auto"
     workers: Annotated[int | str, Option("Decoding threads, or auto.")] = "auto"
     shard_rows: Annotated[int | str, Option("Images per shard, or auto.")] = "auto"
     max_bad: Annotated[float, Option("The fraction of images that may fail before the exit code is 3.")] = 0.05
     retry_failed: Annotated[bool, Option("Try the failed images again.")] = False
-    max_pixels: Annotated[int, Option("Larger images are failures, by their header alone.")] = MAX_PIXELS
+    max_pixels: Annotated[int, Option("Images with more pixels are failures and are not decoded.")] = MAX_PIXELS
     prune: Annotated[bool, Option("Accept that more than half of the stored images are gone.")] = False
     limit: Annotated[int | None, Option("Only the first N images; stored images stay.")] = None
     part: Annotated[
@@ -90,7 +94,7 @@ class RunOptions:
         str | os.PathLike[str] | None, Option("A JSON file with the state of the run, for monitors.", metavar="<path>")
     ] = None
     single_writer: Annotated[
-        bool, Option("Nobody else writes to the store: for object stores that cannot keep two writers apart.")
+        bool, Option("Nobody else writes to the store: for object stores without conditional writes.")
     ] = False
 
     def __post_init__(self) -> None:
@@ -180,7 +184,7 @@ def parse_image_size(value: int | str | tuple[int, int] | None) -> tuple[int, in
     """(height, width) from N, `N`, `HxW` or itself; None for the backbone's own.
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: it is not one of these.
     """
     if value is None:
         return None
@@ -210,7 +214,7 @@ def parse_scheduler(text: str) -> tuple[str, str]:
     """Kind and place of a Dask cluster: (tcp, //HOST:PORT), (tls, //HOST:PORT), (file, PATH) or (local, N).
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: it is not one of these.
     """
     kind, _, place = text.partition(":")
     known = {
@@ -228,7 +232,7 @@ def parse_duration(text: str) -> float:
     """Seconds from `90`, `90s`, `30m`, `8h`, `2d` or, as SLURM writes it, `7:30:00`.
 
     Raises:
-        UsageError: it is none of these, or not above 0.
+        UsageError: it is not one of these, or not above 0.
     """
     seconds = 0.0
     if match := _CLOCK.fullmatch(text):

@@ -35,7 +35,7 @@ class Request:
         options: as the user gave them.
         store: the store's files; there may be none yet.
         network: the network to compute with.
-        background: the colour under transparency, as #rrggbb.
+        background: the color under transparency, as #rrggbb.
         decoders: decoding threads.
         images_per_shard: of a new plan; None for the automatic number.
         part: (i, n) for every n-th shard from the i-th; None for all.
@@ -77,7 +77,7 @@ def resolve(options: RunOptions) -> Request:
     """Look up all that the options name.
 
     Raises:
-        UsageError: an unknown backbone, weights that there are not, or an --out that is no store.
+        UsageError: an unknown backbone, weights that do not exist, or an --out that is not a store.
         EnvironmentFailure: the store's folder cannot be read.
     """
     backbone, weights = get_backbone(options.backbone), Weights.parse(options.weights)

@@ -105,7 +105,7 @@ class StatusFile:
         self._committed = (self._committed[0] + images, self._committed[1] + failures)
 
     def end(self, state: str, error: str | None = None) -> None:
-        """The run has ended. What counts as done is what is committed: shards in hand are dropped."""
+        """The run has ended. What counts as done is what is committed: shards in progress are dropped."""
         done, failures = self._committed
         left = 0.0 if state == "done" else None
         self._set(replace(self.status, state=state, done=done, failures=failures, error=error, seconds_left=left))
@@ -187,7 +187,7 @@ def followed(path: Path | None, store: str, reporter: Reporter) -> Iterator[Repo
             yield replace(reporter, progress=lambda total: _FollowedProgress(reporter.progress(total), file, total))
     except BaseException as error:
         stopped = isinstance(error, StoppedEarly | KeyboardInterrupt)
-        reason = str(error) or "stopped early: run the same command again to go on"
+        reason = str(error) or "stopped early: run the same command again to continue"
         file.end("stopped" if stopped else "failed", reason)
         raise
     file.end("done")

@@ -1,4 +1,4 @@
-"""What a run came to."""
+"""The result of a run."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ class Computed:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run came to. `images` = `rows` / views + `failures` + `pending`.
+    """The result of a run. `images` = `rows` / views + `failures` + `pending`.
 
     Attributes:
         store: its folder or URL.
@@ -82,7 +82,7 @@ class RunResult:
         return {name: value for name, value in asdict(self).items() if name in _JSON_KEYS}
 
 
-def summarise(request: Request, planned: PlannedRun, computed: Computed) -> RunResult:
+def summarize(request: Request, planned: PlannedRun, computed: Computed) -> RunResult:
     """What the store holds of the run's plan now, and how long computing took."""
     snapshot = with_records(request.store, planned.snapshot) if computed.images else planned.snapshot
     counts = snapshot.counts()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def format_run(result: "RunResult") -> list[str]:
-    """What a run came to, in a few lines."""
+    """The result of a run, in a few lines."""
     images, rows = format_count(result.images, "image"), format_count(result.rows, "row")
     lines = [f"{images} in, {rows}, {result.failures:,} failures in {result.store}{_format_changes(result)}"]
     if result.pending:

@@ -237,7 +237,7 @@ class ReportOptions:
 
 @command(app, "report", HeadPlace, ReportOptions)
 def report(place: HeadPlace, options: ReportOptions, console: Console) -> None:
-    """Draw what a head gets right and what not, and the images it learnt from: PNG pictures."""
+    """Draw a head's correct and wrong predictions and its training images, as PNG files."""
     from fit.head_folder import read_results
     from fit.report.pictures import write_report
 
@@ -258,7 +258,7 @@ class ComparisonOptions:
     """Which heads to compare."""
 
     heads: Annotated[tuple[Path, ...], Argument("HEAD HEAD…", "Folders that `fit head` wrote.")]
-    out: Annotated[Path | None, Option("Draw it too: a .png file.", ("--out", "-o"))] = None
+    out: Annotated[Path | None, Option("Also save a chart to this .png file.", ("--out", "-o"))] = None
 
 
 @command(app, "compare", ComparisonOptions)

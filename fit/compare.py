@@ -96,7 +96,7 @@ def _require_same_classes(heads: Sequence[Results]) -> None:
     for head in heads[1:]:
         if head.info.task != first.info.task:
             differing = sorted(set(head.info.classes) ^ set(first.info.classes))
-            named = ", ".join(map(printable, differing[:3])) or "several labels an image"
+            named = ", ".join(map(printable, differing[:3])) or "several labels per image"
             raise UsageError(
                 f"{head.folder} and {first.folder} have other classes (only one of them has {named}): "
                 "compare heads of the same classes"

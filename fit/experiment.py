@@ -203,7 +203,7 @@ def _report_identical(images: LabelledImages, reporter: Reporter) -> None:
     if counts:
         reporter.message(
             f"{sum(counts):,} images are identical to another ({len(counts):,} different ones): "
-            "twins stay on one side of a split"
+            "they stay in the same split"
         )
     contradicting = _contradicting(digests, labels)
     if contradicting:

@@ -161,7 +161,7 @@ def _read_description(folder: Path) -> tuple[HeadInfo, ModelFile]:
         file = ModelFile(model["file"], model["sha256"])
         info = HeadInfo.from_dict({key: value for key, value in described.items() if key not in ("format", "version")})
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DamagedHead(f"{folder / INFO} lacks or misspells a field ({error}): fit the head again") from error
+        raise DamagedHead(f"{folder / INFO} has a missing or invalid field ({error}): fit the head again") from error
     if fingerprint != info.recipe.fingerprint:
         raise DamagedHead(f"{folder / INFO} was edited: its fingerprint is not that of its recipe; fit the head again")
     return info, file

@@ -38,10 +38,10 @@ class FitOptions:
     ] = None
     validation: Annotated[float, Option("The fraction for validation, where the store has none.", ("--val",))] = 0.2
     test: Annotated[float, Option("The fraction for the test, where the store has no splits.")] = 0.2
-    cv: Annotated[int, Option("Folds of a cross-validation beside that; 0 for none.")] = 0
+    cv: Annotated[int, Option("Also cross-validate with this number of folds; 0 for none.")] = 0
     group_by: Annotated[str | None, Option("A column, such as group, whose equal values stay on one side.")] = None
     class_weight: Annotated[str, Option("balanced or none.")] = "none"
-    seed: Annotated[int, Option("Of splits, folds and all that is random.")] = 0
+    seed: Annotated[int, Option("Random seed of splits, folds and training.")] = 0
     tensorboard: Annotated[str | None, Option("A folder for TensorBoard: heads that Keras fits.")] = None
     parameters: Mapping[str, Value] = field(default_factory=dict)
     custom_head: Callable[..., object] | None = None

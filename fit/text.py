@@ -12,7 +12,7 @@ from fit.predictions import class_column
 from fit.search.space import format_value
 from store.files.names import printable
 
-if TYPE_CHECKING:  # they draw, and metrics alone are told without matplotlib
+if TYPE_CHECKING:  # they draw, and metrics alone are printed without matplotlib
     from fit.compare import Comparison
     from fit.search.summary import Sweep
 
@@ -98,7 +98,7 @@ def format_confusion(metrics: Mapping[str, Any]) -> list[list[str]]:
 
 
 def format_predictions(table: pa.Table, classes: Sequence[str], top: int) -> list[list[str]]:
-    """One line an image: its path and its most probable classes, or what was wrong with it."""
+    """One line per image: its path and its most probable classes, or what was wrong with it."""
     rows = []
     columns = np.array([table[class_column(name)].to_numpy() for name in classes]).T
     errors = table["error"].to_pylist()

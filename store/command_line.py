@@ -27,7 +27,7 @@ from store.files.names import printable
 from store.options import Argument, Option
 
 _TYPER_INTERRUPTED = 130  # what Typer makes of a KeyboardInterrupt
-_STOPPED = "stopped early: run the same command again to go on"
+_STOPPED = "stopped early: run the same command again to continue"
 
 
 def new_app(help_text: str) -> typer.Typer:
@@ -93,7 +93,7 @@ class Console:
             self.output(*lines)
 
     def close(self, error: BaseException | None) -> None:
-        """Print the JSON object, if one is wanted. `error` is what ended the command."""
+        """Print the JSON object, with --json. `error` is what ended the command."""
         if self._as_json:
             code, reason = outcome(error)
             print(json.dumps({**self._result, "exit_code": code, "reason": reason}, ensure_ascii=True))
@@ -280,7 +280,7 @@ def outcome(error: BaseException | None) -> tuple[int, str | None]:
         case BrokenPipeError():
             return EnvironmentFailure.exit_code, None  # no message, as programs that SIGPIPE ends
         case OSError():
-            return EnvironmentFailure.exit_code, f"{error}; mend that, then run the same command again"
+            return EnvironmentFailure.exit_code, f"{error}; fix that, then run the same command again"
         case _:
             return 1, f"{type(error).__name__}: {error}; please report it with the output of --debug"
 

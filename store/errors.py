@@ -9,7 +9,7 @@
     ├── TooManyFailures            3   done, but more images failed than --max-bad allows
     ├── DamagedStore               4   stored bytes are not what was written
     ├── DamagedHead                4   a head's files are not what was written
-    ├── EnvironmentFailure        74   disk full, permission, network: mend it, run again   (also OSError)
+    ├── EnvironmentFailure        74   disk full, permission, network: fix it, run again    (also OSError)
     └── StoppedEarly              75   stopped on purpose, or not finished: run the same command again
 
 Exit codes 74 and 75 are EX_IOERR and EX_TEMPFAIL of BSD's sysexits.h, which schedulers know.
@@ -64,12 +64,12 @@ class DamagedHead(StillframeError):
 
 
 class EnvironmentFailure(StillframeError, OSError):
-    """The machine, not the request, failed: the same command can succeed once that is mended."""
+    """The machine, not the request, failed: the same command can succeed once that is fixed."""
 
     exit_code = 74
 
 
 class StoppedEarly(StillframeError):
-    """Work is left: the same command goes on where this one ended."""
+    """Work is left: the same command continues where this one ended."""
 
     exit_code = 75

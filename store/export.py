@@ -55,7 +55,9 @@ def export(
     except EnvironmentFailure:
         raise
     except OSError as error:
-        raise EnvironmentFailure(f"cannot write {path}: {error.strerror or error}; mend that and run again") from error
+        raise EnvironmentFailure(
+            f"cannot write {path}: {error.strerror or error}; fix that, then run the same command again"
+        ) from error
     return [path, *beside]
 
 

@@ -102,7 +102,7 @@ def _shard_damage(files: Files, info: StoreInfo, record: CommitRecord) -> list[s
 
 
 def _content_damage(name: str, data: bytes, info: StoreInfo, record: CommitRecord) -> list[str]:
-    """In what a shard file, whose bytes are as written, is not what its record says."""
+    """How a shard file whose bytes are intact differs from its record."""
     shard_format, expected = get_format(info.shard_format), record.expected_rows(info.recipe.views)
     try:
         rows = shard_format.rows(data)

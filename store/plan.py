@@ -54,7 +54,7 @@ MAX_SHARD_ROWS = 4096
 def automatic_images_per_shard(row_bytes: int, views: int = 1) -> int:
     """How many images of `views` rows each a shard takes: about 128 MB decoded, and at most 4,096 rows.
 
-    The cap keeps a shard of small vectors to a minute or so of work, for a killed run loses the shard in hand.
+    The cap keeps a shard of small vectors to a minute or so of work, because a killed run loses the shard in progress.
     """
     return max(1, min(SHARD_BYTES // max(1, row_bytes), MAX_SHARD_ROWS) // views)
 

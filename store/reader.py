@@ -68,7 +68,7 @@ class FeatureStore:
 
     @cached_property
     def _shards(self) -> list[ShardRows]:
-        return self.snapshot.shard_rows()
+        return self.snapshot.committed_shards()
 
     @cached_property
     def _numbers(self) -> npt.NDArray[np.int64]:

@@ -82,7 +82,7 @@ class StoreInfo:
         except NotAStore:
             raise
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise DamagedStore(f"store.json lacks or misspells a field ({error}): run `store repair`") from error
+            raise DamagedStore(f"store.json has a missing or invalid field ({error}): run `store repair`") from error
         if fingerprint != recipe.fingerprint:
             raise DamagedStore("store.json was edited: its fingerprint is not that of its recipe; run `store repair`")
         if problem := info._inconsistency():
@@ -160,7 +160,7 @@ class CurrentPlan:
             return known_fields(cls, values)
         except TypeError as error:
             raise DamagedStore(
-                f"the newest file in view/ lacks or misspells a field ({error}): run `store repair`"
+                f"the newest file in view/ has a missing or invalid field ({error}): run `store repair`"
             ) from error
 
 
@@ -234,7 +234,7 @@ class CommitRecord:
 
     `shard` is the name of the file in data/ (empty when every image failed), `shard_bytes` its length.
     `rows` has the columns ROWS, position in it is position in the shard; `failures` has FAILURES.
-    A record with `withdrawn` takes an earlier attempt back: the shard has to be computed again.
+    A record with `withdrawn` withdraws an earlier attempt: the shard has to be computed again.
     """
 
     plan: str
@@ -299,7 +299,9 @@ class CommitRecord:
             record = known_fields(cls, values)
             plain = _SHARD_NAME.fullmatch(record.shard)
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-            raise DamagedStore(f"a commit record lacks or misspells a field ({error}): run `store repair`") from error
+            raise DamagedStore(
+                f"a commit record has a missing or invalid field ({error}): run `store repair`"
+            ) from error
         if any(column.null_count for column in [*record.rows.columns, *record.failures.columns]):
             raise DamagedStore("a commit record has null where a row or failure needs a value: run `store repair`")
         if not plain:

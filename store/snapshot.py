@@ -91,7 +91,7 @@ class Snapshot:
         current: what that file says.
         plan: the plan that it names.
         records: by shard key, the record of the highest attempt of each shard that the plan refers to, unless withdrawn.
-        attempts: by shard key, the number of that attempt, also of withdrawn and unreadable ones. Whoever computes a
+        attempts: by shard key, the number of that attempt, also of withdrawn and unreadable ones. A run that computes a
             shard because it is not in `records` publishes the next one, and so at most one of several does.
         damaged_records: by the file name of an unreadable record, what is wrong with it.
     """
@@ -140,7 +140,7 @@ class Snapshot:
         table = pa.concat_tables([empty, *images]).combine_chunks().take(order)
         return table.append_column("shard_key", self.plan.shard_keys().take(positions[order]))
 
-    def shard_rows(self) -> list[ShardRows]:
+    def committed_shards(self) -> list[ShardRows]:
         """The stored rows, shard by shard, in the order in which the plan first has a row of each."""
         shards = []
         for shard in self.shard_images:

@@ -8,11 +8,11 @@ The protocol, which docs/store-format.md repeats word for word:
    missing be replaced by the other.
 3. A plan MUST be published before the file in `view/` that names it.
 4. A file in `view/` MUST be numbered one higher than the highest its writer knows. If that number is taken, the writer
-   MUST read the store again and plan anew.
+   MUST read the store again and make a new plan.
 5. A shard MUST be read back and compared with what was to be stored before it is published.
 6. A shard MUST be named by the SHA-256 of its bytes. A file of that name with other bytes is damaged; a writer MUST
    replace it.
-7. A shard MUST be published before the record that names it. After publishing the record its writer MUST look whether
+7. A shard MUST be published before the record that names it. After publishing the record its writer MUST check whether
    the shard is still there, and publish it again if not. The same holds for a plan and the file in `view/`.
 8. A record MUST list each image of its shard exactly once, as a row or as a failure.
 9. A record MUST have an attempt one higher than the highest its writer knows. If that attempt is taken, the published
@@ -22,9 +22,9 @@ The protocol, which docs/store-format.md repeats word for word:
     MUST NOT be changed.
 12. A reader MUST trust records alone, the highest attempt of each shard: a file in `data/` that no record names does not
     exist. It MUST pass over JSON fields that it does not know, except in the recipe, where it MUST refuse them.
-13. A file that the newest file in `view/`, its plan and that plan's records do not need MAY be deleted. Nothing MUST be
+13. A file that the newest file in `view/`, its plan and that plan's records do not need MAY be deleted. Files MUST NOT be
     deleted while one of these cannot be read.
-14. Whoever deletes a shard or a plan MUST set it aside, read the records again, and put it back if it is needed now. In
+14. A process that deletes a shard or a plan MUST set it aside, read the records again, and put it back if it is needed now. In
     an object store, which cannot set aside, the records MUST be read again right before the deletion.
 """
 
@@ -87,7 +87,7 @@ class StoreWriter:
         return self._info
 
     def restore(self, name: str, data: bytes) -> None:
-        """Publish store.json or its copy anew, where it is damaged or missing: `data` is what the other one has."""
+        """Publish store.json or its copy again, where it is damaged or missing: `data` is what the other one has."""
         self._files.remove(name)
         self._files.create(name, data)
         self._info = None

@@ -1,4 +1,4 @@
-"""An S3 server as a process of its own: moto's, which fails as many requests as it is told to.
+"""An S3 server as a process of its own: moto's, which fails as many requests as it is asked to.
 
 python -m tests.s3 FRACTION      serves on a free port of 127.0.0.1, which it prints
 """

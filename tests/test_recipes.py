@@ -42,15 +42,15 @@ def shortened(page):
 
 
 def write_stamps(folder):
-    """Handwritten digits in colours under the names of other classes."""
+    """Handwritten digits in colors under the names of other classes."""
     digits = load_digits()
     rng = np.random.default_rng(0)
     for number, name in enumerate(CLASSES):
         (folder / name).mkdir(parents=True)
         for place, at in enumerate(np.flatnonzero(digits.target == number)[:IMAGES]):
             grey = np.kron(digits.images[at] * 15, np.ones((6, 6)))
-            colour = np.clip(grey[..., None] * rng.uniform(0.5, 1, 3), 0, 255).astype(np.uint8)
-            Image.fromarray(colour).save(folder / name / f"{place:02d}.png")
+            color = np.clip(grey[..., None] * rng.uniform(0.5, 1, 3), 0, 255).astype(np.uint8)
+            Image.fromarray(color).save(folder / name / f"{place:02d}.png")
     for number, name in enumerate(NAMED):
         (folder / "animals" / name).parent.mkdir(exist_ok=True)
         (folder / "animals" / f"{number:02d}.png").rename(folder / "animals" / name)

@@ -42,7 +42,7 @@ def build(
         backbone: which network.
         image_size: (height, width) in pixels.
         include_top: with the ImageNet classifier.
-        weights: `imagenet` for those that Keras downloads; None for those of Keras' initialisers.
+        weights: `imagenet` for those that Keras downloads; None for those of Keras' initializers.
         precision: what layers compute in; the weights are float32 in any case.
 
     Raises:

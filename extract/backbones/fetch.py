@@ -1,4 +1,4 @@
-"""Downloading a network's ImageNet weights ahead of a run, for machines without internet access."""
+"""Downloading a network's ImageNet weights in advance, for offline machines."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -133,7 +133,7 @@ def _described(layer: _LayerVariables | _LayerArrays) -> str:
 
 
 def _refresh_normalization(network: keras.Model) -> None:
-    """Have normalisation layers compute with their new weights, of which they keep copies."""
+    """Have normalization layers compute with their new weights, of which they keep copies."""
     for layer in leaf_layers(network):
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()

@@ -12,7 +12,7 @@ _ZERO = ("beta", "bias", "mean", "moving_mean", "count")
 
 
 def fill_random(network: keras.Model, gains: tuple[float, float], seed: int) -> None:
-    """He-normal kernels (He et al. 2015, arXiv:1502.01852), normalisation at identity, biases zero.
+    """He-normal kernels (He et al. 2015, arXiv:1502.01852), normalization at identity, biases zero.
 
     Args:
         network: whose weights to draw.

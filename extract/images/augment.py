@@ -70,7 +70,7 @@ def _rotation(degrees: float) -> npt.NDArray[np.float64]:
 
 
 def _transformed(pixels: Pixels, linear: npt.NDArray[np.float64], offset: npt.NDArray[np.float64]) -> Pixels:
-    """The point (x, y) of the result is the source's linear @ (x, y) + offset; outside, the nearest edge's colour."""
+    """The point (x, y) of the result is the source's linear @ (x, y) + offset; outside, the nearest edge's color."""
     height, width, _ = pixels.shape
     corners = linear @ np.array([[0, width, 0, width], [0, 0, height, height]]) + offset[:, None]
     left, top = np.maximum(0, np.ceil(1 - corners.min(axis=1))).astype(int)

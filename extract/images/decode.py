@@ -6,7 +6,7 @@ The rules, which are part of the recipe:
 - EXIF orientation is applied to the pixels;
 - 16-bit samples keep their high byte; 32-bit integer and float samples have no agreed range and are refused;
 - grey, palette, CMYK and YCbCr become RGB as Pillow converts them;
-- transparency is composited over the background colour, before resizing;
+- transparency is composited over the background color, before resizing;
 - resizing is done on uint8 with Pillow's antialiased filters (`nearest` is not antialiased);
 - with fast decoding, the JPEG decoder first scales a large image down, to no less than twice the final size.
 """
@@ -59,7 +59,7 @@ class DecodePolicy:
         size: (height, width) of the result.
         resize: a key of RESIZE_FILTERS.
         crop: one of CROPS.
-        background: the colour under transparency and around padding, an RGB triple.
+        background: the color under transparency and around padding, an RGB triple.
         max_pixels: images with more pixels are refused by their header.
         fast: whether the JPEG decoder may scale a large image down.
     """
@@ -88,15 +88,15 @@ class Decoded:
 
 
 def parse_color(text: str) -> tuple[int, int, int]:
-    """An RGB triple from a CSS colour name, `#rrggbb` or `rgb(r, g, b)`.
+    """An RGB triple from a CSS color name, `#rrggbb` or `rgb(r, g, b)`.
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: it is not one of these.
     """
     try:
         red, green, blue, *_ = ImageColor.getrgb(text)
     except ValueError:
-        raise UsageError(f"unknown colour {text!r}: expected a name such as white, or #rrggbb") from None
+        raise UsageError(f"unknown color {text!r}: expected a name such as white, or #rrggbb") from None
     return red, green, blue
 
 

@@ -82,7 +82,7 @@ def _compiled_by_tensorflow(model: keras.Model) -> Compiled:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     # Without XLA, which makes TensorFlow slower on processors, several times slower for depthwise convolutions. With
-    # weights as constants, batch normalisation is folded into convolutions: 10 % faster for InceptionV3.
+    # weights as constants, batch normalization is folded into convolutions: 10 % faster for InceptionV3.
     function = tf.function(lambda pixels: model(pixels, training=False))
     traced = function.get_concrete_function(tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8))
     frozen = convert_variables_to_constants_v2(traced)

@@ -1,4 +1,4 @@
-"""Telling apart what DATA can be: a folder, a table, a file, at a path or a URL."""
+"""What DATA can be: a folder, a table, a file, at a path or a URL."""
 
 import os
 from pathlib import Path

@@ -119,7 +119,7 @@ def _table_name(name: str | None, number: int, path: str) -> str:
 
 
 def _normal(name: str, root: str) -> str:
-    """`name` without `.`, `//`, and folders that `..` leaves again; what `..` makes of a link, only the system knows."""
+    """`name` without `.`, `//`, and folders that `..` leaves again; `..` after a link is left for the system to resolve."""
     start = "/" if name.startswith("/") else ""
     parts: list[str] = []
     for part in name.split("/"):

@@ -1,6 +1,6 @@
 """Exporting a head: assemble, write beside, run what was written, compare, and describe.
 
-Pixels are (batch, height, width, 3), already resized by the recipe, which stands beside the model as JSON with the
+Pixels are (batch, height, width, 3), already resized by the recipe, which is written beside the model as JSON with the
 classes. What was written is run by its own runtime before it is called done, and must agree with `fit predict`.
 """
 
@@ -134,7 +134,7 @@ def _written_beside(out: Path) -> Iterator[Path]:
         if isinstance(error, StillframeError):
             raise
         raise EnvironmentFailure(
-            f"cannot write {out}: {error.strerror or error}; mend that, then export again"
+            f"cannot write {out}: {error.strerror or error}; fix that, then export again"
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)

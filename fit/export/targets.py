@@ -1,4 +1,4 @@
-"""The table of targets. One more is a file like its neighbours, and a line here."""
+"""The table of targets. One more is a file like its neighbors, and a line here."""
 
 from fit.export import keras, litert, onnx, openvino, saved_model
 from fit.export.base import Target

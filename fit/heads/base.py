@@ -40,7 +40,7 @@ class HeadSpec:
         shape: of one row of features.
         task: what it predicts.
         class_weight: none or balanced.
-        seed: of all that is random.
+        seed: of everything random.
         origin: where the features come from; only heads that continue the backbone need it.
         custom_head: the function of a custom head, if it is not to be imported by name.
         tensorboard: a folder for TensorBoard, for heads that Keras fits.

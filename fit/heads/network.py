@@ -58,7 +58,7 @@ class Network(ClassifierMixin, BaseEstimator):
         raise NotImplementedError
 
     def build(self, shape: Sequence[int], outputs: int, activation: str) -> keras.Model:
-        """The model, freshly initialised from `random_state`."""
+        """The model, freshly initialized from `random_state`."""
         inputs = keras.Input(tuple(shape), name="features")
         last = layers.Dense(outputs, activation, kernel_initializer=self._initializer(9), name="probabilities")
         return keras.Model(inputs, last(self.hidden(inputs)), name=type(self).__name__.lower())

@@ -54,7 +54,7 @@ class Logistic(_ScaledClassifier):
     """Multinomial logistic regression on scaled features; C is that of the best accuracy in inner folds.
 
     Attributes:
-        C_: the inverse strength of the regularisation that was chosen.
+        C_: the inverse strength of the regularization that was chosen.
         scaler_, model_: the fitted StandardScaler and LogisticRegression.
     """
 
@@ -202,7 +202,7 @@ class StochasticGradient(_ScaledClassifier):
 class Rounded(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Features as whole multiples of a power of two near `fraction` of their deviation.
 
-    Trees cut between neighbouring values of the training images. Without rounding two images may lie closer to each
+    Trees cut between neighboring values of the training images. Without rounding two images may lie closer to each
     other than a feature's own floating-point noise, and the same image falls on either side of the cut.
     """
 

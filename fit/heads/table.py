@@ -170,9 +170,9 @@ CUSTOM_TRAINING = (_EPOCHS, _BATCH, _RATE, _OPTIMIZER, _PATIENCE)
 _TABLE = (
     HeadKind(
         "logistic", "sklearn:Logistic", "scikit-learn",
-        "multinomial logistic regression on scaled features, its regularisation chosen by inner cross-validation",
+        "multinomial logistic regression on scaled features, its regularization chosen by inner cross-validation",
         (
-            Parameter("smallest", 0.001, "the strongest regularisation tried (C)"),
+            Parameter("smallest", 0.001, "the strongest regularization tried (C)"),
             Parameter("largest", 10.0, "the weakest one tried (C)"),
             Parameter("steps", 5, "how many are tried, evenly on a log scale", minimum=1),
             Parameter("inner_folds", 5, "folds of the inner cross-validation", minimum=1),
@@ -181,9 +181,9 @@ _TABLE = (
     ),
     HeadKind(
         "ridge", "estimators:ridge", "scikit-learn",
-        "ridge classifier on scaled features, regularisation chosen by leave-one-out, sigmoid-calibrated",
+        "ridge classifier on scaled features, regularization chosen by leave-one-out, sigmoid-calibrated",
         (
-            Parameter("smallest", 1.0, "the weakest regularisation tried (alpha)"),
+            Parameter("smallest", 1.0, "the weakest regularization tried (alpha)"),
             Parameter("largest", 100000.0, "the strongest one tried (alpha)"),
             Parameter("steps", 11, "how many are tried, evenly on a log scale", minimum=1),
         ),
@@ -192,7 +192,7 @@ _TABLE = (
     HeadKind(
         "linear_svm", "estimators:linear_svm", "scikit-learn",
         "linear support vector machine on scaled features, sigmoid-calibrated",
-        (Parameter("c", 0.001, "inverse strength of the regularisation (C)"),),
+        (Parameter("c", 0.001, "inverse strength of the regularization (C)"),),
         weighted=True, linear=True, least_images=2, takes_groups=True,
     ),
     HeadKind(
@@ -202,13 +202,13 @@ _TABLE = (
             Parameter("epochs", 20, "passes over the training images", minimum=1),
             Parameter("batch_size", 256, "images per step of reading", minimum=1),
             Parameter("learning_rate", 0.01, "the step size, constant"),
-            Parameter("alpha", 0.03, "strength of the regularisation"),
+            Parameter("alpha", 0.03, "strength of the regularization"),
         ),
         streams=True, weighted=True, linear=True,
     ),
     HeadKind(
         "knn", "estimators:nearest_neighbors", "scikit-learn",
-        "the nearest neighbours' votes, by cosine similarity",
+        "the nearest neighbors' votes, by cosine similarity",
         (Parameter("neighbors", 10, "how many vote", minimum=1),),
         multi_label=True,
     ),
@@ -243,7 +243,7 @@ _TABLE = (
         "one hidden layer, by scikit-learn",
         (
             Parameter("units", 256, "of the hidden layer"),
-            Parameter("alpha", 0.1, "strength of the L2 regularisation"),
+            Parameter("alpha", 0.1, "strength of the L2 regularization"),
             Parameter("epochs", 30, "passes over the training images", minimum=1),
         ),
     ),

@@ -46,7 +46,7 @@ class ClassCounts:
 
     @property
     def specificity(self) -> Floats:
-        """The share of rows of other classes that were recognised as such; NaN where there are none."""
+        """The share of rows of other classes that were recognized as such; NaN where there are none."""
         others = self.rows - self.true
         return ratio(others - self.predicted + self.correct, others)
 

@@ -34,8 +34,8 @@ def draw_comparison(heads: Sequence[Compared], best: str) -> Figure:
     figure = new_figure(9.4, 1.7 + 0.34 * len(heads), "Comparison", note)
     left, right = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(heads))
-    for name, colour, shift in (("validation", ORANGE, -0.12), ("test", BLUE, 0.12)):
-        draw_horizontal_intervals(left, places + shift, [getattr(head, name) for head in heads], colour, name)
+    for name, color, shift in (("validation", ORANGE, -0.12), ("test", BLUE, 0.12)):
+        draw_horizontal_intervals(left, places + shift, [getattr(head, name) for head in heads], color, name)
     draw_horizontal_intervals(right, places, [head.difference for head in heads], BLUE, "")
     right.axvline(0, color=GREY, linewidth=1)
     left.set_title("accuracy")
@@ -68,10 +68,10 @@ def draw_changes(base: Interval, changes: Sequence[Change], metric: str, note: s
     if base.low is not None and base.high is not None:
         axes.axvspan(base.low, base.high, color=LIGHT, linewidth=0, zorder=0)
     axes.axvline(base.value or 0.0, color=GREY, linewidth=1, label="base settings, with 95 % interval")
-    for chosen, colour, name in ((False, BLUE, "one change"), (True, ORANGE, "chosen")):
+    for chosen, color, name in ((False, BLUE, "one change"), (True, ORANGE, "chosen")):
         scores = [change.score if change.chosen == chosen else None for change in changes]
         if any(scores):
-            draw_horizontal_intervals(axes, places, scores, colour, name)
+            draw_horizontal_intervals(axes, places, scores, color, name)
     axes.set_yticks(places, [drawable(change.name) + ("" if change.score else " (refused)") for change in changes])
     axes.set_ylim(len(changes) - 0.4, -0.6)
     axes.set_xlabel(f"validation {metric.replace('_', ' ')}")

@@ -33,7 +33,7 @@ def draw_mistakes(mistakes: Sequence[Mistake], wrong: int, of: str) -> Figure:
 
     Args:
         mistakes: at least one, in the order in which they are shown, all of one shape.
-        wrong: how many there are in all.
+        wrong: the number of misclassified images, shown or not.
         of: which images the mistakes are among, in words.
     """
     order = "most confident errors first" if len(mistakes) == wrong else f"the {len(mistakes)} most confident errors"

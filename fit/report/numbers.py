@@ -33,7 +33,7 @@ def draw_confusion(classes: Sequence[str], matrix: npt.NDArray[np.int64], of: st
     wrong = matrix - np.diag(np.diag(matrix))
     shown = _most_mistakes(wrong.sum(axis=0) + wrong.sum(axis=1), MATRIX_CLASSES)
     names = [drawable(classes[number]) for number in shown]
-    cells, note = matrix[np.ix_(shown, shown)], f"{of}; colour is the share of the row's images"
+    cells, note = matrix[np.ix_(shown, shown)], f"{of}; color is the share of the row's images"
     columns = names
     if len(shown) < len(classes):
         others = matrix[shown].sum(axis=1) - cells.sum(axis=1)
@@ -57,7 +57,7 @@ def draw_label_confusion(classes: Sequence[str], counts: npt.NDArray[np.int64], 
     cells = counts[shown][:, [3, 2, 1, 0]]
     with_label = np.maximum(cells[:, :2].sum(axis=1, keepdims=True), 1)
     without_label = np.maximum(cells[:, 2:].sum(axis=1, keepdims=True), 1)
-    note = f"{of}; colour is the share of the images\nwith the label, or of those without it"
+    note = f"{of}; color is the share of the images\nwith the label, or of those without it"
     if len(shown) < len(classes):
         note += f"\nthe {len(shown)} of {len(classes):,} labels with the most mistakes"
     columns = ["true positives", "false negatives", "false positives", "true negatives"]
@@ -73,7 +73,7 @@ def _most_mistakes(mistakes: npt.NDArray[np.int64], most: int) -> npt.NDArray[np
 
 @dataclass(frozen=True)
 class _Cells:
-    """A table of counts: the names of its rows and columns, and (rows, columns) counts and the shares that colour them."""
+    """A table of counts: the names of its rows and columns, and (rows, columns) counts and the shares that color them."""
 
     rows: Sequence[str]
     columns: Sequence[str]
@@ -96,8 +96,8 @@ def _draw_cells(title: str, note: str, cells: _Cells, row_axis: str, column_axis
     axes.set_xlabel(column_axis, color=GREY)
     for (row, column), count in np.ndenumerate(cells.counts):
         if count:
-            colour = "white" if cells.shares[row, column] > 0.55 else INK
-            axes.text(column, row, f"{count}", ha="center", va="center", fontsize=7.5, color=colour)
+            color = "white" if cells.shares[row, column] > 0.55 else INK
+            axes.text(column, row, f"{count}", ha="center", va="center", fontsize=7.5, color=color)
     return figure
 
 
@@ -111,9 +111,9 @@ def draw_training(history: Mapping[str, Sequence[float]]) -> Figure:
     figure = new_figure(8.4, 3.6, "Training", note)
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         lines = (("training", name, BLUE), ("validation", f"val_{name}", ORANGE))
-        for label, key, colour in lines:
+        for label, key, color in lines:
             if key in history:
-                axes.plot(epochs, history[key], color=colour, label=label, marker="o", markersize=2.5)
+                axes.plot(epochs, history[key], color=color, label=label, marker="o", markersize=2.5)
         axes.set_title(name)
         axes.set_xlabel("epoch")
         axes.set_xlim(0.5, len(epochs) + 0.5)
@@ -156,10 +156,10 @@ def draw_classes(classes: Sequence[ClassScores], of: str) -> Figure:
     places = np.arange(len(listed))
     values = np.array([[scores.precision, scores.recall, scores.f1] for scores in listed])
     axes.hlines(places, values.min(axis=1), values.max(axis=1), color=LIGHT, linewidth=4, zorder=1)
-    for column, (name, colour, marker) in enumerate(
+    for column, (name, color, marker) in enumerate(
         (("precision", GREEN, "^"), ("recall", ORANGE, "v"), ("F1", BLUE, "o"))
     ):
-        axes.scatter(values[:, column], places, color=colour, marker=marker, s=26, label=name, zorder=2)
+        axes.scatter(values[:, column], places, color=color, marker=marker, s=26, label=name, zorder=2)
     axes.set_yticks(places, [f"{drawable(scores.name)}  ({scores.rows:,})" for scores in listed])
     axes.set(xlim=(-0.02, 1.02), ylim=(len(listed) - 0.4, -0.6))
     axes.set_ylabel("class (images)", color=GREY)

@@ -30,7 +30,8 @@ class SweepOptions:
     method: Annotated[str, Option("grid, random, one (one change at a time) or optuna (extra search).")] = "grid"
     trials: Annotated[int | None, Option("How many: random, optuna.", default=str(DEFAULT_TRIALS))] = None
     metric: Annotated[
-        str, Option("accuracy, balanced_accuracy, macro_f1 or log_loss of the validation: what chooses.")
+        str,
+        Option("The validation metric that chooses the best trial: accuracy, balanced_accuracy, macro_f1 or log_loss."),
     ] = "accuracy"
 
     def __post_init__(self) -> None:

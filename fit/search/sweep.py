@@ -46,7 +46,7 @@ def sweep_head(
         return _conclude(request, folder, reporter)
     except KeyboardInterrupt:
         raise StoppedEarly(
-            f"stopped; trials done so far, {len(folder.trials):,}, are kept in {out}: run the same command again to go on"
+            f"stopped; trials done so far, {len(folder.trials):,}, are kept in {out}: run the same command again to continue"
         ) from None
 
 

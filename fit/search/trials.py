@@ -123,7 +123,7 @@ def _read_trials(folder: Path) -> dict[str, Trial]:
             found.append((file.stem, Trial.from_dict(_read(file) or {})))
         except (KeyError, TypeError) as error:
             raise UsageError(
-                f"{file} lacks or misspells a field ({error}): delete it, then run the same command again"
+                f"{file} has a missing or invalid field ({error}): delete it, then run the same command again"
             ) from error
     return dict(sorted(found, key=lambda pair: pair[1].number))
 

@@ -42,7 +42,7 @@ class ReadableFiles(ABC):
     """Files below one folder, to be read. `str()` of it is the folder as the user named it."""
 
     concurrency: int = 1
-    """How many reads are worth having under way at once."""
+    """How many reads at once are useful."""
 
     @property
     @abstractmethod
@@ -119,7 +119,7 @@ class Files(ReadableFiles):
     def remove_unless(self, name: str, needed: Callable[[], bool]) -> bool:
         """Delete a file unless `needed` gives True; returns whether it was deleted.
 
-        On a disk, `needed` is asked while the file is set aside: whoever looks for the file later finds that it is gone
+        On a disk, `needed` is asked while the file is set aside: a process that looks for the file later finds that it is gone
         and publishes it again, and what was published before, `needed` sees. An object store has no such step: `needed`
         is asked right before the deletion.
         """

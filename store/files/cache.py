@@ -36,7 +36,7 @@ def cache_limit() -> int:
     """Bytes that the copies of shards may take together.
 
     Raises:
-        UsageError: STILLFRAME_CACHE_LIMIT is no size.
+        UsageError: STILLFRAME_CACHE_LIMIT is not a size.
     """
     given = os.environ.get("STILLFRAME_CACHE_LIMIT", "").strip()
     if not given:

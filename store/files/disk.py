@@ -134,5 +134,5 @@ def sync_folder(folder: Path) -> None:
 
 def failure(error: OSError, what: str) -> EnvironmentFailure:
     """The EnvironmentFailure that says `what` could not be done, why, and what to do."""
-    advice = _ADVICE.get(error.errno or 0, "mend that")
+    advice = _ADVICE.get(error.errno or 0, "fix that")
     return EnvironmentFailure(f"{what}: {error.strerror or error}; {advice}, then run the same command again")

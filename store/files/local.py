@@ -184,7 +184,7 @@ def _visible(folder: str) -> list[os.DirEntry[str]]:
         return disk.retried(scan)
     except OSError as error:
         raise EnvironmentFailure(
-            f"cannot list {printable(folder)}: {error.strerror}; mend its permissions, or leave it out of DATA"
+            f"cannot list {printable(folder)}: {error.strerror}; fix its permissions, or leave it out of DATA"
         ) from error
 
 

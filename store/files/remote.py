@@ -5,7 +5,7 @@ Credentials and addresses are the libraries' own matter: environment variables, 
 fsspec's configuration.
 
 Putting an object is all or nothing by itself. That only one of two processes may publish a name is asked of the store
-with each put (`If-None-Match: *` and its like). Not every server does as it is asked, so that is tried out before
+with each put (`If-None-Match: *` or the equivalent). Not every server does as it is asked, so that is tried out before
 anything is written; where it fails, `--single-writer` says that nobody else writes, and a look whether the name is free
 is enough.
 
@@ -147,8 +147,8 @@ class RemoteFiles(Files):
         """See Files; tried out once."""
         if not self.single_writer and not self._refuses_second:
             raise UsageError(
-                f"{self}: this object store does not keep two writers apart (it took a second object of one name "
-                "though asked not to): see to it that only one run writes there, and say so with --single-writer"
+                f"{self}: this object store does not support conditional writes (it took a second object of one name "
+                "despite If-None-Match): make sure that only one run writes there, and promise it with --single-writer"
             )
 
     @cached_property

@@ -23,7 +23,7 @@ DECODING = {"read": 0.0, "decode": 5.0, "compute": 1.0, "write": 0.0}
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "sentence"),
     [
         ({}, "the network limits, 15.5 of 16 cores used: a GPU or a smaller backbone"),
         ({"precisions": ("float32", "bfloat16")}, "--precision bfloat16"),
@@ -44,8 +44,8 @@ DECODING = {"read": 0.0, "decode": 5.0, "compute": 1.0, "write": 0.0}
         ({"seconds": 0.5}, "too short"),
     ],
 )
-def test_the_bottleneck_names_the_phase_and_what_to_change(changes, told):
-    assert told in find_bottleneck(dataclasses.replace(USAGE, **changes))
+def test_the_bottleneck_names_the_phase_and_what_to_change(changes, sentence):
+    assert sentence in find_bottleneck(dataclasses.replace(USAGE, **changes))
 
 
 def test_the_phase_that_was_waited_for_longest_limits():

@@ -30,7 +30,7 @@ OUTPUT = Output("features", "x", "none", (1,), "float32")
 
 
 class Echo:
-    """Gives each image's first pixel back, its calls done in any order; notes how many were under way at most."""
+    """Gives each image's first pixel back, its calls done in any order; notes how many ran at once at most."""
 
     shapes = ((1,),)
     environment: ClassVar = {}
@@ -190,7 +190,7 @@ def test_no_more_images_are_decoded_ahead_than_the_window():
     most = []
     with pytest.raises(StoppedEarly):
         collected([unlabelled([f"{number}-good" for number in range(200)])], runtime, 2, stop, counting)
-    assert most[0] <= 64 + 4 + 4  # the window, the calls under way, the batch in hand and the next image
+    assert most[0] <= 64 + 4 + 4  # the window, the calls running, the batch being filled and the next image
 
 
 @pytest.mark.parametrize("abandoned", ["stopped", "given up", "broken"])

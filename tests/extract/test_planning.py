@@ -38,7 +38,7 @@ def listing_of(images, root, retimed=()):
 
 
 def expected_shard_keys(stored, images, retimed, options):
-    """By path, for each image the store is to have, its holder or None: one image after the other."""
+    """By path, for each image the store is to have, its shard key or None: one image after the other."""
     listed = sorted(images)
     asked = listed if options.limit is None else sorted({*listed[: options.limit], *stored})
     shard_keys = {}
@@ -54,7 +54,7 @@ paths = st.sampled_from([f"{letter}.png" for letter in "abcdefgh"])
 image_sets = st.dictionaries(paths, st.builds(Image, st.sampled_from(["first", "second", BROKEN])), min_size=1)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)  # each example writes a store; disks vary
 @given(
     st.lists(image_sets, min_size=1, max_size=2),
     image_sets,

@@ -33,10 +33,10 @@ def test_defaults_are_those_of_the_command_line():
     [
         ("pooling", "mean", "--pooling is 'mean': expected one of none, avg, max"),
         ("resize", "box", "--resize is 'box': expected one of bilinear, nearest, bicubic, lanczos, area"),
-        ("crop", "centre", "--crop is 'centre': expected one of stretch, center, pad"),
+        ("crop", "middle", "--crop is 'middle': expected one of stretch, center, pad"),
         ("format", "npy", "--format is 'npy': expected one of auto, hdf5, parquet"),
         ("dtype", "int8", "--dtype is 'int8': expected one of auto, float16, float32"),
-        ("background", "whiteish", "unknown colour 'whiteish'"),
+        ("background", "whiteish", "unknown color 'whiteish'"),
         ("batch_size", 0, "--batch-size is 0: expected 1 or more"),
         ("workers", -1, "--workers is -1: expected 1 or more"),
         ("shard_rows", 0, "--shard-rows is 0: expected 1 or more"),

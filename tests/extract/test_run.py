@@ -1,4 +1,4 @@
-"""Runs against a stub network: what is computed, kept, refused and told."""
+"""Runs against a stub network: what is computed, kept, refused and printed."""
 
 import dataclasses
 import errno
@@ -638,7 +638,7 @@ def test_trouble_in_reading_that_passes_is_not_noticed(data, out, monkeypatch):
 
 
 def test_parts_that_retry_failures_converge(data, out):
-    """Each part used to plan anew what had failed again and so dropped the shards of the others."""
+    """Each part used to make a new plan for what had failed again and so dropped the shards of the others."""
     for path in sorted(data.rglob("*.png"))[:6]:
         path.write_text("no")
     extract_images(data, out, shard_rows=2, **STUB)

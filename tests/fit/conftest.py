@@ -13,15 +13,15 @@ from tests.stub import load_stub
 CLASSES = {"blue": (40, 60, 200), "green": (40, 190, 60), "red": (200, 50, 40)}
 
 
-def make_colours(folder, each=20, size=24):
-    """Noise around a class's colour, `<class>/<number>.png`, the last of each class of a doubtful colour."""
+def make_colors(folder, each=20, size=24):
+    """Noise around a class's color, `<class>/<number>.png`, the last of each class of a doubtful color."""
     rng = np.random.default_rng(0)
-    for name, colour in CLASSES.items():
+    for name, color in CLASSES.items():
         for number in range(each):
             path = folder / name / f"{number:03d}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             noise = rng.normal(0, 40, (size, size, 3))
-            middle = np.array(colour) if number < each - 1 else np.array((110, 110, 110))
+            middle = np.array(color) if number < each - 1 else np.array((110, 110, 110))
             Image.fromarray(np.clip(middle + noise, 0, 255).astype(np.uint8)).save(path)
     return folder
 
@@ -33,12 +33,12 @@ def stub(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def colours(tmp_path_factory):
-    return make_colours(tmp_path_factory.mktemp("colours") / "data")
+def colors(tmp_path_factory):
+    return make_colors(tmp_path_factory.mktemp("colors") / "data")
 
 
 @pytest.fixture
-def colour_store(stub, colours, tmp_path):
+def color_store(stub, colors, tmp_path):
     """60 rows of 4 x 4 x 3, float16."""
-    run_extract(colours, out=tmp_path / "store", backbone="mobilenet", weights="random", image_size=(16, 16))
+    run_extract(colors, out=tmp_path / "store", backbone="mobilenet", weights="random", image_size=(16, 16))
     return open_store(tmp_path / "store")

@@ -14,10 +14,10 @@ from store.errors import UsageError
 
 
 @pytest.fixture
-def saved(colour_store, tmp_path):
+def saved(color_store, tmp_path):
     """Two heads that were fitted and tested on the same images."""
     names = ("logistic", "centroid")
-    return [read_results(fit_head(colour_store, name).save(tmp_path / name)) for name in names]
+    return [read_results(fit_head(color_store, name).save(tmp_path / name)) for name in names]
 
 
 def edited(results, validation=None, wrong=0, drop=0):
@@ -77,11 +77,11 @@ def test_images_of_another_label_are_not_the_same(saved):
     assert shared == 12 - pc.sum(pc.and_(pc.equal(rows["label"], "red"), pc.equal(rows["split"], "test"))).as_py()
 
 
-def test_heads_of_other_splits(colour_store, saved, tmp_path):
-    other = read_results(fit_head(colour_store, "centroid", seed=3, test=0.1).save(tmp_path / "other"))
+def test_heads_of_other_splits(color_store, saved, tmp_path):
+    other = read_results(fit_head(color_store, "centroid", seed=3, test=0.1).save(tmp_path / "other"))
     notes = compare_heads([*saved, other]).notes
     assert any("validated on different images" in note for note in notes)
-    without = read_results(fit_head(colour_store, "centroid", test=0.0).save(tmp_path / "without"))
+    without = read_results(fit_head(color_store, "centroid", test=0.0).save(tmp_path / "without"))
     assert without.metrics["test"] is None
     comparison = compare_heads([edited(saved[0], 1.0), without])
     assert comparison.heads[1].difference is None
@@ -90,13 +90,13 @@ def test_heads_of_other_splits(colour_store, saved, tmp_path):
     assert len(comparison_figure(comparison).axes) == 2
 
 
-def test_what_cannot_be_compared_is_refused(saved, colour_store, tmp_path):
+def test_what_cannot_be_compared_is_refused(saved, color_store, tmp_path):
     with pytest.raises(UsageError, match="two heads or more"):
         compare_heads(saved[:1])
     classes = replace(saved[1].info, classes=("blue", "green", "pink"))
     with pytest.raises(UsageError, match="only one of them has pink, red"):
         compare_heads([saved[0], replace(saved[1], info=classes)])
-    without = fit_head(colour_store, "centroid", validation=0.0).save(tmp_path / "without")
+    without = fit_head(color_store, "centroid", validation=0.0).save(tmp_path / "without")
     with pytest.raises(UsageError, match="without has no validation"):
         compare_heads([saved[0], read_results(without)])
 

@@ -19,12 +19,12 @@ def test_a_reduced_tensor_has_the_reduced_shape(reduction):
 
 
 @pytest.mark.parametrize("reduction", ["avg", "flatten", "none"])
-def test_streamed_features_are_those_in_memory(colour_store, reduction, monkeypatch):
-    output = colour_store.find_output(None)
+def test_streamed_features_are_those_in_memory(color_store, reduction, monkeypatch):
+    output = color_store.find_output(None)
     stored = np.arange(3, 57, 2)
-    memory = load_features(colour_store, output, reduction, stored, streams=True)
+    memory = load_features(color_store, output, reduction, stored, streams=True)
     monkeypatch.setattr(fit.data, "available_memory", lambda: 100)
-    streamed = load_features(colour_store, output, reduction, stored, streams=True)
+    streamed = load_features(color_store, output, reduction, stored, streams=True)
     assert isinstance(memory, InMemory)
     assert isinstance(streamed, Streamed)
     rows = np.array([5, 2, 9, 2, 26])
@@ -40,16 +40,16 @@ def test_streamed_features_are_those_in_memory(colour_store, reduction, monkeypa
             assert np.array_equal(values, memory.take(at))
 
 
-def test_a_head_that_cannot_stream_is_told_so_before_anything_is_read(colour_store, monkeypatch):
+def test_a_head_that_cannot_stream_is_told_so_before_anything_is_read(color_store, monkeypatch):
     monkeypatch.setattr(fit.data, "available_memory", lambda: 100)
     with pytest.raises(UsageError, match="--reduce avg, --head sgd or --head dense"):
-        load_features(colour_store, colour_store.find_output(None), "flatten", np.arange(60), streams=False)
+        load_features(color_store, color_store.find_output(None), "flatten", np.arange(60), streams=False)
 
 
 @pytest.mark.parametrize("memory", [100, 10**9])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_values_that_are_no_numbers_are_refused(colour_store, monkeypatch, memory, value):
-    whole = type(colour_store).passes
+def test_values_that_are_no_numbers_are_refused(color_store, monkeypatch, memory, value):
+    whole = type(color_store).passes
 
     def spoilt(*arguments):
         for tensor, rows in whole(*arguments):
@@ -57,10 +57,10 @@ def test_values_that_are_no_numbers_are_refused(colour_store, monkeypatch, memor
             spoilt_tensor[rows == 7, 0, 0, 0] = value
             yield spoilt_tensor, rows
 
-    monkeypatch.setattr(type(colour_store), "passes", spoilt)
+    monkeypatch.setattr(type(color_store), "passes", spoilt)
     monkeypatch.setattr(fit.data, "available_memory", lambda: memory)
     with pytest.raises(UsageError, match=r"blue/007.png hold NaN or infinity"):
-        load_features(colour_store, colour_store.find_output(None), "flatten", np.arange(60), streams=True)
+        load_features(color_store, color_store.find_output(None), "flatten", np.arange(60), streams=True)
 
 
 def test_a_source_gives_features_with_their_targets():

@@ -80,13 +80,13 @@ def test_all_views_are_learnt_from_and_the_unaltered_one_is_evaluated():
     assert unaltered.targets[unaltered.rows].tolist() == made.images.targets[images].tolist()
 
 
-def test_labelling_a_store_reports_what_it_leaves_out(colour_store, tmp_path):
-    paths = colour_store.table()["path"].to_pylist()
+def test_labelling_a_store_reports_what_it_leaves_out(color_store, tmp_path):
+    paths = color_store.table()["path"].to_pylist()
     lines = [f"{path},{path.split('/')[0]}" for path in paths[4:]]
     (tmp_path / "labels.csv").write_text("path,label\n" + "\n".join([*lines, "gone.png,red"]) + "\n")
     messages = []
     options = FitOptions(labels=tmp_path / "labels.csv", seed=5)
-    images = label_images(colour_store, options, get_head("logistic"), Reporter(messages.append))
+    images = label_images(color_store, options, get_head("logistic"), Reporter(messages.append))
     assert len(images) == len(paths) - 4
     assert images.rows.stored.tolist() == list(range(4, len(paths)))
     assert [message.split(" of ")[0] for message in messages] == ["4 images", "warning: 1 paths"]

@@ -18,25 +18,25 @@ from tests.fit.test_train import ANYWHERE, QUICK
 
 
 @pytest.fixture
-def saved(colour_store, tmp_path):
-    return fit_head(colour_store).save(tmp_path / "heads" / "logistic")
+def saved(color_store, tmp_path):
+    return fit_head(color_store).save(tmp_path / "heads" / "logistic")
 
 
 @pytest.mark.parametrize("name", ANYWHERE)
-def test_a_head_is_the_same_after_loading(name, colour_store, tmp_path):
-    head = fit_head(colour_store, name, parameters=QUICK.get(name, {}))
+def test_a_head_is_the_same_after_loading(name, color_store, tmp_path):
+    head = fit_head(color_store, name, parameters=QUICK.get(name, {}))
     loaded = load_head(head.save(tmp_path / name))
-    X, _ = colour_store.arrays()
+    X, _ = color_store.arrays()
     assert np.array_equal(loaded.predict_features(X), head.predict_features(X))
     assert loaded.info == head.info
     assert loaded.metrics == json.loads(json.dumps(head.metrics))
     assert isinstance(loaded.model, keras.Model) == (HEADS[name].library == "keras")
 
 
-def test_the_folder_holds_what_the_contract_says(saved, colour_store):
+def test_the_folder_holds_what_the_contract_says(saved, color_store):
     assert {path.name for path in saved.iterdir()} == {"head.json", "head.skops", "metrics.json", "predictions.parquet"}
     described = json.loads((saved / "head.json").read_text())
-    assert described["fingerprint"] == colour_store.fingerprint
+    assert described["fingerprint"] == color_store.fingerprint
     assert described["classes"] == ["blue", "green", "red"]
     assert described["weights"] == "random:0"
     assert set(described["versions"]) == {"stillframe", "numpy", "scikit-learn", "keras"}
@@ -44,20 +44,20 @@ def test_the_folder_holds_what_the_contract_says(saved, colour_store):
 
 
 @pytest.mark.parametrize("name", ["logistic", "forest", "dense"])
-def test_images_get_what_their_cached_features_get(name, colour_store, colours):
-    head = fit_head(colour_store, name, parameters=QUICK.get(name, {}))
-    X, rows = colour_store.arrays()
-    table = head.predict([colours / path for path in reversed(rows["path"].to_pylist())])
+def test_images_get_what_their_cached_features_get(name, color_store, colors):
+    head = fit_head(color_store, name, parameters=QUICK.get(name, {}))
+    X, rows = color_store.arrays()
+    table = head.predict([colors / path for path in reversed(rows["path"].to_pylist())])
     found = np.array([table[label].to_numpy() for label in head.classes]).T[::-1]
     np.testing.assert_allclose(found, head.predict_features(X), atol=1e-6)
 
 
-def test_predictions_are_in_the_order_given_and_bad_images_are_rows(saved, stub, colours, tmp_path, monkeypatch):
+def test_predictions_are_in_the_order_given_and_bad_images_are_rows(saved, stub, colors, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(colours / "red", tmp_path / "red")
-    (tmp_path / "broken.png").write_bytes((colours / "red" / "000.png").read_bytes()[:60])
+    shutil.copytree(colors / "red", tmp_path / "red")
+    (tmp_path / "broken.png").write_bytes((colors / "red" / "000.png").read_bytes()[:60])
     odd = "näme, with 'quotes'\n.png"
-    shutil.copy(colours / "blue" / "000.png", tmp_path / odd)
+    shutil.copy(colors / "blue" / "000.png", tmp_path / odd)
     table = load_head(saved).predict(["red", "broken.png", odd, "gone.png", "red/00[01].png", "red/001.png"])
     paths = table["path"].to_pylist()
     assert paths[:20] == [f"red/{number:03d}.png" for number in range(20)]
@@ -85,16 +85,16 @@ def test_no_such_images(saved, stub, tmp_path):
         load_head(saved).predict(str(tmp_path / "*.png"))
 
 
-def test_other_weights_are_refused(saved, stub, monkeypatch, colours):
+def test_other_weights_are_refused(saved, stub, monkeypatch, colors):
     import extract.extractor
     from tests.stub import StubRuntime
 
     monkeypatch.setattr(extract.extractor, "load_runtime", lambda *_, **__: (StubRuntime(), "6" * 64))
     with pytest.raises(RecipeMismatch, match="--weights FILE"):
-        load_head(saved).predict(colours)
+        load_head(saved).predict(colors)
 
 
-def test_a_precision_that_this_machine_lacks_is_said_to_be_that(saved, monkeypatch, colours):
+def test_a_precision_that_this_machine_lacks_is_said_to_be_that(saved, monkeypatch, colors):
     import extract.extractor
     from extract.runtimes.device import precision_missing
 
@@ -103,7 +103,7 @@ def test_a_precision_that_this_machine_lacks_is_said_to_be_that(saved, monkeypat
 
     monkeypatch.setattr(extract.extractor, "load_runtime", lacking)
     with pytest.raises(PrecisionMissing, match="does not compute in bfloat16"):
-        load_head(saved).predict(colours)
+        load_head(saved).predict(colors)
 
 
 def test_features_of_another_shape_are_refused(saved):
@@ -111,19 +111,19 @@ def test_features_of_another_shape_are_refused(saved):
         load_head(saved).predict_features(np.zeros((2, 3)))
 
 
-def test_a_class_may_be_named_as_a_column(colour_store, tmp_path, stub, colours):
+def test_a_class_may_be_named_as_a_column(color_store, tmp_path, stub, colors):
     words = {"red": "error", "green": "path", "blue": "x"}
-    paths = colour_store.table()["path"].to_pylist()
+    paths = color_store.table()["path"].to_pylist()
     (tmp_path / "labels.csv").write_text(
         "path,label\n" + "".join(f"{path},{words[path.split('/')[0]]}\n" for path in paths)
     )
-    table = fit_head(colour_store, labels=tmp_path / "labels.csv").predict(colours / "red")
+    table = fit_head(color_store, labels=tmp_path / "labels.csv").predict(colors / "red")
     assert table.column_names == ["path", "predicted", "probability", "class:error", "class:path", "x", "error"]
     assert table["error"].null_count == 20
 
 
-def test_a_head_is_replaced_only_when_asked_and_nothing_else_ever(colour_store, saved, tmp_path):
-    head = fit_head(colour_store, "centroid")
+def test_a_head_is_replaced_only_when_asked_and_nothing_else_ever(color_store, saved, tmp_path):
+    head = fit_head(color_store, "centroid")
     with pytest.raises(UsageError, match="replace it with --force"):
         head.save(saved)
     head.save(saved, force=True)
@@ -214,8 +214,8 @@ def edit(folder, **changes):
         (lambda folder: (folder / "head.skops").unlink(), "is missing"),
         (lambda folder: (folder / "head.json").write_text("{"), "is not valid JSON"),
         (lambda folder: edit(folder, fingerprint="0" * 64), "was edited"),
-        (lambda folder: edit(folder, recipe={}), "lacks or misspells"),
-        (lambda folder: edit(folder, colour="red"), "lacks or misspells"),
+        (lambda folder: edit(folder, recipe={}), "missing or invalid"),
+        (lambda folder: edit(folder, color="red"), "missing or invalid"),
         (lambda folder: rewrite(folder, "head.skops", b"PK\5\6" + bytes(18)), "cannot be read"),
     ],
 )
@@ -225,11 +225,11 @@ def test_a_damaged_folder_is_said_to_be(saved, damage, words):
         load_head(saved)
 
 
-def test_what_is_no_head(tmp_path, colours):
+def test_what_is_no_head(tmp_path, colors):
     with pytest.raises(UsageError, match="there is no such folder"):
         load_head(tmp_path / "nothing")
     with pytest.raises(UsageError, match="is not a head"):
-        load_head(colours)
+        load_head(colors)
 
 
 def test_a_later_format_is_refused(saved):
@@ -238,8 +238,8 @@ def test_a_later_format_is_refused(saved):
         load_head(saved)
 
 
-def test_a_damaged_weights_file(colour_store, tmp_path):
-    folder = fit_head(colour_store, "dense", parameters={"epochs": 1}).save(tmp_path / "dense")
+def test_a_damaged_weights_file(color_store, tmp_path):
+    folder = fit_head(color_store, "dense", parameters={"epochs": 1}).save(tmp_path / "dense")
     rewrite(folder, "head.weights.h5", b"not HDF5")
     with pytest.raises(DamagedHead, match="does not hold this head's weights"):
         load_head(folder)

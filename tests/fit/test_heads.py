@@ -30,8 +30,8 @@ ORIGIN = Origin(make_recipe(), Output("features", "top", "none", (4, 4, 3), "flo
 def blobs(classes=3, rows=90, features=6, seed=0):
     rng = np.random.default_rng(seed)
     y = np.arange(rows) % classes
-    centres = rng.normal(0, 2, (classes, features))
-    return (centres[y] + rng.normal(0, 1, (rows, features))).astype(np.float32), y
+    centers = rng.normal(0, 2, (classes, features))
+    return (centers[y] + rng.normal(0, 1, (rows, features))).astype(np.float32), y
 
 
 def make(name, multi_label=False, shape=(6,), **given):

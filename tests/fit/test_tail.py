@@ -24,10 +24,10 @@ EXPORTED = [pytest.param(to, marks=[] if to == "onnx" else [pytest.mark.slow]) f
 
 
 @pytest.fixture(scope="module")
-def lite0(tmp_path_factory, colours):
+def lite0(tmp_path_factory, colors):
     """60 rows, float32: of 2 x 2 x 192, and of the 2 x 2 x 1280 that the whole network gives."""
     folder = tmp_path_factory.mktemp("lite0") / "store"
-    run_extract(colours, out=folder, image_size=(64, 64), layers=(LAYER, LAST), dtype="float32")
+    run_extract(colors, out=folder, image_size=(64, 64), layers=(LAYER, LAST), dtype="float32")
     return open_store(folder)
 
 
@@ -79,9 +79,9 @@ def test_it_is_the_same_after_loading_without_the_backbones_weights(lite0, head,
     assert loaded.metrics == json.loads(json.dumps(head.metrics))
 
 
-def test_images_get_what_their_cached_features_get(lite0, head, colours):
+def test_images_get_what_their_cached_features_get(lite0, head, colors):
     X, rows = lite0.arrays(LAYER)
-    table = head.predict([colours / path for path in rows["path"].to_pylist()])
+    table = head.predict([colors / path for path in rows["path"].to_pylist()])
     found = np.array([table[label].to_numpy() for label in head.classes]).T
     np.testing.assert_allclose(found, head.predict_features(X), atol=1e-5)
 

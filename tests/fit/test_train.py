@@ -36,15 +36,15 @@ ANYWHERE = sorted(name for name, kind in HEADS.items() if not kind.continues)
 
 
 @pytest.mark.parametrize("name", ANYWHERE)
-def test_every_head_learns_colours(name, colour_store):
-    head = fit_head(colour_store, name, parameters=QUICK.get(name, {}))
+def test_every_head_learns_colors(name, color_store):
+    head = fit_head(color_store, name, parameters=QUICK.get(name, {}))
     metrics = head.metrics
     json.dumps(metrics, allow_nan=False)
     assert metrics["rows"] == {"train": 36, "validation": 12, "test": 12}
     if HEADS[name].library != "keras":  # some epochs only
         assert metrics["test"]["accuracy"]["value"] >= 0.9
     assert metrics["baseline"]["accuracy"]["value"] == pytest.approx(1 / 3, abs=0.01)
-    assert metrics["fingerprint"] == colour_store.fingerprint
+    assert metrics["fingerprint"] == color_store.fingerprint
     assert np.sum(metrics["confusion"]) == 12
     table = head.predictions
     assert table.column_names == ["path", "label", "predicted", "probability", "blue", "green", "red", "split"]
@@ -54,15 +54,15 @@ def test_every_head_learns_colours(name, colour_store):
 
 
 @pytest.mark.parametrize("name", ["logistic", "forest", "sgd", "mlp"])
-def test_the_same_seed_gives_the_same_numbers(name, colour_store):
-    first, second = (fit_head(colour_store, name, cv=3, seed=4).metrics for _ in range(2))
+def test_the_same_seed_gives_the_same_numbers(name, color_store):
+    first, second = (fit_head(color_store, name, cv=3, seed=4).metrics for _ in range(2))
     assert {**first, "seconds": 0} == {**second, "seconds": 0}
 
 
-def test_cross_validation_predicts_every_row_once(colour_store):
-    head = fit_head(colour_store, "logistic", cv=4)
+def test_cross_validation_predicts_every_row_once(color_store):
+    head = fit_head(color_store, "logistic", cv=4)
     held_out = head.predictions.filter(pyarrow.compute.equal(head.predictions["split"], "cv"))
-    assert held_out["path"].to_pylist() == colour_store.table()["path"].to_pylist()
+    assert held_out["path"].to_pylist() == color_store.table()["path"].to_pylist()
     assert head.metrics["cv"]["rows"] == 60
     right = np.mean(
         [a == b for a, b in zip(held_out["label"].to_pylist(), held_out["predicted"].to_pylist(), strict=True)]
@@ -70,53 +70,53 @@ def test_cross_validation_predicts_every_row_once(colour_store):
     assert head.metrics["cv"]["accuracy"]["value"] == pytest.approx(right)
 
 
-def test_cross_validation_of_a_network(colour_store):
-    head = fit_head(colour_store, "dense", cv=2, parameters={"epochs": 2})
+def test_cross_validation_of_a_network(color_store):
+    head = fit_head(color_store, "dense", cv=2, parameters={"epochs": 2})
     assert head.metrics["cv"]["rows"] == 60
     assert len(head.metrics["history"]["val_loss"]) == 2
 
 
-def test_other_labels_without_extracting(colour_store, tmp_path):
-    paths = colour_store.table()["path"].to_pylist()
+def test_other_labels_without_extracting(color_store, tmp_path):
+    paths = color_store.table()["path"].to_pylist()
     lines = [f"{path},{'warm' if path.startswith('red') else 'cold'}" for path in paths[5:]]
     (tmp_path / "labels.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
     messages = []
-    head = fit_with(colour_store, FitOptions(labels=tmp_path / "labels.csv"), Reporter(messages.append))
+    head = fit_with(color_store, FitOptions(labels=tmp_path / "labels.csv"), Reporter(messages.append))
     assert head.classes == ("cold", "warm")
     assert sum(head.metrics["rows"].values()) == 55
     assert any("5 images of the store are not in" in line for line in messages)
 
 
 @pytest.mark.parametrize("name", ["logistic", "dense", "cnn", "knn"])
-def test_several_labels(colour_store, tmp_path, name):
-    paths = colour_store.table()["path"].to_pylist()
+def test_several_labels(color_store, tmp_path, name):
+    paths = color_store.table()["path"].to_pylist()
     words = {"red": "warm", "green": "cold|leaf", "blue": "cold"}
     (tmp_path / "labels.csv").write_text(
         "path,label\n" + "".join(f"{path},{words[path.split('/')[0]]}\n" for path in paths)
     )
-    head = fit_head(colour_store, name, labels=tmp_path / "labels.csv", parameters=QUICK.get(name, {}))
+    head = fit_head(color_store, name, labels=tmp_path / "labels.csv", parameters=QUICK.get(name, {}))
     assert head.classes == ("cold", "leaf", "warm")
     assert np.shape(head.metrics["confusion"]) == (3, 4)
     predicted = set(head.predictions["predicted"].to_pylist())
     if HEADS[name].library != "keras":  # some epochs only
         assert "cold|leaf" in predicted
     loaded = load_head(head.save(tmp_path / name))
-    X, _ = colour_store.arrays()
+    X, _ = color_store.arrays()
     assert np.array_equal(loaded.predict_features(X), head.predict_features(X))
     with pytest.raises(UsageError, match=r"several labels .* use one of logistic, knn, dense, cnn, tail"):
-        fit_head(colour_store, "forest", labels=tmp_path / "labels.csv")
+        fit_head(color_store, "forest", labels=tmp_path / "labels.csv")
 
 
-def grouped(colour_store, tmp_path, group):
-    paths = colour_store.table()["path"].to_pylist()
+def grouped(color_store, tmp_path, group):
+    paths = color_store.table()["path"].to_pylist()
     lines = [f"{path},{path.split('/')[0]},{group(path)}" for path in paths]
     (tmp_path / "groups.csv").write_text("path,label,group\n" + "\n".join(lines) + "\n")
     return tmp_path / "groups.csv"
 
 
-def test_groups_stay_together(colour_store, tmp_path):
-    table = grouped(colour_store, tmp_path, lambda path: int(path[-7:-4]) // 4)
-    head = fit_head(colour_store, labels=table, group_by="group", cv=3)
+def test_groups_stay_together(color_store, tmp_path):
+    table = grouped(color_store, tmp_path, lambda path: int(path[-7:-4]) // 4)
+    head = fit_head(color_store, labels=table, group_by="group", cv=3)
     sides = {}
     for row in head.predictions.to_pylist():
         if row["split"] != "cv":
@@ -124,19 +124,19 @@ def test_groups_stay_together(colour_store, tmp_path):
     assert all(len(side) == 1 for side in sides.values())
 
 
-def test_a_class_of_one_group_and_a_column_that_is_not_there(colour_store, tmp_path):
-    table = grouped(colour_store, tmp_path, lambda path: "same" if path.startswith("red") else path)
+def test_a_class_of_one_group_and_a_column_that_is_not_there(color_store, tmp_path):
+    table = grouped(color_store, tmp_path, lambda path: "same" if path.startswith("red") else path)
     with pytest.raises(UsageError, match="class red are identical or of one group"):
-        fit_head(colour_store, labels=table, group_by="group")
+        fit_head(color_store, labels=table, group_by="group")
     with pytest.raises(UsageError, match="--group-by patient: there is no such column"):
-        fit_head(colour_store, group_by="patient")
+        fit_head(color_store, group_by="patient")
     with pytest.raises(UsageError, match="no image has one"):
-        fit_head(colour_store, group_by="group")
+        fit_head(color_store, group_by="group")
 
 
-def test_twins_are_reported_and_stay_together(stub, colours, tmp_path):
+def test_twins_are_reported_and_stay_together(stub, colors, tmp_path):
     data = tmp_path / "data"
-    shutil.copytree(colours, data)
+    shutil.copytree(colors, data)
     for number in range(5):
         shutil.copy(data / "red" / f"{number:03d}.png", data / "red" / f"twin{number}.png")
     run_extract(data, out=tmp_path / "store", backbone="mobilenet", weights="random", image_size=(16, 16))
@@ -147,8 +147,8 @@ def test_twins_are_reported_and_stay_together(stub, colours, tmp_path):
     assert all(splits[f"red/{number:03d}.png"] == splits[f"red/twin{number}.png"] for number in range(5))
 
 
-def test_the_stores_own_split_is_kept(stub, colours, tmp_path):
-    for path in sorted(colours.rglob("*.png")):
+def test_the_stores_own_split_is_kept(stub, colors, tmp_path):
+    for path in sorted(colors.rglob("*.png")):
         split = "test" if int(path.stem) % 4 == 0 else "train"
         target = tmp_path / "data" / split / path.parent.name / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -175,11 +175,11 @@ def test_nothing_waits_for_keras_before_a_head_needs_it():
     assert result.stdout.strip() == "[]"
 
 
-def test_an_unfinished_store_is_refused(colour_store):
-    for record in (colour_store.folder.root / "commit").rglob("*.json"):
+def test_an_unfinished_store_is_refused(color_store):
+    for record in (color_store.folder.root / "commit").rglob("*.json"):
         record.unlink()
     with pytest.raises(StoppedEarly, match="not finished: run the same `extract run` again"):
-        fit_head(open_store(colour_store.folder.root))
+        fit_head(open_store(color_store.folder.root))
 
 
 @pytest.mark.parametrize(
@@ -211,24 +211,24 @@ def test_an_unfinished_store_is_refused(colour_store):
         ({"head": "dense", "parameters": {"learning_rate": float("nan")}}, "the head.s probabilities are not numbers"),
         ({"head": "mobilenet_dense", "parameters": {"units": "0"}}, "units is '0': expected whole numbers"),
         ({"output": "logits"}, "there is no output 'logits'"),
-        ({"colour": "red"}, "there is no parameter 'colour'"),
+        ({"color": "red"}, "there is no parameter 'color'"),
     ],
 )
-def test_wrong_requests_are_refused(colour_store, options, words):
+def test_wrong_requests_are_refused(color_store, options, words):
     with pytest.raises(UsageError, match=words):
-        fit_head(colour_store, **options)
+        fit_head(color_store, **options)
 
 
-def test_evaluating_elsewhere(colour_store, stub, colours, tmp_path):
-    head = fit_head(colour_store)
-    metrics = evaluate_head(head, colour_store)
+def test_evaluating_elsewhere(color_store, stub, colors, tmp_path):
+    head = fit_head(color_store)
+    metrics = evaluate_head(head, color_store)
     assert metrics["rows"] == 60
     assert metrics["evaluation"]["accuracy"]["value"] > 0.9
-    run_extract(colours, out=tmp_path / "other", backbone="mobilenet", weights="random", image_size=(24, 24))
+    run_extract(colors, out=tmp_path / "other", backbone="mobilenet", weights="random", image_size=(24, 24))
     with pytest.raises(RecipeMismatch, match="image_size: the head has 16x16, the store has 24x24"):
         evaluate_head(head, open_store(tmp_path / "other"))
-    table = predict_store(head, colour_store)
-    assert table["path"].to_pylist() == colour_store.table()["path"].to_pylist()
+    table = predict_store(head, color_store)
+    assert table["path"].to_pylist() == color_store.table()["path"].to_pylist()
 
 
 def custom_network(shape, outputs, seed, units=4):
@@ -252,20 +252,20 @@ def custom_estimator(shape, outputs, seed, strength=1.0):
     return LogisticRegression(C=strength, random_state=seed, max_iter=500)
 
 
-def test_a_custom_head_that_cannot_be_fitted_is_refused(colour_store):
+def test_a_custom_head_that_cannot_be_fitted_is_refused(color_store):
     with pytest.raises(UsageError, match=r"custom_thing made a str: expected a Keras model, or a scikit-learn"):
-        fit_head(colour_store, f"{__name__}:custom_thing")
+        fit_head(color_store, f"{__name__}:custom_thing")
 
 
 @pytest.mark.parametrize("function", ["custom_network", "custom_estimator"])
-def test_a_custom_head(colour_store, tmp_path, function):
+def test_a_custom_head(color_store, tmp_path, function):
     name = f"{__name__}:{function}"
     parameters = {"units": 8, "epochs": 3} if function == "custom_network" else {"strength": 0.5}
     options = {} if function == "custom_network" else {"reduction": "flatten"}
-    head = fit_head(colour_store, name, parameters=parameters, **options)
+    head = fit_head(color_store, name, parameters=parameters, **options)
     folder = head.save(tmp_path / "head")
     with pytest.raises(UsageError, match="built by your own function"):
         load_head(folder)
     loaded = load_head(folder, name)
-    X, _ = colour_store.arrays()
+    X, _ = color_store.arrays()
     np.testing.assert_allclose(loaded.predict_features(X), head.predict_features(X), atol=1e-6)

@@ -11,16 +11,16 @@ from fit.options import FitOptions
 from fit.prediction import predict_store
 from fit.train import fit_with
 from store import open_store
-from tests.fit.conftest import make_colours
+from tests.fit.conftest import make_colors
 
 VIEWS = 4
 
 
 @pytest.fixture
-def augmented(stub, colours, tmp_path):
+def augmented(stub, colors, tmp_path):
     """60 images of three classes in four views each, 4 x 4 x 3."""
     options = {"backbone": "mobilenet", "weights": "random", "image_size": (16, 16)}
-    run_extract(colours, out=tmp_path / "augmented", augment=VIEWS - 1, **options)
+    run_extract(colors, out=tmp_path / "augmented", augment=VIEWS - 1, **options)
     return open_store(tmp_path / "augmented")
 
 
@@ -97,8 +97,8 @@ def test_no_fold_has_an_image_on_both_sides(augmented):
     assert head.metrics["cv"]["rows"] == 60
 
 
-def test_the_images_of_each_split_are_those_of_a_store_without_views(augmented, colour_store):
-    plain, beside = (fit_head(store, "logistic").predictions for store in (colour_store, augmented))
+def test_the_images_of_each_split_are_those_of_a_store_without_views(augmented, color_store):
+    plain, beside = (fit_head(store, "logistic").predictions for store in (color_store, augmented))
     for split in ("train", "validation", "test"):
         names = [
             {
@@ -125,12 +125,12 @@ def test_heads_learn_from_views(name, augmented, tmp_path):
     assert table["path"].to_pylist() == augmented.images()["path"].to_pylist()
 
 
-def test_a_head_of_views_serves_stores_without_and_the_other_way_round(augmented, colour_store, colours):
-    trained, plain = fit_head(augmented, "logistic"), fit_head(colour_store, "logistic")
+def test_a_head_of_views_serves_stores_without_and_the_other_way_round(augmented, color_store, colors):
+    trained, plain = fit_head(augmented, "logistic"), fit_head(color_store, "logistic")
     for head in (trained, plain):
-        numbers = [evaluate_head(head, store)["evaluation"]["accuracy"] for store in (augmented, colour_store)]
+        numbers = [evaluate_head(head, store)["evaluation"]["accuracy"] for store in (augmented, color_store)]
         assert numbers[0] == numbers[1]
-    image = colours / "red" / "000.png"
+    image = colors / "red" / "000.png"
     predicted = trained.predict(image)["probability"][0].as_py()
     row = augmented.images()["path"].to_pylist().index("red/000.png")
     assert predicted == pytest.approx(predict_store(trained, augmented)["probability"][row].as_py())
@@ -148,7 +148,7 @@ def test_labels_leave_out_images_with_all_of_their_views(augmented, tmp_path):
 
 
 def test_twins_are_counted_by_images_not_by_views(stub, tmp_path):
-    data = make_colours(tmp_path / "data", each=6)
+    data = make_colors(tmp_path / "data", each=6)
     (data / "red" / "copy.png").write_bytes((data / "red" / "000.png").read_bytes())
     options = {"backbone": "mobilenet", "weights": "random", "image_size": (16, 16), "augment": 2}
     run_extract(data, out=tmp_path / "store", **options)

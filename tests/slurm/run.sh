@@ -2,7 +2,7 @@
 # SLURM for real, on one machine: controller and node daemons are started, and both sbatch examples run to their end, CPU only, each
 # with a requeue in the middle.
 #
-#   tests/slurm/run.sh [FOLDER]      as root, on Debian or Ubuntu; installs slurm-wlm if it is not there; FOLDER is made anew
+#   tests/slurm/run.sh [FOLDER]      as root, on Debian or Ubuntu; installs slurm-wlm if it is not there; FOLDER is made again
 #
 # Nothing of the machine's own is changed but the running munged, slurmctld and slurmd, which are this script's.
 set -euo pipefail

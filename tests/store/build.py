@@ -52,7 +52,7 @@ def make_info(outputs=(VECTOR,), shard_format="parquet"):
 
 @dataclass(frozen=True)
 class Image:
-    """A source image as far as a store can tell: all contents have the same length."""
+    """A source image as a store sees it: all contents have the same length."""
 
     content: str = "first"
     label: str | None = None

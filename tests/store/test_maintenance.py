@@ -356,10 +356,10 @@ def test_a_dry_run_says_the_same_and_deletes_nothing(filled):
     filled.update({path: Image("second") for path in IMAGES})
     age(filled)
     before = filled.files()
-    told = collect_garbage(filled.folder, dry_run=True)
+    announced = collect_garbage(filled.folder, dry_run=True)
     assert filled.files() == before
-    assert told.names
-    assert collect_garbage(filled.folder) == told
+    assert announced.names
+    assert collect_garbage(filled.folder) == announced
 
 
 def test_a_file_that_another_process_takes_away_meanwhile_is_passed_over(filled, monkeypatch):

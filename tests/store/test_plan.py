@@ -19,34 +19,34 @@ image_sets = st.dictionaries(
 )
 
 
-def plan_of(images, held, images_per_shard, number=0):
+def plan_of(images, keys, images_per_shard, number=0):
     listing = make_listing(images)
-    return make_plan(listing, keys_of(listing, held), images_per_shard, number)
+    return make_plan(listing, keys_of(listing, keys), images_per_shard, number)
 
 
-def still_stands(plan, images, held, uncommitted):
+def is_current(plan, images, keys, uncommitted):
     listing = make_listing(images)
-    return plan_is_current(plan, listing, keys_of(listing, held), uncommitted)
+    return plan_is_current(plan, listing, keys_of(listing, keys), uncommitted)
 
 
 @st.composite
 def planned(draw, min_size=0):
-    """Images, which of them an older shard holds, and rows a shard."""
+    """Images, which of them are in an older shard, and images per shard."""
     images = draw(image_sets.filter(lambda images: len(images) >= min_size))
     older = st.sampled_from([f"{letter * 64}/{number}" for letter in "ab" for number in range(2)])
-    held = {path: draw(older) for path in images if draw(st.booleans())}
-    return images, held, draw(st.integers(1, 5))
+    keys = {path: draw(older) for path in images if draw(st.booleans())}
+    return images, keys, draw(st.integers(1, 5))
 
 
 @given(planned())
 @example(({}, {}, 1))
-def test_every_image_stands_once_and_is_either_held_or_in_a_shard(case):
-    images, held, images_per_shard = case
-    plan = plan_of(images, held, images_per_shard)
+def test_every_image_occurs_once_with_an_older_shard_or_one_of_the_plan(case):
+    images, keys, images_per_shard = case
+    plan = plan_of(images, keys, images_per_shard)
     assert plan.rows["path"].to_pylist() == sorted(images)
     for row in plan.rows.to_pylist():
-        assert row["held_by"] == held.get(row["path"])
-        assert (row["shard"] is None) == (row["path"] in held)
+        assert row["held_by"] == keys.get(row["path"])
+        assert (row["shard"] is None) == (row["path"] in keys)
         image = images[row["path"]]
         assert (row["label"], row["split"], row["group"]) == (image.label, image.split, image.group)
 
@@ -54,10 +54,10 @@ def test_every_image_stands_once_and_is_either_held_or_in_a_shard(case):
 @given(planned())
 @example(({}, {}, 1))
 def test_shards_are_numbered_from_zero_and_filled_in_order(case):
-    images, held, images_per_shard = case
-    plan = plan_of(images, held, images_per_shard)
+    images, keys, images_per_shard = case
+    plan = plan_of(images, keys, images_per_shard)
     shards = [plan.shard_paths(index)["path"].to_pylist() for index in range(plan.shard_count)]
-    pending = [path for path in sorted(images) if path not in held]
+    pending = [path for path in sorted(images) if path not in keys]
     assert [path for shard in shards for path in shard] == pending
     assert plan.pending_rows == len(pending)
     assert all(len(shard) == images_per_shard for shard in shards[:-1])
@@ -66,22 +66,22 @@ def test_shards_are_numbered_from_zero_and_filled_in_order(case):
 
 
 @given(planned())
-def test_holders_name_the_older_shard_or_the_plans_own(case):
-    images, held, images_per_shard = case
-    plan = plan_of(images, held, images_per_shard)
+def test_shard_keys_name_the_older_shard_or_the_plans_own(case):
+    images, keys, images_per_shard = case
+    plan = plan_of(images, keys, images_per_shard)
     own = {
         path: f"{plan.name}/{index}"
         for index in range(plan.shard_count)
         for path in plan.shard_paths(index)["path"].to_pylist()
     }
-    assert plan.shard_keys().to_pylist() == [{**own, **held}[path] for path in sorted(images)]
+    assert plan.shard_keys().to_pylist() == [{**own, **keys}[path] for path in sorted(images)]
 
 
 @given(planned())
 def test_the_same_listing_gives_the_same_bytes(case):
-    images, held, images_per_shard = case
-    plan = plan_of(images, held, images_per_shard)
-    again = plan_of(dict(reversed(images.items())), dict(reversed(held.items())), images_per_shard)
+    images, keys, images_per_shard = case
+    plan = plan_of(images, keys, images_per_shard)
+    again = plan_of(dict(reversed(images.items())), dict(reversed(keys.items())), images_per_shard)
     assert plan.data == again.data
     assert plan.name == hashlib.sha256(plan.data).hexdigest()
 
@@ -93,15 +93,15 @@ def test_bytes_do_not_depend_on_how_a_listing_lies_in_memory():
 
 
 def test_two_views_never_have_the_same_plan():
-    # A file that changes twice and keeps its length gives the same listing, and nothing is held, both times.
+    # A file that changes twice and keeps its length gives the same listing, and nothing is keys, both times.
     images = make_images("a.png")
     assert plan_of(images, {}, 10, number=1).name != plan_of(images, {}, 10, number=2).name
 
 
 @given(planned())
 def test_a_plan_read_back_is_the_plan_that_was_written(case):
-    images, held, images_per_shard = case
-    plan = plan_of(images, held, images_per_shard, number=7)
+    images, keys, images_per_shard = case
+    plan = plan_of(images, keys, images_per_shard, number=7)
     read = Plan.from_bytes(plan.name, plan.data)
     assert read.rows.to_pylist() == plan.rows.to_pylist()
     assert (read.images_per_shard, read.number, read.name, read.data) == (images_per_shard, 7, plan.name, plan.data)
@@ -111,8 +111,8 @@ def test_a_plan_read_back_is_the_plan_that_was_written(case):
 @given(planned(min_size=3))
 def test_a_plan_in_pieces_is_the_same_plan(case):
     """A plan of more than a million rows is read back in several pieces, each with a dictionary of its own."""
-    images, held, images_per_shard = case
-    plan = plan_of(images, held, images_per_shard)
+    images, keys, images_per_shard = case
+    plan = plan_of(images, keys, images_per_shard)
     pieces = [plan.rows.slice(start, 2) for start in range(0, len(images), 2)]
     encoded = [pc.dictionary_encode(piece["held_by"].cast(pa.string())) for piece in pieces]
     rows = pa.concat_tables(
@@ -123,7 +123,7 @@ def test_a_plan_in_pieces_is_the_same_plan(case):
     assert split.shard_keys().to_pylist() == plan.shard_keys().to_pylist()
     for index in range(plan.shard_count + 1):
         assert split.shard_paths(index).to_pylist() == plan.shard_paths(index).to_pylist()
-    assert still_stands(split, images, held, range(plan.shard_count))
+    assert is_current(split, images, keys, range(plan.shard_count))
 
 
 def test_a_damaged_plan_is_refused():
@@ -151,8 +151,8 @@ def held_when_committed(plan, committed):
 
 @st.composite
 def partly_committed(draw, min_size=0):
-    images, held, images_per_shard = draw(planned(min_size))
-    plan = plan_of(images, held, images_per_shard)
+    images, keys, images_per_shard = draw(planned(min_size))
+    plan = plan_of(images, keys, images_per_shard)
     committed = {index for index in range(plan.shard_count) if draw(st.booleans())}
     uncommitted = [index for index in range(plan.shard_count) if index not in committed]
     return images, plan, held_when_committed(plan, committed), uncommitted
@@ -160,30 +160,30 @@ def partly_committed(draw, min_size=0):
 
 @given(partly_committed())
 def test_a_plan_stands_whichever_of_its_shards_are_committed(case):
-    images, plan, held, uncommitted = case
-    assert still_stands(plan, images, held, uncommitted)
+    images, plan, keys, uncommitted = case
+    assert is_current(plan, images, keys, uncommitted)
 
 
 @given(partly_committed(min_size=1), st.data())
 def test_a_plan_falls_when_an_image_comes_goes_or_is_described_anew(case, data):
-    images, plan, held, uncommitted = case
+    images, plan, keys, uncommitted = case
     path = data.draw(st.sampled_from(sorted(images)))
     gone = {name: image for name, image in images.items() if name != path}
-    assert not still_stands(plan, gone, held, uncommitted)
-    assert not still_stands(plan, {**images, path + "x" * 7: Image()}, held, uncommitted)
+    assert not is_current(plan, gone, keys, uncommitted)
+    assert not is_current(plan, {**images, path + "x" * 7: Image()}, keys, uncommitted)
     for field in ("label", "split", "group"):
         described = {**images, path: replace(images[path], **{field: "another"})}
-        assert not still_stands(plan, described, held, uncommitted)
+        assert not is_current(plan, described, keys, uncommitted)
 
 
 @given(partly_committed(min_size=1), st.data())
 def test_a_plan_falls_when_a_held_image_changes_or_is_held_elsewhere(case, data):
-    images, plan, held, uncommitted = case
-    assume(held)
-    path = data.draw(st.sampled_from(sorted(held)))
-    changed = {name: key for name, key in held.items() if name != path}
-    assert not still_stands(plan, images, changed, uncommitted)
-    assert not still_stands(plan, images, {**held, path: "c" * 64 + "/0"}, uncommitted)
+    images, plan, keys, uncommitted = case
+    assume(keys)
+    path = data.draw(st.sampled_from(sorted(keys)))
+    changed = {name: key for name, key in keys.items() if name != path}
+    assert not is_current(plan, images, changed, uncommitted)
+    assert not is_current(plan, images, {**keys, path: "c" * 64 + "/0"}, uncommitted)
 
 
 def test_a_touched_file_does_not_fell_a_plan():

@@ -55,8 +55,8 @@ histories = st.lists(
             ),
             max_size=9,
         ),
-        st.integers(1, 4),  # rows a shard
-        st.none() | st.integers(0, 2),  # interrupted after so many shards
+        st.integers(1, 4),  # images per shard
+        st.none() | st.integers(0, 2),  # interrupted after this number of shards
     ),
     min_size=1,
     max_size=4,
@@ -138,10 +138,10 @@ def test_relabelling_computes_nothing_and_shows_at_once(filled):
 
 @settings(max_examples=15)
 @given(st.integers(1, 8), st.integers(1, 14), st.integers(0, 2**32), st.sampled_from([None, "train", "test"]))
-def test_shuffled_batches_give_each_row_once_with_its_features(shard_rows, batch_size, seed, split):
+def test_shuffled_batches_give_each_row_once_with_its_features(images_per_shard, batch_size, seed, split):
     with tempfile.TemporaryDirectory() as folder:
         small = SmallStore(folder)
-        small.update(IMAGES, shard_rows)
+        small.update(IMAGES, images_per_shard)
         features = opened(small)
         batches = list(features.batches(batch_size, shuffle=True, seed=seed, split=split))
         paths = [path for _, rows in batches for path in rows["path"].to_pylist()]
@@ -167,15 +167,15 @@ def test_the_same_seed_gives_the_same_order_and_another_seed_another(filled):
 def test_batches_keep_few_shards_in_memory_and_read_each_once(filled, monkeypatch):
     import store.reader
 
-    form = store.reader.get_format(filled.info.shard_format)
+    shard_format = store.reader.get_format(filled.info.shard_format)
     read = []
-    tensor = type(form).tensor
+    tensor = type(shard_format).tensor
 
     def counted(self, source, *arguments):
         read.append(source)
         return tensor(self, source, *arguments)
 
-    monkeypatch.setattr(type(form), "tensor", counted)
+    monkeypatch.setattr(type(shard_format), "tensor", counted)
     features = opened(filled)
     for _ in features.batches(3, shuffle=True):
         assert len(features._decoded) <= 4

@@ -18,7 +18,7 @@ IMAGES = make_images("a.png", "b.png", "c.png", "d.png", "e.png", label="cat")
 
 
 def rows_of(snapshot):
-    return sorted(path for shard in snapshot.shard_rows() for path in shard.record.rows["path"].to_pylist())
+    return sorted(path for shard in snapshot.committed_shards() for path in shard.record.rows["path"].to_pylist())
 
 
 def committed_by_path(snapshot):
@@ -28,7 +28,7 @@ def committed_by_path(snapshot):
 def test_a_new_store_has_neither_plan_nor_rows(small):
     snapshot = small.snapshot
     assert (snapshot.info, snapshot.number, snapshot.current, snapshot.plan) == (small.info, 0, None, None)
-    assert (len(snapshot.committed_images()), len(snapshot.shard_rows()), len(snapshot.failures())) == (0, 0, 0)
+    assert (len(snapshot.committed_images()), len(snapshot.committed_shards()), len(snapshot.failures())) == (0, 0, 0)
     assert (snapshot.committed_images().schema, snapshot.failures().schema) == (COMMITTED, FAILURES)
     assert snapshot.uncommitted_shards() == []
     counts = snapshot.counts()
@@ -60,7 +60,7 @@ def test_images_are_rows_failures_or_pending(small):
 def test_places_lie_in_ascending_order_in_plan_and_shard(small):
     small.update(IMAGES, images_per_shard=4)
     small.update({path: image for path, image in IMAGES.items() if path != "b.png"})
-    shards = small.snapshot.shard_rows()
+    shards = small.snapshot.committed_shards()
     assert [shard.numbers.tolist() for shard in shards] == [[0, 1, 2], [3]]
     assert [shard.shard_positions.tolist() for shard in shards] == [[0, 2, 3], [0]]
 
@@ -68,7 +68,7 @@ def test_places_lie_in_ascending_order_in_plan_and_shard(small):
 def test_a_shard_of_failures_alone_needs_no_file(small):
     small.update({path: Image(BROKEN) for path in IMAGES})
     assert small.folder.names("data") == []
-    assert small.snapshot.shard_rows() == []
+    assert small.snapshot.committed_shards() == []
     assert len(small.snapshot.failures()) == 5
 
 
@@ -246,7 +246,7 @@ def test_columns_say_what_the_records_say_one_by_one(history):
                     (position, paths[at])
                     for position, at in zip(shard.shard_positions.tolist(), shard.numbers.tolist(), strict=True)
                 ]
-                for shard in snapshot.shard_rows()
+                for shard in snapshot.committed_shards()
             }
             assert list(shards.items()) == [(key, sorted(pairs)) for key, pairs in shown.items()]
             rows = len(committed) - len(failures)

@@ -62,9 +62,9 @@ class Recording(LocalFiles):
         return super().create(name, data)
 
 
-def plan_of(images, number=1, shard_rows=2):
+def plan_of(images, number=1, images_per_shard=2):
     listing = make_listing(images)
-    return make_plan(listing, pa.nulls(len(listing)), shard_rows, number)
+    return make_plan(listing, pa.nulls(len(listing)), images_per_shard, number)
 
 
 def test_files_are_published_in_the_order_of_the_protocol(small):

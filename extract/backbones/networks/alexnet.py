@@ -3,7 +3,7 @@
 Source: Krizhevsky, Sutskever and Hinton 2012 (ImageNet classification with deep convolutional neural networks),
 section 3.5. What the paper computes on two GPUs is two convolutions of half of the channels each, because TensorFlow does
 not have grouped convolutions on every processor. Dropout is for training only and left out. The constants of the response
-normalisation are those of Caffe, whose weights were published. 60,965,224 parameters with top.
+normalization are those of Caffe, whose weights were published. 60,965,224 parameters with top.
 """
 
 import keras

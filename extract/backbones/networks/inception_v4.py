@@ -1,6 +1,6 @@
 """Inception v4, which Keras lacks.
 
-Source: Szegedy et al. 2016 (arXiv:1602.07261), figures 3 to 9. Batch normalisation has a scale, as in timm: with top,
+Source: Szegedy et al. 2016 (arXiv:1602.07261), figures 3 to 9. Batch normalization has a scale, as in timm: with top,
 42,679,816 trainable parameters. In TF-slim it has none; weights from there fit with a scale of one. Dropout is for training
 only and left out.
 """
@@ -15,7 +15,7 @@ _EPSILON = 1e-3
 
 @dataclass(frozen=True)
 class _Conv:
-    """A convolution, batch normalisation and ReLU; `kernel` is (height, width)."""
+    """A convolution, batch normalization and ReLU; `kernel` is (height, width)."""
 
     filters: int
     kernel: tuple[int, int]

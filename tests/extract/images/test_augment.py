@@ -42,7 +42,7 @@ def test_a_view_depends_on_seed_image_and_number_alone(seed, views, more):
     flip=st.sampled_from(FLIPS),
     seed=st.integers(0, 1000),
 )
-def test_no_colour_comes_from_outside_the_image(rotation, shift, shear, zoom, flip, seed):
+def test_no_color_comes_from_outside_the_image(rotation, shift, shear, zoom, flip, seed):
     pixels = np.clip(picture(), 100, 150)
     augmentation = Augmentation(2, seed, rotation, shift, shear, zoom, 0.0, flip)
     for view in altered_views(pixels, augmentation, SHA):

@@ -40,9 +40,9 @@ def policy(size, resize="bilinear", crop="stretch", background=WHITE, max_pixels
     return DecodePolicy(size, resize, crop, background, max_pixels)
 
 
-def encoded(image, form, **options):
+def encoded(image, file_format, **options):
     sink = BytesIO()
-    image.save(sink, form, **options)
+    image.save(sink, file_format, **options)
     return sink.getvalue()
 
 
@@ -162,7 +162,7 @@ def test_a_source_has_its_bytes_digest_and_time(tmp_path):
     assert source.time == 1_234_567_890_123
 
 
-# Bytes that are no image
+# Bytes that are not an image
 
 
 @pytest.mark.parametrize(
@@ -337,15 +337,15 @@ LOSSLESS = {"PNG": {}, "TIFF": {}, "WEBP": {"lossless": True}}
 
 
 @pytest.mark.parametrize("orientation", TURNED)
-@pytest.mark.parametrize("form", ["JPEG", *LOSSLESS])
-def test_every_exif_orientation_is_turned_upright(form, orientation):
+@pytest.mark.parametrize("file_format", ["JPEG", *LOSSLESS])
+def test_every_exif_orientation_is_turned_upright(file_format, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    options = LOSSLESS.get(form, {"quality": 100, "subsampling": 0})
-    data = encoded(TURNED[orientation](Image.fromarray(UPRIGHT)), form, exif=exif, **options)
+    options = LOSSLESS.get(file_format, {"quality": 100, "subsampling": 0})
+    data = encoded(TURNED[orientation](Image.fromarray(UPRIGHT)), file_format, exif=exif, **options)
     decoded = decode(data, policy((16, 32)))
     assert (decoded.width, decoded.height) == (32, 16)
-    assert np.abs(decoded.pixels.astype(int) - UPRIGHT).max() <= (0 if form in LOSSLESS else 2)
+    assert np.abs(decoded.pixels.astype(int) - UPRIGHT).max() <= (0 if file_format in LOSSLESS else 2)
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
@@ -402,7 +402,7 @@ def test_a_palette_image_with_an_alpha_channel_is_composited():
     assert own_pixels(encoded(image, "TIFF"), BACKGROUND)[0].tolist() == [[4, 5, 6], list(BACKGROUND)]
 
 
-def test_a_transparent_colour_of_a_gif_is_composited():
+def test_a_transparent_color_of_a_gif_is_composited():
     image = Image.new("P", (2, 1))
     image.putpalette([1, 2, 3, 4, 5, 6])
     image.putdata([0, 1])
@@ -418,7 +418,7 @@ def test_a_transparent_colour_of_a_gif_is_composited():
     ],
     ids=["rgb", "grey", "grey of 16 bits"],
 )
-def test_a_transparent_colour_of_a_png_is_composited(depth, color, row, transparent, other):
+def test_a_transparent_color_of_a_png_is_composited(depth, color, row, transparent, other):
     data = png(2, 1, depth, color, [bytes(row)], chunk(b"tRNS", bytes(transparent)))
     assert own_pixels(data, BACKGROUND)[0].tolist() == [list(BACKGROUND), other]
 
@@ -450,22 +450,22 @@ def test_16_bit_grey_tiff_keeps_the_high_byte():
     assert own_pixels(encoded(image, "TIFF"))[0].tolist() == [[0x12] * 3, [0xAB] * 3]
 
 
-@pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM", "BMP"])
-def test_one_bit_is_black_and_white(form):
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "PPM", "BMP"])
+def test_one_bit_is_black_and_white(file_format):
     image = Image.fromarray(np.array([[False, True]]))
-    assert own_pixels(encoded(image, form))[0].tolist() == [[0, 0, 0], [255, 255, 255]]
+    assert own_pixels(encoded(image, file_format))[0].tolist() == [[0, 0, 0], [255, 255, 255]]
 
 
-@pytest.mark.parametrize("form", ["PNG", "TIFF", "BMP", "TGA"])
-def test_grey_is_three_equal_channels(form):
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "BMP", "TGA"])
+def test_grey_is_three_equal_channels(file_format):
     levels = noise(9, 5, 1)
-    assert np.array_equal(own_pixels(encoded(Image.fromarray(levels), form)), np.stack([levels] * 3, axis=-1))
+    assert np.array_equal(own_pixels(encoded(Image.fromarray(levels), file_format)), np.stack([levels] * 3, axis=-1))
 
 
-@pytest.mark.parametrize("form", ["PNG", "GIF", "BMP", "TIFF"])
-def test_a_palette_becomes_its_colours(form):
+@pytest.mark.parametrize("file_format", ["PNG", "GIF", "BMP", "TIFF"])
+def test_a_palette_becomes_its_colors(file_format):
     image = PHOTO.quantize(16)
-    assert np.array_equal(own_pixels(encoded(image, form)), np.asarray(image.convert("RGB")))
+    assert np.array_equal(own_pixels(encoded(image, file_format)), np.asarray(image.convert("RGB")))
 
 
 def test_a_cmyk_jpeg_becomes_rgb_as_pillow_converts_it():
@@ -477,11 +477,11 @@ def test_a_cmyk_jpeg_becomes_rgb_as_pillow_converts_it():
     assert own_pixels(data)[0, 0].tolist() == pytest.approx([0, 255, 255], abs=2)
 
 
-@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_of_several_images_the_first_counts(form):
+@pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_several_images_the_first_counts(file_format):
     images = [Image.new("RGB", (8, 8), color) for color in ("red", "lime", "blue")]
-    options = {"lossless": True} if form == "WEBP" else {}
-    data = encoded(images[0], form, save_all=True, append_images=images[1:], **options)
+    options = {"lossless": True} if file_format == "WEBP" else {}
+    data = encoded(images[0], file_format, save_all=True, append_images=images[1:], **options)
     with Image.open(BytesIO(data)) as image:
         assert image.n_frames == 3
     assert np.all(own_pixels(data) == [255, 0, 0])
@@ -493,10 +493,10 @@ def test_content_decides_what_a_file_is_and_not_its_ending(tmp_path):
     assert np.array_equal(decoded.pixels, np.asarray(PHOTO))
 
 
-@pytest.mark.parametrize("form", ["AVIF", "JPEG2000", "PCX", "DIB"])
-def test_the_rarer_formats_are_decoded(form):
+@pytest.mark.parametrize("file_format", ["AVIF", "JPEG2000", "PCX", "DIB"])
+def test_the_rarer_formats_are_decoded(file_format):
     image = Image.linear_gradient("L").convert("RGB")
-    decoded = decode(encoded(image, form), policy((256, 256)))
+    decoded = decode(encoded(image, file_format), policy((256, 256)))
     assert np.abs(decoded.pixels.astype(int) - np.asarray(image)).max() <= 3
 
 
@@ -520,7 +520,7 @@ def test_stretching_is_pillows_resize(photographs, resize, size):
 
 
 @pytest.mark.parametrize("resize", ["bilinear", "lanczos"])
-def test_a_centre_crop_keeps_the_proportions_and_cuts_the_longer_side(resize):
+def test_a_center_crop_keeps_the_proportions_and_cuts_the_longer_side(resize):
     image = Image.fromarray(noise(80, 40))
     pixels = decode(encoded(image, "PNG"), policy((20, 20), resize, "center")).pixels
     expected = image.resize((20, 20), Image.Resampling[FILTERS[resize]], box=(20, 0, 60, 40))
@@ -568,20 +568,20 @@ def test_pixels_are_always_three_uint8_channels_in_order(mode, crop):
     assert np.array_equal(batch[0], pixels)
 
 
-# Colours
+# Colors
 
 
 @pytest.mark.parametrize(
     ("text", "color"),
     [("white", WHITE), ("#0a141e", BACKGROUND), ("rgb(10, 20, 30)", BACKGROUND), ("#0a141e80", BACKGROUND)],
 )
-def test_a_colour_is_a_name_or_numbers(text, color):
+def test_a_color_is_a_name_or_numbers(text, color):
     assert parse_color(text) == color
 
 
 @pytest.mark.parametrize("text", ["", "whitish", "#12", "12"])
-def test_anything_else_is_no_colour(text):
-    with pytest.raises(UsageError, match="unknown colour"):
+def test_anything_else_is_no_color(text):
+    with pytest.raises(UsageError, match="unknown color"):
         parse_color(text)
 
 
@@ -616,20 +616,20 @@ def outcome(data):
     return "decoded"
 
 
-@pytest.mark.parametrize("form", VALID)
+@pytest.mark.parametrize("file_format", VALID)
 @settings(max_examples=60, deadline=5000)
 @given(st.data())
-def test_a_damaged_image_is_decoded_or_bad_and_nothing_else(form, examples):
-    data = bytearray(VALID[form])
+def test_a_damaged_image_is_decoded_or_bad_and_nothing_else(file_format, examples):
+    data = bytearray(VALID[file_format])
     for _ in range(examples.draw(st.integers(0, 4))):
         data[examples.draw(st.integers(0, len(data) - 1))] ^= examples.draw(st.integers(1, 255))
     data = bytes(data[: examples.draw(st.integers(1, len(data)))])
     assert outcome(data) in CODES
 
 
-@pytest.mark.parametrize("form", VALID)
-def test_the_images_that_are_damaged_here_are_sound(form):
-    assert outcome(VALID[form]) == "decoded"
+@pytest.mark.parametrize("file_format", VALID)
+def test_the_images_that_are_damaged_here_are_sound(file_format):
+    assert outcome(VALID[file_format]) == "decoded"
 
 
 @settings(max_examples=200, deadline=5000)

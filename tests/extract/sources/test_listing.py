@@ -368,7 +368,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read_over(tmp_path):
     assert rows(list_data(path), "path", "label") == [("a.png", "cat")]
 
 
-def test_paths_are_normalised(tmp_path):
+def test_paths_are_normalized(tmp_path):
     put(tmp_path, "cat/a.png")
     assert rows(list_data(table(tmp_path, "path\n./dog/../cat//a.png\n")), "path", "size") == [("cat/a.png", 5)]
 
@@ -383,7 +383,7 @@ def test_what_follows_a_link_is_left_to_the_system(tmp_path):
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(["", ".", "..", "a", "b"]), min_size=1, max_size=6).map("/".join))
-def test_without_links_paths_are_normalised_as_python_does(name):
+def test_without_links_paths_are_normalized_as_python_does(name):
     assume(name and not name.startswith("/"))
     with tempfile.TemporaryDirectory() as folder:
         listed = list_data(table(Path(folder), {"path": [name]}, "table.parquet"))
@@ -439,7 +439,7 @@ def test_a_malformed_csv_table_is_refused(tmp_path, content, said):
         ({"path": ["a.png", None]}, "row 2 .* has no path"),
         ({"path": ["a.png", "a.png"]}, "more than once"),
         ({"path": pa.array([b"\xff.png"]).view(pa.string())}, "UTF-8"),
-        (b"this is no Parquet", "cannot read the table"),
+        (b"not Parquet", "cannot read the table"),
     ],
 )
 def test_a_malformed_parquet_table_is_refused(tmp_path, content, said):
@@ -522,10 +522,10 @@ def test_permissions_are_the_systems_own():
         put(folder, "a.png", "locked/b.png", "secret.png")
         (folder / "locked").chmod(0)
         (folder / "secret.png").chmod(0)
-        told = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", UNPRIVILEGED, folder], capture_output=True, text=True, check=True, timeout=60
         )
-        assert told.stdout.split("\n")[:2] == ["EnvironmentFailure 74", "EnvironmentFailure 74"]
+        assert process.stdout.split("\n")[:2] == ["EnvironmentFailure 74", "EnvironmentFailure 74"]
     finally:
         (folder / "locked").chmod(0o755)
         shutil.rmtree(folder)

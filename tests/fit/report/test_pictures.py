@@ -22,8 +22,8 @@ IMAGES = {"samples.png", "average.png"}
 
 
 @pytest.fixture
-def results(colour_store, tmp_path):
-    return read_results(fit_head(colour_store).save(tmp_path / "head"))
+def results(color_store, tmp_path):
+    return read_results(fit_head(color_store).save(tmp_path / "head"))
 
 
 @pytest.fixture
@@ -41,12 +41,12 @@ def drawn(monkeypatch):
     return calls
 
 
-def with_mistakes(results, surest):
+def with_mistakes(results, probabilities):
     """The results, but the first test images are taken for another class with these probabilities."""
     table = results.predictions
-    rows = np.flatnonzero(np.array(table["split"].to_pylist()) == "test")[: len(surest)]
+    rows = np.flatnonzero(np.array(table["split"].to_pylist()) == "test")[: len(probabilities)]
     columns = {name: table[name].to_numpy().copy() for name in results.info.classes}
-    for row, probability in zip(rows, surest, strict=True):
+    for row, probability in zip(rows, probabilities, strict=True):
         label = table["label"][int(row)].as_py()
         others = [name for name in results.info.classes if name != label]
         for name, value in zip([others[0], others[1], label], (probability, 0.0, 1 - probability), strict=True):
@@ -62,7 +62,7 @@ def size(path):
         return image.size
 
 
-def test_the_pictures_of_a_head(results, colours, drawn):
+def test_the_pictures_of_a_head(results, colors, drawn):
     changed, paths = with_mistakes(results, [0.8, 0.99, 0.6])
     report = write_report(changed)
     assert report.folder == results.folder / "report"
@@ -77,21 +77,21 @@ def test_the_pictures_of_a_head(results, colours, drawn):
     chances = [mistake.probability for mistake in mistakes]
     assert chances == sorted(chances, reverse=True)
     assert {0.99, 0.8, 0.6} <= set(chances)
-    (surest,) = [mistake for mistake in mistakes if mistake.probability == 0.99]
-    source = Image.open(colours / paths[1]).resize((16, 16), Image.Resampling.BILINEAR)
-    assert np.array_equal(surest.pixels, np.asarray(source))
-    assert surest.actual == paths[1].split("/")[0] != surest.predicted
+    (most_confident,) = [mistake for mistake in mistakes if mistake.probability == 0.99]
+    source = Image.open(colors / paths[1]).resize((16, 16), Image.Resampling.BILINEAR)
+    assert np.array_equal(most_confident.pixels, np.asarray(source))
+    assert most_confident.actual == paths[1].split("/")[0] != most_confident.predicted
     assert drawn["draw_confusion"][1].sum() == 12
 
 
-def test_samples_and_averages_are_of_all_images(results, colours, drawn):
+def test_samples_and_averages_are_of_all_images(results, colors, drawn):
     write_report(results)
     samples, _ = drawn["draw_samples"]
     assert [(sample.name, len(sample.images)) for sample in samples] == [("blue", 8), ("green", 8), ("red", 8)]
     averages, note = drawn["draw_averages"]
     assert [average.images for average in averages] == [20, 20, 20]
     reds = [
-        np.asarray(Image.open(path).resize((16, 16), Image.Resampling.BILINEAR)) for path in (colours / "red").iterdir()
+        np.asarray(Image.open(path).resize((16, 16), Image.Resampling.BILINEAR)) for path in (colors / "red").iterdir()
     ]
     assert np.abs(averages[2].pixels - np.mean(reds, axis=0)).max() <= 0.5
     assert "all images of each class" in note
@@ -116,14 +116,14 @@ def test_no_mistakes_are_said_and_not_drawn(results):
     assert not (report.folder / "mistakes.png").exists()
 
 
-def test_images_that_have_moved(results, colours, tmp_path):
+def test_images_that_have_moved(results, colors, tmp_path):
     moved = replace(results, info=replace(results.info, data="/nowhere/at/all"))
     changed, _ = with_mistakes(moved, [0.9])
     report = write_report(changed)
     assert set(report.pictures) == NUMBERS
     assert set(report.left_out) == IMAGES | {"mistakes.png"}
     assert set(report.left_out.values()) == {"none of the head's images is in /nowhere/at/all"}
-    report = write_report(changed, images=colours)
+    report = write_report(changed, images=colors)
     assert set(report.pictures) >= NUMBERS | IMAGES | {"mistakes.png"}
     with pytest.raises(UsageError, match="there is no such folder"):
         write_report(changed, images=tmp_path / "none")
@@ -146,17 +146,17 @@ def test_the_images_are_looked_for_once(results, monkeypatch):
     assert len(roots) == 1
 
 
-def test_a_head_of_an_earlier_version(results, colours):
+def test_a_head_of_an_earlier_version(results, colors):
     described = json.loads((results.folder / "head.json").read_text())
-    assert described.pop("data") == str(colours)
+    assert described.pop("data") == str(colors)
     (results.folder / "head.json").write_text(json.dumps(described))
     old = read_results(results.folder)
     assert "earlier version" in write_report(old).left_out["samples.png"]
-    assert write_report(old, images=colours).left_out == {}
+    assert write_report(old, images=colors).left_out == {}
 
 
-def test_bad_images_are_skipped_and_a_listing_is_found(stub, colours, tmp_path, drawn):
-    shutil.copytree(colours, tmp_path / "data")
+def test_bad_images_are_skipped_and_a_listing_is_found(stub, colors, tmp_path, drawn):
+    shutil.copytree(colors, tmp_path / "data")
     names = [path.relative_to(tmp_path / "data").as_posix() for path in sorted(tmp_path.glob("data/*/*.png"))]
     listing = tmp_path / "data" / "listing.csv"
     listing.write_text("path,label\n" + "".join(f"{name},{name.split('/')[0]}\n" for name in names))
@@ -168,12 +168,12 @@ def test_bad_images_are_skipped_and_a_listing_is_found(stub, colours, tmp_path, 
     assert [average.images for average in drawn["draw_averages"][0]] == [20, 20, 18]
 
 
-def test_several_labels(colour_store, tmp_path, drawn):
+def test_several_labels(color_store, tmp_path, drawn):
     words = {"red": "warm", "green": "cold|leaf", "blue": "cold"}
-    paths = colour_store.table()["path"].to_pylist()
+    paths = color_store.table()["path"].to_pylist()
     table = tmp_path / "labels.csv"
     table.write_text("path,label\n" + "".join(f"{path},{words[path.split('/')[0]]}\n" for path in paths))
-    head = fit_head(colour_store, "knn", labels=table, parameters={"neighbors": 36})
+    head = fit_head(color_store, "knn", labels=table, parameters={"neighbors": 36})
     results = read_results(head.save(tmp_path / "head"))
     report = write_report(results)
     assert set(report.pictures) >= NUMBERS | IMAGES
@@ -191,16 +191,16 @@ def test_several_labels(colour_store, tmp_path, drawn):
         ({"test": 0.0, "validation": 0.0}, "training images"),
     ],
 )
-def test_without_a_test(colour_store, tmp_path, options, of, drawn):
-    results = read_results(fit_head(colour_store, "centroid", **options).save(tmp_path / "head"))
+def test_without_a_test(color_store, tmp_path, options, of, drawn):
+    results = read_results(fit_head(color_store, "centroid", **options).save(tmp_path / "head"))
     report = write_report(results, tmp_path / "elsewhere")
     assert {path.name for path in (tmp_path / "elsewhere").iterdir()} >= NUMBERS | IMAGES
     assert report.pictures["confusion.png"].count(of) == 1
     assert drawn["draw_confusion"][2].endswith(of)
 
 
-def test_training_is_drawn_of_a_network(colour_store, tmp_path):
-    head = fit_head(colour_store, "dense", parameters={"epochs": 2})
+def test_training_is_drawn_of_a_network(color_store, tmp_path):
+    head = fit_head(color_store, "dense", parameters={"epochs": 2})
     report = write_report(read_results(head.save(tmp_path / "head")))
     assert "training.png" in report.pictures
 

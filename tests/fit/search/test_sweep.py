@@ -32,8 +32,8 @@ def fits(monkeypatch):
     return done
 
 
-def sweep(store, out, *tries, options=KNN, **wanted):
-    return sweep_head(store, options, SweepOptions(tries, **wanted), out)
+def sweep(store, out, *tries, options=KNN, **settings):
+    return sweep_head(store, options, SweepOptions(tries, **settings), out)
 
 
 def files(folder):
@@ -42,15 +42,15 @@ def files(folder):
     }
 
 
-def test_a_grid_is_tried_and_the_best_on_validation_is_a_head(colour_store, tmp_path, fits):
-    found = sweep(colour_store, tmp_path / "sweep", "neighbors=36,3,5000")
+def test_a_grid_is_tried_and_the_best_on_validation_is_a_head(color_store, tmp_path, fits):
+    found = sweep(color_store, tmp_path / "sweep", "neighbors=36,3,5000")
     assert [trial.parameters["neighbors"] for trial in found.trials] == [3, 36, 5000]
     assert found.trials[2].refused.startswith("the head knn refused: Expected n_neighbors <= n_samples_fit")
     best = load_head(tmp_path / "sweep" / "best")
     assert best.info.parameters == {"neighbors": 3}
     assert best.metrics["chosen_from"] == {"trials": 3, "refused": 1, "metric": "accuracy"}
     assert best.metrics == found.metrics
-    plain = fit_head(colour_store, "knn", parameters={"neighbors": 3}).metrics
+    plain = fit_head(color_store, "knn", parameters={"neighbors": 3}).metrics
     assert {**best.metrics, "seconds": 0, "chosen_from": 0} == {**plain, "seconds": 0, "chosen_from": 0}
     assert found.chosen.scores["accuracy"].to_dict() == plain["validation"]["accuracy"]
     table = format_sweep(found)
@@ -64,19 +64,19 @@ def test_a_grid_is_tried_and_the_best_on_validation_is_a_head(colour_store, tmp_
         assert np.asarray(image.convert("RGB")).std() > 5
 
 
-def test_the_same_again_fits_nothing_and_more_values_fit_those_alone(colour_store, tmp_path, fits):
-    first = sweep(colour_store, tmp_path / "sweep", "neighbors=3,36")
+def test_the_same_again_fits_nothing_and_more_values_fit_those_alone(color_store, tmp_path, fits):
+    first = sweep(color_store, tmp_path / "sweep", "neighbors=3,36")
     before, count = files(tmp_path / "sweep"), len(fits)
-    again = sweep(colour_store, tmp_path / "sweep", "neighbors=3,36")
+    again = sweep(color_store, tmp_path / "sweep", "neighbors=3,36")
     assert len(fits) == count
     assert files(tmp_path / "sweep") == before
     assert again.trials == first.trials
-    more = sweep(colour_store, tmp_path / "sweep", "neighbors=36,20")
+    more = sweep(color_store, tmp_path / "sweep", "neighbors=36,20")
     assert [fitted["neighbors"] for fitted in fits[count:]] == [20, 3, 3]  # one trial; the chosen head and its refit
     assert more.metrics["chosen_from"]["trials"] == 3
 
 
-def test_a_stopped_sweep_goes_on(colour_store, tmp_path, monkeypatch, fits):
+def test_a_stopped_sweep_goes_on(color_store, tmp_path, monkeypatch, fits):
     counted = fit.train.fit_roles
 
     def interrupted(*arguments):
@@ -85,19 +85,19 @@ def test_a_stopped_sweep_goes_on(colour_store, tmp_path, monkeypatch, fits):
         return counted(*arguments)
 
     monkeypatch.setattr(fit.train, "fit_roles", interrupted)
-    with pytest.raises(StoppedEarly, match=r"done so far, 2, are kept in .*: run the same command again to go on"):
-        sweep(colour_store, tmp_path / "sweep", "neighbors=3,36,20,10")
+    with pytest.raises(StoppedEarly, match=r"done so far, 2, are kept in .*: run the same command again to continue"):
+        sweep(color_store, tmp_path / "sweep", "neighbors=3,36,20,10")
     assert not (tmp_path / "sweep" / "best").exists()
     monkeypatch.setattr(fit.train, "fit_roles", counted)
-    found = sweep(colour_store, tmp_path / "sweep", "neighbors=3,36,20,10")
+    found = sweep(color_store, tmp_path / "sweep", "neighbors=3,36,20,10")
     assert [fitted["neighbors"] for fitted in fits[:4]] == [3, 36, 20, 10]
-    whole = sweep(colour_store, tmp_path / "whole", "neighbors=3,36,20,10")
+    whole = sweep(color_store, tmp_path / "whole", "neighbors=3,36,20,10")
     assert [(trial.number, trial.scores) for trial in found.trials] == [
         (trial.number, trial.scores) for trial in whole.trials
     ]
 
 
-def test_the_test_is_looked_at_once(colour_store, tmp_path, monkeypatch):
+def test_the_test_is_looked_at_once(color_store, tmp_path, monkeypatch):
     looked = []
     real = fit.train.predict_images
 
@@ -107,26 +107,26 @@ def test_the_test_is_looked_at_once(colour_store, tmp_path, monkeypatch):
 
     for module in (fit.train, fit.search.running):
         monkeypatch.setattr(module, "predict_images", recorded)
-    sweep(colour_store, tmp_path / "sweep", "neighbors=3,36,20")
+    sweep(color_store, tmp_path / "sweep", "neighbors=3,36,20")
     assert looked == [False] * 5 + [True]  # three trials; the chosen head's train, validation and test
 
 
-def test_of_equal_trials_the_first_is_chosen_and_a_loss_is_better_low(colour_store, tmp_path):
-    found = sweep(colour_store, tmp_path / "first", "neighbors=5,3,7", metric="accuracy")
+def test_of_equal_trials_the_first_is_chosen_and_a_loss_is_better_low(color_store, tmp_path):
+    found = sweep(color_store, tmp_path / "first", "neighbors=5,3,7", metric="accuracy")
     scores = [trial.scores["accuracy"].value for trial in found.trials]
     assert scores == sorted(scores, reverse=True)
     if len(set(scores)) == 1:
         assert [trial.number for trial in found.trials] == [0, 1, 2]
-    found = sweep(colour_store, tmp_path / "loss", "neighbors=36,3", metric="log_loss")
+    found = sweep(color_store, tmp_path / "loss", "neighbors=36,3", metric="log_loss")
     losses = [trial.scores["log_loss"].value for trial in found.trials]
     assert losses == sorted(losses)
     assert found.chosen.parameters == {"neighbors": 3}
 
 
-def test_one_change_at_a_time(colour_store, tmp_path):
+def test_one_change_at_a_time(color_store, tmp_path):
     options = FitOptions("forest", parameters={"trees": 5})
     found = sweep(
-        colour_store,
+        color_store,
         tmp_path / "sweep",
         "trees=5,10",
         "min_leaf=1,2,9",
@@ -144,66 +144,66 @@ def test_one_change_at_a_time(colour_store, tmp_path):
     assert found.names == ("trees", "min_leaf")
 
 
-def test_random_draws(colour_store, tmp_path, fits):
-    sweep(colour_store, tmp_path / "sweep", "neighbors=1..30", method="random", trials=3)
+def test_random_draws(color_store, tmp_path, fits):
+    sweep(color_store, tmp_path / "sweep", "neighbors=1..30", method="random", trials=3)
     first = [fitted["neighbors"] for fitted in fits[:3]]
     fits.clear()
-    found = sweep(colour_store, tmp_path / "sweep", "neighbors=1..30", method="random", trials=5)
+    found = sweep(color_store, tmp_path / "sweep", "neighbors=1..30", method="random", trials=5)
     assert len({*first, *(fitted["neighbors"] for fitted in fits[:2])}) == 5 == len(found.trials)
 
 
-def test_optuna_goes_on_as_if_it_had_not_been_stopped(colour_store, tmp_path, fits):
+def test_optuna_goes_on_as_if_it_had_not_been_stopped(color_store, tmp_path, fits):
     pytest.importorskip("optuna")
     tries = ("alpha=1e-4..1", "learning_rate=1e-4..1e-1", "batch_size=16,32")
-    wanted = {"options": FitOptions("sgd", parameters={"epochs": 2}), "method": "optuna", "metric": "log_loss"}
-    whole = sweep(colour_store, tmp_path / "whole", *tries, trials=14, **wanted)
-    sweep(colour_store, tmp_path / "parts", *tries, trials=5, **wanted)
-    parts = sweep(colour_store, tmp_path / "parts", *tries, trials=14, **wanted)
+    settings = {"options": FitOptions("sgd", parameters={"epochs": 2}), "method": "optuna", "metric": "log_loss"}
+    whole = sweep(color_store, tmp_path / "whole", *tries, trials=14, **settings)
+    sweep(color_store, tmp_path / "parts", *tries, trials=5, **settings)
+    parts = sweep(color_store, tmp_path / "parts", *tries, trials=14, **settings)
     assert [trial.parameters for trial in parts.trials] == [trial.parameters for trial in whole.trials]
     assert len(parts.trials) == 14
 
 
-def test_optuna_ends_where_all_is_tried(colour_store, tmp_path):
+def test_optuna_ends_where_all_is_tried(color_store, tmp_path):
     pytest.importorskip("optuna")
-    found = sweep(colour_store, tmp_path / "sweep", "neighbors=3,5,5000", method="optuna", trials=9)
+    found = sweep(color_store, tmp_path / "sweep", "neighbors=3,5,5000", method="optuna", trials=9)
     assert sorted(trial.parameters["neighbors"] for trial in found.trials) == [3, 5, 5000]
 
 
-def test_optuna_that_is_not_installed(colour_store, tmp_path, monkeypatch):
+def test_optuna_that_is_not_installed(color_store, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UsageError, match=r"pip install 'stillframe\[search\]'"):
-        sweep(colour_store, tmp_path / "sweep", "neighbors=3,5", method="optuna")
+        sweep(color_store, tmp_path / "sweep", "neighbors=3,5", method="optuna")
 
 
-def test_another_sweeps_folder_is_refused(colour_store, tmp_path):
-    sweep(colour_store, tmp_path / "sweep", "neighbors=3")
-    for options, wanted, words in [
+def test_another_sweeps_folder_is_refused(color_store, tmp_path):
+    sweep(color_store, tmp_path / "sweep", "neighbors=3")
+    for options, settings, words in [
         (FitOptions("knn", seed=1), {}, "seed was 0, is 1"),
         (FitOptions("knn", test=0.3), {}, "split was "),
         (KNN, {"metric": "log_loss"}, "metric was accuracy, is log_loss"),
         (FitOptions("knn", reduction="max"), {}, "reduction was avg, is max"),
     ]:
         with pytest.raises(UsageError, match=f"holds trials of another sweep; .*{words}"):
-            sweep(colour_store, tmp_path / "sweep", "neighbors=3", options=options, **wanted)
+            sweep(color_store, tmp_path / "sweep", "neighbors=3", options=options, **settings)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("")
     with pytest.raises(UsageError, match="is not the folder of a sweep"):
-        sweep(colour_store, tmp_path / "other", "neighbors=3")
+        sweep(color_store, tmp_path / "other", "neighbors=3")
 
 
-def test_a_damaged_trial_is_named(colour_store, tmp_path):
-    sweep(colour_store, tmp_path / "sweep", "neighbors=3")
+def test_a_damaged_trial_is_named(color_store, tmp_path):
+    sweep(color_store, tmp_path / "sweep", "neighbors=3")
     (trial,) = (tmp_path / "sweep" / "trials").iterdir()
     content = json.loads(trial.read_text())
     del content["scores"]
     for text in ("{", json.dumps(content)):
         trial.write_text(text)
         with pytest.raises(UsageError, match=f"{trial.name}.*delete it"):
-            sweep(colour_store, tmp_path / "sweep", "neighbors=3")
+            sweep(color_store, tmp_path / "sweep", "neighbors=3")
 
 
 @pytest.mark.parametrize(
-    ("options", "wanted", "words"),
+    ("options", "settings", "words"),
     [
         (KNN, {"method": "all"}, "--method is 'all'"),
         (KNN, {"metric": "roc_auc"}, "--metric is 'roc_auc'"),
@@ -213,12 +213,12 @@ def test_a_damaged_trial_is_named(colour_store, tmp_path):
         (FitOptions("knn", parameters={"epochs": 3}), {}, "--epochs is not for the head knn"),
     ],
 )
-def test_wrong_requests_are_refused(colour_store, tmp_path, options, wanted, words):
+def test_wrong_requests_are_refused(color_store, tmp_path, options, settings, words):
     with pytest.raises(UsageError, match=words):
-        sweep(colour_store, tmp_path / "sweep", "neighbors=3,4", options=options, **wanted)
+        sweep(color_store, tmp_path / "sweep", "neighbors=3,4", options=options, **settings)
     assert not (tmp_path / "sweep").exists()
 
 
-def test_where_every_trial_is_refused_it_is_said(colour_store, tmp_path):
+def test_where_every_trial_is_refused_it_is_said(color_store, tmp_path):
     with pytest.raises(UsageError, match="refused every trial, the first with: neighbors is 0"):
-        sweep(colour_store, tmp_path / "sweep", "neighbors=0,5000")
+        sweep(color_store, tmp_path / "sweep", "neighbors=0,5000")

@@ -35,7 +35,7 @@ def test_a_store_that_takes_a_second_object_needs_a_single_writer(memory, monkey
 
     plain = memory.pipe_file
     monkeypatch.setattr(type(memory), "pipe_file", lambda self, path, value, mode="overwrite": pipe_file(path, value))
-    with pytest.raises(UsageError, match=r"memory://store: .* say so with --single-writer"):
+    with pytest.raises(UsageError, match=r"memory://store: .* promise it with --single-writer"):
         RemoteFiles("memory://store").create("view/1.json", b"one")
     assert memory.find("store") == []
     folder = open_files("memory://store", single_writer=True)

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from extract.backbones.table import BACKBONES, DEFAULT_BACKBONE
+from extract.completion import complete_backbone
 from extract.progress import Reporter, progress_for
 from extract.request import RunOptions, parse_duration, parse_image_size
-from extract.text import format_backbones, format_classified, format_dry_run, format_run
+from extract.text import format_backbones, format_checks, format_classified, format_dry_run, format_run
 from store.command_line import Console, columns, command, format_shape, new_app
-from store.errors import UsageError
+from store.errors import EnvironmentFailure, UsageError
 from store.options import Argument, Option
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def backbones(console: Console) -> None:
 class BackboneName:
     """Which network."""
 
-    backbone: Annotated[str, Argument("BACKBONE")]
+    backbone: Annotated[str, Argument("BACKBONE", complete=complete_backbone)]
 
 
 @dataclass(frozen=True)
@@ -165,3 +166,23 @@ def sample(options: SampleOptions, console: Console) -> None:
     count = write_samples(options.name, options.folder)
     console.result({"images": count, "folder": str(options.folder)})
     console.report(f"{count:,} images in {options.folder}")
+
+
+@dataclass(frozen=True)
+class DoctorOptions:
+    """What `extract doctor` tries out."""
+
+    out: Annotated[Path, Option("Where stores are to be written.", ("--out", "-o"))] = Path()
+
+
+@command(app, "doctor", DoctorOptions)
+def doctor(options: DoctorOptions, console: Console) -> None:
+    """Check this machine: versions, cores, memory, GPUs, the file system, weights. Exit code 74 if a check fails."""
+    from extract.doctor import check_machine
+
+    checks = list(check_machine(options.out))
+    console.result({"checks": [asdict(check) for check in checks]})
+    console.output(*format_checks(checks))
+    failed = [check.name for check in checks if check.status == "FAIL"]
+    if failed:
+        raise EnvironmentFailure(f"failed: {', '.join(failed)}; do what the lines above say")

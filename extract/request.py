@@ -7,8 +7,9 @@ from typing import Annotated
 
 from extract.backbones.table import DEFAULT_BACKBONE
 from extract.choices import CROPS, DTYPES, FLIPS, POOLINGS, PRECISIONS, RESIZES, RUNTIMES, SHARD_FORMATS
+from extract.completion import complete_backbone, complete_layer
 from store.errors import UsageError
-from store.options import Argument, Option
+from store.options import Argument, Option, one_of
 from store.recipe import Augmentation
 
 MAX_VIEWS = 1000
@@ -44,27 +45,47 @@ class RunOptions:
     out: Annotated[
         str | os.PathLike[str], Option("The store's folder, or its URL (s3://, gs://, az://).", ("--out", "-o"))
     ] = "store"
-    backbone: Annotated[str, Option("The network; `extract backbones` lists them.")] = DEFAULT_BACKBONE
+    backbone: Annotated[str, Option("The network; `extract backbones` lists them.", complete=complete_backbone)] = (
+        DEFAULT_BACKBONE
+    )
     weights: Annotated[str, Option("imagenet, random[:SEED], or a .weights.h5, .h5 or .keras file.")] = "imagenet"
     layers: Annotated[
         tuple[str, ...],
-        Option("Where to cut; repeat it for several outputs.", ("--layer",), default="the last feature map"),
+        Option(
+            "Where to cut; repeat it for several outputs.",
+            ("--layer",),
+            default="the last feature map",
+            complete=complete_layer,
+        ),
     ] = ()
-    pooling: Annotated[str, Option("none, avg or max: reduce each spatial output to a vector.")] = "none"
+    pooling: Annotated[
+        str, Option("none, avg or max: reduce each spatial output to a vector.", complete=one_of(POOLINGS))
+    ] = "none"
     image_size: Annotated[
         int | str | tuple[int, int] | None, Option("N or HxW in pixels.", default="the backbone's")
     ] = None
-    resize: Annotated[str, Option("bilinear, nearest, bicubic, lanczos or area.")] = "bilinear"
-    crop: Annotated[str, Option("stretch, center or pad: how an image is fitted to the network's shape.")] = "stretch"
+    resize: Annotated[str, Option("bilinear, nearest, bicubic, lanczos or area.", complete=one_of(RESIZES))] = (
+        "bilinear"
+    )
+    crop: Annotated[
+        str, Option("stretch, center or pad: how an image is fitted to the network's shape.", complete=one_of(CROPS))
+    ] = "stretch"
     background: Annotated[str, Option("The color under transparency and around padding.")] = "white"
     include: Annotated[tuple[str, ...], Option("Only paths or names that match this pattern; repeatable.")] = ()
     exclude: Annotated[tuple[str, ...], Option("No paths or names that match this pattern; repeatable.")] = ()
-    format: Annotated[str, Option("auto, hdf5 or parquet: the shards' format.")] = "auto"
-    dtype: Annotated[str, Option("auto, float16 or float32: the stored type.")] = "auto"
+    format: Annotated[str, Option("auto, hdf5 or parquet: the shards' format.", complete=one_of(SHARD_FORMATS))] = (
+        "auto"
+    )
+    dtype: Annotated[str, Option("auto, float16 or float32: the stored type.", complete=one_of(DTYPES))] = "auto"
     precision: Annotated[
-        str, Option("float32, bfloat16 or float16: the precision of the computation, if supported.")
+        str,
+        Option(
+            "float32, bfloat16 or float16: the precision of the computation, if supported.", complete=one_of(PRECISIONS)
+        ),
     ] = "float32"
-    runtime: Annotated[str, Option("auto, keras or openvino: which runtime computes.")] = "auto"
+    runtime: Annotated[str, Option("auto, keras or openvino: which runtime computes.", complete=one_of(RUNTIMES))] = (
+        "auto"
+    )
     fast_decode: Annotated[bool, Option("Decode large JPEG files at a fraction of their size.")] = False
     augment: Annotated[int, Option("Altered views to store of each image beside the unaltered one.")] = 0
     rotation: Annotated[float, Option("Augmentation: rotation by at most this many degrees.")] = Augmentation.rotation
@@ -76,7 +97,9 @@ class RunOptions:
     brightness: Annotated[float, Option("Augmentation: darken or brighten by at most this fraction.")] = (
         Augmentation.brightness
     )
-    flip: Annotated[str, Option("Augmentation: none, horizontal, vertical or both.")] = Augmentation.flip
+    flip: Annotated[str, Option("Augmentation: none, horizontal, vertical or both.", complete=one_of(FLIPS))] = (
+        Augmentation.flip
+    )
     seed: Annotated[int, Option("Augmentation: the same seed gives the same views.")] = 0
     batch_size: Annotated[int | str, Option("Images per call of the network, or auto.")] = "auto"
     workers: Annotated[int | str, Option("Decoding threads, or auto.")] = "auto"

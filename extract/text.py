@@ -1,6 +1,7 @@
 """What `extract` prints for people: values -> lines and rows of cells."""
 
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from store.files.names import printable
 
 if TYPE_CHECKING:
     from extract.classify import Classified
+    from extract.doctor import Check
     from extract.dry_run import DryRun
     from extract.summary import RunResult
 
@@ -96,3 +98,21 @@ def _format_guesses(image: "Classified") -> str:
     if image.error is not None:
         return f"error: {printable(image.error)}"
     return "  ".join(f"{guess.name} {guess.probability:.3f}" for guess in image.classes)
+
+
+def format_checks(checks: "Sequence[Check]") -> Iterator[str]:
+    """The lines of a check-up: status, name, what was found, and below it what to do."""
+    width = max(len(check.name) for check in checks if not check.name.startswith("folder"))
+    for check in checks:
+        indent = " " * (width + 8)
+        first = f"{check.status}  {check.name.ljust(width)}  "
+        if len(first) > len(indent):
+            yield first.rstrip()
+            first = indent
+        found = printable(check.found)
+        yield from textwrap.wrap(found, 80, initial_indent=first, subsequent_indent=indent, break_on_hyphens=False)
+        if check.advice:
+            advice = f"-> {check.advice}"
+            yield from textwrap.wrap(
+                advice, 80, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+            )

@@ -8,7 +8,8 @@ from extract.api import Reporter, progress_for
 from fit.heads.table import HEADS, HeadKind
 from fit.options import FitOptions, parse_settings
 from fit.search.options import SweepOptions
-from store.command_line import Console, Without, columns, command, format_count, new_app
+from store.command_line import Console, columns, command, format_count, new_app
+from store.command_options import Without
 from store.errors import UsageError
 from store.options import Argument, Option
 

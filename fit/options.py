@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from fit.choices import REDUCTIONS, WHOLE
+from fit.completion import complete_head, complete_output
 from fit.heads.table import DEFAULT_HEAD, HEADS, HeadKind, Value, heads_with
 from store.errors import UsageError
-from store.options import Option
+from store.options import Option, one_of
 
 CLASS_WEIGHTS = ("none", "balanced")
 SHORTCUTS = ("epochs", "batch_size", "learning_rate", "optimizer")
@@ -26,12 +27,18 @@ class FitOptions:
         UsageError: a value that cannot be, or two that do not go together.
     """
 
-    head: Annotated[str, Option("What to fit; `fit heads` lists them. module:function for a custom head.")] = (
-        DEFAULT_HEAD
-    )
-    output: Annotated[str | None, Option("Which output, where the store has several.")] = None
+    head: Annotated[
+        str, Option("What to fit; `fit heads` lists them. module:function for a custom head.", complete=complete_head)
+    ] = DEFAULT_HEAD
+    output: Annotated[str | None, Option("Which output, where the store has several.", complete=complete_output)] = None
     reduction: Annotated[
-        str | None, Option("avg, max or flatten: how spatial tensors become vectors.", ("--reduce",), default="avg")
+        str | None,
+        Option(
+            "avg, max or flatten: how spatial tensors become vectors.",
+            ("--reduce",),
+            default="avg",
+            complete=one_of(REDUCTIONS),
+        ),
     ] = None
     labels: Annotated[
         str | os.PathLike[str] | None, Option("A .csv or .parquet table of path,label[,split,group]: other labels.")
@@ -40,7 +47,7 @@ class FitOptions:
     test: Annotated[float, Option("The fraction for the test, where the store has no splits.")] = 0.2
     cv: Annotated[int, Option("Also cross-validate with this number of folds; 0 for none.")] = 0
     group_by: Annotated[str | None, Option("A column, such as group, whose equal values stay on one side.")] = None
-    class_weight: Annotated[str, Option("balanced or none.")] = "none"
+    class_weight: Annotated[str, Option("balanced or none.", complete=one_of(CLASS_WEIGHTS))] = "none"
     seed: Annotated[int, Option("Random seed of splits, folds and training.")] = 0
     tensorboard: Annotated[str | None, Option("A folder for TensorBoard: heads that Keras fits.")] = None
     parameters: Mapping[str, Value] = field(default_factory=dict)

@@ -6,35 +6,30 @@ whatever the exit code, with `exit_code` and `reason`.
 """
 
 import contextlib
-import dataclasses
-import inspect
 import json
 import os
 import signal
 import sys
 import traceback
-import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
+from store.command_options import Without, made_of, signature_of
 from store.errors import EnvironmentFailure, StillframeError, StoppedEarly, UsageError
 from store.files.names import printable
-from store.options import Argument, Option
+from store.options import Option
 
 _TYPER_INTERRUPTED = 130  # what Typer makes of a KeyboardInterrupt
 _STOPPED = "stopped early: run the same command again to continue"
 
 
 def new_app(help_text: str) -> typer.Typer:
-    """An app in our manner: -h is --help, plain text, no completion commands."""
+    """An app in our manner: -h is --help, plain text."""
     return typer.Typer(
         help=help_text,
-        add_completion=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -99,14 +94,6 @@ class Console:
             print(json.dumps({**self._result, "exit_code": code, "reason": reason}, ensure_ascii=True))
 
 
-@dataclass(frozen=True)
-class Without:
-    """An options dataclass, some of whose fields a command does not offer."""
-
-    kind: type[object]
-    fields: tuple[str, ...]
-
-
 def command(
     app: typer.Typer, name: str, *options: type[object] | Without
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -119,77 +106,23 @@ def command(
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         def call(**values: object) -> None:
-            console = Console(_made(CommonOptions, values))
+            console = Console(made_of(CommonOptions, values))
             error: BaseException | None = None
             try:
-                function(*(_made(given.kind, values) for given in offered), console)
+                function(*(made_of(given.kind, values) for given in offered), console)
             except BaseException as caught:
                 error = caught
                 raise
             finally:
                 console.close(error)
 
-        parameters = [parameter for given in (*offered, Without(CommonOptions, ())) for parameter in _parameters(given)]
-        parameters.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)
-        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        call.__signature__ = signature_of([*offered, Without(CommonOptions, ())])  # type: ignore[attr-defined]
         call.__annotations__ = {}
         call.__doc__ = function.__doc__
         app.command(name)(call)
         return function
 
     return decorate
-
-
-Made = typing.TypeVar("Made")
-
-
-def _made(kind: Callable[..., Made], values: Mapping[str, object]) -> Made:
-    """An options object from the values that the command line gave; where it gave none, the field has its default."""
-    names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    given = {name: value for name, value in values.items() if name in names and value is not None}
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
-
-
-def _parameters(offered: Without) -> list[inspect.Parameter]:
-    """The parameters of a command function, as Typer reads them, that stand for a dataclass's fields."""
-    hints = typing.get_type_hints(offered.kind, include_extras=True)
-    fields = [field for field in dataclasses.fields(offered.kind) if field.name not in offered.fields]  # type: ignore[arg-type]
-    return [
-        _parameter(field, hints[field.name]) for field in fields if typing.get_origin(hints[field.name]) is Annotated
-    ]
-
-
-def _parameter(field: "dataclasses.Field[object]", hint: object) -> inspect.Parameter:
-    plain, shown = typing.get_args(hint)
-    default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
-    default = None if default == () else default
-    if isinstance(shown, Argument):
-        info: object = typer.Argument(metavar=shown.metavar, help=shown.help or None)
-        kind = _read_type(plain)
-    else:
-        kind = shown.kind or _read_type(plain)
-        info = _option_info(field.name, shown, default)
-    optional = kind | None if default is None else kind
-    return inspect.Parameter(
-        field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[optional, info]
-    )
-
-
-def _option_info(name: str, shown: Option, default: object) -> object:
-    flags = shown.flags or (f"--{name.replace('_', '-')}",)
-    text = shown.help if not shown.default else f"{shown.help}  [default: {shown.default}]"
-    own_default = shown.default is None and default is not None and not isinstance(default, bool | Path)
-    return typer.Option(*flags, help=text, show_default=own_default, metavar=shown.metavar)
-
-
-def _read_type(plain: object) -> typing.Any:
-    """The type that the command line reads for a field's type: text where a field takes text among others."""
-    if typing.get_origin(plain) is tuple:
-        return list[str]
-    if isinstance(plain, types.UnionType) or typing.get_origin(plain) is typing.Union:
-        kinds = [kind for kind in typing.get_args(plain) if kind is not type(None)]
-        return str if str in kinds else _read_type(kinds[0])
-    return plain
 
 
 # Output

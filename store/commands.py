@@ -20,13 +20,29 @@ class StorePlace:
     store: Annotated[str, Argument("STORE", "The store's folder, or its URL (s3://, gs://, az://).")]
 
 
-@command(app, "info", StorePlace)
-def info(place: StorePlace, console: Console) -> None:
+@dataclass(frozen=True)
+class InfoOptions:
+    """What `store info` shows."""
+
+    as_config: Annotated[
+        bool, Option("Print the --config file with which `extract run` makes such a store.", ("--config",))
+    ] = False
+
+
+@command(app, "info", StorePlace, InfoOptions)
+def info(place: StorePlace, options: InfoOptions, console: Console) -> None:
     """Show what a store holds and how it was made."""
-    from store.information import describe_store
+    from store.config_file import write_config
+    from store.information import describe_store, run_options
     from store.reader import open_store
 
-    description = describe_store(open_store(place.store))
+    features = open_store(place.store)
+    if options.as_config:
+        made_by = run_options(features)
+        console.result({"config": made_by})
+        console.output(write_config(made_by, "extract run"))
+        return
+    description = describe_store(features)
     console.result(description.to_dict())
     console.output(*columns(format_store(description)))
 

@@ -48,6 +48,36 @@ class StoreDescription:
         }
 
 
+def run_options(features: FeatureStore) -> dict[str, object]:
+    """The options of the `extract run` that makes such a store, by their names on the command line.
+
+    Options that change no feature, such as the batch size, are left out.
+    """
+    snapshot, recipe = features.snapshot, features.recipe
+    environments = [record.environment for record in snapshot.records.values()]
+    weights = next((found["weights"] for found in environments if found.get("weights")), None)
+    dtypes = set(recipe.dtypes)
+    options: dict[str, object | None] = {
+        "data": snapshot.current.data if snapshot.current else None,
+        "backbone": recipe.backbone,
+        "weights": weights,
+        "layer": recipe.layers,
+        "pooling": recipe.pooling,
+        "image_size": "x".join(map(str, recipe.image_size)),
+        "resize": recipe.resize,
+        "crop": recipe.crop,
+        "background": recipe.background,
+        "precision": recipe.precision,
+        "dtype": dtypes.pop() if len(dtypes) == 1 else "auto",
+        "fast_decode": recipe.fast_decode or None,
+        "format": snapshot.info.shard_format,
+    }
+    if recipe.augment:
+        altered = asdict(recipe.augment)
+        options |= {"augment": altered.pop("views"), **altered}
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def describe_store(features: FeatureStore) -> StoreDescription:
     """What an opened store holds."""
     snapshot = features.snapshot

@@ -8,7 +8,7 @@ A field says in its annotation how the command line shows it; `store.command_lin
 import difflib
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -25,6 +25,7 @@ class Option:
         default: what help shows as the default, if that is not the field's own; "" shows none.
         kind: the type that the command line reads, if that is not the field's own.
         metavar: what help calls the value, if that is not its type.
+        complete: the values that a shell completes, from the values of the options before it.
     """
 
     help: str
@@ -32,6 +33,12 @@ class Option:
     default: str | None = None
     kind: type | None = None
     metavar: str | None = None
+    complete: Callable[[Mapping[str, object]], Iterable[str]] | None = None
+
+
+def one_of(choices: Iterable[str]) -> Callable[[Mapping[str, object]], Iterable[str]]:
+    """What `Option.complete` is for an option that has fixed values."""
+    return lambda _: choices
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,7 @@ class Argument:
 
     metavar: str
     help: str = ""
+    complete: Callable[[Mapping[str, object]], Iterable[str]] | None = None
 
 
 Fields = ParamSpec("Fields")

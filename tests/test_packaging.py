@@ -1,5 +1,8 @@
 """The lock file is current: whatever pyproject.toml asks for, constraints.txt pins within its bounds."""
 
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -23,7 +26,20 @@ def test_every_requirement_is_pinned_within_its_bounds():
         assert all(requirement.specifier.contains(version) for version in versions), f"{requirement}: run `make lock`"
 
 
-def test_the_names_of_classes_are_shipped():
-    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    shipped = [path for room, names in setuptools["package-data"].items() for path in names if room == "extract"]
-    assert shipped == [path.name for path in (ROOT / "extract").glob("*.txt")]
+def test_everything_that_programs_import_is_shipped():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    shipped = project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
+    rooms = [folder.name for folder in ROOT.iterdir() if (folder / "py.typed").exists()]
+    modules = [path.name for path in ROOT.glob("*.py")]
+    assert sorted(shipped) == sorted([*rooms, *modules])
+
+
+def test_data_folders_with_the_names_of_packages_hide_nothing(tmp_path):
+    for name in ("store", "fit", "extract"):
+        (tmp_path / name).mkdir()
+    code = "import store, fit, extract; print(store.__file__, fit.__file__, extract.__file__)"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert "None" not in found.stdout

@@ -550,3 +550,47 @@ def assert_same_features(first, second):
     difference = abs(expected - found).max() / (expected.max() - expected.min())
     print(f"{second.name} against {first.name}: {difference:.2e} of range")
     assert difference <= 1e-4
+
+
+# --config and completion
+
+
+def test_a_store_says_the_config_file_that_makes_it_again(command, data, out, tmp_path):
+    asked = ("--dtype", "float32", "--augment", "2", "--rotation", "5", "--background", "red")
+    assert command("extract", "run", data, "--out", out, *STUB, *asked)[0] == 0
+    code, config, _ = command("store", "info", out, "--config")
+    assert code == 0
+    (tmp_path / "made.toml").write_text(config)
+    assert command("extract", "run", "--config", tmp_path / "made.toml", "--out", tmp_path / "again")[0] == 0
+    assert open_store(tmp_path / "again").fingerprint == open_store(out).fingerprint
+
+
+def test_the_command_line_wins_over_a_config_file(command, data, out, tmp_path):
+    (tmp_path / "job.toml").write_text(
+        f'out = "{out}"\nlimit = 3\n[extract.run]\nbackbone = "mobilenet_v2"\nweights = "random"\nimage-size = 16\n'
+    )
+    assert command("extract", "run", data, "--config", tmp_path / "job.toml", "--limit", "5")[0] == 0
+    assert len(open_store(out)) == 5
+
+
+def test_a_wrong_config_file_is_one_clean_line(command, data, tmp_path):
+    (tmp_path / "job.toml").write_text("limt = 3\n")
+    code, output, printed = command("extract", "run", data, "--config", tmp_path / "job.toml", "--json")
+    assert (code, json.loads(output)["exit_code"]) == (2, 2)
+    assert one_line(printed)
+    assert "did you mean limit?" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("extract run --backbone inception_v", ["inception_v1", "inception_v3", "inception_v4"]),
+        ("extract run --pooling a", ["avg"]),
+        ("extract layers mobilenet_v3", ["mobilenet_v3_large", "mobilenet_v3_small"]),
+        ("fit head --head lin", ["linear_svm"]),
+    ],
+)
+def test_a_shell_completes_values(words, offered):
+    program, count = words.split()[0], len(words.split()) - 1
+    shell = {f"_{program.upper()}_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(count)}
+    assert real(program, env={**os.environ, **shell}).stdout.split() == offered

@@ -1,0 +1,29 @@
+"""What a shell completes in `extract`: values of options, from the values of the options before them."""
+
+import importlib.metadata
+import json
+from collections.abc import Iterable, Mapping
+
+from extract.backbones.table import BACKBONES, DEFAULT_BACKBONE
+from store.files.cache import cache_folder
+from store.files.local import write_whole
+
+
+def complete_backbone(_: Mapping[str, object]) -> Iterable[str]:
+    """The names of the table."""
+    return BACKBONES
+
+
+def complete_layer(given: Mapping[str, object]) -> Iterable[str]:
+    """The layers of the backbone that --backbone names; listing them takes seconds once, then they are remembered."""
+    backbone = str(given.get("backbone") or DEFAULT_BACKBONE)
+    versions = "-".join(importlib.metadata.version(name) for name in ("stillframe", "keras"))
+    remembered = cache_folder() / "layers" / versions / f"{backbone}.json"
+    if remembered.exists():
+        names: list[str] = json.loads(remembered.read_text(encoding="utf-8"))
+        return names
+    from extract.backbones.layers import list_layers
+
+    names = [point.name for point in list_layers(backbone)]
+    write_whole(remembered, json.dumps(names).encode())
+    return names

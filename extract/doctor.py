@@ -1,0 +1,190 @@
+"""`extract doctor`: whether this machine can run what is asked of it, as a list of checks with what to do."""
+
+import fcntl
+import importlib.metadata
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from extract.backbones.table import BACKBONES
+from extract.backbones.weights import weights_on_disk
+from extract.runtimes.device import machine_has_gpu, processor_precisions, usable_cores
+
+Status = Literal["PASS", "WARN", "FAIL"]
+
+ROOMS = ("extract", "fit", "store")
+LIBRARIES = ("keras", "tensorflow", "jax", "torch", "openvino", "numpy", "pyarrow", "h5py", "pillow", "scikit-learn")
+_LOW_MEMORY = 2 * 10**9  # bytes; a run of the default backbone peaks at about half of that
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at, what was found, and what to do about it (empty if nothing)."""
+
+    name: str
+    status: Status
+    found: str
+    advice: str = ""
+
+
+def check_machine(folder: Path) -> Iterator[Check]:
+    """All checks, in order.
+
+    Args:
+        folder: where stores are to be written; its file system is tried out.
+    """
+    yield _python()
+    yield _versions()
+    yield from map(_room, ROOMS)
+    yield _cores()
+    yield _memory()
+    yield _precision()
+    yield _gpu()
+    yield from _file_system(folder)
+    yield _weights()
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if (3, 11) <= sys.version_info[:2] <= (3, 13):
+        return Check("Python", "PASS", version)
+    return Check("Python", "FAIL", version, "install Stillframe under Python 3.11, 3.12 or 3.13")
+
+
+def _versions() -> Check:
+    found = {name: _version(name) for name in ("stillframe", *LIBRARIES)}
+    here = ", ".join(f"{name} {version}" for name, version in found.items() if version)
+    if found["openvino"] is None and not machine_has_gpu():
+        return Check("versions", "WARN", here, "pip install openvino: about twice as fast as Keras on processors")
+    return Check("versions", "PASS", here)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _room(name: str) -> Check:
+    """Whether the package of that name is ours: PyPI has others called fit and store."""
+    ours = Path(__file__).parents[1] / name
+    spec = importlib.util.find_spec(name)
+    found = Path(spec.origin).parent if spec and spec.origin else None
+    foreign = _version(name)
+    if found != ours:
+        return Check(
+            f"package {name}", "FAIL", f"{found or 'a folder without code'} hides ours",
+            f"pip uninstall {name}, then install Stillframe again" if foreign else "run in another folder",
+        )  # fmt: skip
+    if foreign:
+        return Check(
+            f"package {name}", "FAIL", f"PyPI's {name} {foreign} is installed too",
+            f"pip uninstall {name}, then install Stillframe again",
+        )  # fmt: skip
+    return Check(f"package {name}", "PASS", str(ours))
+
+
+def _cores() -> Check:
+    usable, there = usable_cores(), os.cpu_count() or 1
+    found = f"{usable} usable" + (f" of {there}, by affinity or the container's quota" if usable < there else "")
+    return Check("cores", "PASS", found)
+
+
+def _memory() -> Check:
+    there = available_memory()
+    if there is None:
+        return Check("memory", "WARN", "unknown", "make sure that some GB are free")
+    found = f"{there / 1e9:.1f} GB available"
+    if there < _LOW_MEMORY:
+        return Check("memory", "WARN", found, "choose a small backbone and --batch-size 1, or a larger machine")
+    return Check("memory", "PASS", found)
+
+
+def available_memory() -> int | None:
+    """Bytes that this process can still take: the machine's, or what is left of its container's limit."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        fields = dict(line.split(":", 1) for line in lines)
+        machine = int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return None
+    try:
+        limit, used = (Path("/sys/fs/cgroup", name).read_text() for name in ("memory.max", "memory.current"))
+        return min(machine, int(limit) - int(used))
+    except (OSError, ValueError):  # no container, or one without a limit ("max")
+        return machine
+
+
+def _precision() -> Check:
+    return Check("processor", "PASS", f"computes in {', '.join(processor_precisions())}")
+
+
+def _gpu() -> Check:
+    """Which installed framework sees a GPU, by asking each in its own way."""
+    seen = {name: device for name in ("tensorflow", "jax", "torch") if (device := _gpu_of(name))}
+    if any(not device.startswith("no") for device in seen.values()):
+        return Check("GPU", "PASS", _listed(seen))
+    if machine_has_gpu():
+        return Check(
+            "GPU", "FAIL", f"a driver is here, and {_listed(seen)}", "install a framework for GPUs: docs/gpu.md"
+        )
+    return Check("GPU", "PASS", "no driver for GPUs on this machine: the processor computes")
+
+
+def _gpu_of(backend: str) -> str | None:
+    if importlib.util.find_spec(backend) is None:
+        return None
+    from extract.process_state import quiet_libraries
+    from extract.runtimes.device import backend_device
+
+    try:
+        with quiet_libraries():
+            device = backend_device(backend)
+    except Exception as error:  # noqa: BLE001  a broken installation raises whatever it likes
+        return f"no GPU ({type(error).__name__}: {error})"
+    return device.name if device.is_gpu else "no GPU"
+
+
+def _listed(found: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}: {what}" for name, what in found.items()) or "no framework is installed"
+
+
+def _file_system(folder: Path) -> Iterator[Check]:
+    """Whether files can be written, linked and locked where stores go."""
+    place = next((above for above in (folder, *folder.absolute().parents) if above.is_dir()), Path("/"))
+    name = f"folder {place}"
+    try:
+        with tempfile.TemporaryDirectory(prefix=".stillframe-doctor-", dir=place) as tried:
+            yield from _try_out(name, Path(tried))
+    except OSError as error:
+        yield Check(name, "FAIL", error.strerror or str(error), "choose a folder where you may write, or free space")
+
+
+def _try_out(name: str, tried: Path) -> Iterator[Check]:
+    (tried / "a").write_bytes(b"a")
+    free = os.statvfs(tried)
+    yield Check(name, "PASS", f"writable, {free.f_bavail * free.f_frsize / 1e9:.1f} GB free")
+    try:
+        with (tried / "a").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield Check("locks", "PASS", "work")
+    except OSError as error:
+        yield Check("locks", "PASS", f"{error.strerror or error}: not needed")
+    try:
+        os.link(tried / "a", tried / "b")
+        yield Check("hard links", "PASS", "work: concurrent runs are safe")
+    except OSError as error:
+        yield Check(
+            "hard links", "WARN", error.strerror or str(error), "let only one run at a time write to a store there"
+        )
+
+
+def _weights() -> Check:
+    here = [name for name, backbone in BACKBONES.items() if weights_on_disk(backbone)]
+    return Check("weights", "PASS", f"of {', '.join(here) or 'no network'}; others are downloaded on first use")

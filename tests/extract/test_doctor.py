@@ -1,0 +1,81 @@
+"""`extract doctor`: each check says what it found, and what to do where something is wrong."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import extract.doctor
+from extract.doctor import Check, check_machine
+from extract.text import format_checks
+
+
+def checks(folder):
+    return {check.name: check for check in check_machine(folder)}
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(extract.doctor, "_gpu_of", lambda _: None)
+
+
+def test_a_sound_machine(tmp_path, quick):
+    found = checks(tmp_path / "not" / "yet" / "there")
+    assert {check.status for check in found.values()} <= {"PASS", "WARN"}
+    assert found["hard links"].status == "PASS"
+    assert f"folder {tmp_path}" in found
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_hard_links_is_a_warning(tmp_path, quick, monkeypatch):
+    def link(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", link)
+    found = checks(tmp_path)["hard links"]
+    assert (found.status, found.found) == ("WARN", "Operation not supported")
+    assert "one run at a time" in found.advice
+
+
+def test_a_folder_that_takes_no_files_fails(tmp_path, quick, monkeypatch):
+    def mkdtemp(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(extract.doctor.tempfile, "TemporaryDirectory", mkdtemp)
+    assert checks(tmp_path)[f"folder {tmp_path}"].status == "FAIL"
+
+
+def test_a_package_of_the_same_name_is_found(tmp_path, quick, monkeypatch):
+    version = extract.doctor.importlib.metadata.version
+    monkeypatch.setattr(
+        extract.doctor.importlib.metadata, "version", lambda name: "1.0" if name == "fit" else version(name)
+    )
+    found = checks(tmp_path)
+    assert (found["package fit"].status, found["package store"].status) == ("FAIL", "PASS")
+    assert "pip uninstall fit" in found["package fit"].advice
+
+
+@pytest.mark.parametrize(
+    ("seen", "driver", "status"),
+    [
+        ({"torch": "NVIDIA H200"}, True, "PASS"),
+        ({"torch": "no GPU", "jax": "no GPU (RuntimeError: CUDA)"}, True, "FAIL"),
+        ({"torch": "no GPU"}, False, "PASS"),
+        ({}, True, "FAIL"),
+    ],
+)
+def test_a_gpu_that_no_framework_sees_is_a_failure(tmp_path, monkeypatch, seen, driver, status):
+    monkeypatch.setattr(extract.doctor, "_gpu_of", seen.get)
+    monkeypatch.setattr(extract.doctor, "machine_has_gpu", lambda: driver)
+    found = checks(tmp_path)["GPU"]
+    assert found.status == status
+    assert bool(found.advice) == (status == "FAIL")
+
+
+def test_lines_fit_a_terminal():
+    lines = list(
+        format_checks([Check("folder " + "/long" * 10, "FAIL", "word " * 40, "do " * 40), Check("GPU", "PASS", "x")])
+    )
+    assert max(map(len, lines)) <= 80
+    assert lines[-1] == "PASS  GPU  x"
+    assert Path(lines[0].split()[-1]).name == "long"

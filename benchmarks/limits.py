@@ -17,7 +17,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from extract.clock import Clock
 from extract.images.decode import DecodePolicy, without_pillow_limits
 from extract.images.loader import ImageLoader, LoadedView
 from extract.process_state import quiet_libraries
-from extract.runtimes.base import Runtime
+from extract.runtimes.base import Pixels, Runtime
 from extract.runtimes.device import usable_cores
 from extract.shard_builder import ShardBuilder, unlabelled
 from store.files.opening import open_files
@@ -80,7 +80,7 @@ def parts(backbone: Backbone, runtime: str, precision: str, files: list[Path]) -
     spent: dict[str, float] = {}
     images = decoded(backbone, files, spent)
     loaded = load_runtime(backbone, runtime, precision)
-    rate = network_alone(loaded, images)
+    rate = network_alone(loaded, [image.decoded.pixels for image in images])
     output = Output("features", backbone.layer, "none", tuple(loaded.shapes[0]), "float16")
     stored(shard_of(loaded, images, output), output, spent)
     each = {name: seconds / len(files) for name, seconds in spent.items()}
@@ -97,7 +97,7 @@ def decoded(backbone: Backbone, files: list[Path], spent: dict[str, float]) -> l
     return [view for views in found if not isinstance(views, Failure) for view in views]
 
 
-def load_runtime(backbone: Backbone, runtime: str, precision: str) -> Runtime:
+def load_runtime(backbone: Backbone, runtime: str, precision: str, pooling: str = "none") -> Runtime:
     """The runtime as `extract run` loads it with these options."""
     from extract.runtimes.load import NetworkSpec, load_runtime
 
@@ -106,7 +106,7 @@ def load_runtime(backbone: Backbone, runtime: str, precision: str) -> Runtime:
         weights=Weights.parse("random"),
         image_size=backbone.size,
         layers=(backbone.layer,),
-        pooling="none",
+        pooling=pooling,
         dtype="auto",
         precision=precision,
         runtime=runtime,
@@ -114,9 +114,9 @@ def load_runtime(backbone: Backbone, runtime: str, precision: str) -> Runtime:
     return load_runtime(spec)[0]
 
 
-def network_alone(runtime: Runtime, images: list[LoadedView]) -> float:
-    """Images/s with decoded pixels in memory and always `runtime.in_flight` calls in progress."""
-    pixels = [image.decoded.pixels for image in images]
+def network_alone(runtime: Runtime, images: Sequence[Pixels]) -> float:
+    """Images/s with pixels in memory and always `runtime.in_flight` calls in progress."""
+    pixels = list(images)
     while len(pixels) < runtime.batch_size:
         pixels += pixels
     batch = pixels[: runtime.batch_size]

@@ -12,7 +12,6 @@ from extract.clock import Clock
 from extract.images.decode import decode_policy
 from extract.monitor import Monitor
 from extract.planning import PlannedRun, part_of, plan_run
-from extract.progress import SILENT, Reporter
 from extract.request import RunOptions
 from extract.resolve import Request, load_network, resolve, resolve_store
 from extract.shard_worker import ShardTask, ShardWorker
@@ -23,6 +22,7 @@ from extract.sources.reading import open_images
 from extract.status_file import followed
 from extract.summary import Computed, RunResult, require_few_failures, summarize
 from store.options import taking_fields_of
+from store.progress import SILENT, Reporter
 from store.records import StoreInfo
 from store.snapshot import Snapshot
 

@@ -14,6 +14,7 @@ from store.errors import UsageError
 from store.files.names import printable
 from store.reader import SHARDS_AT_ONCE, FeatureStore
 from store.recipe import Output
+from store.suggestions import suggest
 from store.tensors import Tensor
 
 _READ_ROWS = 256
@@ -201,8 +202,9 @@ def _require_finite(values: npt.NDArray[np.float32], rows: Positions, streamed: 
     if not finite.all():
         position = int(streamed.stored[rows[~finite][0]])
         path = printable(streamed.store.table()["path"][position].as_py())
+        verify = suggest("store", "verify", str(streamed.store.folder))
         raise UsageError(
             f"the features of {path} hold NaN or infinity ({int((~finite).sum())} such rows in its batch): no head can "
-            f"learn from them; look for the cause with `store verify {streamed.store.folder}`, leave such images "
+            f"learn from them; look for the cause with {verify}, leave such images "
             "out with --labels FILE, or extract again with sound weights"
         )

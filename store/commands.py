@@ -4,10 +4,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
-from store.command_line import Console, columns, command, format_count, new_app
+from store.command_line import Console, command, format_count, new_app
 from store.errors import DamagedStore, StoppedEarly
 from store.files.names import printable
 from store.options import Argument, Option
+from store.suggestions import suggest
+from store.tables import facts
 from store.text import format_collected, format_repair, format_store, format_verification
 
 app = new_app("Look into a store, check it, repair it, export it.")
@@ -28,7 +30,7 @@ def info(place: StorePlace, console: Console) -> None:
 
     description = describe_store(open_store(place.store))
     console.result(description.to_dict())
-    console.output(*columns(format_store(description)))
+    console.output(*facts(format_store(description)))
 
 
 @command(app, "verify", StorePlace)
@@ -44,7 +46,7 @@ def verify(place: StorePlace, console: Console) -> None:
     console.report(format_verification(found))
     if not found.sound:
         raise DamagedStore(
-            f"{format_count(len(found.damage), 'thing')} in {place.store} damaged: run `store repair {place.store}`, "
+            f"{format_count(len(found.damage), 'thing')} in {place.store} damaged: run {suggest('store', 'repair', place.store)}, "
             "then the same `extract run` again"
         )
     if found.pending:
@@ -88,7 +90,7 @@ def failures(place: StorePlace, console: Console) -> None:
 
     found = open_store(place.store).snapshot.failures().select(["path", "code", "message"]).to_pylist()
     console.result({"failures": found})
-    console.output(*("\t".join(printable(text) for text in failure.values()) for failure in found))
+    console.listing([[printable(text) for text in failure.values()] for failure in found], separator="\t")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from store.formats import get_format
 from store.rebuild import rebuild
 from store.records import CommitRecord, CurrentPlan, StoreInfo
 from store.snapshot import Snapshot, is_latest, load_snapshot
+from store.suggestions import suggest
 from store.writer import StoreWriter
 
 
@@ -263,7 +264,9 @@ class _NeededFiles:
         self._snapshot = load_snapshot(self._files)
         if damaged := self._snapshot.damaged_records:
             name, message = next(iter(damaged.items()))
-            raise DamagedStore(f"{name}: {message}; nothing is deleted before `store repair {self._files}`")
+            raise DamagedStore(
+                f"{name}: {message}; nothing is deleted before {suggest('store', 'repair', str(self._files))}"
+            )
         self._names = _needed(self._snapshot)
         self.plans = {key.partition("/")[0] for key in self._snapshot.shard_keys}
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from store.errors import UsageError
+from store.suggestions import suggest
 
 DEFAULT_HEAD = "logistic"
 
@@ -139,7 +140,7 @@ class HeadKind:
             if name not in known:
                 raise UsageError(
                     f"the head {self.name} has no parameter {name!r}: it has {', '.join(known) or 'none'}; "
-                    "`fit heads` lists those of every head"
+                    f"{suggest('fit', 'heads')} lists those of every head"
                 )
         values = {name: parameter.default for name, parameter in known.items()}
         return {**values, **{name: known[name].parse(str(value)) for name, value in given.items()}}
@@ -333,7 +334,9 @@ def get_head(name: str) -> HeadKind:
         return HEADS[name]
     near = difflib.get_close_matches(name, HEADS, 1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise UsageError(f"unknown head {name!r}: {hint}`fit heads` lists them; a custom head is named module:function")
+    raise UsageError(
+        f"unknown head {name!r}: {hint}{suggest('fit', 'heads')} lists them; a custom head is named module:function"
+    )
 
 
 def heads_with(parameter: str) -> list[str]:

@@ -14,7 +14,6 @@ import extract.changed_files
 import extract.resolve
 from extract import extract as extract_images
 from extract.dry_run import dry_run
-from extract.progress import Reporter, Silence
 from extract.request import RunOptions
 from extract.run import run
 from extract.signals import stop_on_signals
@@ -22,6 +21,7 @@ from extract.sources.reading import digests
 from store import open_store
 from store.errors import EnvironmentFailure, RecipeMismatch, StoppedEarly, TooManyFailures, UsageError
 from store.files.local import LocalFiles
+from store.progress import Reporter, Silence
 from store.writer import StoreWriter
 from tests.stub import StubRuntime, load_stub, make_images, touch_later
 

@@ -12,7 +12,7 @@ from fit import fit_head, load_head
 from fit.options import FitOptions
 from fit.search.options import SweepOptions
 from fit.search.sweep import sweep_head
-from fit.text import format_sweep
+from fit.text import format_refusals, format_sweep
 from store.errors import StoppedEarly, UsageError
 
 KNN = FitOptions("knn")
@@ -54,8 +54,9 @@ def test_a_grid_is_tried_and_the_best_on_validation_is_a_head(color_store, tmp_p
     assert {**best.metrics, "seconds": 0, "chosen_from": 0} == {**plain, "seconds": 0, "chosen_from": 0}
     assert found.chosen.scores["accuracy"].to_dict() == plain["validation"]["accuracy"]
     table = format_sweep(found)
-    assert [row[:2] for row in table] == [["", "neighbors"], ["*", "3"], ["", "36"], ["", "5000"]]
-    assert table[3][2].startswith("refused: ")
+    assert [row[::2] for row in table] == [["trial", "neighbors"], ["2 *", "3"], ["1", "36"], ["3", "5000"]]
+    assert table[3][1] == "refused"
+    assert format_refusals(found)[0][1].startswith("refused: the head knn refused: Expected n_neighbors")
     with (tmp_path / "sweep" / "sweep.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["neighbors"], row["chosen"]) for row in rows] == [("3", "yes"), ("36", ""), ("5000", "")]

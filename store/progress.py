@@ -1,13 +1,17 @@
 """What people see while work is in progress: lines of text, and a bar on a terminal or timed lines in a log."""
 
+import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
+_FIRST_SECONDS = 1.0
 _LINE_SECONDS = 10.0
+_BAR_SECONDS = 0.2
 
 
 class Progress(Protocol):
@@ -52,17 +56,23 @@ def _silent(_: int) -> Progress:
     return Silence()
 
 
+def _silent_step(_what: str, _total: int | None) -> Progress:
+    return Silence()
+
+
 @dataclass(frozen=True)
 class Reporter:
     """How work in progress reports to people.
 
-    `message` takes one line of text, `progress` gives a display for a number of images. With `debug`, the messages of
-    libraries are shown too.
+    `message` takes one line of text, `progress` gives a display for a number of images to extract. `step` gives one for
+    anything else that may take more than a second: what is being done, and in how many parts, None where nobody knows.
+    With `debug`, the messages of libraries are shown too.
     """
 
     message: Callable[[str], None] = _ignore
     progress: Callable[[int], Progress] = _silent
     debug: bool = False
+    step: Callable[[str, int | None], Progress] = _silent_step
 
 
 SILENT = Reporter()
@@ -126,6 +136,96 @@ class Lines(Silence):
             file=sys.stderr,
             flush=True,
         )
+
+
+class _Step(Silence):
+    """A step that is shown by a thread of its own, so that it may be one long call; not in its first second."""
+
+    seconds: ClassVar[float]
+    """How often it is shown again."""
+
+    def __init__(self, what: str, total: int | None) -> None:
+        self._what = what
+        self._total = total
+        self._done = 0
+        self._start = 0.0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._show_at_times, name="progress", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._start = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def advance(self, parts: int, _failures: int, /) -> None:
+        """Count parts that are done."""
+        self._done += parts
+
+    def _show_at_times(self) -> None:
+        pause = _FIRST_SECONDS
+        while not self._ended.wait(pause):
+            self._show()
+            pause = self.seconds
+
+    def _show(self) -> None:
+        raise NotImplementedError
+
+
+class StepLines(_Step):
+    """A plain line after a second and then every ten, for logs and notebooks."""
+
+    seconds = _LINE_SECONDS
+
+    def _show(self) -> None:
+        done = "" if self._total is None else f", {self._done:,} of {self._total:,}"
+        line = f"{time.strftime('%H:%M:%S')}  {self._what}{done}, {time.monotonic() - self._start:.0f} s so far"
+        with contextlib.suppress(OSError):
+            print(line, file=sys.stderr, flush=True)
+
+
+class StepBar(_Step):
+    """A bar with the time taken, on standard error."""
+
+    seconds = _BAR_SECONDS
+
+    def __init__(self, what: str, total: int | None) -> None:
+        super().__init__(what, total)
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as RichProgress
+
+        counted = [] if total is None else [MofNCompleteColumn()]
+        self._bar = RichProgress(
+            TextColumn("{task.description}", markup=False), BarColumn(), *counted, TimeElapsedColumn(),
+            console=Console(stderr=True), transient=True,
+        )  # fmt: skip
+        self._task = self._bar.add_task(what, total=total)
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        self._bar.stop()
+
+    def _show(self) -> None:
+        self._bar.start()
+        self._bar.update(self._task, completed=self._done)
+
+
+def step_for(what: str, total: int | None, quiet: bool) -> Progress:
+    """The display of a step that suits standard error, as `progress_for` gives one."""
+    if quiet:
+        return Silence()
+    return StepBar(what, total) if sys.stderr.isatty() else StepLines(what, total)
+
+
+def console_reporter(message: Callable[[str], None], quiet: bool = False, debug: bool = False) -> Reporter:
+    """A reporter that shows progress on standard error and gives its messages to `message`."""
+    return Reporter(
+        message, lambda total: progress_for(total, quiet), debug, lambda what, total: step_for(what, total, quiet)
+    )
 
 
 def progress_for(total: int, quiet: bool) -> Progress:

@@ -37,7 +37,7 @@ class FeatureExtractor:
         recipe: what the features depend on.
         output: which of its columns to compute.
         weights: where the weights are: imagenet, random:SEED or a file.
-        reporter: with its `debug`, the messages of libraries are shown while the network is loaded.
+        reporter: shows that the network is being loaded; with its `debug`, the messages of libraries.
 
     Raises:
         UsageError: there are no such weights.
@@ -58,7 +58,8 @@ class FeatureExtractor:
             "auto" if stored_dtype("auto", output.spatial) == output.dtype else output.dtype,
             recipe.precision,
         )
-        self._runtime, digest = load_runtime(network, Reporter(debug=reporter.debug))
+        with reporter.step(f"loading {recipe.backbone}", None):
+            self._runtime, digest = load_runtime(network, Reporter(debug=reporter.debug))
         _require_recipe(recipe, output, weights, digest, tuple(self._runtime.shapes[0]))
 
     def extract(

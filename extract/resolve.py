@@ -89,7 +89,7 @@ def resolve(options: RunOptions) -> Request:
         backbone,
         weights,
         parse_image_size(options.image_size) or backbone.size,
-        options.layers or (backbone.layer,),
+        options.layer or (backbone.layer,),
         options.pooling,
         options.dtype,
         options.precision,

@@ -1,12 +1,12 @@
 """The commands of `fit`: parse, call, print."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from fit.heads.table import HEADS, HeadKind
-from fit.options import FitOptions, parse_settings
+from fit.heads.table import HEADS, HeadKind, Value
+from fit.options import FitOptions, Shortcuts, parse_settings
 from fit.search.options import SweepOptions
 from store.command_line import Console, Without, command, format_count, new_app
 from store.errors import UsageError
@@ -48,19 +48,14 @@ class WeightsOption:
 
 
 @dataclass(frozen=True)
-class ParameterOptions:
+class ParameterOptions(Shortcuts):
     """The head's own parameters."""
 
-    epochs: Annotated[int | None, Option("Passes at most: sgd, mlp, heads that Keras fits.")] = None
-    batch_size: Annotated[int | None, Option("Images per step: sgd, heads that Keras fits.")] = None
-    learning_rate: Annotated[float | None, Option("The step size: sgd, boosting, heads that Keras fits.")] = None
-    optimizer: Annotated[str | None, Option("Any of Keras', such as adam or sgd: heads that Keras fits.")] = None
     settings: Annotated[tuple[str, ...], Option("key=value, a parameter of the head; repeatable.", ("--set",))] = ()
 
-    def given(self) -> dict[str, int | float | str]:
+    def given(self) -> dict[str, Value]:
         """The parameters that were given, by options of their own and by --set."""
-        shortcuts = {name: value for name, value in asdict(self).items() if name != "settings" and value is not None}
-        return {**shortcuts, **parse_settings(self.settings)}
+        return {**super().given(), **parse_settings(self.settings)}
 
 
 @dataclass(frozen=True)
@@ -195,7 +190,11 @@ def evaluate(
     from store.reader import open_store
 
     metrics = evaluate_head(
-        load_head(place.folder, load.custom), open_store(options.features), options.labels, options.split
+        load_head(place.folder, load.custom),
+        open_store(options.features),
+        options.labels,
+        options.split,
+        console.reporter,
     )
     console.result(metrics)
     _print_metrics(metrics, table, console)
@@ -238,7 +237,7 @@ def predict(
     if options.features is not None:
         features = open_store(options.features)
         loaded = load_head(place.folder, load.custom)
-        table = predict_store(loaded, features)
+        table = predict_store(loaded, features, console.reporter)
     else:
         images = take_images(options.images)
         loaded = load_head(place.folder, load.custom)
@@ -268,7 +267,8 @@ def report(place: HeadPlace, options: ReportOptions, console: Console) -> None:
     from fit.head_folder import read_results
     from fit.report.pictures import write_report
 
-    written = write_report(read_results(place.folder), options.out, options.images)
+    with console.reporter.step("drawing", None):
+        written = write_report(read_results(place.folder), options.out, options.images)
     if written.left_out:
         reasons = "; ".join(dict.fromkeys(written.left_out.values()))
         console.message(
@@ -299,7 +299,8 @@ def compare(options: ComparisonOptions, table: TableOptions, console: Console) -
 
     if options.out is not None:
         require_png(options.out)
-    comparison = compare_heads([read_results(folder) for folder in options.heads])
+    with console.reporter.step("comparing", None):
+        comparison = compare_heads([read_results(folder) for folder in options.heads])
     if options.out is not None:
         write_whole(options.out, to_png(comparison_figure(comparison)))
     console.result(comparison.to_dict())
@@ -328,7 +329,10 @@ def export(
     from fit.export.export import export_head
 
     loaded = load_head(place.folder, load.custom)
-    difference = export_head(loaded, options.out, options.to, weights.weights, force=options.force, debug=console.debug)
+    with console.reporter.step(f"exporting to {options.to}", None):
+        difference = export_head(
+            loaded, options.out, options.to, weights.weights, force=options.force, debug=console.debug
+        )
     console.result({"file": str(options.out), "largest_difference": difference})
     console.report(
         f"wrote {options.out}; on 20 images it is within {difference:.1e} of `fit predict`; recipe and classes stand "

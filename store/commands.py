@@ -39,7 +39,7 @@ def verify(place: StorePlace, console: Console) -> None:
     from store.files.opening import open_files
     from store.maintenance import verify as verify_store
 
-    found = verify_store(open_files(place.store))
+    found = verify_store(open_files(place.store), console.reporter)
     console.result({**asdict(found), "sound": found.sound})
     for damage in found.damage:
         console.report(f"damaged: {printable(damage.message)}")
@@ -59,7 +59,8 @@ def repair(place: StorePlace, console: Console) -> None:
     from store.files.opening import open_files
     from store.maintenance import repair as repair_store
 
-    done = repair_store(open_files(place.store))
+    with console.reporter.step("looking for damage", None):
+        done = repair_store(open_files(place.store))
     console.result({"rebuilt": list(done.rebuilt), "withdrawn": [asdict(damage) for damage in done.withdrawn]})
     console.report(*format_repair(done))
 
@@ -78,7 +79,8 @@ def gc(place: StorePlace, options: GarbageOptions, console: Console) -> None:
     from store.files.opening import open_files
     from store.maintenance import collect_garbage
 
-    collected = collect_garbage(open_files(place.store), options.min_age, options.dry_run)
+    with console.reporter.step("looking for files that nothing needs", None):
+        collected = collect_garbage(open_files(place.store), options.min_age, options.dry_run)
     console.result({"files": list(collected.names), "bytes": collected.size})
     console.report(format_collected(collected, options.dry_run))
 
@@ -115,6 +117,7 @@ def export(place: StorePlace, options: ExportOptions, console: Console) -> None:
         console.message(
             f"warning: {place.store} is not finished, only the {len(features):,} rows it has so far are written"
         )
-    written = export_store(features, options.to, options.out, options.output, options.split, options.force)
+    with console.reporter.step(f"writing {printable(str(options.out))}", None):
+        written = export_store(features, options.to, options.out, options.output, options.split, options.force)
     console.result({"files": [str(path) for path in written]})
     console.report(f"wrote {', '.join(map(str, written))}")

@@ -1,13 +1,17 @@
 """What people see while work is in progress: lines of text, and a bar on a terminal or timed lines in a log."""
 
 import contextlib
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
 
 _FIRST_SECONDS = 1.0
 _LINE_SECONDS = 10.0
@@ -139,7 +143,10 @@ class Lines(Silence):
 
 
 class _Step(Silence):
-    """A step that is shown by a thread of its own, so that it may be one long call; not in its first second."""
+    """A step that is shown by a thread of its own, so that it may be one long call; not in its first second.
+
+    It writes to a copy of standard error, for libraries are kept quiet by closing the original while they work.
+    """
 
     seconds: ClassVar[float]
     """How often it is shown again."""
@@ -149,17 +156,23 @@ class _Step(Silence):
         self._total = total
         self._done = 0
         self._start = 0.0
+        self._stream: TextIO = sys.stderr
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._show_at_times, name="progress", daemon=True)
 
     def __enter__(self) -> Self:
         self._start = time.monotonic()
+        self._stream = _copy_of_standard_error()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
+        self._hide()
+        if self._stream is not sys.stderr:
+            with contextlib.suppress(OSError):
+                self._stream.close()
 
     def advance(self, parts: int, _failures: int, /) -> None:
         """Count parts that are done."""
@@ -174,6 +187,18 @@ class _Step(Silence):
     def _show(self) -> None:
         raise NotImplementedError
 
+    def _hide(self) -> None:
+        """What is shown may stay."""
+
+
+def _copy_of_standard_error() -> TextIO:
+    """A stream to where standard error goes now; standard error itself where it is not a file, as in notebooks."""
+    try:
+        number = sys.stderr.fileno()
+    except (OSError, AttributeError):
+        return sys.stderr
+    return open(os.dup(number), "w", encoding=sys.stderr.encoding, errors="backslashreplace")
+
 
 class StepLines(_Step):
     """A plain line after a second and then every ten, for logs and notebooks."""
@@ -184,7 +209,7 @@ class StepLines(_Step):
         done = "" if self._total is None else f", {self._done:,} of {self._total:,}"
         line = f"{time.strftime('%H:%M:%S')}  {self._what}{done}, {time.monotonic() - self._start:.0f} s so far"
         with contextlib.suppress(OSError):
-            print(line, file=sys.stderr, flush=True)
+            print(line, file=self._stream, flush=True)
 
 
 class StepBar(_Step):
@@ -194,24 +219,30 @@ class StepBar(_Step):
 
     def __init__(self, what: str, total: int | None) -> None:
         super().__init__(what, total)
+        self._bar: RichProgress | None = None
+
+    def _show(self) -> None:
+        if self._bar is None:
+            self._bar = self._new_bar()
+            self._bar.start()
+        self._bar.update(self._bar.task_ids[0], completed=self._done)
+
+    def _hide(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _new_bar(self) -> "RichProgress":
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
 
-        counted = [] if total is None else [MofNCompleteColumn()]
-        self._bar = RichProgress(
+        counted = [] if self._total is None else [MofNCompleteColumn()]
+        bar = RichProgress(
             TextColumn("{task.description}", markup=False), BarColumn(), *counted, TimeElapsedColumn(),
-            console=Console(stderr=True), transient=True,
+            console=Console(file=self._stream), transient=True, redirect_stdout=False, redirect_stderr=False,
         )  # fmt: skip
-        self._task = self._bar.add_task(what, total=total)
-
-    def __exit__(self, *_: object) -> None:
-        super().__exit__()
-        self._bar.stop()
-
-    def _show(self) -> None:
-        self._bar.start()
-        self._bar.update(self._task, completed=self._done)
+        bar.add_task(self._what, total=self._total, start=True)
+        return bar
 
 
 def step_for(what: str, total: int | None, quiet: bool) -> Progress:
@@ -221,8 +252,12 @@ def step_for(what: str, total: int | None, quiet: bool) -> Progress:
     return StepBar(what, total) if sys.stderr.isatty() else StepLines(what, total)
 
 
-def console_reporter(message: Callable[[str], None], quiet: bool = False, debug: bool = False) -> Reporter:
-    """A reporter that shows progress on standard error and gives its messages to `message`."""
+def _print(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def console_reporter(message: Callable[[str], None] = _print, quiet: bool = False, debug: bool = False) -> Reporter:
+    """A reporter that shows progress on standard error and gives its messages to `message`, by default there too."""
     return Reporter(
         message, lambda total: progress_for(total, quiet), debug, lambda what, total: step_for(what, total, quiet)
     )

@@ -110,7 +110,7 @@ def test_what_cannot_be_compared_is_refused(saved, color_store, tmp_path):
     classes = replace(saved[1].info, classes=("blue", "green", "pink"))
     with pytest.raises(UsageError, match="only one of them has pink, red"):
         compare_heads([saved[0], replace(saved[1], info=classes)])
-    without = fit_head(color_store, "centroid", validation=0.0).save(tmp_path / "without")
+    without = fit_head(color_store, "centroid", val=0.0).save(tmp_path / "without")
     with pytest.raises(UsageError, match="without has no validation"):
         compare_heads([saved[0], read_results(without)])
 

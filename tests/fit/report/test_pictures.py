@@ -188,7 +188,7 @@ def test_several_labels(color_store, tmp_path, drawn):
     [
         ({"test": 0.0}, "validation images"),
         ({"test": 0.0, "cv": 2}, "cross-validated images"),
-        ({"test": 0.0, "validation": 0.0}, "training images"),
+        ({"test": 0.0, "val": 0.0}, "training images"),
     ],
 )
 def test_without_a_test(color_store, tmp_path, options, of, drawn):

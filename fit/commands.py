@@ -274,8 +274,16 @@ def report(place: HeadPlace, options: ReportOptions, console: Console) -> None:
         console.message(
             f"warning: not written: {', '.join(written.left_out)}: {reasons}; say where they are with --images DIR"
         )
-    console.result({"report": str(written.folder), "pictures": written.pictures, "left_out": written.left_out})
-    console.summary(*facts([[str(written.folder / name), shows] for name, shows in written.pictures.items()]))
+    console.result(
+        {
+            "report": str(written.folder),
+            "page": str(written.page),
+            "pictures": written.pictures,
+            "left_out": written.left_out,
+        }
+    )
+    shown = {**written.pictures, written.page.name: "all of these on a page, with the paths of the mistakes"}
+    console.summary(*facts([[str(written.folder / name), shows] for name, shows in shown.items()]))
     if written.no_mistakes:
         console.summary(written.no_mistakes)
 

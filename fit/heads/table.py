@@ -77,6 +77,7 @@ class HeadKind:
         continues: whether it continues the backbone where that was cut.
         least_images: how many different images of each class it needs to learn from.
         takes_groups: whether its inner folds keep groups of images together.
+        monitor: what decides which epoch's weights are kept, of heads that Keras fits.
     """
 
     name: str
@@ -93,6 +94,7 @@ class HeadKind:
     continues: bool = False
     least_images: int = 1
     takes_groups: bool = False
+    monitor: str = "val_loss"
 
     @property
     def exports(self) -> bool:
@@ -286,7 +288,7 @@ _TABLE = (
                 "patience", 10, "epochs without a better validation accuracy before it stops; halved: before the rate is cut", minimum=1
             ),
         ),
-        streams=True, spatial=True, multi_label=True, weighted=True,
+        streams=True, spatial=True, multi_label=True, weighted=True, monitor="val_accuracy",
     ),
     HeadKind(
         "dropout_dense", "keras:DropoutDense", "keras",

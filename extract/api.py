@@ -15,19 +15,21 @@ if TYPE_CHECKING:
     from extract.backbones.weights_file import fill_from_file
     from extract.bad_image import BadImage
     from extract.extractor import FeatureExtractor
+    from extract.images.given import GivenImages, ImageLike, take_images
     from extract.images.pixels import any_present, read_pixels
     from extract.process_state import logger_levels, quiet_libraries, search_path
-    from extract.progress import SILENT, Progress, Reporter, Silence, progress_for
     from extract.runtimes.backend import start_keras
-    from extract.sources.listing import find_images
     from extract.sources.places import image_root
     from extract.sources.table import read_labels
+    from store.progress import SILENT, Progress, Reporter, Silence, console_reporter
 
 __all__ = [
     "SILENT",
     "Backbone",
     "BadImage",
     "FeatureExtractor",
+    "GivenImages",
+    "ImageLike",
     "Progress",
     "Reporter",
     "Silence",
@@ -35,21 +37,21 @@ __all__ = [
     "any_present",
     "build",
     "channels_last",
+    "console_reporter",
     "cut",
     "fill_from_file",
-    "find_images",
     "get_backbone",
     "image_root",
     "leaf_layers",
     "load_network",
     "logger_levels",
-    "progress_for",
     "quiet_libraries",
     "read_labels",
     "read_pixels",
     "remainder",
     "search_path",
     "start_keras",
+    "take_images",
 ]
 
 if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wrong name is an error
@@ -63,11 +65,11 @@ if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wro
             "extract.backbones.weights_file": ("fill_from_file",),
             "extract.bad_image": ("BadImage",),
             "extract.extractor": ("FeatureExtractor",),
+            "extract.images.given": ("GivenImages", "ImageLike", "take_images"),
             "extract.images.pixels": ("any_present", "read_pixels"),
             "extract.process_state": ("logger_levels", "quiet_libraries", "search_path"),
-            "extract.progress": ("SILENT", "Progress", "Reporter", "Silence", "progress_for"),
+            "store.progress": ("SILENT", "Progress", "Reporter", "Silence", "console_reporter"),
             "extract.runtimes.backend": ("start_keras",),
-            "extract.sources.listing": ("find_images",),
             "extract.sources.places": ("image_root",),
             "extract.sources.table": ("read_labels",),
         },

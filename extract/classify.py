@@ -15,12 +15,14 @@ from extract.backbones.weights import Weights, require_weights
 from extract.choices import RUNTIMES
 from extract.extractor import extract_files
 from extract.images.decode import DecodePolicy, parse_color
-from extract.progress import SILENT, Reporter
 from extract.request import RunOptions
 from extract.runtimes.load import NetworkSpec, load_runtime
 from extract.sources.listing import find_images
+from extract.sources.named import NamedFiles
 from store.errors import TooManyFailures, UsageError
+from store.progress import SILENT, Reporter
 from store.recipe import Output
+from store.suggestions import suggest
 
 CLASSES = 1000
 _NAMES_FILE = Path(__file__).with_name("imagenet_classes.txt")
@@ -94,7 +96,9 @@ def classify(
     loaded, _ = load_runtime(network, reporter)
     output = Output("probabilities", "", "none", (CLASSES,), "float32")
     found: dict[str, Classified] = {}
-    for content in extract_files(list(dict.fromkeys(paths)), _default_policy(known), loaded, output, reporter):
+    distinct = list(dict.fromkeys(paths))
+    policy = _default_policy(known)
+    for content in extract_files(distinct, NamedFiles(distinct), policy, loaded, output, reporter):
         rows = zip(content.shard.rows["path"].to_pylist(), content.shard.tensors[output.name], strict=True)
         found.update({path: Classified(path, best_guesses(values, top)) for path, values in rows})
         for failure in content.failures.to_pylist():
@@ -105,7 +109,9 @@ def classify(
 def _with_classes(name: str) -> Backbone:
     backbone = get_backbone(name)
     if backbone.weights_from == "nowhere":
-        raise UsageError(f"{name} has no classes: choose another --backbone; `extract backbones` lists all")
+        raise UsageError(
+            f"{name} has no classes: choose another --backbone; {suggest('extract', 'backbones')} lists all"
+        )
     return backbone
 
 

@@ -6,22 +6,24 @@ from typing import TYPE_CHECKING, Annotated
 
 from extract.backbones.table import BACKBONES, DEFAULT_BACKBONE
 from extract.completion import complete_backbone
-from extract.progress import Reporter, progress_for
 from extract.request import RunOptions, parse_duration, parse_image_size
-from extract.text import format_backbones, format_checks, format_classified, format_dry_run, format_run
-from store.command_line import Console, columns, command, format_shape, new_app
+from extract.text import (
+    format_backbones,
+    format_checks,
+    format_classified,
+    format_dry_run,
+    format_preprocessing,
+    format_run,
+)
+from store.command_line import Console, command, format_shape, new_app
 from store.errors import EnvironmentFailure, UsageError
 from store.options import Argument, Option
+from store.tables import columns, facts
 
 if TYPE_CHECKING:
     from extract.classify import Classified
 
 app = new_app("Run a frozen network over images and store its features.")
-
-
-def reporter_for(console: Console) -> Reporter:
-    """A reporter that writes to a command's console."""
-    return Reporter(console.message, lambda total: progress_for(total, console.quiet), console.debug)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def run(options: RunOptions, job: JobOptions, console: Console) -> None:
 def _describe_run(options: RunOptions, console: Console) -> None:
     from extract.dry_run import dry_run
 
-    plan = dry_run(options, reporter_for(console))
+    plan = dry_run(options, console.reporter)
     console.result(plan.to_dict())
     console.report(*format_dry_run(plan))
 
@@ -61,7 +63,7 @@ def _run(options: RunOptions, console: Console) -> None:
     from extract.run import run as run_extraction
     from extract.summary import require_few_failures
 
-    result = run_extraction(options, reporter_for(console))
+    result = run_extraction(options, console.reporter)
     console.result(result.to_dict())
     console.report(*format_run(result))
     require_few_failures(result, options.max_bad)
@@ -76,6 +78,7 @@ def backbones(console: Console) -> None:
     listed = [{**asdict(backbone), "weights": str(weights[name] or "")} for name, backbone in BACKBONES.items()]
     console.result({"backbones": listed})
     console.output(*columns(format_backbones(weights)))
+    console.output("", *facts(format_preprocessing()))
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def layers(which: BackboneName, options: LayerOptions, console: Console) -> None
     """List every layer that a network can be cut at, with its output shape."""
     from extract.backbones.layers import list_layers
 
-    points = list_layers(which.backbone, parse_image_size(options.image_size), reporter_for(console))
+    points = list_layers(which.backbone, parse_image_size(options.image_size), console.reporter)
     listed = [{"name": point.name, "shape": list(point.shape)} for point in points]
     console.result({"backbone": which.backbone, "layers": listed})
     console.output(*columns([[point.name, format_shape(point.shape)] for point in points]))
@@ -108,7 +111,7 @@ def fetch(which: BackboneName, console: Console) -> None:
     """Download a network's ImageNet weights in advance, for offline machines, and verify them."""
     from extract.backbones.fetch import fetch_weights
 
-    found = fetch_weights(which.backbone, reporter_for(console))
+    found = fetch_weights(which.backbone, console.reporter)
     if found is None:
         console.message(f"{which.backbone} has no weights: there is nothing to get")
         return
@@ -143,10 +146,10 @@ def classify(options: ClassifyOptions, console: Console) -> None:
         options.weights,
         options.top,
         runtime=options.runtime,
-        reporter=reporter_for(console),
+        reporter=console.reporter,
     )
     console.result({"backbone": options.backbone, "images": [asdict(image) for image in classified]})
-    console.output(*columns(format_classified(classified)))
+    console.listing(format_classified(classified))
     require_few_errors(classified, options.max_bad)
 
 

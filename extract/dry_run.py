@@ -12,7 +12,6 @@ from extract.images.loader import ImageLoader
 from extract.monitor import Monitor
 from extract.pipeline import run_pipeline
 from extract.planning import Changes, Update, find_update, image_bytes, plan_for
-from extract.progress import SILENT, Reporter
 from extract.request import RunOptions
 from extract.resolve import Request, ResolvedStore, load_network, resolve, resolve_store
 from extract.run import shard_worker
@@ -24,6 +23,7 @@ from extract.sources.base import Listing
 from extract.sources.listing import list_data
 from extract.sources.reading import open_images
 from extract.summary import resource_use
+from store.progress import SILENT, Reporter
 from store.recipe import Output
 from store.records import Failure, StoreInfo
 from store.snapshot import Snapshot

@@ -1,11 +1,12 @@
 """A recipe applied to new images: image files -> features, exactly as a store of that recipe would hold them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL.Image import Image
 
 from extract.backbones.table import get_backbone
 from extract.backbones.weights import Weights
@@ -13,7 +14,6 @@ from extract.images.decode import DecodePolicy, decode_policy, without_pillow_li
 from extract.images.loader import ImageLoader
 from extract.monitor import Monitor
 from extract.pipeline import run_pipeline
-from extract.progress import SILENT, Reporter
 from extract.request import MAX_PIXELS
 from extract.runtimes.base import Runtime
 from extract.runtimes.device import usable_cores
@@ -21,6 +21,8 @@ from extract.runtimes.load import NetworkSpec, load_runtime
 from extract.shard_builder import ImageGroup, unlabelled
 from extract.sources.named import NamedFiles
 from store.errors import RecipeMismatch
+from store.files.base import ReadableFiles
+from store.progress import SILENT, Reporter
 from store.recipe import Output, Recipe, stored_dtype
 from store.records import Failure
 from store.writer import ShardContent
@@ -35,7 +37,7 @@ class FeatureExtractor:
         recipe: what the features depend on.
         output: which of its columns to compute.
         weights: where the weights are: imagenet, random:SEED or a file.
-        reporter: with its `debug`, the messages of libraries are shown while the network is loaded.
+        reporter: shows that the network is being loaded; with its `debug`, the messages of libraries.
 
     Raises:
         UsageError: there are no such weights.
@@ -56,17 +58,22 @@ class FeatureExtractor:
             "auto" if stored_dtype("auto", output.spatial) == output.dtype else output.dtype,
             recipe.precision,
         )
-        self._runtime, digest = load_runtime(network, Reporter(debug=reporter.debug))
+        with reporter.step(f"loading {recipe.backbone}", None):
+            self._runtime, digest = load_runtime(network, Reporter(debug=reporter.debug))
         _require_recipe(recipe, output, weights, digest, tuple(self._runtime.shapes[0]))
 
-    def extract(self, paths: Sequence[str], reporter: Reporter = SILENT) -> Iterator[ShardContent]:
+    def extract(
+        self, paths: Sequence[str], reporter: Reporter = SILENT, pixels: Mapping[str, Image] | None = None
+    ) -> Iterator[ShardContent]:
         """Features of image files in the order of the paths, some hundred images at a time.
 
         Args:
             paths: row names of files and URLs, relative to the working directory.
             reporter: shows progress.
+            pixels: by their names among the paths, images that are in memory.
         """
-        yield from extract_files(paths, decode_policy(self.recipe, MAX_PIXELS), self._runtime, self.output, reporter)
+        files, policy = NamedFiles(paths, pixels), decode_policy(self.recipe, MAX_PIXELS)
+        yield from extract_files(paths, files, policy, self._runtime, self.output, reporter)
 
     def extract_pixels(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
         """Features (rows, *shape) of the stored type, from pixels (rows, height, width, 3) of the recipe's size."""
@@ -103,10 +110,15 @@ class _MemorySink:
 
 
 def extract_files(
-    paths: Sequence[str], policy: DecodePolicy, runtime: Runtime, output: Output, reporter: Reporter = SILENT
+    paths: Sequence[str],
+    files: ReadableFiles,
+    policy: DecodePolicy,
+    runtime: Runtime,
+    output: Output,
+    reporter: Reporter = SILENT,
 ) -> Iterator[ShardContent]:
-    """What a runtime with that one output gives for image files, in the order of the paths."""
-    loader = ImageLoader(NamedFiles(paths), policy, None, usable_cores())
+    """What a runtime with that one output gives for the files of those names, in the order of the paths."""
+    loader = ImageLoader(files, policy, None, usable_cores())
     groups = (unlabelled(paths[start : start + _IMAGES_AT_ONCE]) for start in range(0, len(paths), _IMAGES_AT_ONCE))
     with without_pillow_limits(), reporter.progress(len(paths)) as progress:
         yield from run_pipeline(groups, loader, runtime, _MemorySink((output,)), Monitor(progress=progress))

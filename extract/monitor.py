@@ -4,7 +4,7 @@ import threading
 from dataclasses import dataclass, field
 
 from extract.clock import Clock
-from extract.progress import Progress, Silence
+from store.progress import Progress, Silence
 
 
 @dataclass(frozen=True)

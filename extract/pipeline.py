@@ -18,10 +18,10 @@ from typing import Generic, Protocol, TypeVar
 from extract.clock import Clock
 from extract.images.loader import LoadedView
 from extract.monitor import Monitor
-from extract.progress import Progress
 from extract.runtimes.base import Computed, Pending, Runtime
 from extract.shard_builder import ImageGroup, ShardBuilder
 from extract.signals import stopped_early
+from store.progress import Progress
 from store.recipe import Output
 from store.records import Failure
 from store.writer import ShardContent

@@ -2,7 +2,7 @@
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated
 
 from extract.backbones.table import DEFAULT_BACKBONE
@@ -49,14 +49,9 @@ class RunOptions:
         DEFAULT_BACKBONE
     )
     weights: Annotated[str, Option("imagenet, random[:SEED], or a .weights.h5, .h5 or .keras file.")] = "imagenet"
-    layers: Annotated[
+    layer: Annotated[
         tuple[str, ...],
-        Option(
-            "Where to cut; repeat it for several outputs.",
-            ("--layer",),
-            default="the last feature map",
-            complete=complete_layer,
-        ),
+        Option("Where to cut; repeat it for several outputs.", default="the last feature map", complete=complete_layer),
     ] = ()
     pooling: Annotated[
         str, Option("none, avg or max: reduce each spatial output to a vector.", complete=one_of(POOLINGS))
@@ -123,6 +118,9 @@ class RunOptions:
     def __post_init__(self) -> None:
         from extract.images.decode import parse_color  # loads Pillow, which help need not wait for
 
+        layer: object = self.layer
+        if isinstance(layer, str):  # one name, as Python programs may give it
+            object.__setattr__(self, "layer", (layer,))
         parse_color(self.background)
         for name, choices in _CHOICES.items():
             _require_choice(name, getattr(self, name), choices)
@@ -133,7 +131,7 @@ class RunOptions:
         parse_image_size(self.image_size)
         if not 0 <= self.max_bad <= 1:
             raise UsageError(f"--max-bad is {self.max_bad}: expected a fraction from 0 to 1")
-        if len(set(self.layers)) != len(self.layers):
+        if len(set(self.layer)) != len(self.layer):
             raise UsageError("--layer names the same layer twice: name each once")
         if parse_part(self.part) and self.scheduler is not None:
             raise UsageError("--part is for jobs without a scheduler: leave one of --part and --scheduler out")
@@ -161,6 +159,36 @@ class RunOptions:
             return None
         ranges = {name: float(getattr(self, name)) for name in _MOST}  # 40 and 40.0 are one recipe
         return Augmentation(self.augment, self.seed, **ranges, flip=self.flip)
+
+
+@dataclass(frozen=True)
+class RunCall(RunOptions):
+    """The parameters of `extract()`: all options of `extract run`, and whether to show progress.
+
+    Raises:
+        UsageError: see `RunOptions`.
+    """
+
+    max_runtime: Annotated[
+        str | float | None, Option("Stop after this time with StoppedEarly: seconds, or 90s, 30m, 8h or 7:30:00.")
+    ] = None
+    progress: Annotated[bool, Option("Show on standard error what is being done.")] = False
+
+    @property
+    def most_seconds(self) -> float | None:
+        """The time after which the run stops, in seconds; None for no limit.
+
+        Raises:
+            UsageError: it is not a time.
+        """
+        if self.max_runtime is None:
+            return None
+        given = self.max_runtime
+        return parse_duration(given if isinstance(given, str) else f"{given:f}")
+
+    def options(self) -> RunOptions:
+        """What is to be run."""
+        return RunOptions(**{field.name: getattr(self, field.name) for field in fields(RunOptions)})
 
 
 _CHOICES = {

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from extract.backbones.table import get_backbone
 from extract.backbones.weights import Weights, remembered_digest, require_weights
 from extract.images.decode import parse_color
-from extract.progress import Reporter
 from extract.request import RunOptions, parse_automatic, parse_image_size, parse_part
 from extract.runtimes.device import usable_cores
 from extract.runtimes.load import NetworkSpec, load_runtime
@@ -19,6 +18,7 @@ from store.errors import RecipeMismatch
 from store.files.base import Files
 from store.files.names import is_url
 from store.files.opening import open_files
+from store.progress import Reporter
 from store.recipe import Output, Recipe, differences, stored_dtype
 from store.records import StoreInfo
 from store.snapshot import Snapshot, load_snapshot
@@ -89,7 +89,7 @@ def resolve(options: RunOptions) -> Request:
         backbone,
         weights,
         parse_image_size(options.image_size) or backbone.size,
-        options.layers or (backbone.layer,),
+        options.layer or (backbone.layer,),
         options.pooling,
         options.dtype,
         options.precision,

@@ -12,37 +12,38 @@ from extract.clock import Clock
 from extract.images.decode import decode_policy
 from extract.monitor import Monitor
 from extract.planning import PlannedRun, part_of, plan_run
-from extract.progress import SILENT, Reporter
-from extract.request import RunOptions
+from extract.request import RunCall, RunOptions
 from extract.resolve import Request, load_network, resolve, resolve_store
 from extract.shard_worker import ShardTask, ShardWorker
-from extract.signals import stop_on_signals
+from extract.signals import stop_on_signals, stopped_after
 from extract.sources.base import Listing
 from extract.sources.listing import list_data
 from extract.sources.reading import open_images
 from extract.status_file import followed
 from extract.summary import Computed, RunResult, require_few_failures, summarize
 from store.options import taking_fields_of
+from store.progress import SILENT, Reporter, console_reporter
 from store.records import StoreInfo
 from store.snapshot import Snapshot
 
 _COMPARED_VERSIONS = ("runtime", "backend", "keras", "pillow", "stillframe")
 
 
-@taking_fields_of(RunOptions)
-def extract(options: RunOptions) -> RunResult:
+@taking_fields_of(RunCall, {"layers": "layer"})
+def extract(call: RunCall) -> RunResult:
     """Extract features of all images of `data` into the store `out`, or bring that store up to date.
 
-    The parameters are the fields of `RunOptions`.
+    The parameters are named as the options of `extract run`. With `max_runtime`, call it from the main thread.
 
     Raises:
         UsageError: a wrong option, no images, another recipe than the store's.
         TooManyFailures: the run is complete, but more than `max_bad` of its images failed.
         EnvironmentFailure: disk, permission or network.
-        StoppedEarly: a signal came; call again to continue.
+        StoppedEarly: a signal came, or `max_runtime` is over; call again to continue.
     """
-    result = run(options)
-    require_few_failures(result, options.max_bad)
+    with stopped_after(call.most_seconds):
+        result = run(call.options(), console_reporter() if call.progress else SILENT)
+    require_few_failures(result, call.max_bad)
     return result
 
 

@@ -15,7 +15,6 @@ from extract.images.decode import DecodePolicy, without_pillow_limits
 from extract.images.loader import ImageLoader
 from extract.monitor import Monitor
 from extract.pipeline import run_pipeline
-from extract.progress import SILENT, Reporter
 from extract.runtimes.device import usable_cores
 from extract.runtimes.load import NetworkSpec, load_runtime
 from extract.shard_builder import ImageGroup
@@ -23,6 +22,7 @@ from extract.sources.reading import open_images
 from store.errors import EnvironmentFailure, RecipeMismatch, UsageError
 from store.files.base import Files
 from store.files.opening import open_files
+from store.progress import SILENT, Reporter
 from store.recipe import Output
 from store.records import CommitRecord, Failure, ShardSlot, StoreInfo
 from store.writer import ShardContent, StoreWriter

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 
-from store.errors import StoppedEarly
+from store.errors import StoppedEarly, UsageError
 
 PATIENCE = 25.0
 """Seconds from a signal to the end of the process, whatever it is doing; schedulers allow thirty."""
@@ -96,3 +96,27 @@ def stop_after(seconds: float | None) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+@contextmanager
+def stopped_after(seconds: float | None) -> Iterator[None]:
+    """As `stop_after`, in programs that have not prepared for SIGTERM: inside the block it raises StoppedEarly.
+
+    Raises:
+        UsageError: there is a limit, and this is not the main thread, which alone receives signals.
+    """
+    if seconds is None:
+        yield
+        return
+    if threading.current_thread() is not threading.main_thread():
+        raise UsageError("max_runtime is given in another thread than the main one: call it there, or leave it out")
+
+    def stop(_number: int, _frame: object) -> None:
+        raise StoppedEarly("stopped after max_runtime: call again to continue")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with stop_after(seconds):
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

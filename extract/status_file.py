@@ -16,9 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from extract.progress import Progress, Reporter
 from store.errors import EnvironmentFailure, StoppedEarly
 from store.files.local import whole_file
+from store.progress import Progress, Reporter
 
 _SECONDS = 2.0
 

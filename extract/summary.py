@@ -11,6 +11,7 @@ from extract.resolve import LoadedNetwork, Request
 from extract.runtimes.device import machine_has_gpu, processor_precisions, usable_cores
 from store.errors import TooManyFailures
 from store.snapshot import with_records
+from store.suggestions import suggest
 
 _JSON_KEYS = (
     "store",
@@ -137,5 +138,5 @@ def require_few_failures(result: RunResult, max_bad: float) -> None:
     if result.failures > max_bad * done:
         raise TooManyFailures(
             f"{result.failures:,} of {done:,} images failed, more than --max-bad {max_bad:g} allows; "
-            f"the others are stored; `store failures {result.store}` lists them"
+            f"the others are stored; {suggest('store', 'failures', result.store)} lists them"
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from extract.backbones.table import BACKBONES, PREPROCESSING, Backbone
 from store.command_line import format_count, format_duration, format_shape, format_size
 from store.files.names import printable
+from store.suggestions import suggest
 
 if TYPE_CHECKING:
     from extract.classify import Classified
@@ -23,11 +24,11 @@ def format_run(result: "RunResult") -> list[str]:
     if result.pending:
         lines.append(
             f"{format_count(result.pending, 'image')} left for other parts; "
-            f"`store verify {result.store}` says when all are stored"
+            f"{suggest('store', 'verify', result.store)} says when all are stored"
         )
     if result.failures:
         codes = ", ".join(f"{count:,} {code}" for code, count in sorted(result.failures_by_code.items()))
-        lines.append(f"failures: {codes}; `store failures {result.store}` lists them")
+        lines.append(f"failures: {codes}; {suggest('store', 'failures', result.store)} lists them")
     if result.others:
         lines.append(f"{format_count(result.others, 'other file')} in the folder left out")
     if not result.computed:
@@ -66,7 +67,7 @@ def format_dry_run(plan: "DryRun") -> list[str]:
 
 def format_backbones(weights: Mapping[str, Path | None]) -> list[list[str]]:
     """A row per network; `weights` says by name where its ImageNet weights are on this machine."""
-    rows = [["name", "input", "parameters", "output", "weights here", "preprocessing"]]
+    rows = [["name", "input", "parameters", "output", "weights", "pixels"]]
     rows += [
         [
             backbone.name,
@@ -74,11 +75,17 @@ def format_backbones(weights: Mapping[str, Path | None]) -> list[list[str]]:
             f"{backbone.parameters:,}",
             format_shape(backbone.shape),
             _format_weights(backbone, weights[backbone.name]),
-            PREPROCESSING[backbone.preprocessing],
+            backbone.preprocessing,
         ]
         for backbone in BACKBONES.values()
     ]
     return rows
+
+
+def format_preprocessing() -> list[list[str]]:
+    """What the columns weights and pixels of `format_backbones` say."""
+    rows = [["weights", "whether the ImageNet weights are on this machine"]]
+    return rows + [[f"pixels {name}", meaning] for name, meaning in PREPROCESSING.items()]
 
 
 def _format_weights(backbone: Backbone, path: Path | None) -> str:

@@ -1,24 +1,20 @@
 """The commands of `fit`: parse, call, print."""
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from extract.api import Reporter, progress_for
-from fit.heads.table import HEADS, HeadKind
-from fit.options import FitOptions, parse_settings
+from fit.heads.table import HEADS, HeadKind, Value
+from fit.options import FitOptions, Shortcuts, parse_settings
 from fit.search.options import SweepOptions
-from store.command_line import Console, columns, command, format_count, new_app
+from store.command_line import Console, command, format_count, new_app
 from store.command_options import Without
 from store.errors import UsageError
 from store.options import Argument, Option
+from store.tables import columns, facts, paragraph, terminal_width
 
 app = new_app("Fit small heads on the features of a store, and use them on images.")
-
-
-def reporter_for(console: Console) -> Reporter:
-    """A reporter that writes to a command's console."""
-    return Reporter(console.message, lambda total: progress_for(total, console.quiet), console.debug)
 
 
 # Options that several commands have
@@ -53,19 +49,30 @@ class WeightsOption:
 
 
 @dataclass(frozen=True)
-class ParameterOptions:
+class ParameterOptions(Shortcuts):
     """The head's own parameters."""
 
-    epochs: Annotated[int | None, Option("Passes at most: sgd, mlp, heads that Keras fits.")] = None
-    batch_size: Annotated[int | None, Option("Images per step: sgd, heads that Keras fits.")] = None
-    learning_rate: Annotated[float | None, Option("The step size: sgd, boosting, heads that Keras fits.")] = None
-    optimizer: Annotated[str | None, Option("Any of Keras', such as adam or sgd: heads that Keras fits.")] = None
     settings: Annotated[tuple[str, ...], Option("key=value, a parameter of the head; repeatable.", ("--set",))] = ()
 
-    def given(self) -> dict[str, int | float | str]:
+    def given(self) -> dict[str, Value]:
         """The parameters that were given, by options of their own and by --set."""
-        shortcuts = {name: value for name, value in asdict(self).items() if name != "settings" and value is not None}
-        return {**shortcuts, **parse_settings(self.settings)}
+        return {**super().given(), **parse_settings(self.settings)}
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How much of the scores is printed."""
+
+    everything: Annotated[bool, Option("Print all metrics; without it, the main ones.", ("--all",))] = False
+
+
+def _print_metrics(metrics: Mapping[str, object], options: TableOptions, console: Console) -> None:
+    """Print the scores of the evaluations, and the confusion matrix if there is one for them."""
+    from fit.text import format_confusion, format_metrics
+
+    console.summary(*columns(format_metrics(metrics, options.everything)))
+    if "confusion" in metrics:
+        console.summary("", *columns(format_confusion(metrics, terminal_width())))
 
 
 # Fitting
@@ -79,45 +86,49 @@ class HeadOutput:
     force: Annotated[bool, Option("Replace a head that is there.")] = False
 
 
-@command(app, "head", StorePlace, FitOptions, ParameterOptions, HeadOutput)
+@command(app, "head", StorePlace, FitOptions, ParameterOptions, HeadOutput, TableOptions)
 def head(
-    store: StorePlace, options: FitOptions, parameters: ParameterOptions, output: HeadOutput, console: Console
+    store: StorePlace,
+    options: FitOptions,
+    parameters: ParameterOptions,
+    output: HeadOutput,
+    table: TableOptions,
+    console: Console,
 ) -> None:
     """Fit a head on a store's features and say how good it is."""
     from fit.head_folder import require_place
-    from fit.text import format_confusion, format_metrics
+    from fit.next_steps import next_steps
     from fit.train import fit_with
     from store.reader import open_store
 
     folder = output.out or Path("heads") / options.head.replace(":", ".")
     require_place(folder, output.force)
     asked = replace(options, parameters=parameters.given())
-    fitted = fit_with(open_store(store.features), asked, reporter_for(console))
+    fitted = fit_with(open_store(store.features), asked, console.reporter)
     fitted.save(folder, output.force)
     console.result({"head": str(folder), **fitted.metrics})
+    _print_metrics(fitted.metrics, table, console)
     console.summary(
-        *columns(format_metrics(fitted.metrics)),
-        "",
-        *columns(format_confusion(fitted.metrics)),
         "",
         f"fitted in {fitted.metrics['seconds']:.1f} s; the head is in {folder}: metrics.json, predictions.parquet",
-        f"next: fit report {folder}   fit predict {folder} IMAGES…   fit export {folder} --to onnx --out FILE",
+        "next:",
+        *(f"    {step}" for step in next_steps(fitted, folder, store.features, ":" in options.head)),
     )
 
 
-@dataclass(frozen=True)
-class SweepPlace:
-    """Where a sweep goes."""
+@dataclass(frozen=True, kw_only=True)
+class SweepOutput(TableOptions):
+    """Where a sweep goes, and how much of it is printed."""
 
     out: Annotated[Path, Option("The sweep's folder; the chosen head is in its folder best.", ("--out", "-o"))]
 
 
 @command(
-    app, "sweep", StorePlace, SweepPlace, SweepOptions, Without(FitOptions, ("cv", "tensorboard")), ParameterOptions
+    app, "sweep", StorePlace, SweepOutput, SweepOptions, Without(FitOptions, ("cv", "tensorboard")), ParameterOptions
 )
 def sweep(
     store: StorePlace,
-    place: SweepPlace,
+    output: SweepOutput,
     options: SweepOptions,
     fit_options: FitOptions,
     parameters: ParameterOptions,
@@ -125,20 +136,23 @@ def sweep(
 ) -> None:
     """Fit a head with many settings, choose on validation, and evaluate the chosen one on the test set once."""
     from fit.search.sweep import sweep_head
-    from fit.text import format_metrics, format_sweep
+    from fit.text import format_metrics, format_refusals, format_sweep
     from store.reader import open_store
 
     base = replace(fit_options, parameters=parameters.given())
-    found = sweep_head(open_store(store.features), base, options, place.out, reporter_for(console))
-    console.result({"sweep": str(place.out), **found.to_dict()})
+    found = sweep_head(open_store(store.features), base, options, output.out, console.reporter)
+    console.result({"sweep": str(output.out), **found.to_dict()})
     console.summary(
         *columns(format_sweep(found)),
+        *facts(format_refusals(found)),
         "",
-        *columns(format_metrics(found.metrics)),
+        *columns(format_metrics(found.metrics, output.everything)),
         "",
-        f"chosen from {format_count(len(found.trials), 'trial')} by validation {options.metric}, which makes its "
-        "validation scores too good; it was evaluated on the test set once",
-        f"the head is in {found.best}; all trials are in {place.out / 'sweep.csv'}, {place.out / 'sweep.png'}",
+        *paragraph(
+            f"chosen from {format_count(len(found.trials), 'trial')} by validation {options.metric}, which makes its "
+            "validation scores too good; it was evaluated on the test set once"
+        ),
+        f"the head is in {found.best}; all trials are in {output.out / 'sweep.csv'}, {output.out / 'sweep.png'}",
     )
 
 
@@ -151,8 +165,8 @@ def heads(console: Console) -> None:
 
 
 def _format_kind(kind: HeadKind) -> list[str]:
-    rows = [["   ", f"{known.name}={known.default}", known.help] for known in kind.parameters]
-    return [f"{kind.name}: {kind.summary} ({kind.library})", *(columns(rows) if rows else [])]
+    rows = [[f"    {known.name}={known.default}", known.help] for known in kind.parameters]
+    return [*paragraph(f"{kind.name}: {kind.summary} ({kind.library})"), *facts(rows)]
 
 
 # Using a head
@@ -167,19 +181,24 @@ class EvaluationOptions:
     split: Annotated[str | None, Option("Only rows of this split.")] = None
 
 
-@command(app, "evaluate", HeadPlace, EvaluationOptions, LoadOptions)
-def evaluate(place: HeadPlace, options: EvaluationOptions, load: LoadOptions, console: Console) -> None:
+@command(app, "evaluate", HeadPlace, EvaluationOptions, LoadOptions, TableOptions)
+def evaluate(
+    place: HeadPlace, options: EvaluationOptions, load: LoadOptions, table: TableOptions, console: Console
+) -> None:
     """Say how good a head is on another store."""
     from fit.evaluation import evaluate_head
     from fit.head import load_head
-    from fit.text import format_confusion, format_metrics
     from store.reader import open_store
 
     metrics = evaluate_head(
-        load_head(place.folder, load.custom), open_store(options.features), options.labels, options.split
+        load_head(place.folder, load.custom),
+        open_store(options.features),
+        options.labels,
+        options.split,
+        console.reporter,
     )
     console.result(metrics)
-    console.summary(*columns(format_metrics(metrics)), "", *columns(format_confusion(metrics)))
+    _print_metrics(metrics, table, console)
 
 
 @dataclass(frozen=True)
@@ -191,6 +210,7 @@ class PredictionOptions:
         None
     )
     out: Annotated[Path | None, Option("A .csv or .parquet file.", ("--out", "-o"))] = None
+    force: Annotated[bool, Option("Replace an existing file.")] = False
     top: Annotated[int, Option("How many classes to show for each image.")] = 1
     max_bad: Annotated[float, Option("The fraction of images that may fail before the exit code is 3.")] = 0.05
 
@@ -206,26 +226,32 @@ def predict(
     place: HeadPlace, options: PredictionOptions, weights: WeightsOption, load: LoadOptions, console: Console
 ) -> None:
     """Predict the classes of images, through the head's own recipe."""
+    from extract.api import take_images
     from fit.head import load_head
     from fit.prediction import predict_store
-    from fit.predictions import require_few_errors, require_table_name, write_table
+    from fit.predictions import count_failures, require_few_errors, require_table_place, write_table
     from fit.text import format_predictions
     from store.reader import open_store
 
     if options.out is not None:
-        require_table_name(options.out)
-    loaded = load_head(place.folder, load.custom)
+        require_table_place(options.out, options.force)
     if options.features is not None:
-        table = predict_store(loaded, open_store(options.features))
+        features = open_store(options.features)
+        loaded = load_head(place.folder, load.custom)
+        table = predict_store(loaded, features, console.reporter)
     else:
-        table = loaded.predict(options.images, weights.weights, reporter_for(console))
+        images = take_images(options.images)
+        loaded = load_head(place.folder, load.custom)
+        table = loaded.predict_given(images, weights.weights, console.reporter)
     console.result({"predictions": table.to_pylist()})
     if options.out is not None:
         write_table(table, options.out)
-        console.report(f"{format_count(len(table), 'prediction')} in {options.out}")
+        failed = count_failures(table)
+        without = f", {format_count(failed, 'image')} without: the column error says why" if failed else ""
+        console.report(f"{format_count(len(table) - failed, 'prediction')} in {options.out}{without}")
     else:
-        console.output(*columns(format_predictions(table, loaded.classes, options.top)))
-    require_few_errors(table, options.max_bad)
+        console.listing(format_predictions(table, loaded.classes, options.top))
+    require_few_errors(table, options.max_bad, "each one's line" if options.out is None else "the column error")
 
 
 @dataclass(frozen=True)
@@ -242,14 +268,23 @@ def report(place: HeadPlace, options: ReportOptions, console: Console) -> None:
     from fit.head_folder import read_results
     from fit.report.pictures import write_report
 
-    written = write_report(read_results(place.folder), options.out, options.images)
+    with console.reporter.step("drawing", None):
+        written = write_report(read_results(place.folder), options.out, options.images)
     if written.left_out:
         reasons = "; ".join(dict.fromkeys(written.left_out.values()))
         console.message(
             f"warning: not written: {', '.join(written.left_out)}: {reasons}; say where they are with --images DIR"
         )
-    console.result({"report": str(written.folder), "pictures": written.pictures, "left_out": written.left_out})
-    console.summary(*columns([[str(written.folder / name), shows] for name, shows in written.pictures.items()]))
+    console.result(
+        {
+            "report": str(written.folder),
+            "page": str(written.page),
+            "pictures": written.pictures,
+            "left_out": written.left_out,
+        }
+    )
+    shown = {**written.pictures, written.page.name: "all of these on a page, with the paths of the mistakes"}
+    console.summary(*facts([[str(written.folder / name), shows] for name, shows in shown.items()]))
     if written.no_mistakes:
         console.summary(written.no_mistakes)
 
@@ -262,8 +297,8 @@ class ComparisonOptions:
     out: Annotated[Path | None, Option("Also save a chart to this .png file.", ("--out", "-o"))] = None
 
 
-@command(app, "compare", ComparisonOptions)
-def compare(options: ComparisonOptions, console: Console) -> None:
+@command(app, "compare", ComparisonOptions, TableOptions)
+def compare(options: ComparisonOptions, table: TableOptions, console: Console) -> None:
     """Compare heads: what each scored, and how far each is from the best by validation on the same test images."""
     from fit.compare import compare_heads, comparison_figure
     from fit.head_folder import read_results
@@ -273,11 +308,13 @@ def compare(options: ComparisonOptions, console: Console) -> None:
 
     if options.out is not None:
         require_png(options.out)
-    comparison = compare_heads([read_results(folder) for folder in options.heads])
+    with console.reporter.step("comparing", None):
+        comparison = compare_heads([read_results(folder) for folder in options.heads])
     if options.out is not None:
         write_whole(options.out, to_png(comparison_figure(comparison)))
     console.result(comparison.to_dict())
-    console.summary(*columns(format_comparison(comparison)), "", *comparison.notes)
+    notes = [line for note in comparison.notes for line in paragraph(note)]
+    console.summary(*columns(format_comparison(comparison, table.everything)), "", *notes)
 
 
 @dataclass(frozen=True)
@@ -301,7 +338,10 @@ def export(
     from fit.export.export import export_head
 
     loaded = load_head(place.folder, load.custom)
-    difference = export_head(loaded, options.out, options.to, weights.weights, force=options.force, debug=console.debug)
+    with console.reporter.step(f"exporting to {options.to}", None):
+        difference = export_head(
+            loaded, options.out, options.to, weights.weights, force=options.force, debug=console.debug
+        )
     console.result({"file": str(options.out), "largest_difference": difference})
     console.report(
         f"wrote {options.out}; on 20 images it is within {difference:.1e} of `fit predict`; recipe and classes stand "

@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from extract.api import SILENT, Reporter
 from fit.choices import WHOLE
 from fit.memory import available_memory
 from fit.splits import Positions
@@ -14,6 +15,7 @@ from store.errors import UsageError
 from store.files.names import printable
 from store.reader import SHARDS_AT_ONCE, FeatureStore
 from store.recipe import Output
+from store.suggestions import suggest
 from store.tensors import Tensor
 
 _READ_ROWS = 256
@@ -149,7 +151,14 @@ class Source:
             yield values, self.targets[rows]
 
 
-def load_features(store: FeatureStore, output: Output, reduction: str, stored: Positions, streams: bool) -> Features:
+def load_features(
+    store: FeatureStore,
+    output: Output,
+    reduction: str,
+    stored: Positions,
+    streams: bool,
+    reporter: Reporter = SILENT,
+) -> Features:
     """The features of those rows of the store, checked to be finite.
 
     Args:
@@ -158,6 +167,7 @@ def load_features(store: FeatureStore, output: Output, reduction: str, stored: P
         reduction: how spatial tensors become vectors.
         stored: the rows, by position in the store, ascending.
         streams: whether the head learns batch by batch, so that the features need not fit into memory.
+        reporter: shows progress.
 
     Raises:
         UsageError: a value is NaN or infinite; or they do not fit into memory and the head cannot stream.
@@ -168,7 +178,7 @@ def load_features(store: FeatureStore, output: Output, reduction: str, stored: P
     needed = len(stored) * int(np.prod(streamed.shape)) * 4
     if needed <= _FEATURES_PART * left:
         values = np.empty((len(stored), *streamed.shape), np.float32 if reduction == "avg" else output.dtype)
-        for features, rows in _checked_batches(streamed):
+        for features, rows in _checked_batches(streamed, reporter):
             values[rows] = features
         return InMemory(values)
     if not streams:
@@ -178,7 +188,7 @@ def load_features(store: FeatureStore, output: Output, reduction: str, stored: P
             f"the features take {needed / 1e9:.1f} GB and {left / 1e9:.1f} GB of memory are left, of which half may go "
             f"to them: use {ways}--head sgd or --head dense, which learn batch by batch, or a machine with more memory"
         )
-    for _ in _checked_batches(streamed):
+    for _ in _checked_batches(streamed, reporter):
         pass
     return streamed
 
@@ -189,11 +199,14 @@ def _shard_bytes(store: FeatureStore, output: Output) -> int:
     return max(1, largest * store.recipe.views * int(np.prod(output.shape)) * np.dtype(output.dtype).itemsize)
 
 
-def _checked_batches(streamed: Streamed) -> Iterator[tuple[npt.NDArray[np.float32], Positions]]:
+def _checked_batches(streamed: Streamed, reporter: Reporter) -> Iterator[tuple[npt.NDArray[np.float32], Positions]]:
     """All features in batches, each checked to be finite."""
-    for features, rows in streamed.batches(np.arange(len(streamed.stored)), _READ_ROWS, None):
-        _require_finite(features, rows, streamed)
-        yield features, rows
+    count = len(streamed.stored)
+    with reporter.step("reading features", count) as progress:
+        for features, rows in streamed.batches(np.arange(count), _READ_ROWS, None):
+            _require_finite(features, rows, streamed)
+            progress.advance(len(rows), 0)
+            yield features, rows
 
 
 def _require_finite(values: npt.NDArray[np.float32], rows: Positions, streamed: Streamed) -> None:
@@ -201,8 +214,9 @@ def _require_finite(values: npt.NDArray[np.float32], rows: Positions, streamed: 
     if not finite.all():
         position = int(streamed.stored[rows[~finite][0]])
         path = printable(streamed.store.table()["path"][position].as_py())
+        verify = suggest("store", "verify", str(streamed.store.folder))
         raise UsageError(
             f"the features of {path} hold NaN or infinity ({int((~finite).sum())} such rows in its batch): no head can "
-            f"learn from them; look for the cause with `store verify {streamed.store.folder}`, leave such images "
+            f"learn from them; look for the cause with {verify}, leave such images "
             "out with --labels FILE, or extract again with sound weights"
         )

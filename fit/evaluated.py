@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from fit.head_folder import Results
 from fit.metrics.arrays import Bools, Floats
 from fit.metrics.intervals import NO_INTERVALS
 from fit.metrics.scores import Scores, score
-from fit.predictions import class_column
+from fit.predictions import class_columns
 from fit.task import Targets, Task
 
 
@@ -70,9 +69,7 @@ class Evaluated:
 def evaluated_rows(results: Results, split: str) -> Evaluated:
     """The rows of predictions.parquet of one evaluation, maybe none; `split` is train, validation, test or cv."""
     rows = results.predictions.filter(pc.equal(results.predictions["split"], split))
-    task, labels = results.info.task, rows["label"].to_pylist()
-    return Evaluated(task, rows["path"].to_pylist(), labels, task.encode(labels), _probabilities(rows, task.classes))
-
-
-def _probabilities(rows: pa.Table, classes: Sequence[str]) -> Floats:
-    return np.column_stack([rows[class_column(name)].to_numpy() for name in classes])
+    task = results.info.task
+    targets = task.encode(rows["label"].to_pylist())
+    probabilities = class_columns(rows, task.classes)
+    return Evaluated(task, rows["path"].to_pylist(), task.texts(targets), targets, probabilities)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from extract.api import SILENT, Reporter
 from fit.experiment import Experiment
 from fit.head import Head
 from fit.metrics.intervals import Resampling
@@ -105,7 +106,11 @@ def prediction_table(experiment: Experiment, evaluations: Sequence[Evaluation]) 
 
 
 def evaluate_head(
-    head: Head, store: FeatureStore, labels: str | os.PathLike[str] | None = None, split: str | None = None
+    head: Head,
+    store: FeatureStore,
+    labels: str | os.PathLike[str] | None = None,
+    split: str | None = None,
+    reporter: Reporter = SILENT,
 ) -> dict[str, object]:
     """Metrics of a head on a store of the same recipe: on all its images, or on those of one split.
 
@@ -114,23 +119,26 @@ def evaluate_head(
         store: the features.
         labels: a table of other labels; images that it does not name are left out.
         split: only images of this split.
+        reporter: shows progress.
 
     Raises:
         RecipeMismatch: the store has another recipe.
         UsageError: labels are missing, or the head does not know them.
         StoppedEarly: the store is not complete.
     """
-    images, task, seed = load_images(head, store, labels, split), head.info.task, head.info.seed
+    images, task, seed = load_images(head, store, labels, split, reporter), head.info.task, head.info.seed
     targets = task.encode(images.rows.texts("label"))
     groups = find_split_groups(images.rows.texts("sha256"), None, seed)
     truth, every = GroundTruth(task, targets, groups.of_rows, seed), np.arange(len(images.rows))
-    scores = truth.score(every, images.predict(head.predictor))
+    probabilities = images.predict(head.predictor, reporter)
+    with reporter.step("scoring", None):
+        scores, baseline = truth.score(every, probabilities), truth.baseline(every, every)
     return {
         "head": head.info.head,
         "fingerprint": store.fingerprint,
         "classes": list(task.classes),
         "rows": len(images.rows),
         "evaluation": scores.to_dict(),
-        "baseline": truth.baseline(every, every).to_dict(),
+        "baseline": baseline.to_dict(),
         "confusion": [list(row) for row in scores.confusion],
     }

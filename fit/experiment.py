@@ -163,8 +163,9 @@ def load_experiment(request: FitRequest, reporter: Reporter = SILENT) -> Experim
     # The head is built once before the features are read, so that impossible parameters are refused at once.
     streams = new_classifier(request, images.task).streams
     views = store.recipe.views
-    features = load_features(store, request.output, request.reduction, all_views(images.rows.stored, views), streams)
-    return Experiment(images, features, views, options.validation, options.seed)
+    stored = all_views(images.rows.stored, views)
+    features = load_features(store, request.output, request.reduction, stored, streams, reporter)
+    return Experiment(images, features, views, options.val, options.seed)
 
 
 def label_images(
@@ -181,7 +182,7 @@ def label_images(
     groups = find_split_groups(
         rows.texts("sha256"), None if options.group_by is None else rows.groups(options.group_by), options.seed
     )
-    split = split_rows(rows.table["split"].to_pylist(), task.strata(targets), groups, options.validation, options.test)
+    split = split_rows(rows.table["split"].to_pylist(), task.strata(targets), groups, options.val, options.test)
     images = LabelledImages(rows, task, targets, groups, split)
     _report_identical(images, reporter)
     _require_enough(images, kind)

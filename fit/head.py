@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from extract.api import SILENT, FeatureExtractor, Reporter, find_images, start_keras
+from extract.api import SILENT, FeatureExtractor, GivenImages, ImageLike, Reporter, start_keras, take_images
 from fit.data import reduce_tensor
 from fit.head_folder import HeadContent, read_head, write_head
 from fit.head_info import HeadInfo
@@ -88,11 +88,12 @@ class Head:
 
     def predict(
         self,
-        images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        images: ImageLike | Sequence[ImageLike],
         weights: str | os.PathLike[str] | None = None,
         reporter: Reporter = SILENT,
     ) -> pa.Table:
-        """Predictions for image files, folders of them, tables that name them, and glob patterns.
+        """Predictions for images: files, folders of them, tables that name them, glob patterns, URLs; PIL images; and
+        arrays of uint8 and shape (height, width, 3), RGB.
 
         Args:
             images: one or several of these.
@@ -100,19 +101,29 @@ class Head:
             reporter: shows progress.
 
         Returns:
-            path (as given), predicted, probability, one column per class, and error: what was wrong with the image.
+            path (as given, `<image 0>` and on for images without one), predicted, probability, one column per class, and error: what was wrong with the image.
 
         Raises:
             UsageError: there are no such images.
             RecipeMismatch: the weights are not the recipe's.
             EnvironmentFailure: an image cannot be read now.
         """
-        given = [images] if isinstance(images, str | os.PathLike) else list(images)
-        paths = find_images(given)
+        return self.predict_given(take_images(images), weights, reporter)
+
+    def predict_given(
+        self, images: GivenImages, weights: str | os.PathLike[str] | None = None, reporter: Reporter = SILENT
+    ) -> pa.Table:
+        """What `predict` gives, for images that are looked up already.
+
+        Raises:
+            RecipeMismatch: the weights are not the recipe's.
+            EnvironmentFailure: an image cannot be read now.
+        """
+        paths = images.names
         extractor = self.extractor(weights, reporter)
         found: dict[str, npt.NDArray[np.float64]] = {}
         errors: dict[str, str] = {}
-        for content in extractor.extract(list(dict.fromkeys(paths)), reporter):
+        for content in extractor.extract(list(dict.fromkeys(paths)), reporter, images.pixels):
             values = self.predict_features(content.shard.tensors[self.info.output.name])
             found.update(zip(content.shard.rows["path"].to_pylist(), values, strict=True))
             for failure in content.failures.to_pylist():

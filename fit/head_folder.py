@@ -17,6 +17,7 @@ from fit.head_info import HeadInfo
 from fit.heads.base import CustomHead, Predictor
 from fit.model_file import ModelFile, read_file, read_model, write_model
 from store.errors import DamagedHead, EnvironmentFailure, StillframeError, UnsafeFile, UsageError
+from store.suggestions import suggest
 
 FORMAT = "stillframe-head"
 VERSION = 1
@@ -175,7 +176,7 @@ def _require_head(folder: Path) -> None:
         )
     if not folder.is_dir():
         raise UsageError(
-            f"no head at {folder}: there is no such folder; `fit head --features STORE --out {folder}` makes one"
+            f"no head at {folder}: there is no such folder; {suggest('fit', 'head', '--features', 'STORE', '--out', folder)} makes one"
         )
     if not (folder / INFO).is_file():
         raise UsageError(f"{folder} is not a head: it has no {INFO}; name the folder that `fit head` wrote")

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated
 
 from fit.choices import REDUCTIONS, WHOLE
@@ -21,7 +21,7 @@ class FitOptions:
     """The options of `fit head` and of `fit_head()`.
 
     `parameters` are the head's own, and `custom_head` is the function of a custom head, both from Python; the command
-    line has --set and names the function module:function. `reduction` None is the head's own way.
+    line has --set and names the function module:function. `reduce` None is the head's own way.
 
     Raises:
         UsageError: a value that cannot be, or two that do not go together.
@@ -31,19 +31,14 @@ class FitOptions:
         str, Option("What to fit; `fit heads` lists them. module:function for a custom head.", complete=complete_head)
     ] = DEFAULT_HEAD
     output: Annotated[str | None, Option("Which output, where the store has several.", complete=complete_output)] = None
-    reduction: Annotated[
+    reduce: Annotated[
         str | None,
-        Option(
-            "avg, max or flatten: how spatial tensors become vectors.",
-            ("--reduce",),
-            default="avg",
-            complete=one_of(REDUCTIONS),
-        ),
+        Option("avg, max or flatten: how spatial tensors become vectors.", default="avg", complete=one_of(REDUCTIONS)),
     ] = None
     labels: Annotated[
         str | os.PathLike[str] | None, Option("A .csv or .parquet table of path,label[,split,group]: other labels.")
     ] = None
-    validation: Annotated[float, Option("The fraction for validation, where the store has none.", ("--val",))] = 0.2
+    val: Annotated[float, Option("The fraction for validation, where the store has none.")] = 0.2
     test: Annotated[float, Option("The fraction for the test, where the store has no splits.")] = 0.2
     cv: Annotated[int, Option("Also cross-validate with this number of folds; 0 for none.")] = 0
     group_by: Annotated[str | None, Option("A column, such as group, whose equal values stay on one side.")] = None
@@ -54,15 +49,15 @@ class FitOptions:
     custom_head: Callable[..., object] | None = None
 
     def __post_init__(self) -> None:
-        if self.reduction is not None and self.reduction not in REDUCTIONS:
-            raise UsageError(f"--reduce is {self.reduction!r}: expected one of {', '.join(REDUCTIONS)}")
+        if self.reduce is not None and self.reduce not in REDUCTIONS:
+            raise UsageError(f"--reduce is {self.reduce!r}: expected one of {', '.join(REDUCTIONS)}")
         if self.class_weight not in CLASS_WEIGHTS:
             raise UsageError(f"--class-weight is {self.class_weight!r}: expected one of {', '.join(CLASS_WEIGHTS)}")
-        for name, value in (("--val", self.validation), ("--test", self.test)):
+        for name, value in (("--val", self.val), ("--test", self.test)):
             if not 0 <= value < 1:
                 raise UsageError(f"{name} is {value}: expected a fraction from 0 to below 1")
-        if self.validation + self.test >= 1:
-            raise UsageError(f"--val {self.validation} and --test {self.test} leave nothing to train on: lower them")
+        if self.val + self.test >= 1:
+            raise UsageError(f"--val {self.val} and --test {self.test} leave nothing to train on: lower them")
         if self.cv < 0 or self.cv == 1:
             raise UsageError(f"--cv is {self.cv}: expected 2 folds or more")
         if self.seed < 0:
@@ -106,15 +101,42 @@ class FitOptions:
             UsageError: the head takes tensors and the features are vectors, or are to be made vectors.
         """
         if not self.kind.spatial:
-            return self.reduction or self.kind.default_reduction
+            return self.reduce or self.kind.default_reduction
         if not spatial:
             raise UsageError(
                 f"the head {self.head} takes spatial tensors and these features are vectors: "
                 "extract with --pooling none, or use --head dense"
             )
-        if self.reduction is not None:
+        if self.reduce is not None:
             raise UsageError(f"--reduce is not for the head {self.head}, which takes tensors as they are: leave it out")
         return WHOLE
+
+
+@dataclass(frozen=True)
+class Shortcuts:
+    """The parameters of heads that have an option of their own."""
+
+    epochs: Annotated[int | None, Option("Passes at most: sgd, mlp, heads that Keras fits.")] = None
+    batch_size: Annotated[int | None, Option("Images per step: sgd, heads that Keras fits.")] = None
+    learning_rate: Annotated[float | None, Option("The step size: sgd, boosting, heads that Keras fits.")] = None
+    optimizer: Annotated[str | None, Option("Any of Keras', such as adam or sgd: heads that Keras fits.")] = None
+
+    def given(self) -> dict[str, Value]:
+        """Those that were given."""
+        named = ((name, getattr(self, name)) for name in SHORTCUTS)
+        return {name: value for name, value in named if value is not None}
+
+
+@dataclass(frozen=True)
+class HeadCall(Shortcuts, FitOptions):
+    """The parameters of `fit_head()`: all options of `fit head`, and whether to show progress."""
+
+    progress: Annotated[bool, Option("Show on standard error what is being done.")] = False
+
+    def options(self) -> FitOptions:
+        """What is to be fitted."""
+        named = {field.name: getattr(self, field.name) for field in fields(FitOptions)}
+        return FitOptions(**{**named, "parameters": {**self.parameters, **self.given()}})
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Value]:

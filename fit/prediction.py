@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from extract.api import SILENT, Reporter
 from fit.data import Features, load_features
 from fit.head import Head
 from fit.heads.base import Predictor
@@ -20,9 +21,15 @@ from store.recipe import differences
 _READ_ROWS = 1024
 
 
-def predict_rows(predictor: Predictor, features: Features, rows: Positions) -> npt.NDArray[np.float64]:
+def predict_rows(
+    predictor: Predictor, features: Features, rows: Positions, reporter: Reporter = SILENT
+) -> npt.NDArray[np.float64]:
     """Probabilities (rows, classes) of those rows, read in batches."""
-    parts = [predictor.predict_proba(values) for values, _ in features.batches(rows, _READ_ROWS, None)]
+    parts = []
+    with reporter.step("predicting", len(rows)) as progress:
+        for values, _ in features.batches(rows, _READ_ROWS, None):
+            parts.append(predictor.predict_proba(values))
+            progress.advance(len(values), 0)
     return np.concatenate(parts).astype(np.float64)
 
 
@@ -33,13 +40,17 @@ class StoredImages:
     rows: ImageRows
     features: Features
 
-    def predict(self, predictor: Predictor) -> npt.NDArray[np.float64]:
+    def predict(self, predictor: Predictor, reporter: Reporter = SILENT) -> npt.NDArray[np.float64]:
         """Probabilities (images, classes)."""
-        return predict_rows(predictor, self.features, np.arange(len(self.rows)))
+        return predict_rows(predictor, self.features, np.arange(len(self.rows)), reporter)
 
 
 def load_images(
-    head: Head, store: FeatureStore, labels: str | os.PathLike[str] | None = None, split: str | None = None
+    head: Head,
+    store: FeatureStore,
+    labels: str | os.PathLike[str] | None = None,
+    split: str | None = None,
+    reporter: Reporter = SILENT,
 ) -> StoredImages:
     """The images of a store, or those of one split, with their features for a head.
 
@@ -48,6 +59,7 @@ def load_images(
         store: the features.
         labels: a table of other labels; images that it does not name are left out.
         split: only images of this split.
+        reporter: shows progress.
 
     Raises:
         RecipeMismatch: the store has another recipe than the head.
@@ -56,11 +68,11 @@ def load_images(
     """
     require_same_recipe(head, store)
     require_complete(store)
-    rows = select_images(store, labels)
+    rows = select_images(store, labels, reporter)
     if split is not None:
         rows = select_split(rows, split, store)
     unaltered = rows.stored * store.recipe.views
-    features = load_features(store, head.info.output, head.info.reduction, unaltered, streams=True)
+    features = load_features(store, head.info.output, head.info.reduction, unaltered, True, reporter)
     return StoredImages(rows, features)
 
 
@@ -77,7 +89,7 @@ def require_same_recipe(head: Head, store: FeatureStore) -> None:
         )
 
 
-def predict_store(head: Head, store: FeatureStore) -> pa.Table:
+def predict_store(head: Head, store: FeatureStore, reporter: Reporter = SILENT) -> pa.Table:
     """Predictions for a store's images, as `Head.predict` gives them for image files.
 
     Raises:
@@ -85,7 +97,7 @@ def predict_store(head: Head, store: FeatureStore) -> pa.Table:
         UsageError: the store has no images.
         StoppedEarly: the store is not complete.
     """
-    images = load_images(head, store)
-    columns = prediction_columns(images.predict(head.predictor), head.info.task)
+    images = load_images(head, store, reporter=reporter)
+    columns = prediction_columns(images.predict(head.predictor, reporter), head.info.task)
     errors = pa.nulls(len(images.rows), pa.string())
     return pa.table({"path": images.rows.table["path"], **columns, "error": errors})

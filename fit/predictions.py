@@ -1,5 +1,6 @@
 """Tables of predictions, and those tables as files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,25 @@ from store.files.local import whole_file
 
 ENDINGS = (".csv", ".parquet")
 _RESERVED = {"path", "label", "predicted", "probability", "split", "error"}
+_PREFIX = "class:"
 
 
 def class_column(name: str) -> str:
-    """The column of a class's probability: its name, with `class:` before it where another column has that name."""
-    return f"class:{name}" if name in _RESERVED else name
+    """The column of a class's probability: its name, with `class:` before it where another column has that name.
+
+    No two columns have one name: the class `class:error` has the column `class:class:error`.
+    """
+    bare = name
+    while bare.startswith(_PREFIX):
+        bare = bare.removeprefix(_PREFIX)
+    return f"{_PREFIX}{name}" if bare in _RESERVED else name
+
+
+def class_columns(table: pa.Table, classes: Sequence[str]) -> npt.NDArray[np.float64]:
+    """(rows, classes): the probabilities in a table of predictions, those of earlier versions too."""
+    names = [class_column(name) for name in classes]
+    found = [name if name in table.column_names else name.removeprefix(_PREFIX) for name in names]
+    return np.column_stack([table[name].to_numpy() for name in found])
 
 
 def prediction_columns(probabilities: npt.NDArray[np.float64], task: Task) -> dict[str, pa.Array]:
@@ -40,15 +55,21 @@ def prediction_columns(probabilities: npt.NDArray[np.float64], task: Task) -> di
     return columns
 
 
-def require_table_name(path: Path) -> None:
-    """Raise UsageError unless the file's ending is one that `write_table` knows."""
+def require_table_place(path: Path, force: bool) -> None:
+    """Raise UsageError unless `write_table` can write that file; with `force`, an earlier one may be replaced."""
+    _require_table_name(path)
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists: choose another --out, or replace it with --force")
+
+
+def _require_table_name(path: Path) -> None:
     if path.suffix.lower() not in ENDINGS:
         raise UsageError(f"--out {path}: expected a file ending in {' or '.join(ENDINGS)}")
 
 
 def write_table(table: pa.Table, path: Path) -> None:
     """Write a CSV or Parquet file, by its ending; whole or not at all."""
-    require_table_name(path)
+    _require_table_name(path)
     try:
         with whole_file(path) as part:
             if path.suffix.lower() == ".csv":
@@ -59,11 +80,15 @@ def write_table(table: pa.Table, path: Path) -> None:
         raise EnvironmentFailure(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def require_few_errors(table: pa.Table, max_bad: float) -> None:
-    """Raise TooManyFailures if more than that fraction of the images gave no prediction."""
-    failed = len(table) - table["error"].null_count
+def count_failures(table: pa.Table) -> int:
+    """How many images gave no prediction."""
+    return len(table) - int(table["error"].null_count)
+
+
+def require_few_errors(table: pa.Table, max_bad: float, where: str) -> None:
+    """Raise TooManyFailures if more than that fraction of the images gave no prediction; `where` has the reasons."""
+    failed = count_failures(table)
     if failed > max_bad * len(table):
         raise TooManyFailures(
-            f"{failed:,} of {len(table):,} images failed, more than --max-bad {max_bad:g} allows; "
-            "the column error says why"
+            f"{failed:,} of {len(table):,} images failed, more than --max-bad {max_bad:g} allows; {where} says why"
         )

@@ -3,6 +3,7 @@
 Everything that differs between one class per image and several labels per image is here.
 """
 
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,12 +57,16 @@ class Task:
     multi_label: bool
 
     def encode(self, texts: Sequence[str | None]) -> Targets:
-        """Targets of rows with these labels.
+        """Targets of rows with these labels; spaces around a label do not count, nor how its accents are encoded.
 
         Raises:
-            UsageError: a label is missing or is not one of the classes.
+            UsageError: a label is missing or is not one of the classes, or there are several where one is expected.
         """
-        names = [_split_labels(text) if self.multi_label else (text,) if text else () for text in texts]
+        known = {normalized(name): name for name in self.classes}
+        split = [_split_labels(text) for text in texts]
+        names = [tuple(known.get(name, name) for name in row) for row in split]
+        if not self.multi_label and (labels := next((row for row in names if len(row) > 1), None)):
+            raise UsageError(f"the label {SEPARATOR.join(labels)!r} names several classes: the head predicts one class")
         unknown = sorted({name for row in names for name in row} - set(self.classes))
         if unknown:
             raise UsageError(
@@ -108,10 +113,13 @@ class Task:
 
     def names(self, probabilities: Probabilities) -> list[str]:
         """Each row's predicted class; with several labels, their names joined by `|`."""
-        decided = self.decide(probabilities)
+        return self.texts(self.decide(probabilities))
+
+    def texts(self, targets: Targets) -> list[str]:
+        """Each row's class; with several labels, their names joined by `|`: the inverse of `encode`."""
         if not self.multi_label:
-            return [self.classes[number] for number in decided.tolist()]
-        return [SEPARATOR.join(name for name, has in zip(self.classes, row, strict=True) if has) for row in decided]
+            return [self.classes[number] for number in targets.tolist()]
+        return [SEPARATOR.join(name for name, has in zip(self.classes, row, strict=True) if has) for row in targets]
 
     def correct(self, targets: Targets, probabilities: Probabilities) -> Bools:
         """(rows,): whether exactly the row's class or labels are predicted."""
@@ -130,24 +138,24 @@ def find_task(texts: Sequence[str | None], paths: Sequence[str]) -> tuple[Task, 
     Raises:
         UsageError: labels are missing, there is one class only, or a class has a single row.
     """
-    _require_labels(texts, paths)
     names = [_split_labels(text) for text in texts]
+    _require_labels(names, paths)
     counts = Counter(name for row in names for name in row)
     _require_classes(counts, len(texts))
     task = Task(tuple(sorted(counts)), multi_label=any(len(row) > 1 for row in names))
     return task, task.targets(names)
 
 
-def _require_labels(texts: Sequence[str | None], paths: Sequence[str]) -> None:
-    missing = [path for text, path in zip(texts, paths, strict=True) if not text]
-    if len(missing) == len(texts):
+def _require_labels(names: Sequence[tuple[str, ...]], paths: Sequence[str]) -> None:
+    missing = [path for row, path in zip(names, paths, strict=True) if not row]
+    if len(missing) == len(names):
         raise UsageError(
             "no image has a label: put the images into one folder per class and extract again (nothing is computed "
             "again where paths stay the same), or give a table with --labels FILE (path,label)"
         )
     if missing:
         raise UsageError(
-            f"{len(missing):,} of {len(texts):,} images have no label ({_first_names(missing)}): label them, or leave "
+            f"{len(missing):,} of {len(names):,} images have no label ({_first_names(missing)}): label them, or leave "
             "them out with a table of the others, --labels FILE (path,label)"
         )
 
@@ -164,8 +172,13 @@ def _require_classes(counts: Counter[str], rows: int) -> None:
         )
 
 
+def normalized(label: str) -> str:
+    """A label by which labels are compared: without spaces around it, accents encoded in one way (NFC)."""
+    return unicodedata.normalize("NFC", label.strip())
+
+
 def _split_labels(text: str | None) -> tuple[str, ...]:
-    return tuple(sorted({part.strip() for part in (text or "").split(SEPARATOR)} - {""}))
+    return tuple(sorted({normalized(part) for part in (text or "").split(SEPARATOR)} - {""}))
 
 
 def _first_names(names: Sequence[str]) -> str:

@@ -7,78 +7,92 @@ import numpy as np
 import pyarrow as pa
 
 from fit.metrics.intervals import Interval
-from fit.metrics.scores import METRICS
-from fit.predictions import class_column
+from fit.metrics.scores import METRICS, Scores
+from fit.predictions import class_columns
 from fit.search.space import format_value
 from store.files.names import printable
+from store.tables import table_width
 
 if TYPE_CHECKING:  # they draw, and metrics alone are printed without matplotlib
     from fit.compare import Comparison
     from fit.search.summary import Sweep
 
 _EVALUATIONS = ("validation", "test", "cv", "evaluation", "baseline")
+_MAIN_METRICS = ("accuracy", "macro_f1", "log_loss")
 _MATRIX_CLASSES = 20
 _CONFUSIONS = 10
 
 
-def format_metrics(metrics: Mapping[str, Any]) -> list[list[str]]:
-    """One line an evaluation, each metric with its 95 % interval."""
-    rows = [["", "images", *(name.replace("_", " ") for name in METRICS)]]
-    for name in _EVALUATIONS:
-        scores = metrics.get(name)
-        if scores is not None:
-            rows.append([name, f"{scores['rows']:,}", *(format_interval(scores[metric]) for metric in METRICS)])
+def format_metrics(metrics: Mapping[str, Any], everything: bool = False) -> list[list[str]]:
+    """One line per metric, the main ones or everything; one column per evaluation, with 95 % intervals."""
+    names = [name for name in _EVALUATIONS if metrics.get(name) is not None]
+    rows = [["95 % interval", *names], ["images", *(f"{metrics[name]['rows']:,}" for name in names)]]
+    for metric in METRICS if everything else _MAIN_METRICS:
+        cells = [_format_value(metrics[name][metric], with_interval=name != "baseline") for name in names]
+        rows.append([metric.replace("_", " "), *cells])
     return rows
 
 
 def format_interval(metric: Mapping[str, float | None]) -> str:
     """A metric and its 95 % interval."""
+    return _format_value(metric, with_interval=True)
+
+
+def _format_value(metric: Mapping[str, float | None], with_interval: bool) -> str:
     if metric["value"] is None:
         return "-"
-    if metric["low"] is None:
+    if metric["low"] is None or not with_interval:
         return f"{metric['value']:.3f}"
     return f"{metric['value']:.3f} ({metric['low']:.3f}..{metric['high']:.3f})"
 
 
-def format_comparison(comparison: "Comparison") -> list[list[str]]:
-    """One line a head, the best marked."""
-    rows = [
-        ["", "head", "backbone", "images", "validation", "log loss", "test", "log loss", "test - best's", "on images"]
-    ]
+def format_comparison(comparison: "Comparison", everything: bool = False) -> list[list[str]]:
+    """One line per head, the best marked: accuracy and log loss, or everything."""
+    rows = [["", "validation accuracy", "test accuracy", "test - best's", "on images", "test log loss"]]
+    rows[0] += ["validation log loss", "images", "head", "backbone"] if everything else []
     for number, head in enumerate(comparison.heads):
         cells = [
             printable(head.name) + (" *" if number == comparison.best else ""),
-            head.head,
-            head.backbone,
-            f"{head.images:,}",
+            _format_score(head.validation, "accuracy"),
+            _format_score(head.test, "accuracy"),
+            "-" if head.difference is None else _signed(head.difference),
+            f"{head.shared:,}",
+            _format_score(head.test, "log_loss"),
         ]
-        for scores in (head.validation, head.test):
-            cells += [
-                format_interval(scores.metric(name).to_dict()) if scores else "-" for name in ("accuracy", "log_loss")
-            ]
-        cells += ["-" if head.difference is None else _signed(head.difference), f"{head.shared:,}"]
-        rows.append(cells)
+        others = [_format_score(head.validation, "log_loss"), f"{head.images:,}", printable(head.head), head.backbone]
+        rows.append([*cells, *others] if everything else cells)
     return rows
+
+
+def _format_score(scores: Scores | None, metric: str) -> str:
+    return format_interval(scores.metric(metric).to_dict()) if scores is not None else "-"
 
 
 def format_sweep(sweep: "Sweep") -> list[list[str]]:
-    """One line a trial, the best first and marked; of those that were refused, why."""
-    rows = [["", *sweep.names, f"validation {sweep.metric.replace('_', ' ')}", "seconds"]]
+    """One line per trial, the best first and marked."""
+    rows = [["trial", f"validation {sweep.metric.replace('_', ' ')}", *sweep.names, "seconds"]]
     for trial in sweep.trials:
-        values = [format_value(trial.parameters[name]) for name in sweep.names]
-        score = format_interval(trial.scores[sweep.metric].to_dict()) if trial.scores else f"refused: {trial.refused}"
-        rows.append(
-            ["*" if trial is sweep.chosen else "", *map(printable, values), printable(score), f"{trial.seconds:.1f}"]
-        )
+        values = [printable(format_value(trial.parameters[name])) for name in sweep.names]
+        score = format_interval(trial.scores[sweep.metric].to_dict()) if trial.scores else "refused"
+        chosen = " *" if trial is sweep.chosen else ""
+        rows.append([f"{trial.number + 1}{chosen}", score, *values, f"{trial.seconds:.1f}"])
     return rows
+
+
+def format_refusals(sweep: "Sweep") -> list[list[str]]:
+    """One line per trial that the head refused, and why."""
+    return [[f"{trial.number + 1}", f"refused: {printable(trial.refused)}"] for trial in sweep.trials if trial.refused]
 
 
 def _signed(difference: Interval) -> str:
     return f"{difference.value:+.3f} ({difference.low:+.3f}..{difference.high:+.3f})"
 
 
-def format_confusion(metrics: Mapping[str, Any]) -> list[list[str]]:
-    """The confusion matrix, a row a true class; of many classes, those most often taken for another."""
+def format_confusion(metrics: Mapping[str, Any], width: int) -> list[list[str]]:
+    """The confusion matrix, one line per true class; of many classes, those most often taken for another.
+
+    If the names of the classes would make it wider than `width`, the predicted classes are numbered.
+    """
     classes = [printable(name) for name in metrics["classes"]]
     matrix = np.array(metrics["confusion"])
     title = f"{metrics['confusion_of']}: " if "confusion_of" in metrics else ""
@@ -86,8 +100,8 @@ def format_confusion(metrics: Mapping[str, Any]) -> list[list[str]]:
         rows = [[f"{title}label", "true negative", "false positive", "false negative", "true positive"]]
         return rows + [[name, *map(str, counts)] for name, counts in zip(classes, matrix.tolist(), strict=True)]
     if len(classes) <= _MATRIX_CLASSES:
-        rows = [[f"{title}true \\ predicted", *classes]]
-        return rows + [[name, *map(str, counts)] for name, counts in zip(classes, matrix.tolist(), strict=True)]
+        counts = [[str(count) for count in row] for row in matrix.tolist()]
+        return _format_matrix(f"{title}true \\ predicted", classes, counts, width)
     np.fill_diagonal(matrix, 0)
     order = np.argsort(-matrix, axis=None, kind="stable")[:_CONFUSIONS]
     rows = [[f"{title}true", "taken for", "images"]]
@@ -97,10 +111,19 @@ def format_confusion(metrics: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
+def _format_matrix(title: str, classes: Sequence[str], counts: Sequence[Sequence[str]], width: int) -> list[list[str]]:
+    rows = [[title, *classes], *([name, *row] for name, row in zip(classes, counts, strict=True))]
+    if table_width(rows) <= width:
+        return rows
+    numbers = [str(number) for number in range(1, len(classes) + 1)]
+    names = [f"{number} {name}" for number, name in zip(numbers, classes, strict=True)]
+    return [[title, *numbers], *([name, *row] for name, row in zip(names, counts, strict=True))]
+
+
 def format_predictions(table: pa.Table, classes: Sequence[str], top: int) -> list[list[str]]:
     """One line per image: its path and its most probable classes, or what was wrong with it."""
     rows = []
-    columns = np.array([table[class_column(name)].to_numpy() for name in classes]).T
+    columns = class_columns(table, classes)
     errors = table["error"].to_pylist()
     for number, path in enumerate(table["path"].to_pylist()):
         if errors[number] is not None:

@@ -21,6 +21,9 @@ from store.command_options import Without, made_of, signature_of
 from store.errors import EnvironmentFailure, StillframeError, StoppedEarly, UsageError
 from store.files.names import printable
 from store.options import Option
+from store.progress import Reporter, console_reporter
+from store.streams import escapes_where_needed
+from store.tables import facts
 
 _TYPER_INTERRUPTED = 130  # what Typer makes of a KeyboardInterrupt
 _STOPPED = "stopped early: run the same command again to continue"
@@ -61,6 +64,11 @@ class Console:
         self._as_json = options.as_json
         self._result: dict[str, object] = {}
 
+    @property
+    def reporter(self) -> Reporter:
+        """Reports work in progress here."""
+        return console_reporter(self.message, self.quiet, self.debug)
+
     def message(self, text: str) -> None:
         """A line for people, on standard error; nothing with --quiet."""
         if not self.quiet:
@@ -81,6 +89,16 @@ class Console:
         if not self._as_json:
             for line in lines:
                 print(line)
+
+    def listing(self, rows: Sequence[Sequence[str]], separator: str | None = None) -> None:
+        """Results, one row each, on standard output: wrapped on a terminal, a line each for other programs.
+
+        With a separator, the cells of those lines are not aligned but joined by it.
+        """
+        if sys.stdout.isatty():
+            self.output(*facts(rows))
+        else:
+            self.output(*(facts(rows, sys.maxsize) if separator is None else map(separator.join, rows)))
 
     def summary(self, *lines: str) -> None:
         """As `output`, and nothing with --quiet either."""
@@ -134,12 +152,6 @@ def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a plain table whose cells are never cut, however narrow the terminal."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
 def format_size(count: float) -> str:
     """Bytes with a decimal unit."""
     for unit in ("bytes", "kB", "MB"):
@@ -176,6 +188,15 @@ def run_app(app: typer.Typer, name: str) -> int:
     """
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        with escapes_where_needed():
+            return _run(app, name)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(app: typer.Typer, name: str) -> int:
+    """Run an app on the process's arguments, and report what ended it early; returns its exit code."""
+    try:
         code = int(app(sys.argv[1:] or ["--help"], prog_name=name, standalone_mode=False) or 0)
         if code == _TYPER_INTERRUPTED:
             raise KeyboardInterrupt
@@ -191,8 +212,6 @@ def run_app(app: typer.Typer, name: str) -> int:
         if reason:
             say(f"{_kind(error)}{printable(reason)}")
         return code
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def outcome(error: BaseException | None) -> tuple[int, str | None]:

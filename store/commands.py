@@ -4,10 +4,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
-from store.command_line import Console, columns, command, format_count, new_app
+from store.command_line import Console, command, format_count, new_app
 from store.errors import DamagedStore, StoppedEarly
 from store.files.names import printable
 from store.options import Argument, Option
+from store.suggestions import suggest
+from store.tables import facts
 from store.text import format_collected, format_repair, format_store, format_verification
 
 app = new_app("Look into a store, check it, repair it, export it.")
@@ -44,7 +46,7 @@ def info(place: StorePlace, options: InfoOptions, console: Console) -> None:
         return
     description = describe_store(features)
     console.result(description.to_dict())
-    console.output(*columns(format_store(description)))
+    console.output(*facts(format_store(description)))
 
 
 @command(app, "verify", StorePlace)
@@ -53,14 +55,14 @@ def verify(place: StorePlace, console: Console) -> None:
     from store.files.opening import open_files
     from store.maintenance import verify as verify_store
 
-    found = verify_store(open_files(place.store))
+    found = verify_store(open_files(place.store), console.reporter)
     console.result({**asdict(found), "sound": found.sound})
     for damage in found.damage:
         console.report(f"damaged: {printable(damage.message)}")
     console.report(format_verification(found))
     if not found.sound:
         raise DamagedStore(
-            f"{format_count(len(found.damage), 'thing')} in {place.store} damaged: run `store repair {place.store}`, "
+            f"{format_count(len(found.damage), 'thing')} in {place.store} damaged: run {suggest('store', 'repair', place.store)}, "
             "then the same `extract run` again"
         )
     if found.pending:
@@ -73,7 +75,8 @@ def repair(place: StorePlace, console: Console) -> None:
     from store.files.opening import open_files
     from store.maintenance import repair as repair_store
 
-    done = repair_store(open_files(place.store))
+    with console.reporter.step("looking for damage", None):
+        done = repair_store(open_files(place.store))
     console.result({"rebuilt": list(done.rebuilt), "withdrawn": [asdict(damage) for damage in done.withdrawn]})
     console.report(*format_repair(done))
 
@@ -92,7 +95,8 @@ def gc(place: StorePlace, options: GarbageOptions, console: Console) -> None:
     from store.files.opening import open_files
     from store.maintenance import collect_garbage
 
-    collected = collect_garbage(open_files(place.store), options.min_age, options.dry_run)
+    with console.reporter.step("looking for files that nothing needs", None):
+        collected = collect_garbage(open_files(place.store), options.min_age, options.dry_run)
     console.result({"files": list(collected.names), "bytes": collected.size})
     console.report(format_collected(collected, options.dry_run))
 
@@ -104,7 +108,7 @@ def failures(place: StorePlace, console: Console) -> None:
 
     found = open_store(place.store).snapshot.failures().select(["path", "code", "message"]).to_pylist()
     console.result({"failures": found})
-    console.output(*("\t".join(printable(text) for text in failure.values()) for failure in found))
+    console.listing([[printable(text) for text in failure.values()] for failure in found], separator="\t")
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,7 @@ def export(place: StorePlace, options: ExportOptions, console: Console) -> None:
         console.message(
             f"warning: {place.store} is not finished, only the {len(features):,} rows it has so far are written"
         )
-    written = export_store(features, options.to, options.out, options.output, options.split, options.force)
+    with console.reporter.step(f"writing {printable(str(options.out))}", None):
+        written = export_store(features, options.to, options.out, options.output, options.split, options.force)
     console.result({"files": [str(path) for path in written]})
     console.report(f"wrote {', '.join(map(str, written))}")

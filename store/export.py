@@ -1,6 +1,6 @@
 """A store's rows and features as one file for other tools. Everything but npz is written in batches.
 
-npy       features alone, one array; the rows are beside it in <name>.rows.parquet
+npy       features alone, one array; the rows are beside it in <file>.rows.parquet
 npz       one array per column and one for the features (in memory)
 csv       rows, then one column per feature value: f0, f1, … in C order
 parquet   rows, then one fixed-size list per row, as in a Parquet shard
@@ -42,7 +42,7 @@ def export(
     if to not in EXPORTERS:
         raise UsageError(f"--to is {to!r}: expected one of {', '.join(EXPORTERS)}")
     chosen = features.find_output(output)
-    beside = [path.with_suffix(".rows.parquet")] if to == "npy" else []
+    beside = [path.with_name(f"{path.name}.rows.parquet")] if to == "npy" else []
     for target in (path, *beside):
         if target.exists() and not force:
             raise UsageError(f"{target} exists already: choose another --out, or replace it with --force")
@@ -97,7 +97,7 @@ def _write_csv(features: FeatureStore, output: Output, split: str | None, path: 
                 writer = stack.enter_context(pyarrow.csv.CSVWriter(path, table.schema))
             writer.write_table(table)
         if writer is None:
-            path.write_text(",".join(f'"{name}"' for name in names) + "\n")
+            path.write_text(",".join(f'"{name}"' for name in names) + "\n", encoding="utf-8")
 
 
 def _write_parquet(features: FeatureStore, output: Output, split: str | None, path: Path) -> None:

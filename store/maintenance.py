@@ -10,9 +10,11 @@ import pyarrow.compute as pc
 from store.errors import DamagedStore
 from store.files.base import COPY, INFO, Files
 from store.formats import get_format
+from store.progress import SILENT, Reporter
 from store.rebuild import rebuild
 from store.records import CommitRecord, CurrentPlan, StoreInfo
 from store.snapshot import Snapshot, is_latest, load_snapshot
+from store.suggestions import suggest
 from store.writer import StoreWriter
 
 
@@ -45,7 +47,7 @@ class Verification:
         return not self.damage
 
 
-def verify(files: Files) -> Verification:
+def verify(files: Files, reporter: Reporter = SILENT) -> Verification:
     """Read every shard that the current plan refers to and check bytes, rows, shapes and sums.
 
     Raises:
@@ -61,7 +63,7 @@ def verify(files: Files) -> Verification:
         pending=counts.pending,
         views=snapshot.info.recipe.views,
         shards=len(snapshot.records),
-        damage=(*_copy_damage(files), *_find_damage(files, snapshot)),
+        damage=(*_copy_damage(files), *_find_damage(files, snapshot, reporter)),
     )
 
 
@@ -71,11 +73,13 @@ def _copy_damage(files: Files) -> list[Damage]:
     return [Damage("", f"{COPY} is not the same as {INFO}")]
 
 
-def _find_damage(files: Files, snapshot: Snapshot) -> list[Damage]:
+def _find_damage(files: Files, snapshot: Snapshot, reporter: Reporter = SILENT) -> list[Damage]:
     """Everything that is wrong with the records and shards of a snapshot."""
     damage = [Damage(_shard_key(name), f"{name}: {message}") for name, message in snapshot.damaged_records.items()]
-    for key, record in snapshot.records.items():
-        damage += [Damage(key, message) for message in _shard_damage(files, snapshot.info, record)]
+    with reporter.step("verifying shards", len(snapshot.records)) as progress:
+        for key, record in snapshot.records.items():
+            damage += [Damage(key, message) for message in _shard_damage(files, snapshot.info, record)]
+            progress.advance(1, 0)
     return damage + _misplaced_images(snapshot)
 
 
@@ -263,7 +267,9 @@ class _NeededFiles:
         self._snapshot = load_snapshot(self._files)
         if damaged := self._snapshot.damaged_records:
             name, message = next(iter(damaged.items()))
-            raise DamagedStore(f"{name}: {message}; nothing is deleted before `store repair {self._files}`")
+            raise DamagedStore(
+                f"{name}: {message}; nothing is deleted before {suggest('store', 'repair', str(self._files))}"
+            )
         self._names = _needed(self._snapshot)
         self.plans = {key.partition("/")[0] for key in self._snapshot.shard_keys}
 

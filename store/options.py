@@ -8,9 +8,12 @@ A field says in its annotation how the command line shows it; `store.command_lin
 import difflib
 import functools
 import inspect
+import re
+import typing
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Annotated, Concatenate, ParamSpec, TypeVar
 
 from store.errors import UsageError
 
@@ -57,39 +60,46 @@ Result = TypeVar("Result")
 
 
 def taking_fields_of(
-    options: Callable[Fields, Options],
+    options: Callable[Fields, Options], renamed: Mapping[str, str] | None = None
 ) -> Callable[[Callable[[Options], Result]], Callable[Fields, Result]]:
     """Give a function of one options object that object's fields as its parameters, for type checkers and `help` too.
 
-    An unknown name is a UsageError that suggests the nearest one.
+    An unknown name is a UsageError that suggests the nearest one. `renamed` has names of earlier versions, which still
+    work, with a DeprecationWarning.
     """
 
     def decorate(function: Callable[[Options], Result]) -> Callable[Fields, Result]:
         @functools.wraps(function)
         def call(*args: Fields.args, **kwargs: Fields.kwargs) -> Result:
-            return function(_made(options, args, kwargs))
+            return function(_made(options, args, _current(kwargs, renamed or {})))
 
-        _sign(call, list(inspect.signature(options).parameters.values()), function)
+        _describe(call, options, [])
         return call
 
     return decorate
 
 
 def taking_first_and_fields_of(
-    options: Callable[Fields, Options],
+    options: Callable[Fields, Options], renamed: Mapping[str, str] | None = None
 ) -> Callable[[Callable[[First, Options], Result]], Callable[Concatenate[First, Fields], Result]]:
     """As `taking_fields_of`, for a function that takes something else first."""
 
     def decorate(function: Callable[[First, Options], Result]) -> Callable[Concatenate[First, Fields], Result]:
         @functools.wraps(function)
         def call(first: First, /, *args: Fields.args, **kwargs: Fields.kwargs) -> Result:
-            return function(first, _made(options, args, kwargs))
+            return function(first, _made(options, args, _current(kwargs, renamed or {})))
 
-        first = next(iter(inspect.signature(function).parameters.values()))
-        _sign(call, [first, *inspect.signature(options).parameters.values()], function)
+        _describe(call, options, [next(iter(inspect.signature(function).parameters.values()))])
         return call
 
     return decorate
+
+
+def _current(given: Mapping[str, object], renamed: Mapping[str, str]) -> dict[str, object]:
+    """The parameters under their names of today."""
+    for name in given.keys() & renamed.keys():
+        warnings.warn(f"the parameter {name} is now {renamed[name]}", DeprecationWarning, stacklevel=3)
+    return {renamed.get(name, name): value for name, value in given.items()}
 
 
 def _made(options: Callable[..., Options], args: tuple[object, ...], kwargs: dict[str, object]) -> Options:
@@ -106,6 +116,19 @@ def _made(options: Callable[..., Options], args: tuple[object, ...], kwargs: dic
     return options(*args, **kwargs)
 
 
-def _sign(call: Callable[..., object], parameters: list[inspect.Parameter], function: Callable[..., object]) -> None:
-    result = inspect.signature(function).return_annotation
+def _describe(call: Callable[..., object], options: Callable[..., object], first: list[inspect.Parameter]) -> None:
+    """Give a function the signature and the documentation of its parameters, for `help` and for notebooks."""
+    result = inspect.signature(call).return_annotation
+    parameters, lines = [*first], []
+    for parameter in inspect.signature(options).parameters.values():
+        plain, shown = parameter.annotation, None
+        if typing.get_origin(plain) is Annotated:
+            plain, shown = typing.get_args(plain)
+        parameters.append(parameter.replace(annotation=plain))
+        if isinstance(shown, Option | Argument):
+            lines.append(f"    {parameter.name}: {shown.help}")
     call.__signature__ = inspect.Signature(parameters, return_annotation=result)  # type: ignore[attr-defined]
+    start, section, rest = re.split(
+        r"(^(?:Returns|Raises):$)", inspect.getdoc(call) or "", maxsplit=1, flags=re.MULTILINE
+    )
+    call.__doc__ = "\n".join([f"{start}Args:", *lines, "", f"{section}{rest}"])

@@ -17,6 +17,7 @@ from store.formats import Format, get_format
 from store.formats.base import ROW_SCHEMA, checked_tensor
 from store.recipe import Output, Recipe
 from store.snapshot import ShardRows, Snapshot, load_snapshot
+from store.suggestions import naming_store, suggest
 from store.tensors import Tensor
 
 if TYPE_CHECKING:
@@ -213,6 +214,10 @@ class FeatureStore:
 
     def _gather(self, output: Output, rows: npt.NDArray[np.int64], cached_shards: int = 0) -> Tensor:
         """Features of the given rows, in that order; with `cached_shards`, whole shards are decoded and that many cached."""
+        with naming_store(self.folder):
+            return self._gather_decoded(output, rows, cached_shards)
+
+    def _gather_decoded(self, output: Output, rows: npt.NDArray[np.int64], cached_shards: int) -> Tensor:
         gathered = np.empty((len(rows), *output.shape), output.dtype)
         numbers, positions = self._located[0][rows], self._located[1][rows]
         # In the order of first need: the last batch's shards are done with before others push them out.
@@ -244,11 +249,12 @@ class FeatureStore:
 
     def _row_columns(self, shard: ShardRows) -> pa.Table:
         path = self._shard_path(shard)
-        rows = self._format.rows(path)
+        with naming_store(self.folder):
+            rows = self._format.rows(path)
         expected = shard.record.expected_rows(self.recipe.views)
         if not all(rows[name].equals(expected[name]) for name in ("path", "view")):
             raise DamagedStore(
-                f"{path} does not hold the rows its record names: run `store repair {self.folder}`, then extract again"
+                f"{path} does not hold the rows its record names: run {suggest('store', 'repair', str(self.folder))}, then extract again"
             )
         return rows
 
@@ -258,7 +264,7 @@ class FeatureStore:
             return self.folder.local_copy(name)
         except FileNotFoundError:
             raise DamagedStore(
-                f"{self.folder}/{name} is missing: run `store repair {self.folder}`, then extract again"
+                f"{self.folder}/{name} is missing: run {suggest('store', 'repair', str(self.folder))}, then extract again"
             ) from None
 
 

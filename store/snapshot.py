@@ -18,6 +18,7 @@ from store.errors import DamagedStore
 from store.files.base import INFO, Files
 from store.plan import Plan, plan_file
 from store.records import FAILURES, ROWS, CommitRecord, CurrentPlan, ShardSlot, StoreInfo
+from store.suggestions import naming_store
 
 _CURRENT_NAME = re.compile(r"([1-9][0-9]*)\.json")
 _RECORD_NAME = re.compile(r"([0-9]{6,})\.([1-9][0-9]*)\.json")
@@ -205,15 +206,16 @@ def load_snapshot(files: Files, number: int | None = None) -> Snapshot:
         DamagedStore: store.json, the newest file in view/ or its plan is damaged.
     """
     files.require_store()
-    info = StoreInfo.from_bytes(files.read(INFO))
-    numbers = current_numbers(files)
-    if not numbers:
-        if files.names("commit"):
-            raise DamagedStore("view/ is empty though shards are committed: run `store repair`")
-        return Snapshot(info)
-    number = number or numbers[-1]
-    current = CurrentPlan.from_bytes(files.read(CurrentPlan.file(number)))
-    return with_records(files, Snapshot(info, number, current, load_plan(files, current.plan)))
+    with naming_store(files):
+        info = StoreInfo.from_bytes(files.read(INFO))
+        numbers = current_numbers(files)
+        if not numbers:
+            if files.names("commit"):
+                raise DamagedStore("view/ is empty though shards are committed: run `store repair`")
+            return Snapshot(info)
+        number = number or numbers[-1]
+        current = CurrentPlan.from_bytes(files.read(CurrentPlan.file(number)))
+        return with_records(files, Snapshot(info, number, current, load_plan(files, current.plan)))
 
 
 def load_plan(files: Files, name: str) -> Plan:

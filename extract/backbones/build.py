@@ -13,9 +13,10 @@ from extract.backbones.networks.inception_v1 import inception_v1
 from extract.backbones.networks.inception_v4 import inception_v4
 from extract.backbones.networks.pixels import pixels
 from extract.backbones.networks.squeezenet import squeezenet
-from extract.backbones.table import Backbone, nearest
+from extract.backbones.table import BACKBONES, Backbone, nearest
 from extract.process_state import SharedBlock
 from store.errors import UsageError
+from store.suggestions import suggest
 
 _NETWORKS: dict[str, Callable[[bool, tuple[int, int, int]], keras.Model]] = {
     function.__name__: function
@@ -124,8 +125,9 @@ def cut(network: keras.Model, layers: tuple[str, ...]) -> keras.Model:
     known = [name for name, _ in cut_points(network)]
     for layer in layers:
         if layer not in known:
+            layers_of = suggest("extract", "layers", network.name if network.name in BACKBONES else "BACKBONE")
             raise UsageError(
-                f"{network.name} has no layer {layer!r} to cut at{nearest(layer, known)}; `extract layers` lists all"
+                f"{network.name} has no layer {layer!r} to cut at{nearest(layer, known)}; {layers_of} lists all"
             )
     return keras.Model(network.input, [_tensor_at(network, layer) for layer in layers])
 

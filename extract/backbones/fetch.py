@@ -5,8 +5,8 @@ from pathlib import Path
 
 from extract.backbones.table import get_backbone
 from extract.backbones.weights import Weights, weights_on_disk
-from extract.progress import SILENT, Reporter
 from store.errors import EnvironmentFailure
+from store.progress import SILENT, Reporter
 
 
 @dataclass(frozen=True)

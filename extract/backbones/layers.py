@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from extract.backbones.table import get_backbone
-from extract.progress import SILENT, Reporter
+from store.progress import SILENT, Reporter
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import difflib
 from dataclasses import dataclass
 
 from store.errors import UsageError
+from store.suggestions import suggest
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 
@@ -159,7 +160,9 @@ def get_backbone(name: str) -> Backbone:
     """
     if name in BACKBONES:
         return BACKBONES[name]
-    raise UsageError(f"unknown backbone {name!r}{nearest(name, list(BACKBONES))}; `extract backbones` lists all")
+    raise UsageError(
+        f"unknown backbone {name!r}{nearest(name, list(BACKBONES))}; {suggest('extract', 'backbones')} lists all"
+    )
 
 
 def nearest(name: str, names: list[str]) -> str:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from extract.backbones.table import Backbone
 from extract.backbones.weights import Weights, remembered_digest
 from extract.process_state import quiet_libraries
-from extract.progress import SILENT, Reporter
 from extract.request import automatic_batch_size
 from extract.runtimes.backend import backend_name, require_backend, start_keras
 from extract.runtimes.base import Runtime
 from extract.runtimes.convert import convert, find_converted, model_key
 from extract.runtimes.device import backend_device, machine_has_gpu, precision_missing
 from store.errors import StillframeError, UsageError
+from store.progress import SILENT, Reporter
 
 if TYPE_CHECKING:
     import keras

@@ -12,7 +12,7 @@ from extract.sources.folder import list_folder
 from extract.sources.places import is_table, place_kind
 from extract.sources.table import list_table
 from store.errors import UsageError
-from store.files.names import is_url, row_name
+from store.files.names import file_path, is_url, printable, row_name
 
 
 def list_data(data: str | os.PathLike[str], include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Listing:
@@ -54,24 +54,41 @@ def find_images(given: Sequence[str | os.PathLike[str]]) -> list[str]:
     """Row names of the images that files, folders, tables, glob patterns and URLs stand for, in the order given.
 
     Raises:
-        UsageError: a pattern matches nothing, or a folder or table has no images.
+        UsageError: a pattern matches nothing, a folder or table has no images, or not one of the files exists.
     """
-    paths: list[str] = []
-    for name in (os.fspath(name) for name in given):
-        kind = place_kind(name)
-        if kind == "folder" or (kind == "file" and is_table(name)):
-            listing = list_data(name)
-            root = row_name(listing.root).rstrip("/")
-            joined = [f"{root}/{path}" for path in listing.table["path"].to_pylist()]
-            paths += joined if is_url(name) else map(os.path.normpath, joined)
-        elif not is_url(name) and not os.path.lexists(name) and glob.has_magic(name):
-            matched = sorted(path for path in glob.glob(name, recursive=True) if not os.path.isdir(path))
-            if not matched:
-                raise UsageError(f"no file matches {name!r}: expected images, folders of images, or glob patterns")
-            paths += map(row_name, matched)
-        else:
-            paths.append(row_name(name))
-    return paths
+    names = [name for place in given for name in images_named(place)]
+    require_any(names)
+    return names
+
+
+def images_named(given: str | os.PathLike[str]) -> list[str]:
+    """Row names of the images that a file, a folder, a table, a glob pattern or a URL stands for.
+
+    Raises:
+        UsageError: the pattern matches nothing, or the folder or table has no images.
+    """
+    name = os.fspath(given)
+    kind = place_kind(name)
+    if kind == "folder" or (kind == "file" and is_table(name)):
+        listing = list_data(name)
+        root = row_name(listing.root).rstrip("/")
+        joined = [f"{root}/{path}" for path in listing.table["path"].to_pylist()]
+        return joined if is_url(name) else list(map(os.path.normpath, joined))
+    if not is_url(name) and not os.path.lexists(name) and glob.has_magic(name):
+        matched = sorted(path for path in glob.glob(name, recursive=True) if not os.path.isdir(path))
+        if not matched:
+            raise UsageError(f"no file matches {name!r}: expected images, folders of images, or glob patterns")
+        return list(map(row_name, matched))
+    return [row_name(name)]
+
+
+def require_any(names: Sequence[str]) -> None:
+    """Raise UsageError if there are files and not one of them exists; URLs are not looked up."""
+    if names and not any(is_url(name) or os.path.lexists(file_path(name)) for name in names):
+        others = ", nor are the other files named" if len(names) > 1 else ""
+        raise UsageError(
+            f"there is no {printable(names[0])}{others}: expected image files, folders of images, or glob patterns"
+        )
 
 
 def _filtered(listing: Listing, include: Sequence[str], exclude: Sequence[str]) -> Listing:

@@ -1,20 +1,26 @@
 """Images that are each named by a path or a URL of their own, as `fit predict` and `extract classify` take them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from store.files.base import FileStatus, ReadableFiles
 from store.files.names import file_path, is_url
 from store.files.opening import open_files
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 
 class NamedFiles(ReadableFiles):
-    """Files named by paths relative to the working directory, or by URLs.
+    """Files named by paths relative to the working directory, or by URLs; or images in memory.
 
     Args:
         names: their row names.
+        pixels: by name, images that are in memory.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], pixels: "Mapping[str, Image] | None" = None) -> None:
+        self._pixels = pixels or {}
         self._names = [file_path(name) for name in names]
         self._here = open_files("")
         self._remote = {root: open_files(root) for root in {_split(name)[0] for name in self._names if is_url(name)}}
@@ -39,7 +45,11 @@ class NamedFiles(ReadableFiles):
         return files.status(base)
 
     def read(self, name: str) -> bytes:
-        """See ReadableFiles."""
+        """See ReadableFiles; an image in memory as a file."""
+        if name in self._pixels:
+            from extract.images.given import file_of  # imports this package
+
+            return file_of(self._pixels[name])
         files, base = self._find(name)
         return files.read(base)
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from store.errors import UsageError
+from store.suggestions import suggest
 
 DEFAULT_HEAD = "logistic"
 
@@ -76,6 +77,7 @@ class HeadKind:
         continues: whether it continues the backbone where that was cut.
         least_images: how many different images of each class it needs to learn from.
         takes_groups: whether its inner folds keep groups of images together.
+        monitor: what decides which epoch's weights are kept, of heads that Keras fits.
     """
 
     name: str
@@ -92,6 +94,7 @@ class HeadKind:
     continues: bool = False
     least_images: int = 1
     takes_groups: bool = False
+    monitor: str = "val_loss"
 
     @property
     def exports(self) -> bool:
@@ -139,7 +142,7 @@ class HeadKind:
             if name not in known:
                 raise UsageError(
                     f"the head {self.name} has no parameter {name!r}: it has {', '.join(known) or 'none'}; "
-                    "`fit heads` lists those of every head"
+                    f"{suggest('fit', 'heads')} lists those of every head"
                 )
         values = {name: parameter.default for name, parameter in known.items()}
         return {**values, **{name: known[name].parse(str(value)) for name, value in given.items()}}
@@ -285,7 +288,7 @@ _TABLE = (
                 "patience", 10, "epochs without a better validation accuracy before it stops; halved: before the rate is cut", minimum=1
             ),
         ),
-        streams=True, spatial=True, multi_label=True, weighted=True,
+        streams=True, spatial=True, multi_label=True, weighted=True, monitor="val_accuracy",
     ),
     HeadKind(
         "dropout_dense", "keras:DropoutDense", "keras",
@@ -333,7 +336,9 @@ def get_head(name: str) -> HeadKind:
         return HEADS[name]
     near = difflib.get_close_matches(name, HEADS, 1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise UsageError(f"unknown head {name!r}: {hint}`fit heads` lists them; a custom head is named module:function")
+    raise UsageError(
+        f"unknown head {name!r}: {hint}{suggest('fit', 'heads')} lists them; a custom head is named module:function"
+    )
 
 
 def heads_with(parameter: str) -> list[str]:

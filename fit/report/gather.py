@@ -161,7 +161,8 @@ def gather_mistakes(results: Results, root: str, evaluated: Evaluated, rows: Seq
         images = read_pixels(root, [evaluated.paths[row] for row in batch], results.info.recipe)
         for row, image in zip(batch, images, strict=True):
             if not isinstance(image, BadImage):
-                mistakes.append(Mistake(image, evaluated.labels[row], predicted[row] or "none", float(confidence[row])))
+                path, actual = evaluated.paths[row], evaluated.labels[row]
+                mistakes.append(Mistake(path, image, actual, predicted[row] or "none", float(confidence[row])))
         if len(mistakes) >= SHOWN_MISTAKES:
             break
     _require_some(mistakes)

@@ -2,25 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fit.report.style import INK, RED, SHEET_HEAD, drawable, new_sheet, styled
+from fit.report.style import GREY, INK, RED, SHEET_HEAD, drawable, new_sheet, styled
 
 Pixels = npt.NDArray[np.uint8]
 """(height, width, 3)."""
 
-_THUMBNAIL = 1.15  # inches
+_THUMBNAIL = 1.7  # inches
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A misclassified image, and the probability of the class that was predicted."""
+    """A misclassified image by its path, and the probability of the class that was predicted."""
 
+    path: str
     pixels: Pixels
     actual: str
     predicted: str
@@ -29,7 +29,7 @@ class Mistake:
 
 @styled
 def draw_mistakes(mistakes: Sequence[Mistake], wrong: int, of: str) -> Figure:
-    """Misclassified images, each with its actual class, and its predicted class in red.
+    """Misclassified images, each with its path, its actual class, and its predicted class in red.
 
     Args:
         mistakes: at least one, in the order in which they are shown, all of one shape.
@@ -39,15 +39,15 @@ def draw_mistakes(mistakes: Sequence[Mistake], wrong: int, of: str) -> Figure:
     order = "most confident errors first" if len(mistakes) == wrong else f"the {len(mistakes)} most confident errors"
     note = f"{wrong:,} of {of}, {order}; red: the prediction"
     columns = min(6, len(mistakes))
-    grid = _Grid(-(-len(mistakes) // columns), columns, under=0.48)
+    grid = _Grid(-(-len(mistakes) // columns), columns, under=0.56)
     sheet = _Thumbnails("Mistakes", note, grid, mistakes[0].pixels.shape)
     for number, mistake in enumerate(mistakes):
         axes = sheet.show(number // columns, number % columns, mistake.pixels)
-        below: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 6.8, "transform": axes.transAxes}
-        axes.text(0.5, -0.04, drawable(mistake.actual, 20), color=INK, **below)
-        axes.text(
-            0.5, -0.2, f"{drawable(mistake.predicted, 14)} {_percent_text(mistake.probability)}", color=RED, **below
-        )
+        predicted = f"predicted {drawable(mistake.predicted, 16)} ({_percent_text(mistake.probability)})"
+        lines = ((drawable(mistake.path, 30), GREY), (f"actual {drawable(mistake.actual, 22)}", INK), (predicted, RED))
+        for line, (text, color) in enumerate(lines):
+            below = -(0.05 + 0.15 * line) / sheet.size[1]
+            axes.text(0.5, below, text, color=color, ha="center", va="top", fontsize=7, transform=axes.transAxes)
     return sheet.figure
 
 

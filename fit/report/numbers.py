@@ -83,8 +83,8 @@ class _Cells:
 
 def _draw_cells(title: str, note: str, cells: _Cells, row_axis: str, column_axis: str) -> Figure:
     names = 0.085 * max(map(len, [*cells.rows, *cells.columns]))
-    width = max(4.6, 1.2 + names + 0.36 * len(cells.columns))
-    figure = new_figure(width, 1.6 + names + 0.36 * len(cells.rows), title, note)
+    width = max(5.4, 1.2 + names + 0.44 * len(cells.columns))
+    figure = new_figure(width, 1.6 + names + 0.44 * len(cells.rows), title, note)
     axes = figure.subplots()
     axes.imshow(cells.shares, cmap=SHADES, vmin=0, vmax=1)
     axes.grid(visible=False)
@@ -102,18 +102,25 @@ def _draw_cells(title: str, note: str, cells: _Cells, row_axis: str, column_axis
 
 
 @styled
-def draw_training(history: Mapping[str, Sequence[float]]) -> Figure:
-    """Loss and accuracy of each epoch: of training, and of validation where `history` has `val_loss` and `val_accuracy`."""
+def draw_training(history: Mapping[str, Sequence[float]], monitor: str = "val_loss") -> Figure:
+    """Loss and accuracy of each epoch, and the epoch whose weights are kept.
+
+    Args:
+        history: of training, and of validation where it has `val_loss` and `val_accuracy`.
+        monitor: which of these two decides which epoch is the best, the lowest loss or the highest accuracy.
+    """
     epochs = np.arange(1, len(history["loss"]) + 1)
-    note = f"{len(epochs)} epoch{'s' if len(epochs) > 1 else ''}"
-    if "val_loss" in history:
-        note += f"; validation loss is lowest at epoch {int(np.argmin(history['val_loss'])) + 1}"
-    figure = new_figure(8.4, 3.6, "Training", note)
+    kept = _kept_epoch(history, monitor)
+    note = f"{len(epochs)} epoch{'s' if len(epochs) > 1 else ''}; the weights of epoch {kept} are kept"
+    if monitor in history:
+        note += f", where validation {monitor.removeprefix('val_')} is {_EXTREMES[monitor]}"
+    figure = new_figure(10.4, 4.4, "Training", note)
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         lines = (("training", name, BLUE), ("validation", f"val_{name}", ORANGE))
         for label, key, color in lines:
             if key in history:
                 axes.plot(epochs, history[key], color=color, label=label, marker="o", markersize=2.5)
+        axes.axvline(kept, color=GREY, linewidth=1, linestyle=(0, (4, 3)), label=f"kept: epoch {kept}")
         axes.set_title(name)
         axes.set_xlabel("epoch")
         axes.set_xlim(0.5, len(epochs) + 0.5)
@@ -124,11 +131,22 @@ def draw_training(history: Mapping[str, Sequence[float]]) -> Figure:
     return figure
 
 
+_EXTREMES = {"val_loss": "lowest", "val_accuracy": "highest"}
+
+
+def _kept_epoch(history: Mapping[str, Sequence[float]], monitor: str) -> int:
+    """From 1: the first of the best epochs, or the last one without a validation."""
+    if monitor not in history or np.isnan(history[monitor]).all():
+        return len(history["loss"])
+    best = np.nanargmin if _EXTREMES[monitor] == "lowest" else np.nanargmax
+    return int(best(history[monitor])) + 1
+
+
 @styled
 def draw_calibration(bins: Sequence[ReliabilityBin], error: Interval, of: str) -> Figure:
     """The accuracy of predictions over their confidence, and how many predictions each bin holds."""
     note = f"{of}; expected calibration error {_interval_text(error)}"
-    figure = new_figure(5.2, 6.0, "Calibration", note)
+    figure = new_figure(6.4, 7.4, "Calibration", note)
     top, bottom = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
     confidence = [entry.confidence for entry in bins]
     top.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)), label="perfect calibration")
@@ -151,15 +169,14 @@ def draw_classes(classes: Sequence[ClassScores], of: str) -> Figure:
     note = of
     if len(listed) < len(classes):
         note += f"; the {len(listed)} of {len(classes):,} classes with the lowest F1"
-    figure = new_figure(7.2, 1.5 + 0.26 * len(listed), "Classes", note)
+    figure = new_figure(9.0, 1.6 + 0.4 * len(listed), "Classes", note)
     axes = figure.subplots()
     places = np.arange(len(listed))
     values = np.array([[scores.precision, scores.recall, scores.f1] for scores in listed])
     axes.hlines(places, values.min(axis=1), values.max(axis=1), color=LIGHT, linewidth=4, zorder=1)
-    for column, (name, color, marker) in enumerate(
-        (("precision", GREEN, "^"), ("recall", ORANGE, "v"), ("F1", BLUE, "o"))
-    ):
-        axes.scatter(values[:, column], places, color=color, marker=marker, s=26, label=name, zorder=2)
+    marks = (("precision", GREEN, "^", -0.25), ("recall", ORANGE, "v", 0.0), ("F1", BLUE, "o", 0.25))
+    for column, (name, color, marker, shift) in enumerate(marks):  # beside each other, for they may be equal
+        axes.scatter(values[:, column], places + shift, color=color, marker=marker, s=26, label=name, zorder=2)
     axes.set_yticks(places, [f"{drawable(scores.name)}  ({scores.rows:,})" for scores in listed])
     axes.set(xlim=(-0.02, 1.02), ylim=(len(listed) - 0.4, -0.6))
     axes.set_ylabel("class (images)", color=GREY)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from extract.api import Reporter
+from extract.api import SILENT, Reporter
 from fit.evaluation import ground_truth
 from fit.heads.table import Value
 from fit.metrics.scores import METRICS
@@ -20,24 +20,27 @@ from store.errors import UsageError
 def run_trials(request: SweepRequest, folder: TrialFolder, reporter: Reporter) -> None:
     """Run the trials that the folder does not have yet, and write each down as soon as it is done."""
     for parameters in _missing_trials(request, folder, reporter):
-        folder.add(run_trial(request, parameters, len(folder.trials)))
+        folder.add(run_trial(request, parameters, len(folder.trials), reporter))
 
 
-def run_trial(request: SweepRequest, parameters: Mapping[str, Value], number: int) -> Trial:
+def run_trial(
+    request: SweepRequest, parameters: Mapping[str, Value], number: int, reporter: Reporter = SILENT
+) -> Trial:
     """Fit on the training images and score on the validation images; if the head refuses, the trial says why.
 
     Args:
         request: the sweep.
         parameters: all of the head's.
         number: the trial's, from 0.
+        reporter: shows progress.
     """
     experiment, validation = request.experiment, request.experiment.split.validation
     started = time.perf_counter()
     scores, refused = None, ""
     try:
         fit = resolve_fit(request.fit.store, replace(request.fit.options, parameters=parameters))
-        classifier = fit_first(fit, experiment)
-        predicted = predict_images(classifier, experiment, validation)
+        classifier = fit_first(fit, experiment, reporter)
+        predicted = predict_images(classifier, experiment, validation, reporter)
         measured = ground_truth(experiment).score(validation, predicted)
         scores = {name: measured.metric(name) for name in METRICS}
     except UsageError as error:

@@ -12,6 +12,7 @@ import numpy as np
 
 from fit.heads.table import HeadKind, Parameter, Value
 from store.errors import UsageError
+from store.suggestions import suggest
 
 Setting = Mapping[str, Value]
 
@@ -84,7 +85,9 @@ def parse_space(tries: Sequence[str], kind: HeadKind) -> tuple[Dimension, ...]:
     """
     space = [_parse_dimension(text, kind) for text in tries]
     if not space:
-        raise UsageError("nothing to try: name parameters and their values, --try key=v1,v2; `fit heads` lists them")
+        raise UsageError(
+            f"nothing to try: name parameters and their values, --try key=v1,v2; {suggest('fit', 'heads')} lists them"
+        )
     names = [dimension.name for dimension in space]
     for name in names:
         if names.count(name) > 1:

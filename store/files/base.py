@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from store.errors import DamagedStore, EnvironmentFailure, NotAStore, UsageError
+from store.suggestions import suggest
 
 INFO = "store.json"
 """The file that says what a store is."""
@@ -138,7 +139,7 @@ class Files(ReadableFiles):
         if self.status(INFO) is not None:
             return True
         if self.status(COPY) is not None:
-            raise DamagedStore(f"{self}/{INFO} is missing: run `store repair {self}`")
+            raise DamagedStore(f"{self}/{INFO} is missing: run {suggest('store', 'repair', str(self))}")
         return False
 
     def require_store(self) -> None:
@@ -146,7 +147,8 @@ class Files(ReadableFiles):
         if self.is_store():
             return
         if not self.exists():
-            raise NotAStore(f"no store at {self}: there is no such folder; `extract run DATA --out {self}` makes one")
+            makes = suggest("extract", "run", "DATA", "--out", str(self))
+            raise NotAStore(f"no store at {self}: there is no such folder; {makes} makes one")
         raise NotAStore(f"{self} is not a store: it has no {INFO}; name the folder that `extract run --out` wrote")
 
     def require_free(self, own: Collection[str] = ()) -> None:

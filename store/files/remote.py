@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from store.errors import DamagedStore, EnvironmentFailure, UsageError
 from store.files.base import Files, FileStatus
 from store.files.cache import cached_shard
+from store.suggestions import suggest
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -117,7 +118,7 @@ class RemoteFiles(Files):
         copy = cached_shard(name.rpartition("/")[2], lambda: self.read(name))
         if copy is None:
             raise DamagedStore(
-                f"{self}/{name} is not the bytes that gave it its name: run `store repair {self}`, then extract again"
+                f"{self}/{name} is not the bytes that gave it its name: run {suggest('store', 'repair', str(self))}, then extract again"
             )
         return copy
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -15,6 +16,7 @@ from PIL import Image
 import cli
 import extract.resolve
 import extract.run
+from extract.backbones.table import BACKBONES
 from store import open_store
 from tests.stub import load_stub, make_images
 
@@ -43,8 +45,8 @@ def command(monkeypatch, capsys):
     """Call a program in this process, with the stub network; gives (exit code, standard output, standard error)."""
     monkeypatch.setattr(extract.resolve, "load_runtime", load_stub)
 
-    def call(program, *arguments):
-        monkeypatch.setattr(sys, "argv", [program, *map(str, arguments)])
+    def call(program, *arguments, as_called=None):
+        monkeypatch.setattr(sys, "argv", [as_called or program, *map(str, arguments)])
         code = cli.run_app(getattr(cli, f"{program}_app"), program)
         captured = capsys.readouterr()
         return code, captured.out, captured.err
@@ -115,11 +117,27 @@ def test_more_failures_than_allowed_is_exit_code_three_and_the_rest_is_stored(co
     assert command("extract", "run", data, "--out", out, "--max-bad", "0.5", *STUB)[0] == 0
 
 
-def test_the_backbones_table_is_never_cut(command, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "20")
+@pytest.mark.parametrize("width", [80, 60])
+def test_the_backbones_table_fits_and_its_names_are_never_cut(command, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
     _, output, _ = command("extract", "backbones")
     assert "inception_resnet_v2  299 x 299" in output
-    assert len(output.splitlines()) == 47
+    assert max(map(len, output.splitlines())) <= width
+    assert {line.split()[0] for line in output.splitlines() if line} >= set(BACKBONES)
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_what_is_printed_fits_the_terminal(command, data, out, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.chdir(out.parent)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    (data / "cat" / "bad.png").write_bytes(b"no image")
+    command("extract", "run", "data", "--out", "store", "--max-bad", "1", *STUB)
+    for arguments in (("store", "info", "store"), ("store", "failures", "store"), ("fit", "heads")):
+        code, output, _ = command(*arguments)
+        assert code == 0
+        assert output
+        assert max(len(line) for line in output.splitlines() if f"{out.parent}" not in line) <= max(width, 77)
 
 
 def test_pixels_need_no_weights(command):
@@ -161,6 +179,16 @@ def test_store_export_writes_what_was_asked_for(command, data, out, tmp_path):
         assert command("store", "export", out, "--to", to, "--out", target)[0] == 2
         assert command("store", "export", out, "--to", to, "--out", target, "--force")[0] == 0
     assert not list(tmp_path.glob(".*part"))
+
+
+def test_files_beside_two_exports_are_two(command, data, out, tmp_path):
+    command("extract", "run", data, "--out", out, *STUB)
+    for name in ("ex.v1", "ex.v2", "ex"):
+        assert command("store", "export", out, "--to", "npy", "--out", tmp_path / name)[0] == 0
+    assert {path.name for path in tmp_path.glob("ex*")} == {
+        *("ex", "ex.v1", "ex.v2"),
+        *("ex.rows.parquet", "ex.v1.rows.parquet", "ex.v2.rows.parquet"),
+    }
 
 
 def test_samples_are_written(command, tmp_path):
@@ -471,6 +499,30 @@ def test_a_run_whose_messages_nobody_reads_does_not_claim_success_without_its_fe
     code = int(Path(f"{out}.code").read_text())
     complete = subprocess.run([f"{BIN}/store", "verify", out], capture_output=True, check=False).returncode == 0
     assert code == 74 or (code == 0 and complete)
+
+
+@pytest.mark.parametrize(
+    "environment", [{"LC_ALL": "C", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "latin-1"}, {"PYTHONIOENCODING": "ascii"}]
+)
+def test_what_a_terminal_cannot_show_is_escaped_and_ends_nothing(environment):
+    done = real("fit", "heads", env={**os.environ, **environment})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "adam, sgd, rmsprop, adamw, \\u2026" in done.stdout
+    assert real("fit", "hedas", env={**os.environ, **environment}).returncode == 2
+
+
+def test_a_suggested_command_runs_as_printed(command, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    (data / "cat" / "bad.png").write_bytes(b"no image")
+    called = os.path.relpath(BIN / "extract")
+    _, _, printed = command("extract", "run", "data", "--out", "my store", *STUB, as_called=called)
+    suggested = re.findall("`(.*?)`", printed)
+    assert suggested
+    for line in dict.fromkeys(suggested):
+        done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("cat/bad.png\t")
 
 
 # Start-up

@@ -58,8 +58,9 @@ def fitted(digits):
 def test_a_fit_says_how_good_it_is_and_where_it_is(fitted, digits):
     assert "fitting logistic on 179 images of 10 classes (61 for validation, 60 for test)" in fitted.stderr
     lines = fitted.stdout.splitlines()
-    assert lines[0].split()[:3] == ["images", "accuracy", "balanced"]
-    assert [line.split()[0] for line in lines[1:4]] == ["validation", "test", "baseline"]
+    assert lines[0].split() == ["95", "%", "interval", "validation", "test", "baseline"]
+    assert [line.split()[0] for line in lines[1:5]] == ["images", "accuracy", "macro", "log"]
+    assert max(map(len, lines[: lines.index("next:")])) <= 80
     assert any(line.startswith("test: true \\ predicted") for line in lines)
     metrics = json.loads((digits / "head" / "metrics.json").read_text())
     assert metrics["test"]["accuracy"]["value"] > 0.75
@@ -81,7 +82,23 @@ def test_predicting_images_by_hand(fitted, digits):
     assert list(rows[0]) == ["path", "predicted", "probability", *"0123456789", "error"]
     assert rows[-1]["error"].startswith("missing")
     assert np.mean([row["predicted"] == "3" for row in rows[:-2]]) > 0.8
-    assert command("fit", "predict", "head", "none.png", cwd=digits).returncode == 3
+    assert f"{len(rows) - 1} predictions in out.csv, 1 image without: the column error says why" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["none.png"], "there is no none.png: expected image files"),
+        (["data/3", "--out", "kept.csv"], "kept.csv exists: choose another --out, or replace it with --force"),
+        (["--features", "vectors", "--out", "kept.csv"], "kept.csv exists"),
+    ],
+)
+def test_a_careless_prediction_is_refused_before_anything_is_loaded(arguments, words, tmp_path):
+    (tmp_path / "kept.csv").write_text("mine")
+    result = command("fit", "predict", "no-such-head", *arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert words in result.stderr
+    assert (tmp_path / "kept.csv").read_text() == "mine"
 
 
 def test_evaluating_and_predicting_from_a_store(fitted, digits):
@@ -114,6 +131,24 @@ def test_json_alone_on_standard_output(digits):
     again = command("fit", "head", "--features", "vectors", "--head", "centroid", cwd=digits)
     assert again.returncode == 2
     assert again.stderr.strip().endswith("replace it with --force")
+
+
+@pytest.mark.slow
+def test_what_a_fit_suggests_next_runs_as_printed(digits):
+    fit = Path(sys.executable).with_name("fit")
+    place = digits / "with a space"
+    environment = {**os.environ, "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        [fit, "head", "--features", digits / "vectors", "--out", place], capture_output=True, text=True, check=True,
+        cwd=digits, env=environment,
+    )  # fmt: skip
+    steps = done.stdout.partition("next:\n")[2].splitlines()
+    assert [step.split()[1] for step in steps] == ["report", "predict", "export"]
+    for step in steps:
+        ended = subprocess.run(
+            step, shell=True, capture_output=True, text=True, check=False, cwd=digits, env=environment
+        )
+        assert ended.returncode == 0, f"{step}\n{ended.stdout}{ended.stderr}"
 
 
 @pytest.mark.slow
@@ -266,7 +301,7 @@ def test_a_sweep_that_is_stopped_continues(digits):
     result = command("fit", *arguments, cwd=digits)
     assert result.returncode == 0, result.stderr
     assert "trial 1 of 4" not in result.stderr
-    assert result.stdout.splitlines()[1].startswith("*  ")
+    assert " * " in result.stdout.splitlines()[1]
     again = command("fit", *arguments, "--json", cwd=digits)
     assert "trial" not in again.stderr
     found = json.loads(again.stdout)

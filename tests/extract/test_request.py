@@ -53,7 +53,7 @@ def test_defaults_are_those_of_the_command_line():
         ("shift", float("nan"), "--shift is nan"),
         ("rotation", 20, "--rotation is for altered views: say how many with --augment N"),
         ("flip", "none", "--flip is for altered views"),
-        ("layers", ("mixed5", "mixed5"), "--layer names the same layer twice"),
+        ("layer", ("mixed5", "mixed5"), "--layer names the same layer twice"),
         ("part", (4, 4), "--part is 4/4: expected I/N, I from 0 to N - 1"),
         ("part", (0, 0), "--part is 0/0"),
     ],

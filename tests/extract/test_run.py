@@ -14,7 +14,6 @@ import extract.changed_files
 import extract.resolve
 from extract import extract as extract_images
 from extract.dry_run import dry_run
-from extract.progress import Reporter, Silence
 from extract.request import RunOptions
 from extract.run import run
 from extract.signals import stop_on_signals
@@ -22,6 +21,7 @@ from extract.sources.reading import digests
 from store import open_store
 from store.errors import EnvironmentFailure, RecipeMismatch, StoppedEarly, TooManyFailures, UsageError
 from store.files.local import LocalFiles
+from store.progress import Reporter, Silence
 from store.writer import StoreWriter
 from tests.stub import StubRuntime, load_stub, make_images, touch_later
 
@@ -227,7 +227,7 @@ def test_another_recipe_is_refused_naming_every_field_that_differs(data, out):
 
 def test_the_same_recipe_in_other_words_is_the_same(data, out):
     extract_images(data, out, **STUB)
-    result = extract_images(data, out, layers=("out_relu",), background="#fff", dtype="float16", format="hdf5", **STUB)
+    result = extract_images(data, out, layer=("out_relu",), background="#fff", dtype="float16", format="hdf5", **STUB)
     assert result.computed == 0
 
 
@@ -519,6 +519,21 @@ def test_other_versions_than_the_stores_are_warned_of(data, out, monkeypatch):
     monkeypatch.setattr("tests.stub.KERAS", "100")
     run(RunOptions(data=data, out=out, **STUB), reporter)
     assert lines[-1] == "warning: the store was made with keras 99, this is 100"
+
+
+def test_a_call_with_a_time_limit_stops_and_leaves_signals_as_they_were(data, out):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(StoppedEarly):
+        extract_images(data, out, max_runtime=0.000001, **STUB)
+    assert signal.getsignal(signal.SIGTERM) == before
+    with pytest.raises(UsageError, match="--max-runtime is 'soon'"):
+        extract_images(data, out, max_runtime="soon", **STUB)
+    assert extract_images(data, out, max_runtime="1h", **STUB).images == 12
+
+
+def test_a_call_shows_progress_if_asked(data, out, capsys):
+    extract_images(data, out, progress=True, layer="out_relu", **STUB)
+    assert "loading mobilenet_v2" in capsys.readouterr().err
 
 
 def test_options_are_frozen_and_checked():

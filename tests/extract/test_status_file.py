@@ -7,9 +7,9 @@ from datetime import datetime
 import pytest
 
 import extract.status_file
-from extract.progress import SILENT
 from extract.status_file import Status, StatusFile, followed
 from store.errors import EnvironmentFailure, StoppedEarly
+from store.progress import SILENT
 
 
 def read(path):

@@ -8,6 +8,7 @@ import pytest
 
 from fit import fit_head
 from fit.compare import compare_heads, comparison_figure
+from fit.evaluation import evaluate_head
 from fit.head_folder import read_results
 from fit.text import format_comparison
 from store.errors import UsageError
@@ -48,8 +49,9 @@ def test_the_best_is_chosen_by_validation_and_differences_are_the_tests(saved):
     assert 0 <= behind.difference.low < behind.difference.value < behind.difference.high
     table = format_comparison(comparison)
     assert [row[0].endswith(" *") for row in table[1:]] == [False, True]
-    assert table[1][8].startswith("+0.250 (+")
-    assert table[1][9] == "12"
+    assert table[1][3].startswith("+0.250 (+")
+    assert table[1][4] == "12"
+    assert format_comparison(comparison, everything=True)[1][-2:] == ["centroid", "mobilenet"]
 
 
 def test_equal_heads_differ_by_nothing(saved):
@@ -77,6 +79,18 @@ def test_images_of_another_label_are_not_the_same(saved):
     assert shared == 12 - pc.sum(pc.and_(pc.equal(rows["label"], "red"), pc.equal(rows["split"], "test"))).as_py()
 
 
+def test_labels_with_spaces_are_those_without(color_store, tmp_path):
+    paths = color_store.table()["path"].to_pylist()
+    lines = [f"{path},{path.split('/')[0]}{' ' * (number % 2)}\n" for number, path in enumerate(paths)]
+    (tmp_path / "labels.csv").write_text("path,label\n" + "".join(lines))
+    spaced = fit_head(color_store, "centroid", labels=tmp_path / "labels.csv")
+    assert spaced.classes == ("blue", "green", "red")
+    assert evaluate_head(spaced, color_store, tmp_path / "labels.csv")["rows"] == 60
+    plain = fit_head(color_store, "centroid")
+    compared = compare_heads([read_results(head.save(tmp_path / name)) for name, head in (("a", spaced), ("b", plain))])
+    assert compared.heads[1].shared == 12
+
+
 def test_heads_of_other_splits(color_store, saved, tmp_path):
     other = read_results(fit_head(color_store, "centroid", seed=3, test=0.1).save(tmp_path / "other"))
     notes = compare_heads([*saved, other]).notes
@@ -86,7 +100,7 @@ def test_heads_of_other_splits(color_store, saved, tmp_path):
     comparison = compare_heads([edited(saved[0], 1.0), without])
     assert comparison.heads[1].difference is None
     assert any(note.startswith("without a test: ") for note in comparison.notes)
-    assert format_comparison(comparison)[2][6:9] == ["-", "-", "-"]
+    assert format_comparison(comparison)[2][2:] == ["-", "-", "0", "-"]
     assert len(comparison_figure(comparison).axes) == 2
 
 
@@ -96,7 +110,7 @@ def test_what_cannot_be_compared_is_refused(saved, color_store, tmp_path):
     classes = replace(saved[1].info, classes=("blue", "green", "pink"))
     with pytest.raises(UsageError, match="only one of them has pink, red"):
         compare_heads([saved[0], replace(saved[1], info=classes)])
-    without = fit_head(color_store, "centroid", validation=0.0).save(tmp_path / "without")
+    without = fit_head(color_store, "centroid", val=0.0).save(tmp_path / "without")
     with pytest.raises(UsageError, match="without has no validation"):
         compare_heads([saved[0], read_results(without)])
 

@@ -4,15 +4,17 @@ import shutil
 
 import keras
 import numpy as np
+import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 import skops.io
+from PIL import Image
 from sklearn.preprocessing import FunctionTransformer
 
 from fit import fit_head, load_head
 from fit.heads.table import HEADS
-from fit.predictions import write_table
+from fit.predictions import class_column, class_columns, write_table
 from store.errors import DamagedHead, PrecisionMissing, RecipeMismatch, UnsafeFile, UsageError
 from tests.fit.test_train import ANYWHERE, QUICK
 
@@ -83,6 +85,52 @@ def test_predictions_are_in_the_order_given_and_bad_images_are_rows(saved, stub,
 def test_no_such_images(saved, stub, tmp_path):
     with pytest.raises(UsageError, match="no file matches"):
         load_head(saved).predict(str(tmp_path / "*.png"))
+    with pytest.raises(UsageError, match=r"there is no .*a.png, nor are the other files named: expected image files"):
+        load_head(saved).predict([tmp_path / "a.png", tmp_path / "b.png"])
+
+
+def test_images_in_memory_get_what_their_files_get(saved, stub, colors, tmp_path):
+    paths = sorted((colors / "red").iterdir())[:4]
+    turned = Image.open(paths[0]).transpose(Image.Transpose.ROTATE_90)
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "turned.png", exif=exif)
+    transparent = Image.open(paths[1]).convert("RGBA")
+    transparent.putalpha(Image.linear_gradient("L").resize(transparent.size))
+    transparent.save(tmp_path / "transparent.png")
+    files = [*paths, tmp_path / "turned.png", tmp_path / "transparent.png"]
+    head = load_head(saved)
+    expected = head.predict(files)
+    given = [Image.open(files[0]), np.asarray(Image.open(files[1])), files[2], *map(Image.open, files[3:])]
+    found = head.predict(given)
+    assert found["path"].to_pylist() == [
+        "<image 0>",
+        "<image 1>",
+        str(files[2]),
+        *(f"<image {at}>" for at in (3, 4, 5)),
+    ]
+    assert found.drop_columns("path").equals(expected.drop_columns("path"))
+    assert (
+        head.predict(np.stack([np.asarray(Image.open(path)) for path in paths]))
+        .slice(0, 2)
+        .drop_columns("path")
+        .equals(expected.slice(0, 2).drop_columns("path"))
+    )
+    assert head.predict(Image.open(paths[0]).convert("CMYK"))["error"].null_count == 1
+
+
+def test_an_image_in_memory_that_cannot_be_read_is_a_row(saved, stub, colors, tmp_path):
+    (tmp_path / "half.png").write_bytes((colors / "red" / "000.png").read_bytes()[:600])
+    with Image.open(tmp_path / "half.png") as half:
+        table = load_head(saved).predict([half, colors / "red" / "000.png"])
+    assert table["error"].to_pylist()[0].startswith("corrupt: Pillow cannot read it")
+    assert table["error"].to_pylist()[1] is None
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), 7])
+def test_what_is_not_an_image_is_refused(saved, image):
+    with pytest.raises(UsageError, match=r"expected a path, a PIL image, or an array of uint8 and shape"):
+        load_head(saved).predict([image])
 
 
 def test_other_weights_are_refused(saved, stub, monkeypatch, colors):
@@ -120,6 +168,17 @@ def test_a_class_may_be_named_as_a_column(color_store, tmp_path, stub, colors):
     table = fit_head(color_store, labels=tmp_path / "labels.csv").predict(colors / "red")
     assert table.column_names == ["path", "predicted", "probability", "class:error", "class:path", "x", "error"]
     assert table["error"].null_count == 20
+
+
+def test_no_two_columns_have_one_name():
+    names = ("error", "class:error", "class:class:error", "class:x", "x", "path", "class:")
+    columns = [class_column(name) for name in names]
+    assert columns[3:5] == ["class:x", "x"]
+    assert len(set(columns)) == len(names)
+    values = [np.array([float(number)]) for number in range(len(names))]
+    assert class_columns(pa.table(dict(zip(columns, values, strict=True))), names).tolist() == [list(range(7))]
+    earlier = pa.table({"class:error": [0.5], "x": [0.25]})
+    assert class_columns(earlier, ("class:error", "x")).tolist() == [[0.5, 0.25]]
 
 
 def test_a_head_is_replaced_only_when_asked_and_nothing_else_ever(color_store, saved, tmp_path):

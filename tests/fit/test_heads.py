@@ -1,3 +1,5 @@
+import importlib
+
 import keras
 import numpy as np
 import pytest
@@ -310,3 +312,12 @@ def test_only_a_network_is_rebuilt():
     spec = HeadSpec("knn", get_head("knn").complete({}), (6,), Task(("a", "b"), False), "none", 0, ORIGIN)
     with pytest.raises(UsageError, match="knn is not a network"):
         rebuild_network(spec)
+
+
+def test_the_table_of_heads_says_what_each_head_keeps_weights_by():
+    networks = {kind.name: kind for kind in HEADS.values() if kind.library == "keras"}
+    modules = {
+        name: importlib.import_module(f"fit.heads.{kind.build.split(':')[0]}") for name, kind in networks.items()
+    }
+    for name, kind in networks.items():
+        assert getattr(modules[name], kind.build.split(":")[1]).monitor == kind.monitor

@@ -27,7 +27,7 @@ EXPORTED = [pytest.param(to, marks=[] if to == "onnx" else [pytest.mark.slow]) f
 def lite0(tmp_path_factory, colors):
     """60 rows, float32: of 2 x 2 x 192, and of the 2 x 2 x 1280 that the whole network gives."""
     folder = tmp_path_factory.mktemp("lite0") / "store"
-    run_extract(colors, out=folder, image_size=(64, 64), layers=(LAYER, LAST), dtype="float32")
+    run_extract(colors, out=folder, image_size=(64, 64), layer=(LAYER, LAST), dtype="float32")
     return open_store(folder)
 
 

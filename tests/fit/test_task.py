@@ -33,6 +33,8 @@ def test_several_labels_are_a_matrix_and_the_rarest_is_the_stratum():
         (["cat", "cat", "dog", "cow"], "the classes cow, dog have a single image"),
         ([None, None], "no image has a label"),
         (["cat", "cat", "dog", "dog", None], r"1 of 5 images have no label \(4.png\)"),
+        (["cat", "cat", "dog", "dog", "  "], r"1 of 5 images have no label \(4.png\)"),
+        ([" ", "|"], "no image has a label"),
     ],
 )
 def test_labels_that_no_head_can_learn_from_are_refused(texts, words):
@@ -48,6 +50,19 @@ def test_known_classes():
         single.encode(["c"])
     with pytest.raises(UsageError, match="1 of 2 images have no label"):
         single.encode(["a", None])
+
+
+def test_spaces_around_a_label_and_the_encoding_of_its_accents_do_not_count():
+    task, targets = find("cat ", "cat", "cafe\u0301", "caf\u00e9")
+    assert task.classes == ("caf\u00e9", "cat")
+    assert targets.tolist() == [1, 1, 0, 0]
+    assert task.encode([" cat", "cafe\u0301", "cat\t"]).tolist() == [1, 0, 1]
+    earlier = Task(("cafe\u0301", "cat"), multi_label=False)
+    assert earlier.encode(["caf\u00e9", "cafe\u0301 "]).tolist() == [0, 0]
+    labels = Task(("a", "b"), multi_label=True)
+    assert labels.texts(labels.encode(["b | a", " a"])) == ["a|b", "a"]
+    with pytest.raises(UsageError, match=r"'a\|b' names several classes"):
+        Task(("a", "b"), multi_label=False).encode(["a|b"])
 
 
 def test_one_class_per_image_is_decided_by_the_highest_probability():

@@ -10,7 +10,6 @@ import pytest
 import extract.runtimes.load as load
 from extract.backbones.table import get_backbone
 from extract.backbones.weights import Weights
-from extract.progress import Reporter
 from extract.runtimes.base import Computed
 from extract.runtimes.convert import convert, find_converted, model_key
 from extract.runtimes.device import CPU, Device, machine_has_gpu, peak_memory, processor_precisions, usable_cores
@@ -19,6 +18,7 @@ from extract.runtimes.load import NetworkSpec, choose_runtime, load_runtime
 from extract.runtimes.model import feature_model
 from extract.runtimes.openvino import OpenvinoRuntime
 from store.errors import UsageError
+from store.progress import Reporter
 
 PROCESSOR = Device(CPU, ("float32",))
 

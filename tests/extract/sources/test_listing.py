@@ -550,3 +550,5 @@ def test_images_are_found_in_the_order_given(tmp_path, monkeypatch):
     ]  # fmt: skip
     with pytest.raises(UsageError, match=r"no file matches '\*\.gif'"):
         find_images(["*.gif"])
+    with pytest.raises(UsageError, match=r"there is no missing\.jpg, nor are the other files named"):
+        find_images(["missing.jpg", "gone.png"])

@@ -86,7 +86,7 @@ def test_a_head_on_bfloat16_features_is_exported_in_float32(colors, tmp_path):
 
 def test_a_head_on_the_pixels_themselves(colors, tmp_path):
     run_extract(colors, out=tmp_path / "store", backbone="pixels", image_size=(16, 16))
-    head = fit_head(tmp_path / "store", "logistic", reduction="flatten")
+    head = fit_head(tmp_path / "store", "logistic", reduce="flatten")
     assert export_head(head, tmp_path / "model.onnx", "onnx") <= 1e-3
 
 

@@ -48,7 +48,7 @@ def odd_figures():
     )
     yield draw_calibration(reliability(np.array([0.3, 0.9]), np.array([True, False])), GOOD, "9 test images")
     yield draw_classes(scores, "9 test images")
-    yield draw_mistakes([Mistake(noise(), name, name, 0.9) for name in ODD], 9, "10 test images")
+    yield draw_mistakes([Mistake(name, noise(), name, name, 0.9) for name in ODD], 9, "10 test images")
     yield draw_samples([Sample(name, [noise()]) for name in ODD], "all")
     yield draw_averages([Average(name, noise(), 3) for name in ODD], "all")
     yield draw_comparison([Compared(name, GOOD, None, None) for name in ODD], ODD[0])
@@ -113,9 +113,20 @@ def test_labels_are_told_apart_by_what_was_missed_and_given():
 def test_training_shows_what_the_history_has():
     figure = draw_training({"loss": [3.0, 2.0, 1.0], "accuracy": [0.1, 0.2, 0.3], "val_loss": [3.0, 1.0, 2.0]})
     loss, accuracy = figure.axes
-    assert [list(line.get_ydata()) for line in loss.lines] == [[3, 2, 1], [3, 1, 2]]
-    assert [list(line.get_ydata()) for line in accuracy.lines] == [[0.1, 0.2, 0.3]]
-    assert any("3 epochs; validation loss is lowest at epoch 2" in text for text in texts(figure))
+    assert [list(line.get_ydata()) for line in loss.lines[:-1]] == [[3, 2, 1], [3, 1, 2]]
+    assert [list(line.get_ydata()) for line in accuracy.lines[:-1]] == [[0.1, 0.2, 0.3]]
+    assert "3 epochs; the weights of epoch 2 are kept, where validation loss is lowest" in texts(figure)
+    assert [axes.lines[-1].get_xdata()[0] for axes in figure.axes] == [2, 2]
+
+
+def test_training_marks_the_epoch_whose_weights_are_kept():
+    history = {"loss": [3.0, 2.0, 1.0, 0.5], "accuracy": [0.1, 0.2, 0.3, 0.4], "val_loss": [1.0, 2.0, 3.0, 4.0]}
+    history["val_accuracy"] = [0.1, 0.5, 0.7, 0.7]
+    figure = draw_training(history, "val_accuracy")
+    assert "4 epochs; the weights of epoch 3 are kept, where validation accuracy is highest" in texts(figure)
+    assert figure.axes[0].lines[-1].get_xdata()[0] == 3
+    without = draw_training({"loss": [3.0, 2.0], "accuracy": [0.1, 0.2]})
+    assert "2 epochs; the weights of epoch 2 are kept" in texts(without)
 
 
 def test_classes_come_worst_first_and_at_most_forty():
@@ -124,15 +135,20 @@ def test_classes_come_worst_first_and_at_most_forty():
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert labels[:2] == ["class0  (3)", "class1  (3)"]
     assert len(labels) == 40
+    precision, recall, f1 = (scatter.get_offsets()[:, 1] for scatter in figure.axes[0].collections[1:])
+    assert not set(precision) & set(recall)
+    assert not set(recall) & set(f1)
     assert any("the 40 of 100 classes" in text for text in texts(figure))
 
 
 def test_mistakes_have_a_thumbnail_each_with_both_names():
-    mistakes = [Mistake(noise(number), "cat", f"dog{number}", 0.987 - number / 10) for number in range(8)]
+    mistakes = [
+        Mistake(f"a/{number}.png", noise(number), "cat", f"dog{number}", 0.987 - number / 10) for number in range(8)
+    ]
     figure = draw_mistakes(mistakes, 30, "200 test images")
     assert len(thumbnails(figure)) == 8
     assert np.array_equal(thumbnails(figure)[3].images[0].get_array(), noise(3))
-    assert texts(thumbnails(figure)[0]) == ["cat", "dog0 99 %"]
+    assert texts(thumbnails(figure)[0]) == ["a/0.png", "actual cat", "predicted dog0 (99 %)"]
     assert any("30 of 200 test images, the 8 most confident errors" in text for text in texts(figure))
 
 

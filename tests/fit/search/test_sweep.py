@@ -12,7 +12,7 @@ from fit import fit_head, load_head
 from fit.options import FitOptions
 from fit.search.options import SweepOptions
 from fit.search.sweep import sweep_head
-from fit.text import format_sweep
+from fit.text import format_refusals, format_sweep
 from store.errors import StoppedEarly, UsageError
 
 KNN = FitOptions("knn")
@@ -54,8 +54,9 @@ def test_a_grid_is_tried_and_the_best_on_validation_is_a_head(color_store, tmp_p
     assert {**best.metrics, "seconds": 0, "chosen_from": 0} == {**plain, "seconds": 0, "chosen_from": 0}
     assert found.chosen.scores["accuracy"].to_dict() == plain["validation"]["accuracy"]
     table = format_sweep(found)
-    assert [row[:2] for row in table] == [["", "neighbors"], ["*", "3"], ["", "36"], ["", "5000"]]
-    assert table[3][2].startswith("refused: ")
+    assert [row[::2] for row in table] == [["trial", "neighbors"], ["2 *", "3"], ["1", "36"], ["3", "5000"]]
+    assert table[3][1] == "refused"
+    assert format_refusals(found)[0][1].startswith("refused: the head knn refused: Expected n_neighbors")
     with (tmp_path / "sweep" / "sweep.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["neighbors"], row["chosen"]) for row in rows] == [("3", "yes"), ("36", ""), ("5000", "")]
@@ -101,9 +102,9 @@ def test_the_test_is_looked_at_once(color_store, tmp_path, monkeypatch):
     looked = []
     real = fit.train.predict_images
 
-    def recorded(head, experiment, images):
+    def recorded(head, experiment, images, *reporter):
         looked.append(bool(np.isin(images, experiment.split.test).any()))
-        return real(head, experiment, images)
+        return real(head, experiment, images, *reporter)
 
     for module in (fit.train, fit.search.running):
         monkeypatch.setattr(module, "predict_images", recorded)
@@ -181,7 +182,7 @@ def test_another_sweeps_folder_is_refused(color_store, tmp_path):
         (FitOptions("knn", seed=1), {}, "seed was 0, is 1"),
         (FitOptions("knn", test=0.3), {}, "split was "),
         (KNN, {"metric": "log_loss"}, "metric was accuracy, is log_loss"),
-        (FitOptions("knn", reduction="max"), {}, "reduction was avg, is max"),
+        (FitOptions("knn", reduce="max"), {}, "reduction was avg, is max"),
     ]:
         with pytest.raises(UsageError, match=f"holds trials of another sweep; .*{words}"):
             sweep(color_store, tmp_path / "sweep", "neighbors=3", options=options, **settings)
@@ -209,7 +210,7 @@ def test_a_damaged_trial_is_named(color_store, tmp_path):
         (KNN, {"metric": "roc_auc"}, "--metric is 'roc_auc'"),
         (KNN, {"trials": 3}, "--trials is not for --method grid"),
         (KNN, {"trials": 0, "method": "random"}, "--trials is 0"),
-        (FitOptions("knn", validation=0.0), {}, "no validation images to choose by"),
+        (FitOptions("knn", val=0.0), {}, "no validation images to choose by"),
         (FitOptions("knn", parameters={"epochs": 3}), {}, "--epochs is not for the head knn"),
     ],
 )

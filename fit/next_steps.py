@@ -1,0 +1,42 @@
+"""What can be done with a head that was fitted just now: commands that run as printed."""
+
+import os
+from pathlib import Path
+
+from extract.api import image_root
+from fit.head import Head
+from fit.heads.build import find_kind
+from store.files.names import file_path, is_url
+from store.suggestions import suggested_line
+
+
+def next_steps(head: Head, folder: Path, store: str, custom_head: bool) -> list[str]:
+    """Commands for a head in its folder.
+
+    Args:
+        head: as it was fitted.
+        folder: where it was saved.
+        store: where its features are, as the user named it.
+        custom_head: whether a function of the user builds it, which has to be named whenever it is loaded.
+    """
+    named = ["--head", head.info.head] if custom_head else []
+    image = _an_image(head)
+    images = ["--features", store] if image is None else [image]
+    steps = [
+        suggested_line("fit", "report", folder),
+        suggested_line("fit", "predict", folder, *images, *named),
+    ]
+    if not custom_head and find_kind(head.info.head).exports:  # Keras' own format needs no other package
+        steps.append(suggested_line("fit", "export", folder, "--to", "keras", "--out", folder / "model.keras"))
+    return steps
+
+
+def _an_image(head: Head) -> str | None:
+    """The last image that it was evaluated on, preferably a test image, if it is still where it was."""
+    if head.predictions is None or not head.info.data or is_url(head.info.data):
+        return None
+    path = os.path.join(image_root(head.info.data), file_path(head.predictions["path"][-1].as_py()))
+    if not os.path.isfile(path):
+        return None
+    here = os.path.relpath(path)
+    return path if here.startswith(os.pardir) else here

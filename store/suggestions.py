@@ -1,0 +1,51 @@
+"""Commands that messages suggest: they run as printed, from where the user is."""
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from store.errors import DamagedStore
+
+_PROGRAMS = ("extract", "fit", "store", "stillframe")
+
+
+def suggest(program: str, *words: str | os.PathLike[str]) -> str:
+    """A command as a message names it, in backticks: words are quoted for the shell where that is needed."""
+    return f"`{suggested_line(program, *words)}`"
+
+
+def suggested_line(program: str, *words: str | os.PathLike[str]) -> str:
+    """A command as the user can type it.
+
+    A program that is not on PATH is named as the user has named the one that runs: `.venv/bin/fit` after
+    `.venv/bin/extract`, `stillframe fit` after `stillframe extract`.
+    """
+    return shlex.join([*_called(program), *(os.fspath(word) for word in words)])
+
+
+@contextmanager
+def naming_store(store: object) -> Iterator[None]:
+    """Inside the block, an error that says `store repair` says of which store, by its `str()`."""
+    try:
+        yield
+    except DamagedStore as error:
+        named = str(error).replace("`store repair`", suggest("store", "repair", str(store)))
+        raise DamagedStore(named) from error
+
+
+def _called(program: str) -> list[str]:
+    folder, running = os.path.split(sys.argv[0])
+    if running == "stillframe":
+        return [_placed(folder, running), program]
+    return [_placed(folder, program) if running in _PROGRAMS else program]
+
+
+def _placed(folder: str, program: str) -> str:
+    """The program's name if it is on PATH, or else its path in that folder, if it is there."""
+    beside, found = os.path.join(folder, program), shutil.which(program)
+    if not folder or not os.path.isfile(beside) or (found is not None and os.path.samefile(found, beside)):
+        return program
+    return beside

@@ -5,12 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from fit.choices import REDUCTIONS, WHOLE
+from fit.choices import CLASS_WEIGHTS, REDUCTIONS, WHOLE
 from fit.heads.table import DEFAULT_HEAD, HEADS, HeadKind, Value, heads_with
 from store.errors import UsageError
 from store.options import Option
 
-CLASS_WEIGHTS = ("none", "balanced")
 SHORTCUTS = ("epochs", "batch_size", "learning_rate", "optimizer")
 """Parameters that have an option of their own."""
 

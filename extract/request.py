@@ -6,14 +6,21 @@ from dataclasses import dataclass, fields
 from typing import Annotated
 
 from extract.backbones.table import DEFAULT_BACKBONE
-from extract.choices import CROPS, DTYPES, FLIPS, POOLINGS, PRECISIONS, RESIZES, RUNTIMES, SHARD_FORMATS
+from extract.choices import DTYPES, RUNTIMES, SHARD_FORMATS
 from extract.completion import complete_backbone, complete_layer
+from store.choices import (
+    CROPS,
+    FLIPS,
+    MOST_ALTERED,
+    MOST_PIXELS,
+    MOST_VIEWS,
+    POOLINGS,
+    PRECISIONS,
+    RESIZES,
+)
 from store.errors import UsageError
 from store.options import Argument, Option, one_of
 from store.recipe import Augmentation
-
-MAX_VIEWS = 1000
-_MOST = {"rotation": 180.0, "shift": 1.0, "shear": 1.0, "zoom": 0.9, "brightness": 1.0}
 
 MAX_PIXELS = 100_000_000
 _IMAGE_PIXELS = 299 * 299
@@ -140,15 +147,15 @@ class RunOptions:
         self._check_augmentation()
 
     def _check_augmentation(self) -> None:
-        if not 0 <= self.augment <= MAX_VIEWS:
-            raise UsageError(f"--augment is {self.augment}: expected a number of views from 0 to {MAX_VIEWS:,}")
+        if not 0 <= self.augment <= MOST_VIEWS:
+            raise UsageError(f"--augment is {self.augment}: expected a number of views from 0 to {MOST_VIEWS:,}")
         if self.seed < 0:
             raise UsageError(f"--seed is {self.seed}: expected 0 or more")
-        for name, most in _MOST.items():
+        for name, most in MOST_ALTERED.items():
             if not 0 <= getattr(self, name) <= most:
                 raise UsageError(f"--{name} is {getattr(self, name)}: expected a range from 0 to {most:g}")
         if self.augment == 0:
-            for name in (*_MOST, "flip"):
+            for name in (*MOST_ALTERED, "flip"):
                 if getattr(self, name) != getattr(Augmentation, name):
                     raise UsageError(f"--{name} is for altered views: say how many with --augment N")
 
@@ -157,7 +164,7 @@ class RunOptions:
         """What the recipe says about altered views; None without any."""
         if self.augment == 0:
             return None
-        ranges = {name: float(getattr(self, name)) for name in _MOST}  # 40 and 40.0 are one recipe
+        ranges = {name: float(getattr(self, name)) for name in MOST_ALTERED}  # 40 and 40.0 are one recipe
         return Augmentation(self.augment, self.seed, **ranges, flip=self.flip)
 
 
@@ -241,8 +248,10 @@ def parse_image_size(value: int | str | tuple[int, int] | None) -> tuple[int, in
         return None
     parts = value.lower().split("x") if isinstance(value, str) else value if isinstance(value, tuple) else (value,)
     numbers = [int(part) if str(part).isdecimal() else 0 for part in parts]
-    if not 1 <= len(numbers) <= 2 or min(numbers) < 1:
-        raise UsageError(f"--image-size is {value!r}: expected N or HxW in pixels, as in 224 or 240x320")
+    if not 1 <= len(numbers) <= 2 or not 1 <= min(numbers) <= max(numbers) <= MOST_PIXELS:
+        raise UsageError(
+            f"--image-size is {value!r}: expected N or HxW in pixels, as in 224 or 240x320, {MOST_PIXELS:,} at most"
+        )
     return numbers[0], numbers[-1]
 
 

@@ -4,6 +4,8 @@ REDUCTIONS = ("avg", "max", "flatten")
 WHOLE = "none"
 """The reduction of heads that take spatial tensors as they are."""
 
+CLASS_WEIGHTS = ("none", "balanced")
+
 SWEEP_METHODS = ("grid", "random", "one", "optuna")
 CHOOSING_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss")
 """The metrics that a sweep can choose by."""

@@ -17,11 +17,18 @@ from fit.head_info import HeadInfo
 from fit.heads.base import CustomHead, Predictor
 from fit.model_file import ModelFile, read_file, read_model, write_model
 from store.errors import DamagedHead, EnvironmentFailure, StillframeError, UnsafeFile, UsageError
+from store.json_values import as_object, parse
+from store.schema import InvalidField, read_fields, shown
 from store.suggestions import suggest
 
 FORMAT = "stillframe-head"
 VERSION = 1
 INFO, METRICS, PREDICTIONS = "head.json", "metrics.json", "predictions.parquet"
+
+_OF_THE_FOLDER = ("format", "version", "fingerprint", "model")
+"""The fields of head.json that describe the folder, not the head."""
+
+_MOST_BYTES = 2**26  # of head.json and metrics.json: a hundred thousand classes
 
 
 @dataclass(frozen=True)
@@ -152,18 +159,19 @@ def _read_description(folder: Path) -> tuple[HeadInfo, ModelFile]:
     described = _read_json(folder / INFO)
     if described.get("format") != FORMAT:
         raise UsageError(f"{folder / INFO} is not a Stillframe head: name the folder that `fit head` wrote")
-    if described.get("version") != VERSION:
+    version = described.get("version")
+    if type(version) is not int or version != VERSION:
         raise UsageError(
-            f"{folder} has format version {described.get('version')!r}, this program reads {VERSION}: "
+            f"{folder} has format version {shown(version)}, this program reads {VERSION}: "
             "use the Stillframe version that wrote it, or fit it again"
         )
+    own = {name: value for name, value in described.items() if name not in _OF_THE_FOLDER}
     try:
-        model, fingerprint = described.pop("model"), described.pop("fingerprint")
-        file = ModelFile(model["file"], model["sha256"])
-        info = HeadInfo.from_dict({key: value for key, value in described.items() if key not in ("format", "version")})
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        file = read_fields(ModelFile, as_object(described.get("model"), "model"), within="model.")
+        info = HeadInfo.from_dict(own)
+    except InvalidField as error:
         raise DamagedHead(f"{folder / INFO} has a missing or invalid field ({error}): fit the head again") from error
-    if fingerprint != info.recipe.fingerprint:
+    if described.get("fingerprint") != info.recipe.fingerprint:
         raise DamagedHead(f"{folder / INFO} was edited: its fingerprint is not that of its recipe; fit the head again")
     return info, file
 
@@ -184,9 +192,6 @@ def _require_head(folder: Path) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(read_file(path))
+        return parse(read_file(path), _MOST_BYTES)
     except ValueError as error:
-        raise DamagedHead(f"{path} is not valid JSON ({error}): fit the head again") from error
-    if not isinstance(values, dict):
-        raise DamagedHead(f"{path} holds {type(values).__name__}, expected an object: fit the head again")
-    return values
+        raise DamagedHead(f"{path} {error}: fit the head again") from error

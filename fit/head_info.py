@@ -2,13 +2,17 @@
 
 import importlib.metadata
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated, Any, Self
 
+from fit.choices import CLASS_WEIGHTS, REDUCTIONS, WHOLE
 from fit.data import reduced_shape
-from fit.heads.table import Value
+from fit.heads.table import HEADS, Value
 from fit.task import Task
+from store.errors import UsageError
+from store.json_values import as_object
 from store.recipe import Output, Recipe
+from store.schema import InvalidField, Like, OneOf, read_fields, read_value, shown
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,12 @@ class HeadInfo:
         data: where the images were, as a row name: a folder, or the table that lists them; empty in older heads.
     """
 
-    head: str
+    head: Annotated[str, Like(".+", "a head's name")]
     parameters: Mapping[str, Value]
-    reduction: str
-    classes: tuple[str, ...]
+    reduction: Annotated[str, OneOf((*REDUCTIONS, WHOLE))]
+    classes: Annotated[tuple[str, ...], Like(".+", "a class's name")]
     multi_label: bool
-    class_weight: str
+    class_weight: Annotated[str, OneOf(CLASS_WEIGHTS)]
     seed: int
     recipe: Recipe
     output: Output
@@ -68,17 +72,41 @@ class HeadInfo:
         """The head that `to_dict` described.
 
         Raises:
-            KeyError, TypeError, ValueError: a field is missing, unknown or misspelt.
+            InvalidField: a field is missing, unknown or not what it has to be.
+            NotAStore: its recipe has fields that this version does not know.
         """
-        named: dict[str, Any] = {"multi_label" if name == "several" else name: value for name, value in values.items()}
-        return cls(
-            **{
-                **named,
-                "classes": tuple(named["classes"]),
-                "recipe": Recipe.from_dict(named["recipe"]),
-                "output": Output.from_dict(named["output"]),
-            }
-        )
+        own = {"several" if field.name == "multi_label" else field.name for field in fields(cls)}
+        if unknown := set(values) - own:
+            raise InvalidField(f"{min(unknown)} is not a field of a head: expected {', '.join(sorted(own))}")
+        recipe = Recipe.from_dict(as_object(values.get("recipe"), "recipe"), "recipe.")
+        output = Output.from_dict(as_object(values.get("output"), "output"), "output.")
+        parameters = as_object(values.get("parameters"), "parameters")
+        several = read_value(bool, values.get("several"), "several")
+        made = {"recipe": recipe, "output": output, "parameters": parameters, "multi_label": several}
+        info = read_fields(cls, values, made)
+        _require_possible(info)
+        return info
+
+
+def _require_possible(info: HeadInfo) -> None:
+    """Raise InvalidField unless the fields go together as those of a fitted head do."""
+    if len(info.classes) < 2 or len(set(info.classes)) != len(info.classes):
+        raise InvalidField(f"classes is {shown(list(info.classes))}: expected two or more, each once")
+    if (info.output.layer, info.output.dtype) not in zip(info.recipe.layers, info.recipe.dtypes, strict=False):
+        raise InvalidField(f"output.layer is {shown(info.output.layer)}: expected one of the recipe's, with its dtype")
+    if info.head not in HEADS:
+        return  # its parameters are those of a user's function
+    for parameter in HEADS[info.head].parameters:
+        value = info.parameters.get(parameter.name)
+        kinds = (int, float) if isinstance(parameter.default, float) else (type(parameter.default),)
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise InvalidField(
+                f"parameters.{parameter.name} is {shown(value)}: expected a value such as {parameter.default!r}"
+            )
+    try:
+        HEADS[info.head].require_possible(info.parameters)
+    except UsageError as error:
+        raise InvalidField(f"parameters.{error}") from error
 
 
 def installed_versions() -> dict[str, str]:

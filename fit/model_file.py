@@ -5,11 +5,15 @@ hold only arrays and a fixed list of types. Other files, pickles and .keras amon
 """
 
 import hashlib
+import importlib.metadata
 import io
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+
+import numpy as np
 
 from extract.api import start_keras
 from fit.head_info import HeadInfo
@@ -18,6 +22,8 @@ from fit.heads.build import rebuild_network
 from fit.heads.classifiers import Estimator, LoadedEstimator
 from fit.heads.custom import require_custom_head
 from store.errors import DamagedHead, EnvironmentFailure, UnsafeFile, UsageError
+from store.files import disk
+from store.schema import Sha256
 
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
@@ -40,12 +46,15 @@ TRUSTED_TYPES = (
 """What a head.skops may hold beside what skops itself trusts."""
 
 
+_MOST_UNPACKED = 4  # bytes for each byte of a skops file
+
+
 @dataclass(frozen=True)
 class ModelFile:
     """What head.json says about the file of the model: its name and the SHA-256 of its bytes."""
 
     file: str
-    sha256: str
+    sha256: Sha256
 
 
 def write_model(folder: Path, predictor: Predictor) -> ModelFile:
@@ -88,9 +97,16 @@ def read_model(folder: Path, file: ModelFile, info: HeadInfo, custom_head: Custo
     if hashlib.sha256(data).hexdigest() != file.sha256:
         raise DamagedHead(f"{path} is not the file that was written: fit the head again, or restore it")
     require_custom_head(info.head, custom_head)
-    if file.file == ESTIMATOR:
-        return LoadedEstimator(cast(Estimator, load_estimator(path, data)))
-    return _load_network(path, info, custom_head)
+    if file.file == WEIGHTS:
+        return _load_network(path, info, custom_head)
+    try:
+        predictor = LoadedEstimator(cast(Estimator, load_estimator(path, data)))
+        _require_probabilities(path, predictor, info)
+    except (UnsafeFile, DamagedHead) as error:
+        if advice := _other_version(info):
+            raise type(error)(f"{error}; {advice}") from error
+        raise
+    return predictor
 
 
 def read_file(path: Path) -> bytes:
@@ -101,11 +117,34 @@ def read_file(path: Path) -> bytes:
         EnvironmentFailure: it cannot be read.
     """
     try:
-        return path.read_bytes()
+        return disk.retried(partial(disk.read_regular, path))
     except FileNotFoundError:
         raise DamagedHead(f"{path} is missing: fit the head again, or restore it") from None
+    except EnvironmentFailure:
+        raise
     except OSError as error:
-        raise EnvironmentFailure(f"cannot read {path}: {error.strerror or error}") from error
+        raise disk.failure(error, f"cannot read {path}") from error
+
+
+def _other_version(info: HeadInfo) -> str:
+    """What to do about an estimator that another scikit-learn wrote; empty if this one did."""
+    written, here = info.versions.get("scikit-learn", "?"), importlib.metadata.version("scikit-learn")
+    if written == here:
+        return ""
+    return f"it was fitted with scikit-learn {written}, and here is {here}, which may name its types differently: install {written}"
+
+
+def _require_probabilities(path: Path, predictor: Predictor, info: HeadInfo) -> None:
+    """Raise DamagedHead unless an estimator gives finite probabilities of the head's classes for one row of its shape."""
+    try:
+        found = predictor.predict_proba(np.zeros((1, *info.shape), np.float32))
+    except Exception as error:  # of attributes and arrays that no fit makes
+        raise DamagedHead(f"{path} does not predict ({error}): fit the head again") from error
+    expected = (1, len(info.classes))
+    if found.shape != expected or not np.isfinite(found).all():
+        raise DamagedHead(
+            f"{path} predicts {found.tolist()} for a row of zeros, expected {expected[1]} probabilities: fit the head again"
+        )
 
 
 def dump_estimator(estimator: "ClassifierMixin") -> bytes:
@@ -138,6 +177,7 @@ def load_estimator(path: Path, data: bytes) -> "ClassifierMixin":
     if not zipfile.is_zipfile(io.BytesIO(data)):
         raise UnsafeFile(f"{path} is not a skops file (a pickle?): such files can run code and are never loaded")
     try:
+        _require_plain(path, data)
         untrusted = _untrusted_types(data)
         if untrusted:
             raise UnsafeFile(
@@ -145,10 +185,20 @@ def load_estimator(path: Path, data: bytes) -> "ClassifierMixin":
                 "it is not loaded; fit the head again"
             )
         return skops.io.loads(data, trusted=list(TRUSTED_TYPES))
-    except UsageError:
+    except (UsageError, DamagedHead):
         raise
     except Exception as error:
         raise DamagedHead(f"{path} cannot be read ({error}): fit the head again") from error
+
+
+def _require_plain(path: Path, data: bytes) -> None:
+    """Raise DamagedHead if a skops file, whose parts are not compressed, would unpack to far more than its own size."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > len(data) * _MOST_UNPACKED:
+        raise DamagedHead(
+            f"{path} has {len(data):,} bytes and unpacks to {size:,}, expected about as many: fit the head again"
+        )
 
 
 def _untrusted_types(data: bytes) -> list[str]:
@@ -176,4 +226,6 @@ def _load_network(path: Path, info: HeadInfo, custom_head: CustomHead | str | No
         fill_from_file(classifier.model, info.head, path)
     except UsageError as error:
         raise DamagedHead(f"{path} does not hold this head's weights ({error}): fit the head again") from error
+    if not all(np.isfinite(weights).all() for weights in classifier.model.get_weights()):
+        raise DamagedHead(f"{path} has weights that are NaN or infinite, expected numbers: fit the head again")
     return classifier

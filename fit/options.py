@@ -5,13 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Annotated
 
-from fit.choices import REDUCTIONS, WHOLE
+from fit.choices import CLASS_WEIGHTS, REDUCTIONS, WHOLE
 from fit.completion import complete_head, complete_output
 from fit.heads.table import DEFAULT_HEAD, HEADS, HeadKind, Value, heads_with
 from store.errors import UsageError
 from store.options import Option, one_of
 
-CLASS_WEIGHTS = ("none", "balanced")
 SHORTCUTS = ("epochs", "batch_size", "learning_rate", "optimizer")
 """Parameters that have an option of their own."""
 

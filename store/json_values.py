@@ -1,17 +1,16 @@
-"""JSON objects read from and written to the files of a store, checked where they are read."""
+"""JSON objects read from and written to files. Nothing in a file is trusted: neither its length nor its depth."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import NoReturn, TypeAlias
 
 from store.errors import DamagedStore
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from store.schema import InvalidField, shown
 
 JsonObject: TypeAlias = dict[str, object]
-Entry = TypeVar("Entry", bound="DataclassInstance")
+
+MOST_BYTES = 2**20
+"""Of store.json and of a file in view/."""
 
 
 def encode(values: Mapping[str, object]) -> bytes:
@@ -25,36 +24,50 @@ def utf8(text: str) -> bytes:
     return text.encode(errors="backslashreplace")
 
 
-def decode(data: bytes, what: str) -> JsonObject:
-    """The JSON object in `data`.
+def parse(data: bytes, most: int = MOST_BYTES) -> JsonObject:
+    """The JSON object in `data`, which has at most `most` bytes.
+
+    Raises:
+        ValueError: it is not one; the message goes after the file's name.
+    """
+    if len(data) > most:
+        raise ValueError(f"has {len(data):,} bytes, expected {most:,} at most")
+    try:
+        values = json.loads(data, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("is not valid JSON (lists or objects lie in each other too deep)") from None
+    except ValueError as error:
+        raise ValueError(f"is not valid JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"holds {type(values).__name__}, expected an object")
+    return values
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def decode(data: bytes, what: str, most: int = MOST_BYTES) -> JsonObject:
+    """The JSON object in a file of a store.
 
     Raises:
         DamagedStore: it is not one; `what` names the file.
     """
     try:
-        values = json.loads(data)
+        return parse(data, most)
     except ValueError as error:
-        raise DamagedStore(f"{what} is not valid JSON ({error}): run `store repair`") from error
-    if not isinstance(values, dict):
-        raise DamagedStore(f"{what} holds {type(values).__name__}, expected an object: run `store repair`")
-    return values
+        raise DamagedStore(f"{what} {error}: run `store repair`") from error
 
 
-def as_object(value: object) -> JsonObject:
-    """`value`, which has to be a JSON object (else TypeError)."""
+def as_object(value: object, name: str) -> JsonObject:
+    """`value`, which has to be a JSON object (else InvalidField)."""
     if not isinstance(value, dict):
-        raise TypeError(f"{type(value).__name__} where an object is expected")
+        raise InvalidField(f"{name} is {shown(value)}: expected an object")
     return value
 
 
-def as_list(value: object) -> list[object]:
-    """`value`, which has to be a JSON list (else TypeError)."""
+def as_list(value: object, name: str) -> list[object]:
+    """`value`, which has to be a JSON list (else InvalidField)."""
     if not isinstance(value, list):
-        raise TypeError(f"{type(value).__name__} where a list is expected")
+        raise InvalidField(f"{name} is {shown(value)}: expected a list")
     return value
-
-
-def known_fields(entry: type[Entry], values: JsonObject) -> Entry:
-    """A dataclass made of those values that it has fields for."""
-    names = {known.name for known in fields(entry)}
-    return entry(**{name: value for name, value in values.items() if name in names})

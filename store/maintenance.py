@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow.compute as pc
 
 from store.errors import DamagedStore
-from store.files.base import COPY, INFO, Files
+from store.files.base import COPY, INFO, Files, NotARegularFile
+from store.files.digest import digest_in
 from store.formats import get_format
 from store.progress import SILENT, Reporter
 from store.rebuild import rebuild
@@ -94,12 +95,15 @@ def _shard_damage(files: Files, info: StoreInfo, record: CommitRecord) -> list[s
     if len(record.rows) == 0:
         return []
     name = f"data/{record.shard}"
+    status = files.status(name)
+    if status is None:
+        return [f"{name} is missing"]
+    if status.size != record.shard_bytes:
+        return [f"{name} has {status.size:,} bytes, expected {record.shard_bytes:,}"]
     try:
         data = files.read(name)
-    except FileNotFoundError:
+    except FileNotFoundError:  # since just now
         return [f"{name} is missing"]
-    if len(data) != record.shard_bytes:
-        return [f"{name} has {len(data):,} bytes, expected {record.shard_bytes:,}"]
     if not _has_name(data, record.shard):
         return [f"{name} is not the bytes that gave it its name"]
     return _content_damage(name, data, info, record)
@@ -109,11 +113,12 @@ def _content_damage(name: str, data: bytes, info: StoreInfo, record: CommitRecor
     """How a shard file whose bytes are intact differs from its record."""
     shard_format, expected = get_format(info.shard_format), record.expected_rows(info.recipe.views)
     try:
-        rows = shard_format.rows(data)
-        lengths = {len(shard_format.tensor(data, output)) for output in info.outputs}
+        rows = shard_format.rows(data, len(expected))
+        for output in info.outputs:
+            shard_format.tensor(data, output, count=len(expected))
     except DamagedStore as error:
         return [f"{name}: {error}"]
-    if not all(rows[column].equals(expected[column]) for column in ("path", "view")) or lengths != {len(rows)}:
+    if not all(rows[column].equals(expected[column]) for column in ("path", "view")):
         return [f"{name} does not hold the rows its record names"]
     if not rows["sha256"].equals(expected["sha256"]):
         return [f"{name} and its record differ in the images' SHA-256"]
@@ -138,7 +143,7 @@ def _misplaced_images(snapshot: Snapshot) -> list[Damage]:
 
 def _has_name(data: bytes, shard: str) -> bool:
     """Whether these are the bytes that gave a shard file its name."""
-    return hashlib.sha256(data).hexdigest() == shard.partition(".")[0]
+    return hashlib.sha256(data).hexdigest() == digest_in(shard)
 
 
 # Repair
@@ -186,7 +191,7 @@ def _remove_unless_intact(files: Files, shard: str) -> None:
     name = f"data/{shard}"
     try:
         data = files.read(name)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotARegularFile):
         return
     if not _has_name(data, shard):
         # A run may have published the right bytes and a record since.

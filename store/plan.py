@@ -43,6 +43,16 @@ LISTING_SCHEMA = pa.schema(
 DESCRIPTION = ["path", "label", "split", "group"]
 """The columns of a plan that describe an image."""
 
+_SCHEMA = pa.schema(
+    [
+        *(LISTING_SCHEMA.field(name) for name in (*DESCRIPTION, "size")),
+        ("shard", pa.int32()),
+        ("held_by", pa.dictionary(pa.int32(), pa.string())),
+    ]
+)
+_KEY = r"^[0-9a-f]{64}/(0|[1-9][0-9]{0,9})$"
+_ROWS_PER_BYTE = 64  # far above what paths that differ compress to
+
 _IMAGES_PER_SHARD = b"stillframe.shard_rows"
 _NUMBER = b"stillframe.number"
 _RETRY = b"stillframe.retry"
@@ -106,10 +116,16 @@ class Plan:
         """
         if hashlib.sha256(data).hexdigest() != name:
             raise DamagedStore(f"{plan_file(name)} is damaged: run `store repair`")
-        table = pq.read_table(pa.BufferReader(data))
-        metadata = table.schema.metadata or {}
-        rows, images, number = table.replace_schema_metadata(None), metadata[_IMAGES_PER_SHARD], metadata[_NUMBER]
-        plan = cls(rows, int(images), int(number), _RETRY in metadata)
+        try:
+            table = _read_table(data)
+            metadata = table.schema.metadata or {}
+            rows, images, number = table.replace_schema_metadata(None), metadata[_IMAGES_PER_SHARD], metadata[_NUMBER]
+            plan = cls(rows, int(images), int(number), _RETRY in metadata)
+            problem = _inconsistency(plan)
+        except (OSError, LookupError, ValueError, pa.ArrowException) as error:
+            raise DamagedStore(f"{plan_file(name)} cannot be read ({error}): run `store repair`") from error
+        if problem:
+            raise DamagedStore(f"{plan_file(name)} {problem}: run `store repair`")
         # Another pyarrow may write other bytes: name and bytes are those that were read.
         plan.__dict__.update(data=data, name=name)
         return plan
@@ -149,6 +165,35 @@ class Plan:
         own = pa.array([f"{self.name}/{index}" for index in range(self.shard_count)], pa.string())
         shards = pc.add(self.rows["shard"], pa.scalar(len(older), pa.int32())).combine_chunks()
         return pa.DictionaryArray.from_arrays(pc.coalesce(held_by.indices, shards), pa.concat_arrays([older, own]))
+
+
+def _read_table(data: bytes) -> pa.Table:
+    """The table of a plan's bytes, which are what gave it its name and may yet be anyone's."""
+    with pq.ParquetFile(pa.BufferReader(data)) as file:
+        rows = file.metadata.num_rows
+        if rows > len(data) * _ROWS_PER_BYTE:
+            raise ValueError(f"it claims {rows:,} rows in {len(data):,} bytes")
+        return file.read()
+
+
+def _inconsistency(plan: Plan) -> str:
+    """How a plan that was read differs from all that `make_plan` makes; empty if it does not."""
+    rows = plan.rows
+    if rows.schema != _SCHEMA:
+        return f"has the columns {rows.schema.to_string()!r}, expected {_SCHEMA.to_string()!r}"
+    if plan.images_per_shard < 1 or plan.number < 0:
+        return f"has {plan.images_per_shard} images per shard and the number {plan.number}, expected 1 or more"
+    if rows["path"].null_count or pc.count_distinct(rows["path"]).as_py() != len(rows):
+        return "names an image twice or not at all, expected each once"
+    shard, held_by = rows["shard"], rows["held_by"]
+    if not pc.all(pc.xor(shard.is_valid(), held_by.is_valid()), min_count=0).as_py():
+        return "has an image in two shards or in none, expected one"
+    if not np.array_equal(shard.drop_null().to_numpy(), np.arange(plan.pending_rows) // plan.images_per_shard):
+        return f"does not fill its shards in order, {plan.images_per_shard:,} images each"
+    keys = pc.unique(held_by.drop_null().cast(pa.string()))
+    if not pc.all(pc.match_substring_regex(keys, _KEY), min_count=0).as_py():
+        return "has an image in a shard whose key is not <sha256>/<number>"
+    return ""
 
 
 def make_plan(

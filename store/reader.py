@@ -10,14 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store.errors import DamagedStore, UsageError
+from store.errors import DamagedStore, EnvironmentFailure, UsageError
 from store.files.base import Files
 from store.files.opening import open_files
 from store.formats import Format, get_format
-from store.formats.base import ROW_SCHEMA, checked_tensor
+from store.formats.base import ROW_SCHEMA
 from store.recipe import Output, Recipe
+from store.shard_file import read_shard
 from store.snapshot import ShardRows, Snapshot, load_snapshot
-from store.suggestions import naming_store, suggest
+from store.suggestions import suggest
 from store.tensors import Tensor
 
 if TYPE_CHECKING:
@@ -214,11 +215,7 @@ class FeatureStore:
 
     def _gather(self, output: Output, rows: npt.NDArray[np.int64], cached_shards: int = 0) -> Tensor:
         """Features of the given rows, in that order; with `cached_shards`, whole shards are decoded and that many cached."""
-        with naming_store(self.folder):
-            return self._gather_decoded(output, rows, cached_shards)
-
-    def _gather_decoded(self, output: Output, rows: npt.NDArray[np.int64], cached_shards: int) -> Tensor:
-        gathered = np.empty((len(rows), *output.shape), output.dtype)
+        gathered = self._empty(len(rows), output)
         numbers, positions = self._located[0][rows], self._located[1][rows]
         # In the order of first need: the last batch's shards are done with before others push them out.
         for number in dict.fromkeys(numbers.tolist()):
@@ -228,10 +225,19 @@ class FeatureStore:
             if cached_shards:
                 gathered[to] = self._whole_shard(shard, output, cached_shards)[_span(in_shard)]
             elif isinstance(to, slice):
-                self._format.tensor(self._shard_path(shard), output, in_shard, gathered[to])
+                self._tensor(shard, output, in_shard, gathered[to])
             else:
-                gathered[to] = self._format.tensor(self._shard_path(shard), output, in_shard)
+                gathered[to] = self._tensor(shard, output, in_shard)
         return gathered
+
+    def _empty(self, rows: int, output: Output) -> Tensor:
+        try:
+            return np.empty((rows, *output.shape), output.dtype)
+        except (MemoryError, ValueError) as error:  # ValueError: more than can be addressed
+            raise EnvironmentFailure(
+                f"{rows:,} rows of {output.row_bytes:,} bytes each do not fit into this machine's memory: read "
+                "`batches`, or choose a split"
+            ) from error
 
     @property
     def _format(self) -> Format:
@@ -242,30 +248,31 @@ class FeatureStore:
         if key not in self._decoded:
             while len(self._decoded) >= cached_shards:
                 self._decoded.popitem(last=False)
-            tensor = self._format.tensor(self._shard_path(shard), output)
-            self._decoded[key] = checked_tensor(tensor, len(shard.record.rows) * self.recipe.views, output)
+            self._decoded[key] = self._tensor(shard, output)
         self._decoded.move_to_end(key)
         return self._decoded[key]
 
+    def _tensor(
+        self,
+        shard: ShardRows,
+        output: Output,
+        positions: npt.NDArray[np.int64] | None = None,
+        into: Tensor | None = None,
+    ) -> Tensor:
+        count = len(shard.record.rows) * self.recipe.views
+        return read_shard(
+            self.folder, shard.record, lambda path: self._format.tensor(path, output, positions, into, count)
+        )
+
     def _row_columns(self, shard: ShardRows) -> pa.Table:
-        path = self._shard_path(shard)
-        with naming_store(self.folder):
-            rows = self._format.rows(path)
         expected = shard.record.expected_rows(self.recipe.views)
+        rows = read_shard(self.folder, shard.record, lambda path: self._format.rows(path, len(expected)))
         if not all(rows[name].equals(expected[name]) for name in ("path", "view")):
             raise DamagedStore(
-                f"{path} does not hold the rows its record names: run {suggest('store', 'repair', str(self.folder))}, then extract again"
+                f"{self.folder}/data/{shard.record.shard} does not hold the rows its record names: "
+                f"run {suggest('store', 'repair', str(self.folder))}, then extract again"
             )
         return rows
-
-    def _shard_path(self, shard: ShardRows) -> os.PathLike[str]:
-        name = f"data/{shard.record.shard}"
-        try:
-            return self.folder.local_copy(name)
-        except FileNotFoundError:
-            raise DamagedStore(
-                f"{self.folder}/{name} is missing: run {suggest('store', 'repair', str(self.folder))}, then extract again"
-            ) from None
 
 
 def _span(rows: npt.NDArray[np.int64]) -> slice | npt.NDArray[np.int64]:

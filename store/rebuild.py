@@ -15,8 +15,10 @@ import pyarrow.compute as pc
 from store.errors import DamagedStore, EnvironmentFailure, StillframeError
 from store.files.base import COPY, INFO, Files
 from store.formats import get_format
+from store.json_values import MOST_BYTES
 from store.plan import DESCRIPTION, LISTING_SCHEMA, Plan, make_plan
 from store.records import CommitRecord, CurrentPlan, StoreInfo
+from store.shard_file import read_shard
 from store.snapshot import current_numbers, latest_slots, load_plan, load_record
 from store.writer import StoreWriter
 
@@ -39,7 +41,7 @@ def _rebuild_info(files: Files) -> list[str]:
         return [f"{INFO} was damaged or missing: it is rebuilt from {COPY}"]
     if info is None:
         files.require_store()
-        StoreInfo.from_bytes(files.read(INFO))  # says what is wrong
+        StoreInfo.from_bytes(files.read_small(INFO, MOST_BYTES))  # says what is wrong
     elif copy != info and files.status(COPY) is not None:
         writer.restore(COPY, info)
         return [f"{COPY} was damaged: it is rebuilt from {INFO}"]
@@ -49,7 +51,7 @@ def _rebuild_info(files: Files) -> list[str]:
 def _sound_info(files: Files, name: str) -> bytes | None:
     """The bytes of store.json or its copy; None if it is missing, damaged or not for this version to read."""
     try:
-        data = files.read(name)
+        data = files.read_small(name, MOST_BYTES)
         StoreInfo.from_bytes(data)
     except FileNotFoundError:
         return None
@@ -117,7 +119,7 @@ def _plan_names(files: Files) -> list[str]:
 
 def _sound_current(files: Files, number: int) -> CurrentPlan | None:
     try:
-        return CurrentPlan.from_bytes(files.read(CurrentPlan.file(number)))
+        return CurrentPlan.from_bytes(files.read_small(CurrentPlan.file(number), MOST_BYTES))
     except (DamagedStore, FileNotFoundError):
         return None
 
@@ -188,8 +190,9 @@ def _descriptions(files: Files, info: StoreInfo, record: CommitRecord) -> pa.Tab
     empty = pa.schema([LISTING_SCHEMA.field(name) for name in DESCRIPTION]).empty_table()
     if not record.shard:
         return empty
+    count = len(record.rows) * info.recipe.views
     try:
-        rows = get_format(info.shard_format).rows(files.local_copy(f"data/{record.shard}"))
-    except (DamagedStore, FileNotFoundError):
+        rows = read_shard(files, record, lambda path: get_format(info.shard_format).rows(path, count))
+    except DamagedStore:
         return empty
     return rows.filter(pc.equal(rows["view"], 0)).select(DESCRIPTION)

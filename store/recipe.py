@@ -10,17 +10,38 @@ then the recipes of older stores and heads keep the fingerprints that they have.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Self
+from typing import Annotated, Self
 
+from store.choices import (
+    CROPS,
+    FLIPS,
+    MOST_ALTERED,
+    MOST_PIXELS,
+    MOST_VIEWS,
+    POOLINGS,
+    PRECISIONS,
+    RESIZES,
+    STORED_DTYPES,
+)
 from store.errors import NotAStore
+from store.schema import InvalidField, Like, OneOf, Range, Sha256, read_fields, shown
 
 ORIENTATION_POLICY = "exif"
 """The EXIF orientation is applied to the pixels, then forgotten."""
 
 BIT_DEPTH_POLICY = "high_byte"
 """Of 16-bit samples the high byte is kept, as libpng's strip_16 and Pillow's RGB decoding do."""
+
+
+_MOST_AXIS = 2**31 - 1
+_MOST_ROW_BYTES = 2**32 - 1
+"""HDF5 cannot store a larger chunk, and a chunk is one row."""
+
+_Name = Annotated[str, Like(".+", "a name")]
+_Dtype = OneOf(STORED_DTYPES)
 
 
 @dataclass(frozen=True)
@@ -30,11 +51,16 @@ class Output:
     `shape` is one row's: (height, width, channels) of a spatial tensor, (channels,) of a vector.
     """
 
-    name: str
+    name: _Name
     layer: str
-    pooling: str
-    shape: tuple[int, ...]
-    dtype: str
+    pooling: Annotated[str, OneOf(POOLINGS)]
+    shape: Annotated[tuple[int, ...], Range(1, _MOST_AXIS)]
+    dtype: Annotated[str, _Dtype]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row's feature, decoded."""
+        return math.prod(self.shape) * (2 if self.dtype == "float16" else 4)
 
     @property
     def spatial(self) -> bool:
@@ -46,10 +72,19 @@ class Output:
         return {**asdict(self), "shape": list(self.shape)}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> Self:
-        """The output that `to_dict` wrote."""
-        plain: dict[str, Any] = dict(values)
-        return cls(**{**plain, "shape": tuple(plain["shape"])})
+    def from_dict(cls, values: Mapping[str, object], within: str = "") -> Self:
+        """The output that `to_dict` wrote.
+
+        Raises:
+            InvalidField: it is not; in messages its name follows `within`.
+        """
+        output = read_fields(cls, values, within=within)
+        if not output.shape or output.row_bytes > _MOST_ROW_BYTES:
+            raise InvalidField(
+                f"{within}shape is {shown(list(output.shape))}: expected a shape of one row, {_MOST_ROW_BYTES:,} bytes "
+                "at most"
+            )
+        return output
 
 
 def stored_dtype(dtype: str, spatial: bool) -> str:
@@ -68,14 +103,14 @@ class Augmentation:
     is none, horizontal, vertical or both, each made of every second view.
     """
 
-    views: int
-    seed: int = 0
-    rotation: float = 40.0
-    shift: float = 0.2
-    shear: float = 0.2
-    zoom: float = 0.2
-    brightness: float = 0.0
-    flip: str = "horizontal"
+    views: Annotated[int, Range(1, MOST_VIEWS)]
+    seed: Annotated[int, Range(0)] = 0
+    rotation: Annotated[float, Range(0, MOST_ALTERED["rotation"])] = 40.0
+    shift: Annotated[float, Range(0, MOST_ALTERED["shift"])] = 0.2
+    shear: Annotated[float, Range(0, MOST_ALTERED["shear"])] = 0.2
+    zoom: Annotated[float, Range(0, MOST_ALTERED["zoom"])] = 0.2
+    brightness: Annotated[float, Range(0, MOST_ALTERED["brightness"])] = 0.0
+    flip: Annotated[str, OneOf(FLIPS)] = "horizontal"
 
 
 @dataclass(frozen=True)
@@ -86,20 +121,20 @@ class Recipe:
     each cut in the backbone and `dtypes` the stored type of each, in the same order.
     """
 
-    backbone: str
-    weights: str
+    backbone: _Name
+    weights: Sha256
     layers: tuple[str, ...]
-    pooling: str
-    image_size: tuple[int, int]
-    resize: str
-    crop: str
-    background: str
-    precision: str
-    dtypes: tuple[str, ...]
+    pooling: Annotated[str, OneOf(POOLINGS)]
+    image_size: Annotated[tuple[int, int], Range(1, MOST_PIXELS)]
+    resize: Annotated[str, OneOf(RESIZES)]
+    crop: Annotated[str, OneOf(CROPS)]
+    background: Annotated[str, Like("#[0-9a-f]{6}", "a color as #rrggbb")]
+    precision: Annotated[str, OneOf(PRECISIONS)]
+    dtypes: Annotated[tuple[str, ...], _Dtype]
     fast_decode: bool = False
     augment: Augmentation | None = None
-    orientation: str = ORIENTATION_POLICY
-    bit_depth: str = BIT_DEPTH_POLICY
+    orientation: Annotated[str, OneOf((ORIENTATION_POLICY,))] = ORIENTATION_POLICY
+    bit_depth: Annotated[str, OneOf((BIT_DEPTH_POLICY,))] = BIT_DEPTH_POLICY
 
     def to_dict(self) -> dict[str, object]:
         """As plain JSON values, without later fields that have their default."""
@@ -107,24 +142,25 @@ class Recipe:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> Self:
+    def from_dict(cls, values: Mapping[str, object], within: str = "") -> Self:
         """The recipe that `to_dict` wrote.
 
         Raises:
             NotAStore: it has fields that this version does not know, so its features mean something else.
-            TypeError: it lacks fields, or they are of another type.
+            InvalidField: a field is missing or not what it has to be; in messages its name follows `within`.
         """
-        plain: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-        }
-        missing = _RECIPE_OF_0_5_0 - set(plain)
+        _require_known(cls, values)
+        missing = _RECIPE_OF_0_5_0 - set(values)
         if missing:
-            raise TypeError(f"no {', '.join(sorted(missing))} in the recipe")
-        _require_known(cls, plain)
-        augment = plain["augment"]
-        if augment:
+            raise InvalidField(f"{within}{min(missing)} is missing: expected all fields of a recipe")
+        augment = values["augment"]
+        made: dict[str, object] = {"augment": None}
+        if isinstance(augment, dict):
             _require_known(Augmentation, augment)
-        return cls(**{**plain, "augment": Augmentation(**augment) if augment else None})
+            made = {"augment": read_fields(Augmentation, augment, within=f"{within}augment.")}
+        elif augment != 0 or isinstance(augment, bool):
+            raise InvalidField(f"{within}augment is {shown(augment)}: expected 0 or an object")
+        return read_fields(cls, values, made, within)
 
     @property
     def views(self) -> int:

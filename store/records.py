@@ -9,18 +9,18 @@ are refused, for there they change what a feature means. Older versions of the f
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 import pyarrow as pa
 
 from store.errors import DamagedStore, NotAStore
 from store.formats import FORMATS
-from store.json_values import JsonObject, as_list, as_object, decode, encode, known_fields, utf8
+from store.json_values import JsonObject, as_list, as_object, decode, encode, utf8
 from store.recipe import Output, Recipe
+from store.schema import InvalidField, Like, OneOf, Range, Sha256, read_fields, shown
 
 FORMAT = "stillframe"
 VERSION = 1
@@ -28,7 +28,13 @@ VERSION = 1
 UPGRADES: dict[int, Callable[[JsonObject], JsonObject]] = {}
 """For each older version of store.json, a function that makes of its object one of the next version."""
 
-_SHARD_NAME = re.compile(r"([0-9a-f]{64}\.[a-z0-9]+)?")
+MOST_RECORD_BYTES = 2**28
+"""Of a commit record, which has that of a million and a half images."""
+
+_MOST_SHARDS = 2**31 - 1  # a plan's column of them is int32
+_ShardName = Annotated[str, Like(r"([0-9a-f]{64}\.[a-z0-9]+)?", "<sha256>.<ending>")]
+
+_Number = Annotated[int, Range(-(2**63), 2**63 - 1)]
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class StoreInfo:
 
     recipe: Recipe
     outputs: tuple[Output, ...]
-    shard_format: str
+    shard_format: Annotated[str, OneOf(tuple(FORMATS))]
     compression: str = "zstd"
 
     def to_bytes(self) -> bytes:
@@ -64,7 +70,7 @@ class StoreInfo:
         values = decode(data, "store.json")
         if values.get("format") != FORMAT:
             raise NotAStore(
-                f"store.json has format {values.get('format')!r}, expected {FORMAT!r}: not a Stillframe store"
+                f"store.json has format {shown(values.get('format'))}, expected {FORMAT!r}: not a Stillframe store"
             )
         _require_version(values)
         written = {name: value for name, value in values.items() if name != "digest"}
@@ -75,24 +81,24 @@ class StoreInfo:
     @classmethod
     def _from_current(cls, values: JsonObject) -> Self:
         try:
-            recipe = Recipe.from_dict(as_object(values["recipe"]))
-            outputs = tuple(Output.from_dict(as_object(output)) for output in as_list(values["outputs"]))
-            info = cls(recipe, outputs, str(values["shard_format"]), str(values["compression"]))
-            fingerprint = values["fingerprint"]
-        except NotAStore:
-            raise
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            recipe = Recipe.from_dict(as_object(values.get("recipe"), "recipe"), "recipe.")
+            outputs = tuple(
+                Output.from_dict(as_object(output, f"outputs[{number}]"), f"outputs[{number}].")
+                for number, output in enumerate(as_list(values.get("outputs"), "outputs"))
+            )
+            if "compression" not in values:
+                raise InvalidField("compression is missing: expected text")
+            info = read_fields(cls, values, {"recipe": recipe, "outputs": outputs})
+        except InvalidField as error:
             raise DamagedStore(f"store.json has a missing or invalid field ({error}): run `store repair`") from error
-        if fingerprint != recipe.fingerprint:
+        if values.get("fingerprint") != recipe.fingerprint:
             raise DamagedStore("store.json was edited: its fingerprint is not that of its recipe; run `store repair`")
         if problem := info._inconsistency():
             raise DamagedStore(f"store.json was edited: {problem}; run `store repair`")
         return info
 
     def _inconsistency(self) -> str:
-        """What in the outputs or the format contradicts the recipe; empty if nothing does."""
-        if self.shard_format not in FORMATS:
-            return f"it has the shard format {self.shard_format!r}, expected {' or '.join(FORMATS)}"
+        """What in the outputs contradicts the recipe; empty if nothing does."""
         recipe, outputs = self.recipe, self.outputs
         if (recipe.layers, recipe.dtypes) != (
             tuple(output.layer for output in outputs),
@@ -104,7 +110,7 @@ class StoreInfo:
         for output in outputs:
             if output.pooling != recipe.pooling:
                 return f"output {output.name} has pooling {output.pooling}, its recipe {recipe.pooling}"
-            if not output.shape or min(output.shape) < 1 or (len(output.shape) == 3 and recipe.pooling != "none"):
+            if len(output.shape) == 3 and recipe.pooling != "none":
                 return f"output {output.name} has the shape {list(output.shape)}, with pooling {recipe.pooling}"
         return ""
 
@@ -117,9 +123,9 @@ def _digest(values: JsonObject) -> str:
 def _require_version(values: JsonObject) -> None:
     """Raise NotAStore unless store.json is of this version or of one that can be upgraded."""
     version = values.get("version")
-    if version != VERSION and version not in UPGRADES:
+    if type(version) is not int or (version != VERSION and version not in UPGRADES):
         raise NotAStore(
-            f"the store has format version {version!r}, this program reads {VERSION}: "
+            f"the store has format version {shown(version)}, this program reads {VERSION}: "
             "use the Stillframe version that wrote it, or a newer one"
         )
 
@@ -135,7 +141,7 @@ def _upgraded(values: JsonObject) -> JsonObject:
 class CurrentPlan:
     """view/<n>.json: names the plan that is the current one, and where its images were found."""
 
-    plan: str
+    plan: Sha256
     data: str
     created: str
 
@@ -157,8 +163,8 @@ class CurrentPlan:
         """
         values = decode(data, "the newest file in view/")
         try:
-            return known_fields(cls, values)
-        except TypeError as error:
+            return read_fields(cls, values)
+        except InvalidField as error:
             raise DamagedStore(
                 f"the newest file in view/ has a missing or invalid field ({error}): run `store repair`"
             ) from error
@@ -192,8 +198,8 @@ class Row:
 
     path: str
     sha256: str
-    size: int
-    time: int
+    size: _Number
+    time: _Number
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +210,8 @@ class Failure:
     code: str
     message: str
     sha256: str = ""
-    size: int = -1
-    time: int = 0
+    size: _Number = -1
+    time: _Number = 0
 
 
 ROWS = pa.schema({"path": pa.string(), "sha256": pa.string(), "size": pa.int64(), "time": pa.int64()})
@@ -237,12 +243,12 @@ class CommitRecord:
     A record with `withdrawn` withdraws an earlier attempt: the shard has to be computed again.
     """
 
-    plan: str
-    index: int
-    attempt: int
+    plan: Sha256
+    index: Annotated[int, Range(0, _MOST_SHARDS)]
+    attempt: Annotated[int, Range(1)]
     fingerprint: str
-    shard: str
-    shard_bytes: int
+    shard: _ShardName
+    shard_bytes: Annotated[int, Range(0)]
     rows: pa.Table
     failures: pa.Table
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -290,29 +296,51 @@ class CommitRecord:
         Raises:
             DamagedStore: it is not, or its shard could lie outside data/.
         """
-        values = decode(data, "a commit record")
+        values = decode(data, "a commit record", MOST_RECORD_BYTES)
         try:
-            values["rows"] = _rows(as_list(values["row_fields"]), as_list(values["rows"]))
-            values["failures"] = failure_table(
-                [known_fields(Failure, as_object(one)) for one in as_list(values["failures"])]
-            )
-            record = known_fields(cls, values)
-            plain = _SHARD_NAME.fullmatch(record.shard)
-        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+            made = {"rows": _rows(values), "failures": _failures(values)}
+            return read_fields(cls, values, made)
+        except InvalidField as error:
             raise DamagedStore(
                 f"a commit record has a missing or invalid field ({error}): run `store repair`"
             ) from error
-        if any(column.null_count for column in [*record.rows.columns, *record.failures.columns]):
-            raise DamagedStore("a commit record has null where a row or failure needs a value: run `store repair`")
-        if not plain:
-            raise DamagedStore(
-                f"a commit record names the shard {record.shard!r}, expected <sha256>.<ending>: run `store repair`"
-            )
-        return record
 
 
-def _rows(names: list[object], rows: list[object]) -> pa.Table:
-    """The columns ROWS of rows that are lists of the fields `names`, among which may be unknown ones."""
-    columns = [list(column) for column in zip(*map(as_list, rows), strict=True)] or [[] for _ in names]
-    found = dict(zip(names, columns, strict=True))
-    return pa.table({name: found[name] for name in ROWS.names}, schema=ROWS)
+def _rows(values: JsonObject) -> pa.Table:
+    """The columns ROWS of a record's rows, lists of the fields that `row_fields` names, among which may be unknown ones."""
+    names = as_list(values.get("row_fields"), "row_fields")
+    rows = as_list(values.get("rows"), "rows")
+    missing = [name for name in ROWS.names if names.count(name) != 1]
+    if missing:
+        raise InvalidField(f"row_fields is {shown(names)}: expected {missing[0]} once in it")
+    for number, row in enumerate(rows):
+        if not isinstance(row, list) or len(row) != len(names):
+            raise InvalidField(f"rows[{number}] is {shown(row)}: expected a list of {len(names)}")
+    columns = list(zip(*rows, strict=True)) or [()] * len(names)
+    return _table("rows", ROWS, [columns[names.index(name)] for name in ROWS.names])
+
+
+def _failures(values: JsonObject) -> pa.Table:
+    """The columns FAILURES of a record's failures."""
+    failures = [
+        read_fields(Failure, as_object(one, f"failures[{number}]"), within=f"failures[{number}].")
+        for number, one in enumerate(as_list(values.get("failures"), "failures"))
+    ]
+    try:
+        return failure_table(failures)
+    except (pa.ArrowException, ValueError) as error:  # a lone surrogate
+        raise InvalidField(f"failures cannot be columns ({error}): expected texts that are UTF-8") from error
+
+
+def _table(what: str, schema: pa.Schema, columns: Sequence[Sequence[object]]) -> pa.Table:
+    """Columns of JSON values as a table."""
+    arrays = []
+    for expected, values in zip(schema, columns, strict=True):
+        try:
+            array = pa.array(values, expected.type)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            raise InvalidField(f"{what}: expected {expected.type} for every {expected.name} ({error})") from error
+        if array.null_count:
+            raise InvalidField(f"{what}: expected {expected.type} for every {expected.name}, there is None")
+        arrays.append(array)
+    return pa.table(arrays, schema=schema)

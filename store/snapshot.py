@@ -16,12 +16,13 @@ import pyarrow.compute as pc
 
 from store.errors import DamagedStore
 from store.files.base import INFO, Files
+from store.json_values import MOST_BYTES
 from store.plan import Plan, plan_file
-from store.records import FAILURES, ROWS, CommitRecord, CurrentPlan, ShardSlot, StoreInfo
+from store.records import FAILURES, MOST_RECORD_BYTES, ROWS, CommitRecord, CurrentPlan, ShardSlot, StoreInfo
 from store.suggestions import naming_store
 
 _CURRENT_NAME = re.compile(r"([1-9][0-9]*)\.json")
-_RECORD_NAME = re.compile(r"([0-9]{6,})\.([1-9][0-9]*)\.json")
+_RECORD_NAME = re.compile(r"([0-9]{6}|[1-9][0-9]{6,})\.([1-9][0-9]*)\.json")
 
 COMMITTED = pa.schema([*ROWS, ("failed", pa.bool_()), ("shard_key", pa.dictionary(pa.int32(), pa.string()))])
 """A committed image: what its record has of it, whether it failed, and the key of its shard, `<plan>/<index>`."""
@@ -207,14 +208,14 @@ def load_snapshot(files: Files, number: int | None = None) -> Snapshot:
     """
     files.require_store()
     with naming_store(files):
-        info = StoreInfo.from_bytes(files.read(INFO))
+        info = StoreInfo.from_bytes(files.read_small(INFO, MOST_BYTES))
         numbers = current_numbers(files)
         if not numbers:
             if files.names("commit"):
                 raise DamagedStore("view/ is empty though shards are committed: run `store repair`")
             return Snapshot(info)
         number = number or numbers[-1]
-        current = CurrentPlan.from_bytes(files.read(CurrentPlan.file(number)))
+        current = CurrentPlan.from_bytes(files.read_small(CurrentPlan.file(number), MOST_BYTES))
         return with_records(files, Snapshot(info, number, current, load_plan(files, current.plan)))
 
 
@@ -269,7 +270,7 @@ def load_record(files: Files, slot: ShardSlot) -> CommitRecord:
     Raises:
         DamagedStore: it cannot be read, or it is another slot's.
     """
-    record = CommitRecord.from_bytes(files.read(slot.file))
+    record = CommitRecord.from_bytes(files.read_small(slot.file, MOST_RECORD_BYTES))
     if record.slot != slot:
         raise DamagedStore(f"says it is attempt {record.attempt} of {record.plan[:12]}…/{record.index}")
     return record

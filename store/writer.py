@@ -35,11 +35,19 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from store.errors import EnvironmentFailure
+from store.errors import EnvironmentFailure, UsageError
 from store.files.base import COPY, INFO, Files
 from store.formats import Shard, check_round_trip, get_format
 from store.plan import Plan
-from store.records import CommitRecord, CurrentPlan, ShardSlot, StoreInfo, failure_table, row_table
+from store.records import (
+    MOST_RECORD_BYTES,
+    CommitRecord,
+    CurrentPlan,
+    ShardSlot,
+    StoreInfo,
+    failure_table,
+    row_table,
+)
 
 
 @dataclass(frozen=True)
@@ -116,6 +124,7 @@ class StoreWriter:
 
         Raises:
             DamagedStore: the shard did not read back as it was written.
+            UsageError: its record would be longer than readers take.
         """
         data = self.encode(content, self.info)
         record = CommitRecord(
@@ -129,9 +138,15 @@ class StoreWriter:
             failures=content.failures,
             environment=dict(environment),
         )
+        published = record.to_bytes()
+        if len(published) > MOST_RECORD_BYTES:
+            raise UsageError(
+                f"a shard of {len(content.images):,} images has a record of {len(published):,} bytes, expected "
+                f"{MOST_RECORD_BYTES:,} at most: choose a smaller --shard-rows"
+            )
         if data:
             self._publish_shard(f"data/{record.shard}", data)
-        if not self._files.create(slot.file, record.to_bytes()):
+        if not self._files.create(slot.file, published):
             return CommitRecord.from_bytes(self._files.read(slot.file))
         if data:
             self._ensure(f"data/{record.shard}", data)

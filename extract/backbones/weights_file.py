@@ -79,7 +79,9 @@ def fill_from_file(network: keras.Model, backbone: str, path: Path) -> None:
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
     """The HDF5 file at `path`, or the one inside a .keras archive."""
-    with h5py.File(io.BytesIO(_archived_weights(path)) if path.suffix == ".keras" else path, "r") as file:
+    with h5py.File(
+        io.BytesIO(_archived_weights(path)) if path.suffix == ".keras" else path, "r", locking=False
+    ) as file:
         yield file
 
 

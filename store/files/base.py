@@ -97,10 +97,11 @@ class Files(ReadableFiles):
 
     @abstractmethod
     def local_copy(self, name: str) -> Path:
-        """A file on this machine with the bytes of `name`, which is named by their SHA-256.
+        """A file on this machine with the bytes of `name`, which is named by their SHA-256: checked, once per process.
 
         Raises:
             FileNotFoundError: there is no such file.
+            DamagedStore: the bytes are not those that gave the file its name.
             EnvironmentFailure: it cannot be read.
         """
 
@@ -128,6 +129,25 @@ class Files(ReadableFiles):
     @abstractmethod
     def require_create_only(self) -> None:
         """Raise UsageError unless, of two processes that publish one name, `create` lets only the first."""
+
+    def read_small(self, name: str, most: int) -> bytes:
+        """As `read`, for a file that should be small: a longer one is refused before it fills the memory.
+
+        Raises:
+            DamagedStore: it has more than `most` bytes.
+        """
+        status = self.status(name)
+        if status is not None and status.size > most:
+            raise DamagedStore(
+                f"{self.place(name)} has {status.size:,} bytes, expected {most:,} at most: run {suggest('store', 'repair', str(self))}"
+            )
+        return self.read(name)
+
+    def misnamed(self, name: str) -> DamagedStore:
+        """The error for a file whose bytes are not those that gave it its name."""
+        return DamagedStore(
+            f"{self}/{name} is not the bytes that gave it its name: run {suggest('store', 'repair', str(self))}, then extract again"
+        )
 
     def is_store(self) -> bool:
         """Whether there is a store.json.

@@ -9,12 +9,14 @@ import contextlib
 import hashlib
 import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import platformdirs
 
 from store.errors import UsageError
+from store.files.digest import digest_in, has_right_bytes
 from store.files.local import write_whole
 
 LIMIT = 10 * 10**9
@@ -22,9 +24,6 @@ LIMIT = 10 * 10**9
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?B)?", re.IGNORECASE)
-
-_checked: set[Path] = set()
-"""Copies whose SHA-256 this process has seen to be right."""
 
 
 def cache_folder() -> Path:
@@ -57,33 +56,28 @@ def cached_shard(name: str, download: Callable[[], bytes]) -> Path | None:
         EnvironmentFailure: the copy cannot be written.
     """
     copy = cache_folder() / "shards" / name
-    if not _is_right(copy, name):
+    if not _is_right(copy):
         data = download()
         if not _has_name(data, name):
             return None
         write_whole(copy, data)
-        _checked.add(copy)
         _shrink(copy)
     with contextlib.suppress(OSError):  # another process may delete it just now, and a read-only cache will do
-        os.utime(copy)
+        # Its time of use alone: by that of modification, processes know that they have checked it.
+        os.utime(copy, ns=(time.time_ns(), copy.stat().st_mtime_ns))
     return copy
 
 
-def _is_right(copy: Path, name: str) -> bool:
+def _is_right(copy: Path) -> bool:
     """Whether there is a copy with the bytes that its name is made of."""
-    if copy in _checked:
-        return copy.is_file()
     try:
-        right = _has_name(copy.read_bytes(), name)
+        return has_right_bytes(copy)
     except OSError:
         return False
-    if right:
-        _checked.add(copy)
-    return right
 
 
 def _has_name(data: bytes, name: str) -> bool:
-    return hashlib.sha256(data).hexdigest() == name.partition(".")[0]
+    return hashlib.sha256(data).hexdigest() == digest_in(name)
 
 
 def _shrink(newest: Path) -> None:
@@ -93,7 +87,7 @@ def _shrink(newest: Path) -> None:
     for path in newest.parent.iterdir():
         with contextlib.suppress(FileNotFoundError):
             status = path.stat()
-            copies.append((status.st_mtime_ns, status.st_size, path))
+            copies.append((status.st_atime_ns, status.st_size, path))
     total = sum(size for _, size, _ in copies)
     for _, size, path in sorted(copies):
         if total <= limit:

@@ -4,7 +4,9 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import TypeVar
 
@@ -61,7 +63,14 @@ def retried(operation: Callable[[], Result]) -> Result:
 
 
 def read_regular(path: Path) -> bytes:
-    """The bytes of a regular file; never waits for a pipe or a device.
+    """The bytes of a regular file; see `opened_regular`."""
+    with opened_regular(path) as file:
+        return file.read()
+
+
+@contextmanager
+def opened_regular(path: Path) -> Iterator[BufferedReader]:
+    """A regular file, opened for reading; never waits for a pipe or a device.
 
     Raises:
         NotARegularFile: it is something else.
@@ -79,7 +88,7 @@ def read_regular(path: Path) -> bytes:
         if not stat.S_ISREG(mode):
             raise NotARegularFile(printable(str(path)), _KINDS.get(stat.S_IFMT(mode), "device"))
         with open(descriptor, "rb", closefd=False) as file:
-            return file.read()
+            yield file
     finally:
         os.close(descriptor)
 

@@ -25,6 +25,7 @@ from typing import TypeVar
 from store.errors import EnvironmentFailure, UsageError
 from store.files import disk
 from store.files.base import Files, FileStatus
+from store.files.digest import has_right_bytes
 from store.files.names import printable
 
 Result = TypeVar("Result")
@@ -96,9 +97,12 @@ class LocalFiles(Files):
 
     def local_copy(self, name: str) -> Path:
         """See Files; it is the file itself."""
+        path = self.path(name)
         if self.status(name) is None:
-            raise FileNotFoundError(self.path(name))
-        return self.path(name)
+            raise FileNotFoundError(path)
+        if not self._asked("read", name, has_right_bytes):
+            raise self.misnamed(name)
+        return path
 
     def create(self, name: str, data: bytes) -> bool:
         """See Files."""

@@ -1,6 +1,7 @@
 """A shard in memory, and what every shard format does with it."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from typing import Protocol, TypeAlias
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store.errors import DamagedStore
+from store.errors import DamagedStore, EnvironmentFailure, StillframeError
 from store.recipe import Output
 from store.tensors import Tensor
 
@@ -51,7 +52,9 @@ class Shard:
 class Format(Protocol):
     """One way to store a shard in one file.
 
-    Reading never trusts the file: every method that reads raises DamagedStore if it is not what `encode` writes.
+    Reading never trusts the file: every method that reads raises DamagedStore if it is not what `encode` writes, and
+    OSError, with an error number, if the system cannot read it. `count` is how many rows there have to be, by the commit
+    record: with it, no more memory is taken than for that many.
     """
 
     name: str
@@ -61,7 +64,7 @@ class Format(Protocol):
         """The bytes of a shard file."""
         ...
 
-    def rows(self, source: Source) -> pa.Table:
+    def rows(self, source: Source, count: int | None = None) -> pa.Table:
         """The row columns alone."""
         ...
 
@@ -71,6 +74,7 @@ class Format(Protocol):
         output: Output,
         positions: npt.NDArray[np.int64] | None = None,
         into: Tensor | None = None,
+        count: int | None = None,
     ) -> Tensor:
         """One output's tensor, (rows, *shape), of all rows or of those at ascending `positions`.
 
@@ -79,6 +83,7 @@ class Format(Protocol):
             output: which one.
             positions: rows of the shard.
             into: an array of the result's shape and type to write it to; a new one is made otherwise.
+            count: how many rows the shard has to have.
         """
         ...
 
@@ -114,6 +119,34 @@ def _same_bits(shard_format: Format, data: bytes, tensor: Tensor, output: Output
 
 def _bits(tensor: Tensor) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(tensor).view(np.uint8)
+
+
+@contextmanager
+def reading(kind: str) -> Iterator[None]:
+    """What a library raises about the content of a shard of that format becomes DamagedStore.
+
+    Raises:
+        OSError: with an error number: the system cannot read the file.
+        EnvironmentFailure: there is not enough memory.
+    """
+    try:
+        yield
+    except StillframeError:
+        raise
+    except MemoryError as error:
+        raise EnvironmentFailure(
+            f"a shard does not fit into this machine's memory ({error}): free some, or read the store in batches"
+        ) from error
+    except (OSError, LookupError, TypeError, ValueError, RuntimeError, OverflowError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise DamagedStore(f"a shard cannot be read as {kind} ({error}): run `store repair`") from error
+
+
+def require_count(found: int, expected: int | None) -> None:
+    """Raise DamagedStore unless a column has as many rows as its shard has to have."""
+    if expected is not None and found != expected:
+        raise DamagedStore(f"a shard has {found:,} rows, its record names {expected:,}: run `store repair`")
 
 
 def absent_column(field: pa.Field, rows: int) -> pa.Array:

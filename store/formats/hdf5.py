@@ -18,10 +18,23 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from store.errors import DamagedStore
-from store.formats.base import NEVER_NULL, ROW_SCHEMA, Shard, Source, absent_column, checked_tensor, placed
-from store.formats.hdf5_chunks import decompress, find_chunks
+from store.formats.base import (
+    NEVER_NULL,
+    ROW_SCHEMA,
+    Shard,
+    Source,
+    absent_column,
+    checked_tensor,
+    placed,
+    reading,
+    require_count,
+)
+from store.formats.hdf5_chunks import ZSTD, decompress, find_chunks
 from store.recipe import Output
 from store.tensors import Tensor
+
+_FILTERS = frozenset({1, 2, 3, ZSTD})
+"""Deflate, shuffle and Fletcher-32, as HDF5 numbers them, and zstd: others are code of many libraries."""
 
 
 class Hdf5:
@@ -56,12 +69,13 @@ class Hdf5:
                 )
         return sink.getvalue()
 
-    def rows(self, source: Source) -> pa.Table:
+    def rows(self, source: Source, count: int | None = None) -> pa.Table:
         """See Format."""
         with _opened(source) as file:
             rows = len(_plain_dataset(file, "path"))
+            require_count(rows, count)
             columns = [
-                _column(file, field) if field.name in file else absent_column(field, rows) for field in ROW_SCHEMA
+                _column(file, field, rows) if field.name in file else absent_column(field, rows) for field in ROW_SCHEMA
             ]
             return pa.table(columns, schema=ROW_SCHEMA)
 
@@ -71,10 +85,12 @@ class Hdf5:
         output: Output,
         positions: npt.NDArray[np.int64] | None = None,
         into: Tensor | None = None,
+        count: int | None = None,
     ) -> Tensor:
         """See Format."""
         with _opened(source) as file:
-            dataset = _plain_dataset(file, output.name)
+            dataset = _feature_dataset(file, output)
+            require_count(len(dataset), count)
             chunks = find_chunks(dataset, output)
             if chunks is None:
                 tensor = dataset[:] if positions is None else _rows_at(dataset, positions)
@@ -87,7 +103,7 @@ class Hdf5:
     def parts(self, source: Source, output: Output, rows: int) -> Iterator[Tensor]:
         """See Format."""
         with _opened(source) as file:
-            dataset = _plain_dataset(file, output.name)
+            dataset = _feature_dataset(file, output)
             for start in range(0, len(dataset), rows):
                 part = dataset[start : start + rows]
                 yield checked_tensor(part, len(part), output)
@@ -116,21 +132,40 @@ def _opened(source: Source) -> Iterator[Any]:
     import h5py
     import hdf5plugin  # noqa: F401  (registers zstd)
 
-    try:
-        with h5py.File(io.BytesIO(source) if isinstance(source, bytes) else source, "r") as file:
-            yield file
-    except (OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        if isinstance(error, DamagedStore):
-            raise
-        raise DamagedStore(f"an HDF5 shard cannot be read ({error}): run `store repair`") from error
+    content = io.BytesIO(source) if isinstance(source, bytes) else source
+    # Without locks: what is published never changes, and some network file systems have none.
+    with reading("HDF5"), h5py.File(content, "r", locking=False) as file:
+        yield file
 
 
-def _column(file: Any, field: pa.Field) -> pa.Array:
+def _column(file: Any, field: pa.Field, rows: int) -> pa.Array:
+    import h5py
+
     dataset = _plain_dataset(file, field.name)
-    if not pa.types.is_string(field.type):
+    texts = pa.types.is_string(field.type)
+    # Before anything is read: the values of a type of another width could fill the memory.
+    string = h5py.check_string_dtype(dataset.dtype)
+    plain = string is not None and string.length is None if texts else dataset.dtype.kind in "iufb"
+    if dataset.shape != (rows,) or not plain:
+        raise DamagedStore(
+            f"column {field.name} of an HDF5 shard is {dataset.dtype}{list(dataset.shape or ())}, "
+            f"expected {field.type}[{rows}]: run `store repair`"
+        )
+    if not texts:
         return pa.array(dataset[:], field.type)
-    texts = pa.array(dataset.asstr()[:], pa.string())
-    return texts if field.name in NEVER_NULL else _null_where_empty(texts)
+    values = pa.array(dataset.asstr()[:], pa.string())
+    return values if field.name in NEVER_NULL else _null_where_empty(values)
+
+
+def _feature_dataset(file: Any, output: Output) -> Any:
+    """The dataset of an output, of its shape and type."""
+    dataset = _plain_dataset(file, output.name)
+    if not dataset.shape or dataset.shape[1:] != output.shape or dataset.dtype != np.dtype(output.dtype):
+        raise DamagedStore(
+            f"column {output.name} is {dataset.dtype}{list(dataset.shape or ())}, "
+            f"expected {output.dtype}{[len(dataset) if dataset.shape else 0, *output.shape]}: run `store repair`"
+        )
+    return dataset
 
 
 def _plain_dataset(file: Any, name: str) -> Any:
@@ -146,6 +181,13 @@ def _plain_dataset(file: Any, name: str) -> Any:
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
         raise DamagedStore(
             f"column {name} of an HDF5 shard is not a plain dataset, and only those are read: run `store repair`"
+        )
+    filters = dataset.id.get_create_plist()
+    used = {filters.get_filter(number)[0] for number in range(filters.get_nfilters())}
+    if not used <= _FILTERS:
+        raise DamagedStore(
+            f"column {name} of an HDF5 shard has the filters {sorted(used)}, and only {sorted(_FILTERS)} are read, "
+            "those of HDF5 itself and zstd: run `store repair`"
         )
     return dataset
 

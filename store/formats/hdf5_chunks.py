@@ -22,7 +22,7 @@ from store.tensors import Tensor
 if TYPE_CHECKING:
     import h5py
 
-_ZSTD, _FLETCHER32 = 32015, 3  # as registered with the HDF Group
+ZSTD, _FLETCHER32 = 32015, 3  # as registered with the HDF Group
 _CHECKSUM_BYTES = 4
 _MOST_BYTES = 2**24  # of a chunk: the checksum's sums stay below 2**64
 _THREADS = min(8, os.cpu_count() or 1)
@@ -44,7 +44,7 @@ def find_chunks(dataset: "h5py.Dataset", output: Output) -> list[Chunk] | None:
     if not plain or dataset.chunks != (1, *output.shape) or chunk_iter is None:
         return None
     filters = dataset.id.get_create_plist()
-    if [filters.get_filter(number)[0] for number in range(filters.get_nfilters())] != [_ZSTD, _FLETCHER32]:
+    if [filters.get_filter(number)[0] for number in range(filters.get_nfilters())] != [ZSTD, _FLETCHER32]:
         return None
     found: dict[int, Chunk] = {}
 

@@ -14,7 +14,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from store.errors import DamagedStore
-from store.formats.base import NEVER_NULL, ROW_SCHEMA, Shard, Source, absent_column, checked_tensor, placed
+from store.formats.base import (
+    NEVER_NULL,
+    ROW_SCHEMA,
+    Shard,
+    Source,
+    absent_column,
+    checked_tensor,
+    placed,
+    reading,
+    require_count,
+)
 from store.recipe import Output
 from store.tensors import Tensor
 
@@ -37,9 +47,9 @@ class Parquet:
         )
         return sink.getvalue()
 
-    def rows(self, source: Source) -> pa.Table:
+    def rows(self, source: Source, count: int | None = None) -> pa.Table:
         """See Format."""
-        read = _read(source, ROW_SCHEMA.names)
+        read = _read(source, ROW_SCHEMA.names, count)
         columns = [
             read[field.name] if field.name in read.column_names else absent_column(field, len(read))
             for field in ROW_SCHEMA
@@ -55,9 +65,10 @@ class Parquet:
         output: Output,
         positions: npt.NDArray[np.int64] | None = None,
         into: Tensor | None = None,
+        count: int | None = None,
     ) -> Tensor:
         """See Format."""
-        table = _read(source, [output.name])
+        table = _read(source, [output.name], count)
         if output.name not in table.column_names:
             raise DamagedStore(f"a Parquet shard lacks the column {output.name}: run `store repair`")
         lists = table[output.name].combine_chunks()
@@ -103,15 +114,16 @@ def _as_lists(tensor: Tensor, output: Output) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(values, int(np.prod(output.shape)))
 
 
-def _read(source: Source, columns: list[str]) -> pa.Table:
-    try:
-        with pq.ParquetFile(
+def _read(source: Source, columns: list[str], count: int | None) -> pa.Table:
+    with (
+        reading("Parquet"),
+        pq.ParquetFile(
             pa.BufferReader(source) if isinstance(source, bytes) else source, page_checksum_verification=True
-        ) as file:
-            table = file.read(columns=columns)
-            rows = file.metadata.num_rows
-    except (OSError, pa.ArrowException, ValueError) as error:
-        raise DamagedStore(f"a Parquet shard cannot be read ({error}): run `store repair`") from error
-    if len(table) != rows:  # a page whose type is damaged is skipped, not refused
-        raise DamagedStore(f"a Parquet shard has {len(table)} rows, expected {rows}: run `store repair`")
-    return table
+        ) as file,
+    ):
+        rows = file.metadata.num_rows
+        require_count(rows, count)
+        table = file.read(columns=columns)
+        if len(table) != rows:  # a page whose type is damaged is skipped, not refused
+            raise DamagedStore(f"a Parquet shard has {len(table)} rows, expected {rows}: run `store repair`")
+        return table

@@ -151,8 +151,8 @@ DAMAGES = {
     unreadable_record: "is not valid JSON",
     misnamed_record: "says it is attempt",
     other_recipe: "another recipe's fingerprint",
-    row_missing_in_record: "does not hold the rows its record names",
-    row_twice_in_record: "does not hold the rows its record names",
+    row_missing_in_record: "a shard has 2 rows, its record names 1",
+    row_twice_in_record: "a shard has 2 rows, its record names 3",
     another_digest_in_record: "differ in the images' SHA-256",
     row_missing_in_shard: "'d.png' is 0 times in its shard",
     row_twice_in_shard: "'c.png' is 2 times in its shard",
@@ -180,17 +180,6 @@ def test_all_damage_is_found_at_once(filled):
     flip_bit(filled.shard_file(plan, 0), 5)
     filled.record_file(plan, 2).write_bytes(b"")
     assert {one.shard for one in verify(filled.folder).damage} == {f"{plan.name}/{index}" for index in range(3)}
-
-
-@settings(max_examples=25)
-@given(st.sampled_from(["hdf5", "parquet"]), st.data())
-def test_any_flipped_bit_of_a_shard_is_found(shard_format, data):
-    with tempfile.TemporaryDirectory() as folder:
-        small = SmallStore(folder, shard_format=shard_format)
-        plan = small.update(make_images("a.png", "b.png"))
-        path = small.shard_file(plan, 0)
-        flip_bit(path, data.draw(st.integers(0, path.stat().st_size - 1)))
-        assert not verify(small.folder).sound
 
 
 @pytest.mark.parametrize("name", ["store.json", "view/1.json", "plan"])

@@ -5,26 +5,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from store.choices import CROPS, FLIPS, POOLINGS, PRECISIONS, RESIZES, STORED_DTYPES
 from store.errors import NotAStore
 from store.recipe import Augmentation, Output, Recipe, differences
 from tests.store.build import SPATIAL, VECTOR, make_recipe
 
 texts = st.text(max_size=5)
-numbers = st.integers(0, 3)
+numbers = st.integers(1, 3)
 recipes = st.builds(
     Recipe,
     backbone=st.sampled_from(["vgg16", "resnet50"]),
-    weights=texts,
+    weights=st.sampled_from(["a" * 64, "b" * 64]),
     layers=st.lists(texts, max_size=2).map(tuple),
-    pooling=st.sampled_from(["none", "avg"]),
+    pooling=st.sampled_from(POOLINGS),
     image_size=st.tuples(numbers, numbers),
-    resize=texts,
-    crop=texts,
-    background=texts,
-    precision=texts,
-    dtypes=st.lists(texts, max_size=2).map(tuple),
+    resize=st.sampled_from(RESIZES),
+    crop=st.sampled_from(CROPS),
+    background=st.sampled_from(["#ffffff", "#0a0b0c"]),
+    precision=st.sampled_from(PRECISIONS),
+    dtypes=st.lists(st.sampled_from(STORED_DTYPES), max_size=2).map(tuple),
     fast_decode=st.booleans(),
-    augment=st.none() | st.builds(Augmentation, views=st.integers(1, 3), seed=numbers, flip=texts),
+    augment=st.none() | st.builds(Augmentation, views=numbers, seed=numbers, flip=st.sampled_from(FLIPS)),
 )
 
 OTHER = {

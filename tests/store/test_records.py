@@ -29,10 +29,11 @@ utf8 = st.text(st.characters(codec="utf-8"), max_size=10)  # what a column holds
 numbers = st.integers(-(2**63), 2**63 - 1)
 rows = st.builds(Row, utf8, utf8, numbers, numbers)
 failures = st.builds(Failure, utf8, utf8, texts, utf8, numbers, numbers)
+digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 records = st.builds(
     CommitRecord,
-    plan=texts,
-    index=st.integers(0),
+    plan=digests,
+    index=st.integers(0, 2**31 - 1),
     attempt=st.integers(1),
     fingerprint=texts,
     shard=st.sampled_from(["", "0123456789abcdef" * 4 + ".parquet"]),
@@ -69,7 +70,7 @@ def test_store_info_can_be_read_without_us():
     }
 
 
-@given(st.builds(CurrentPlan, texts, texts, texts))
+@given(st.builds(CurrentPlan, digests, texts, texts))
 def test_a_view_survives_its_bytes_wherever_its_data_lie(view):
     assert CurrentPlan.from_bytes(view.to_bytes()) == view
 
@@ -205,7 +206,7 @@ def test_whatever_is_edited_in_store_info_is_found_out_by_its_digest(values):
     ids=str,
 )
 def test_outputs_and_format_of_an_older_store_have_to_agree_with_its_recipe(values):
-    with pytest.raises(DamagedStore, match="edited"):
+    with pytest.raises(DamagedStore, match=r"edited|invalid"):
         StoreInfo.from_bytes(undigested(INFO.to_bytes(), **values))
 
 

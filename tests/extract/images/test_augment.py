@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extract.choices import FLIPS
 from extract.images.augment import altered_views
+from store.choices import FLIPS
 from store.recipe import Augmentation
 
 STILL = {"rotation": 0.0, "shift": 0.0, "shear": 0.0, "zoom": 0.0, "brightness": 0.0, "flip": "none"}

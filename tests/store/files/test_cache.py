@@ -6,15 +6,16 @@ import os
 import fsspec
 import pytest
 
+import store.files.digest
 from store.errors import DamagedStore, UsageError
 from store.files.cache import LIMIT, cache_folder, cache_limit, cached_shard
 from store.files.remote import RemoteFiles
 
 
 @pytest.fixture
-def another_process(monkeypatch):
+def another_process():
     """Makes this process forget which copies it has checked."""
-    return lambda: monkeypatch.setattr("store.files.cache._checked", set())
+    return store.files.digest._digest.cache_clear
 
 
 @pytest.fixture(autouse=True)
@@ -63,9 +64,12 @@ def test_a_right_copy_is_downloaded_once_by_all_processes(another_process):
 
 def test_a_copy_is_read_through_once_in_a_process(monkeypatch):
     download = Download(b"right bytes!")
-    path = cached_shard(name_of(download.data), download)
-    monkeypatch.setattr("store.files.cache._has_name", lambda *_: pytest.fail("read again"))
-    assert cached_shard(name_of(download.data), download) == path
+    name = name_of(download.data)
+    path = cached_shard(name, download)
+    assert cached_shard(name, download) == path
+    monkeypatch.setattr("store.files.digest.opened_regular", lambda _: pytest.fail("read again"))
+    for _ in range(2):
+        assert cached_shard(name, download) == path
 
 
 def test_a_copy_deleted_meanwhile_is_downloaded_again():

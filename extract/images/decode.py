@@ -27,7 +27,7 @@ from extract.images.alpha import is_opaque
 from extract.images.formats import open_image
 from extract.images.icons import image_inside
 from extract.images.memory import MemoryBudget, decoding_bytes
-from extract.images.tiff import high_bytes
+from extract.images.tiff import high_bytes, silent_libtiff
 from extract.process_state import SharedBlock, logger_levels
 from store.errors import UsageError
 from store.recipe import Recipe
@@ -109,7 +109,7 @@ def _pillow_limits_off() -> Iterator[None]:
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None
     try:
-        with warnings.catch_warnings(), logger_levels(logging.CRITICAL, "PIL"):
+        with warnings.catch_warnings(), logger_levels(logging.CRITICAL, "PIL"), silent_libtiff():
             warnings.filterwarnings("ignore", module="PIL")
             yield
     finally:
@@ -120,7 +120,7 @@ _WITHOUT_LIMITS = SharedBlock(_pillow_limits_off)
 
 
 def without_pillow_limits() -> SharedBlock:
-    """Switch off Pillow's size limit and warnings inside the block: `max_pixels` and failure rows take their place.
+    """Switch off Pillow's size limit and its messages inside the block: `max_pixels` and failure rows take their place.
 
     Blocks may overlap, in one thread or in several.
     """

@@ -3,8 +3,13 @@
 Tags and their values: TIFF 6.0 (Adobe, 1992). tests/extract/images/test_tiff.py compares with another decoder.
 """
 
+import ctypes
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
 import numpy as np
 import numpy.typing as npt
+import PIL._imaging
 from PIL import Image, ImageFile
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
@@ -81,3 +86,20 @@ def high_bytes(image: Image.Image) -> npt.NDArray[np.uint8]:
         inverted = image.tag_v2.get(PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO) == _WHITE_IS_ZERO
     grey: npt.NDArray[np.uint8] = (np.asarray(image) >> (depth - 8)).astype(np.uint8)
     return ~grey if inverted else grey
+
+
+@contextmanager
+def silent_libtiff() -> Iterator[None]:
+    """Keep libtiff from writing about damaged files to file descriptor 2 inside the block; Pillow raises errors for them.
+
+    Without effect where the library is part of Pillow's own file and cannot be reached.
+    """
+    with ExitStack() as undo:
+        for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+            try:
+                set_handler = getattr(ctypes.CDLL(PIL._imaging.__file__), name)
+            except (OSError, AttributeError):
+                continue
+            set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+            undo.callback(set_handler, set_handler(None))  # it returns the handler that it replaces
+        yield

@@ -11,20 +11,24 @@ The rules, which are part of the recipe:
 - with fast decoding, the JPEG decoder first scales a large image down, to no less than twice the final size.
 """
 
-import struct
+import logging
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from extract.bad_image import BadImage
-from extract.process_state import SharedBlock
+from extract.images import jpeg, png
+from extract.images.alpha import is_opaque
+from extract.images.formats import open_image
+from extract.images.icons import image_inside
+from extract.images.memory import MemoryBudget, decoding_bytes
+from extract.images.tiff import high_bytes, silent_libtiff
+from extract.process_state import SharedBlock, logger_levels
 from store.errors import UsageError
 from store.recipe import Recipe
 
@@ -48,7 +52,7 @@ _TRANSPOSITIONS = {
 }
 _ON_THE_SIDE = (5, 6, 7, 8)
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_UNLIMITED = MemoryBudget(2**63)
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ def _pillow_limits_off() -> Iterator[None]:
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), logger_levels(logging.CRITICAL, "PIL"), silent_libtiff():
             warnings.filterwarnings("ignore", module="PIL")
             yield
     finally:
@@ -116,57 +120,61 @@ _WITHOUT_LIMITS = SharedBlock(_pillow_limits_off)
 
 
 def without_pillow_limits() -> SharedBlock:
-    """Switch off Pillow's size limit and warnings inside the block: `max_pixels` and failure rows take their place.
+    """Switch off Pillow's size limit and its messages inside the block: `max_pixels` and failure rows take their place.
 
     Blocks may overlap, in one thread or in several.
     """
     return _WITHOUT_LIMITS
 
 
-def decode(data: bytes, policy: DecodePolicy) -> Decoded:
-    """Decode one image by this module's rules.
+def decode(data: bytes, policy: DecodePolicy, memory: MemoryBudget = _UNLIMITED) -> Decoded:
+    """Decode one image by this module's rules, once the memory that it takes is free.
 
     Raises:
         BadImage: not_an_image, too_many_pixels, truncated, corrupt, unsupported_pixels or out_of_memory.
     """
     try:
-        with Image.open(BytesIO(data)) as image:
-            return _decode(image, data, policy)
+        data = image_inside(data)
+        if data.startswith(png.SIGNATURE):
+            data = png.sound_png(data)
+        sealed = jpeg.sealed_jpeg(data) if data.startswith(jpeg.SIGNATURE) else None
+        with open_image(sealed or data, policy.max_pixels) as image, memory.reserve(decoding_bytes(image)):
+            width, height = image.size
+            _load(image, policy, sealed is not None)
+            orientation = _orientation(image)
+            pixels = _pixels(image.convert("RGB") if is_opaque(image, data) else image, orientation, policy)
+            return Decoded(pixels, *((height, width) if orientation in _ON_THE_SIDE else (width, height)))
     except BadImage:
         raise
     except UnidentifiedImageError:
-        if data.startswith(_PNG_SIGNATURE):
-            _check_png(data)  # a damaged header: Pillow calls that no image at all
         raise BadImage("not_an_image", f"not a known image format: {_looks_like(data)}") from None
     except Image.DecompressionBombError as error:  # outside `without_pillow_limits`, Pillow's own limit holds
         raise BadImage("too_many_pixels", str(error)) from None
     except MemoryError:
         raise BadImage("out_of_memory", "not enough memory to decode it") from None
     except Exception as error:  # Pillow's plugins raise nearly everything on damaged files
-        text = str(error) or type(error).__name__
-        code = "truncated" if "truncated" in text.lower() or isinstance(error, EOFError) else "corrupt"
-        raise BadImage(code, f"the image is damaged: {text}") from error
+        code = "truncated" if _is_truncated(error) else "corrupt"
+        raise BadImage(code, f"the image is damaged: {str(error) or type(error).__name__}") from error
 
 
-def _decode(image: Image.Image, data: bytes, policy: DecodePolicy) -> Decoded:
-    if image.format == "EPS":  # Pillow would start Ghostscript, where there is one
-        raise BadImage("not_an_image", "PostScript is a program, not pixels: convert it to an image first")
-    width, height = image.size
-    if width * height > policy.max_pixels:
-        raise BadImage(
-            "too_many_pixels",
-            f"{width} x {height} is {width * height:,} pixels, more than --max-pixels {policy.max_pixels:,}",
-        )
-    if data.startswith(_PNG_SIGNATURE):
-        _check_png(data)
+def _is_truncated(error: Exception) -> bool:
+    return "truncated" in str(error).lower() or isinstance(error, EOFError)
+
+
+def _load(image: Image.Image, policy: DecodePolicy, sealed: bool) -> None:
     if policy.fast and image.format == "JPEG":
         _draft(image, policy.size)
-    image.load()
-    orientation = _orientation(image)
+    try:
+        image.load()
+    except OSError as error:
+        if sealed and _is_truncated(error):
+            raise BadImage("corrupt", "the JPEG is damaged: its pixel data ends before the image does") from None
+        raise
+
+
+def _pixels(image: Image.Image, orientation: int, policy: DecodePolicy) -> npt.NDArray[np.uint8]:
     upright = image.transpose(_TRANSPOSITIONS[orientation]) if orientation in _TRANSPOSITIONS else image
-    rgb = _to_rgb(upright, policy.background)
-    pixels = np.asarray(_fit(rgb, policy))
-    return Decoded(pixels, *((height, width) if orientation in _ON_THE_SIDE else (width, height)))
+    return np.asarray(_fit(_to_rgb(upright, policy.background), policy))
 
 
 def _draft(image: Image.Image, size: tuple[int, int]) -> None:
@@ -175,28 +183,6 @@ def _draft(image: Image.Image, size: tuple[int, int]) -> None:
     if _orientation(image) in _ON_THE_SIDE:
         height, width = width, height
     image.draft(None, (2 * width, 2 * height))
-
-
-def _check_png(data: bytes) -> None:
-    """Check the CRC of every chunk up to IEND: Pillow skips those of the pixel data.
-
-    Layout: PNG specification (third edition), section 5.3: length, type, data, CRC-32 of type and data.
-    """
-    view = memoryview(data)
-    offset = len(_PNG_SIGNATURE)
-    while True:
-        if offset + 12 > len(data):
-            raise BadImage("truncated", "the PNG ends in the middle")
-        length = struct.unpack_from(">I", data, offset)[0]
-        end = offset + 8 + length
-        if end + 4 > len(data):
-            raise BadImage("truncated", "the PNG ends in the middle")
-        kind = bytes(view[offset + 4 : offset + 8])
-        if zlib.crc32(view[offset + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
-            raise BadImage("corrupt", f"the PNG is damaged: wrong checksum in its {kind.decode('latin-1')!r} chunk")
-        if kind == b"IEND":
-            return
-        offset = end + 4
 
 
 def _orientation(image: Image.Image) -> int:
@@ -212,10 +198,9 @@ def _to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode in _SIXTEEN_BITS or (image.mode == "I" and image.format == "PPM"):
-        samples = np.asarray(image)
-        grey = Image.fromarray((samples >> 8).astype(np.uint8)).convert("RGB")
+        grey = Image.fromarray(high_bytes(image)).convert("RGB")
         if isinstance(transparent := image.info.get("transparency"), int):
-            grey.paste(background, mask=Image.fromarray(samples == transparent))
+            grey.paste(background, mask=Image.fromarray(np.asarray(image) == transparent))
         return grey
     if image.mode in ("I", "F"):
         raise BadImage(

@@ -8,6 +8,7 @@ from extract.bad_image import BadImage
 from extract.clock import Clock
 from extract.images.augment import altered_views
 from extract.images.decode import Decoded, DecodePolicy, decode
+from extract.images.memory import BYTES_PER_DECODER, MemoryBudget
 from extract.sources.reading import ImageFile, listed_status, read_image
 from store.files.base import ReadableFiles
 from store.recipe import Augmentation
@@ -48,6 +49,7 @@ class ImageLoader:
         self._augmentation = augmentation
         self._failures = failures or {}
         self._decoding = threading.BoundedSemaphore(decoders)
+        self._memory = MemoryBudget(decoders * BYTES_PER_DECODER)
 
     def load(self, path: str, clock: Clock) -> list[LoadedView] | Failure:
         """The views of an image, the unaltered one first, or why there are none.
@@ -69,7 +71,7 @@ class ImageLoader:
             return Failure(path, error.code, error.message, "", *listed_status(self._files, path))
 
     def _views(self, path: str, source: ImageFile) -> list[LoadedView]:
-        decoded = decode(source.data, self._policy)
+        decoded = decode(source.data, self._policy, self._memory)
         altered = altered_views(decoded.pixels, self._augmentation, source.sha256) if self._augmentation else []
         row = Row(path, source.sha256, len(source.data), source.time)
         views = [decoded, *(replace(decoded, pixels=pixels) for pixels in altered)]

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from extract.bad_image import BadImage
 from extract.images.decode import DecodePolicy, decode, decode_policy, without_pillow_limits
+from extract.images.memory import BYTES_PER_DECODER, MemoryBudget
 from extract.request import MAX_PIXELS
 from extract.runtimes.device import usable_cores
 from extract.sources.reading import concurrent_map, listed_status, open_images, read_image
@@ -33,16 +34,19 @@ def read_pixels(
     """
     policy = decode_policy(recipe, MAX_PIXELS)
     files = open_images(root)
+    memory = MemoryBudget(usable_cores() * BYTES_PER_DECODER)
     for start in range(0, len(names), _IN_MEMORY):
         part = names[start : start + _IN_MEMORY]
         with without_pillow_limits(), ThreadPoolExecutor(max(usable_cores(), files.concurrency)) as threads:
-            pixels = list(threads.map(lambda name: _read(files, name, policy), part))
+            pixels = list(threads.map(lambda name: _read(files, name, policy, memory), part))
         yield from pixels
 
 
-def _read(files: ReadableFiles, name: str, policy: DecodePolicy) -> npt.NDArray[np.uint8] | BadImage:
+def _read(
+    files: ReadableFiles, name: str, policy: DecodePolicy, memory: MemoryBudget
+) -> npt.NDArray[np.uint8] | BadImage:
     try:
-        return decode(read_image(files, name).data, policy).pixels
+        return decode(read_image(files, name).data, policy, memory).pixels
     except BadImage as error:
         return error
 

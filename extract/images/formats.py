@@ -1,0 +1,100 @@
+"""Opening an image file: which formats are decoded, and how many pixels they may take, before anything is allocated.
+
+Everything that decodes goes through `open_image`. The formats are listed: a plug-in of Pillow that is not listed here
+is never asked, neither one that starts a program (PostScript) nor one that opens another format by itself (IPTC, BLP,
+FPX, MIC, and so on), which would get around the list and the limit.
+"""
+
+import re
+import struct
+from io import BytesIO
+
+from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
+
+from extract.bad_image import BadImage
+from extract.images import icons, tiff
+
+FORMATS = (
+    "JPEG",  # and MPO, of which the first image is decoded
+    "PNG",
+    "GIF",
+    "WEBP",
+    "BMP",
+    "DIB",
+    "TIFF",
+    "AVIF",
+    "JPEG2000",
+    "PPM",
+    "TGA",
+    "PCX",
+    "ICO",
+    "ICNS",
+    "PSD",
+    "SGI",
+    "SUN",
+    "DDS",
+    "QOI",
+    "XBM",
+    "XPM",
+)
+
+_UNKNOWN_TIFF = (
+    "the TIFF is damaged, or its kind of pixels is not decoded: convert it to grey or RGB of 8 or 16 bits a sample"
+)
+_POSTSCRIPT = (b"%!PS", b"\xc5\xd0\xd3\xc6")
+_CODESTREAM = b"\xff\x4f\xff\x51"  # JPEG 2000: start, then the size; ITU-T T.800, annex A
+_CODESTREAM_STARTS = (_CODESTREAM, b"\0\0\0\x0cjP  ")
+
+
+def open_image(data: bytes, max_pixels: int) -> Image.Image:
+    """Read the header of an image; its pixels are decoded by `load`.
+
+    Raises:
+        BadImage: not_an_image, too_many_pixels or unsupported_pixels.
+        Exception: whatever Pillow raises on a damaged file.
+    """
+    if data.startswith(_POSTSCRIPT):
+        raise BadImage("not_an_image", "PostScript is a program, not pixels: convert it to an image first")
+    for width, height in _sizes_behind_the_header(data):
+        require_few_pixels(width, height, max_pixels)
+    try:
+        image = Image.open(BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        if data.startswith(tiff.PREFIXES):
+            raise BadImage("unsupported_pixels", _UNKNOWN_TIFF) from None
+        raise
+    require_few_pixels(*image.size, max_pixels)
+    if isinstance(image, TiffImageFile):
+        require_few_pixels(*tiff.tile_size(image), max_pixels)
+        tiff.prepare_tiff(image)
+    return image
+
+
+def require_few_pixels(width: int, height: int, max_pixels: int) -> None:
+    """Raise BadImage if there are more than `max_pixels`."""
+    if width * height > max_pixels:
+        raise BadImage(
+            "too_many_pixels",
+            f"{width} x {height} is {width * height:,} pixels, more than --max-pixels {max_pixels:,}",
+        )
+
+
+def _sizes_behind_the_header(data: bytes) -> list[tuple[int, int]]:
+    """Sizes (width, height) that decoders allocate, and that are not the one which Pillow reports or checks first."""
+    if data.startswith(icons.ICO):
+        return [icons.bitmap_size(data)]
+    if data.startswith(b"RIFF") and data[8:16] == b"WEBPVP8X" and len(data) >= 30:
+        # Two canvases are allocated when the decoder is made. Extended format: WebP container specification.
+        return [(1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little"))]
+    if data.startswith(_CODESTREAM_STARTS):
+        return [_codestream_size(data, found.start()) for found in re.finditer(re.escape(_CODESTREAM), data)]
+    return []
+
+
+def _codestream_size(data: bytes, start: int) -> tuple[int, int]:
+    """The size in a codestream of JPEG 2000, which its container repeats and may contradict."""
+    if start + 24 > len(data):
+        return 0, 0
+    right, bottom, left, top = struct.unpack_from(">4I", data, start + 8)
+    return max(0, right - left), max(0, bottom - top)

@@ -1,0 +1,76 @@
+"""JPEG files: where the pixel data ends, and whether there was enough of it.
+
+libjpeg paints what is missing grey and only counts a warning, which Pillow does not pass on.
+"""
+
+import re
+import struct
+from dataclasses import dataclass
+
+SIGNATURE = b"\xff\xd8\xff"
+
+_FRAME = range(0xC0, 0xD0)
+_NOT_FRAME = (0xC4, 0xC8, 0xCC)
+_SEQUENTIAL = (0xC0, 0xC1)
+_SCAN = 0xDA
+_ALONE = (0x01, *range(0xD0, 0xDA))  # markers without a segment
+_INTERVAL = 0xDD
+_FIRST_RESTART = 0xD0
+_MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)  # FF 00 is a byte FF of the data itself, FF FF is padding
+_PADDING = bytes(8)  # the decoder looks this far ahead
+
+
+def sealed_jpeg(data: bytes) -> bytes | None:
+    """A JPEG of one sequential scan, with zeros in place of what follows its pixel data, the end marker included.
+
+    Without an end marker, a decoder that runs out of pixel data asks for more instead of inventing it, so Pillow calls
+    the image truncated. With enough of it, the decoder is done before it reaches the zeros, and the pixels are the same.
+
+    Returns:
+        None if it is of another kind (progressive, several scans, arithmetic coding), in which this cannot be seen, or
+        if it has no end.
+    """
+    scan = _scan(data)
+    if scan is None:
+        return None
+    end = _pixel_data_end(data, scan)
+    return None if end is None else data[:end] + _PADDING
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """Where the pixel data begins, and whether restart markers divide it."""
+
+    start: int
+    restarts: bool
+
+
+def _scan(data: bytes) -> _Scan | None:
+    """The first scan, if it is sequential and has all components. Layout: ITU-T T.81, annex B."""
+    offset, components, restarts = 2, 0, False
+    while offset + 10 <= len(data):
+        if data[offset] != 0xFF:
+            return None
+        marker = data[offset + 1]
+        if marker == 0xFF or marker in _ALONE:
+            offset += 1 if marker == 0xFF else 2
+            continue
+        end = offset + 2 + struct.unpack_from(">H", data, offset + 2)[0]
+        if marker == _SCAN:
+            return _Scan(end, restarts) if components and data[offset + 4] == components else None
+        if marker in _FRAME and marker not in _NOT_FRAME:
+            if marker not in _SEQUENTIAL:
+                return None
+            components = data[offset + 9]
+        elif marker == _INTERVAL:
+            restarts = data[offset + 4 : offset + 6] != b"\0\0"
+        offset = end
+    return None
+
+
+def _pixel_data_end(data: bytes, scan: _Scan) -> int | None:
+    """The offset of the first marker that ends the pixel data: any but the next restart."""
+    for restarts, found in enumerate(_MARKER.finditer(data, scan.start)):
+        if not scan.restarts or data[found.start() + 1] != _FIRST_RESTART + restarts % 8:
+            return found.start()
+    return None

@@ -1,0 +1,105 @@
+"""TIFF files: which kinds of pixels Pillow decodes rightly, and where it needs help.
+
+Tags and their values: TIFF 6.0 (Adobe, 1992). tests/extract/images/test_tiff.py compares with another decoder.
+"""
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import numpy.typing as npt
+import PIL._imaging
+from PIL import Image, ImageFile
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    PHOTOMETRIC_INTERPRETATION,
+    PLANAR_CONFIGURATION,
+    SAMPLEFORMAT,
+    SAMPLESPERPIXEL,
+    TILELENGTH,
+    TILEWIDTH,
+    YCBCRSUBSAMPLING,
+    TiffImageFile,
+)
+
+from extract.bad_image import BadImage
+
+PREFIXES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"MM*\0", b"II\0*")
+
+_WHITE_IS_ZERO, _PALETTE, _YCBCR, _LAB = 0, 3, 6, 8
+_SEPARATE_PLANES = 2
+_SIGNED = 2
+
+
+def tile_size(image: Image.Image) -> tuple[int, int]:
+    """The width and height of a tile, which is decoded whole; (0, 0) if the image is not a TIFF, or has no tiles."""
+    if not isinstance(image, TiffImageFile):
+        return 0, 0
+    width, height = (image.tag_v2.get(tag, 0) for tag in (TILEWIDTH, TILELENGTH))
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else (0, 0)
+
+
+def prepare_tiff(image: TiffImageFile) -> None:
+    """Refuse what Pillow would decode wrongly, and have libtiff decode separate planes, which Pillow confuses.
+
+    Raises:
+        BadImage: unsupported_pixels.
+    """
+    tags = image.tag_v2
+    photometric = tags.get(PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO)
+    separate = tags.get(PLANAR_CONFIGURATION, 1) == _SEPARATE_PLANES
+    uncompressed = image.info.get("compression") == "raw"
+    if _SIGNED in tags.get(SAMPLEFORMAT, ()) and image.mode not in ("I", "F"):  # those two are refused for their depth
+        raise _unsupported("signed samples, which have no agreed range")
+    if photometric == _LAB:
+        raise _unsupported("colors in CIE L*a*b*")
+    if separate and photometric <= _PALETTE and photometric != 2 and tags.get(SAMPLESPERPIXEL, 1) > 1:
+        raise _unsupported("several planes of grey or palette samples")
+    if photometric == _YCBCR and uncompressed and tags.get(YCBCRSUBSAMPLING, (2, 2)) != (1, 1):
+        raise _unsupported("uncompressed subsampled YCbCr")
+    if separate and uncompressed:
+        _let_libtiff_decode(image)
+
+
+def _let_libtiff_decode(image: TiffImageFile) -> None:
+    """As TiffImageFile._setup does for compressed images, whose planes libtiff puts together in any depth."""
+    width, height = image._tile_size  # before orientation
+    rawmode = f"{image.mode};16N" if 16 in image.tag_v2.get(BITSPERSAMPLE, ()) else image.mode
+    image.use_load_libtiff = True
+    image.tile = [ImageFile._Tile("libtiff", (0, 0, width, height), 0, (rawmode, False, image.tag_v2.offset))]
+
+
+def _unsupported(what: str) -> BadImage:
+    return BadImage("unsupported_pixels", f"the TIFF has {what}: convert it to grey or RGB of 8 or 16 bits a sample")
+
+
+def high_bytes(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """The high byte of each sample of a grey image of 16 bits, or of 12 bits in a TIFF; white is 255.
+
+    Returns:
+        uint8 (height, width).
+    """
+    depth, inverted = 16, False
+    if isinstance(image, TiffImageFile):
+        depth = image.tag_v2.get(BITSPERSAMPLE, (16,))[0]
+        inverted = image.tag_v2.get(PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO) == _WHITE_IS_ZERO
+    grey: npt.NDArray[np.uint8] = (np.asarray(image) >> (depth - 8)).astype(np.uint8)
+    return ~grey if inverted else grey
+
+
+@contextmanager
+def silent_libtiff() -> Iterator[None]:
+    """Keep libtiff from writing about damaged files to file descriptor 2 inside the block; Pillow raises errors for them.
+
+    Without effect where the library is part of Pillow's own file and cannot be reached.
+    """
+    with ExitStack() as undo:
+        for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+            try:
+                set_handler = getattr(ctypes.CDLL(PIL._imaging.__file__), name)
+            except (OSError, AttributeError):
+                continue
+            set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+            undo.callback(set_handler, set_handler(None))  # it returns the handler that it replaces
+        yield

@@ -15,7 +15,7 @@ from extract.planning import Changes, Update, find_update, image_bytes, plan_for
 from extract.progress import SILENT, Reporter
 from extract.request import RunOptions
 from extract.resolve import Request, ResolvedStore, load_network, resolve, resolve_store
-from extract.run import shard_worker
+from extract.run import report_listing, shard_worker
 from extract.runtimes.base import Runtime
 from extract.runtimes.device import peak_memory
 from extract.shard_builder import ImageGroup, unlabelled
@@ -96,6 +96,7 @@ def dry_run(options: RunOptions, reporter: Reporter = SILENT) -> DryRun:
     """
     request = resolve(options)
     listing = list_data(options.data, options.include, options.exclude)
+    report_listing(listing, reporter)
     resolved = resolve_store(request, reporter)
     current = resolved.snapshot or Snapshot(resolved.info)
     update = find_update(current, listing, request)

@@ -12,9 +12,7 @@ import numpy.typing as npt
 
 from store.errors import UsageError
 from store.files.names import printable
-
-SEPARATOR = "|"
-"""Between the labels of an image that has several."""
+from store.labels import SEPARATOR
 
 DECISION = 0.5
 """The probability from which on a label is predicted, where an image may have several."""
@@ -139,7 +137,7 @@ def find_task(texts: Sequence[str | None], paths: Sequence[str]) -> tuple[Task, 
 
 
 def _require_labels(texts: Sequence[str | None], paths: Sequence[str]) -> None:
-    missing = [path for text, path in zip(texts, paths, strict=True) if not text]
+    missing = [path for text, path in zip(texts, paths, strict=True) if not _split_labels(text)]
     if len(missing) == len(texts):
         raise UsageError(
             "no image has a label: put the images into one folder per class and extract again (nothing is computed "

@@ -28,6 +28,9 @@ VERSION = 1
 UPGRADES: dict[int, Callable[[JsonObject], JsonObject]] = {}
 """For each older version of store.json, a function that makes of its object one of the next version."""
 
+COPIED = "copied"
+"""In a record's environment: how many of its rows have features that were copied from another shard, if any have."""
+
 _SHARD_NAME = re.compile(r"([0-9a-f]{64}\.[a-z0-9]+)?")
 
 
@@ -252,6 +255,11 @@ class CommitRecord:
     def slot(self) -> ShardSlot:
         """What the record was published for."""
         return ShardSlot(self.plan, self.index, self.attempt)
+
+    @property
+    def copied(self) -> int:
+        """How many of its rows have features that were copied from another shard."""
+        return int(self.environment.get(COPIED, 0))
 
     @property
     def images(self) -> pa.Table:

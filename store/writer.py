@@ -39,7 +39,7 @@ from store.errors import EnvironmentFailure
 from store.files.base import COPY, INFO, Files
 from store.formats import Shard, check_round_trip, get_format
 from store.plan import Plan
-from store.records import CommitRecord, CurrentPlan, ShardSlot, StoreInfo, failure_table, row_table
+from store.records import COPIED, CommitRecord, CurrentPlan, ShardSlot, StoreInfo, failure_table, row_table
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,14 @@ class ShardContent:
     """What is committed of one shard.
 
     `shard` has the rows and tensors, `images` (ROWS) the stored images in the same order, `failures` (FAILURES) those
-    that gave no row. An image with several views has as many rows in `shard` and one in `images`.
+    that gave no row. An image with several views has as many rows in `shard` and one in `images`. `copied` is the number of
+    images whose features come from another shard, which has them under another name.
     """
 
     shard: Shard
     images: pa.Table
     failures: pa.Table
+    copied: int = 0
 
 
 class StoreWriter:
@@ -127,7 +129,7 @@ class StoreWriter:
             shard_bytes=len(data),
             rows=content.images,
             failures=content.failures,
-            environment=dict(environment),
+            environment={**environment, **({COPIED: str(content.copied)} if content.copied else {})},
         )
         if data:
             self._publish_shard(f"data/{record.shard}", data)

@@ -17,13 +17,14 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from extract.bad_image import BadImage
+from extract.images.kinds import kind_of
+from extract.images.opening import open_image
 from extract.process_state import SharedBlock
 from store.errors import UsageError
 from store.recipe import Recipe
@@ -127,17 +128,19 @@ def decode(data: bytes, policy: DecodePolicy) -> Decoded:
     """Decode one image by this module's rules.
 
     Raises:
-        BadImage: not_an_image, too_many_pixels, truncated, corrupt, unsupported_pixels or out_of_memory.
+        BadImage: not_an_image, too_many_pixels, truncated, corrupt, unsupported_pixels, out_of_memory, needs_extra or
+            unsupported_format.
     """
     try:
-        with Image.open(BytesIO(data)) as image:
+        with open_image(data) as image:
             return _decode(image, data, policy)
     except BadImage:
         raise
     except UnidentifiedImageError:
         if data.startswith(_PNG_SIGNATURE):
             _check_png(data)  # a damaged header: Pillow calls that no image at all
-        raise BadImage("not_an_image", f"not a known image format: {_looks_like(data)}") from None
+        kind = kind_of(data) or "of no kind that is known"
+        raise BadImage("not_an_image", f"not a known image format: it is {kind}") from None
     except Image.DecompressionBombError as error:  # outside `without_pillow_limits`, Pillow's own limit holds
         raise BadImage("too_many_pixels", str(error)) from None
     except MemoryError:
@@ -238,14 +241,3 @@ def _fit(image: Image.Image, policy: DecodePolicy) -> Image.Image:
     if policy.crop == "pad":
         return ImageOps.pad(image, (width, height), resample, color=policy.background)
     return image if image.size == (width, height) else image.resize((width, height), resample)
-
-
-def _looks_like(data: bytes) -> str:
-    start = data[:64]
-    if start.lstrip()[:1] == b"<":
-        return "it looks like HTML or XML"
-    if not data.strip(b"\0"):
-        return "it is all zero bytes"
-    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start):
-        return "it looks like text"
-    return f"it begins with {start[:8].hex(' ')}"

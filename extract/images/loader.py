@@ -8,8 +8,10 @@ from extract.bad_image import BadImage
 from extract.clock import Clock
 from extract.images.augment import altered_views
 from extract.images.decode import Decoded, DecodePolicy, decode
+from extract.images.opening import refuse_raw
 from extract.sources.reading import ImageFile, listed_status, read_image
 from store.files.base import ReadableFiles
+from store.known import KnownFeatures, KnownImage
 from store.recipe import Augmentation
 from store.records import Failure, Row
 
@@ -23,6 +25,14 @@ class LoadedView:
     view: int = 0
 
 
+@dataclass(frozen=True)
+class CopiedImage:
+    """An image that needs neither decoding nor computing, because the store has its bytes under another name."""
+
+    row: Row
+    known: KnownImage
+
+
 class ImageLoader:
     """Reads and decodes images; several threads call `load` at once.
 
@@ -32,6 +42,7 @@ class ImageLoader:
         augmentation: which altered views each image has; None for none.
         decoders: how many threads may decode at a time; more may wait for reads.
         failures: images, by path, that are known to fail; they are not read.
+        known: features that the store has already.
     """
 
     def __init__(
@@ -41,16 +52,18 @@ class ImageLoader:
         augmentation: Augmentation | None,
         decoders: int,
         failures: Mapping[str, Failure] | None = None,
+        known: KnownFeatures | None = None,
     ) -> None:
         self.threads = max(decoders, files.concurrency)
         self._files = files
         self._policy = policy
         self._augmentation = augmentation
         self._failures = failures or {}
+        self._known = known
         self._decoding = threading.BoundedSemaphore(decoders)
 
-    def load(self, path: str, clock: Clock) -> list[LoadedView] | Failure:
-        """The views of an image, the unaltered one first, or why there are none.
+    def load(self, path: str, clock: Clock) -> list[LoadedView] | CopiedImage | Failure:
+        """The views of an image, the unaltered one first; or its features, if they are known; or why there are none.
 
         Raises:
             EnvironmentFailure: the image cannot be read now, though nothing is wrong with the image itself.
@@ -61,6 +74,8 @@ class ImageLoader:
         try:
             with clock.busy("read"):
                 source = read_image(self._files, path)
+                if self._known and (known := self._known.find(source.sha256)):
+                    return CopiedImage(_row(path, source), known)
             with self._decoding, clock.busy("decode"):
                 return self._views(path, source)
         except BadImage as error:
@@ -69,8 +84,13 @@ class ImageLoader:
             return Failure(path, error.code, error.message, "", *listed_status(self._files, path))
 
     def _views(self, path: str, source: ImageFile) -> list[LoadedView]:
+        refuse_raw(path, source.data)
         decoded = decode(source.data, self._policy)
         altered = altered_views(decoded.pixels, self._augmentation, source.sha256) if self._augmentation else []
-        row = Row(path, source.sha256, len(source.data), source.time)
+        row = _row(path, source)
         views = [decoded, *(replace(decoded, pixels=pixels) for pixels in altered)]
         return [LoadedView(row, view, number) for number, view in enumerate(views)]
+
+
+def _row(path: str, source: ImageFile) -> Row:
+    return Row(path, source.sha256, len(source.data), source.time)

@@ -36,8 +36,8 @@ from extract.runtimes.device import usable_cores
 from extract.shard_builder import ShardBuilder, unlabelled
 from store.files.opening import open_files
 from store.formats import Shard, check_round_trip, get_format
+from store.image_records import Failure
 from store.recipe import Output
-from store.records import Failure
 
 NETWORK_SECONDS = 5.0
 MATRIX = 4096

@@ -36,7 +36,7 @@ from extract.runtimes.device import usable_cores
 from extract.runtimes.load import NetworkSpec
 from extract.sources.reading import listed_status
 from store.files.base import ReadableFiles
-from store.records import Row
+from store.image_records import Row
 
 COUNTS = (10_000, 100_000, 1_000_000)
 FOLDER_FILES = 1_000

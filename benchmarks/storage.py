@@ -42,9 +42,10 @@ from extract.shard_builder import ShardBuilder
 from extract.shard_worker import ShardTask
 from store import open_store
 from store.files.local import LocalFiles
+from store.image_records import Row
 from store.plan import LISTING_SCHEMA, Plan, automatic_images_per_shard, make_plan
 from store.recipe import Output, Recipe
-from store.records import Row, ShardSlot, StoreInfo
+from store.records import ShardSlot, StoreInfo
 from store.writer import ShardContent, StoreWriter
 
 TITLE = "Storage"

@@ -14,7 +14,7 @@ from extract.pipeline import run_pipeline
 from extract.planning import Changes, Update, find_update, image_bytes, plan_for
 from extract.request import RunOptions
 from extract.resolve import Request, ResolvedStore, load_network, resolve, resolve_store
-from extract.run import shard_worker
+from extract.run import report_listing, shard_worker
 from extract.runtimes.base import Runtime
 from extract.runtimes.device import peak_memory
 from extract.shard_builder import ImageGroup, unlabelled
@@ -23,9 +23,10 @@ from extract.sources.base import Listing
 from extract.sources.listing import list_data
 from extract.sources.reading import open_images
 from extract.summary import resource_use
+from store.image_records import Failure
 from store.progress import SILENT, Reporter
 from store.recipe import Output
-from store.records import Failure, StoreInfo
+from store.records import StoreInfo
 from store.snapshot import Snapshot
 from store.writer import ShardContent, StoreWriter
 
@@ -96,6 +97,7 @@ def dry_run(options: RunOptions, reporter: Reporter = SILENT) -> DryRun:
     """
     request = resolve(options)
     listing = list_data(options.data, options.include, options.exclude)
+    report_listing(listing, reporter)
     resolved = resolve_store(request, reporter)
     current = resolved.snapshot or Snapshot(resolved.info)
     update = find_update(current, listing, request)

@@ -22,9 +22,9 @@ from extract.shard_builder import ImageGroup, unlabelled
 from extract.sources.named import NamedFiles
 from store.errors import RecipeMismatch
 from store.files.base import ReadableFiles
+from store.image_records import Failure
 from store.progress import SILENT, Reporter
 from store.recipe import Output, Recipe, stored_dtype
-from store.records import Failure
 from store.writer import ShardContent
 
 _IMAGES_AT_ONCE = 256

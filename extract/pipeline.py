@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from extract.clock import Clock
-from extract.images.loader import LoadedView
+from extract.images.loader import CopiedImage, LoadedView
 from extract.monitor import Monitor
 from extract.runtimes.base import Computed, Pending, Runtime
 from extract.shard_builder import ImageGroup, ShardBuilder
 from extract.signals import stopped_early
+from store.image_records import Failure
 from store.progress import Progress
 from store.recipe import Output
-from store.records import Failure
 from store.writer import ShardContent
 
 Group = TypeVar("Group", bound=ImageGroup)
@@ -33,7 +33,7 @@ Result_co = TypeVar("Result_co", covariant=True)
 
 _LEAST_WINDOW = 64  # views decoded ahead: some ten megabytes, enough to cover short stalls of either side
 
-Loaded = list[LoadedView] | Failure
+Loaded = list[LoadedView] | CopiedImage | Failure
 
 
 class Loader(Protocol):
@@ -43,7 +43,7 @@ class Loader(Protocol):
     """How many threads call `load`."""
 
     def load(self, path: str, clock: Clock, /) -> Loaded:
-        """The views of an image, or why there are none."""
+        """The views of an image, or its features, or why there are none."""
         ...
 
 
@@ -66,12 +66,26 @@ class Sink(Protocol[Group_contra, Result_co]):
 
 @dataclass
 class _Batch(Generic[Group]):
-    """Views of one group that are computed together, failures met on the way, and whether it is the group's last."""
+    """Views of one group that are computed together, what else was met on the way, and whether it is the group's last."""
 
     group: Group
     images: list[LoadedView] = field(default_factory=list)
+    copied: list[CopiedImage] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     last: bool = False
+
+    def add(self, image: LoadedView | CopiedImage | Failure) -> None:
+        match image:
+            case LoadedView():
+                self.images.append(image)
+            case CopiedImage():
+                self.copied.append(image)
+            case Failure():
+                self.failures.append(image)
+
+    def full(self, size: int) -> bool:
+        """Whether it has as many views as are computed together, or as many features."""
+        return max(len(self.images), len(self.copied)) >= size
 
 
 def run_pipeline(
@@ -133,23 +147,22 @@ def _load_ahead(window: _Window[Group], groups: Iterable[Group], clock: Clock) -
 
 
 def _batches(images: Iterable[tuple[Group, Loaded]], runtime: Runtime) -> Iterator[_Batch[Group]]:
-    """Batches of one group each, with the failures met on the way; only a group's last batch may be short."""
+    """Batches of one group each, with what else was met on the way; only a group's last batch may be short."""
     batch: _Batch[Group] | None = None
     for group, loaded in images:
         if batch is not None and group is not batch.group:
-            yield _Batch(batch.group, batch.images, batch.failures, last=True)
+            batch.last = True
+            yield batch
             batch = None
-        for image in [loaded] if isinstance(loaded, Failure) else loaded:
-            if batch is not None and len(batch.images) >= runtime.batch_size:
+        for image in loaded if isinstance(loaded, list) else [loaded]:
+            if batch is not None and batch.full(runtime.batch_size):
                 yield batch
                 batch = None
             batch = batch or _Batch(group)
-            if isinstance(image, Failure):
-                batch.failures.append(image)
-            else:
-                batch.images.append(image)
+            batch.add(image)
     if batch is not None:
-        yield _Batch(batch.group, batch.images, batch.failures, last=True)
+        batch.last = True
+        yield batch
 
 
 def _compute(
@@ -193,11 +206,12 @@ def _collect(
     for batch, result in computed:
         builder = builder or ShardBuilder(batch.group, sink.outputs)
         builder.fail(batch.failures)
+        builder.copy(batch.copied)
         refused: list[Failure] = []
         if result is not None:
             refused = builder.add(batch.images, result)
             sink.check(refused)
-        images = sum(image.view == 0 for image in batch.images) + len(batch.failures)
+        images = sum(image.view == 0 for image in batch.images) + len(batch.copied) + len(batch.failures)
         progress.advance(images, len(batch.failures) + len(refused))
         if batch.last:
             yield batch.group, builder

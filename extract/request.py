@@ -25,6 +25,9 @@ from store.recipe import Augmentation
 MAX_PIXELS = 100_000_000
 _IMAGE_PIXELS = 299 * 299
 
+_LARGEST = {"batch_size": 4096, "workers": 1024}
+
+_DEVICE = re.compile(r"auto|cpu|gpu|cuda:[0-9]{1,3}")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)")
 _CLOCK = re.compile(r"([0-9]+):([0-5][0-9]):([0-5][0-9])")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -46,7 +49,7 @@ class RunOptions:
         str | os.PathLike[str],
         Argument(
             "DATA",
-            "A folder of images, or a .csv or .parquet table with a column path; or its URL (s3://, gs://, az://).",
+            "A folder of images, or a .csv, .tsv or .parquet table with a column path; or its URL (s3://, gs://, az://).",
         ),
     ]
     out: Annotated[
@@ -88,6 +91,7 @@ class RunOptions:
     runtime: Annotated[str, Option("auto, keras or openvino: which runtime computes.", complete=one_of(RUNTIMES))] = (
         "auto"
     )
+    device: Annotated[str, Option("auto, cpu, gpu or cuda:N: what the network is computed on.")] = "auto"
     fast_decode: Annotated[bool, Option("Decode large JPEG files at a fraction of their size.")] = False
     augment: Annotated[int, Option("Altered views to store of each image beside the unaltered one.")] = 0
     rotation: Annotated[float, Option("Augmentation: rotation by at most this many degrees.")] = Augmentation.rotation
@@ -136,6 +140,7 @@ class RunOptions:
         for name in ("batch_size", "workers", "shard_rows"):
             parse_automatic(name, getattr(self, name))
         parse_image_size(self.image_size)
+        require_device_name(self.device)
         if not 0 <= self.max_bad <= 1:
             raise UsageError(f"--max-bad is {self.max_bad}: expected a fraction from 0 to 1")
         if len(set(self.layer)) != len(self.layer):
@@ -235,6 +240,8 @@ def parse_automatic(name: str, value: int | str | None) -> int | None:
     if not isinstance(value, int) and not value.isdecimal():
         raise UsageError(f"{_flag(name)} is {value!r}: expected a whole number, or auto")
     _require_positive(name, int(value))
+    if int(value) > _LARGEST.get(name, int(value)):
+        raise UsageError(f"{_flag(name)} is {value}: expected {_LARGEST[name]:,} at most, or auto")
     return int(value)
 
 
@@ -253,6 +260,12 @@ def parse_image_size(value: int | str | tuple[int, int] | None) -> tuple[int, in
             f"--image-size is {value!r}: expected N or HxW in pixels, as in 224 or 240x320, {MOST_PIXELS:,} at most"
         )
     return numbers[0], numbers[-1]
+
+
+def require_device_name(text: str) -> None:
+    """Raise UsageError unless it is the name of a device, on whatever machine."""
+    if _DEVICE.fullmatch(text) is None:
+        raise UsageError(f"--device is {text!r}: expected auto, cpu, gpu or cuda:N, as in cuda:0")
 
 
 def parse_part(value: str | tuple[int, int] | None) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ from extract.backbones.table import get_backbone
 from extract.backbones.weights import Weights, remembered_digest, require_weights
 from extract.images.decode import parse_color
 from extract.request import RunOptions, parse_automatic, parse_image_size, parse_part
-from extract.runtimes.device import usable_cores
+from extract.runtimes.device import require_device, usable_cores
 from extract.runtimes.load import NetworkSpec, load_runtime
 from store.errors import RecipeMismatch
 from store.files.base import Files
@@ -77,11 +77,13 @@ def resolve(options: RunOptions) -> Request:
     """Look up all that the options name.
 
     Raises:
-        UsageError: an unknown backbone, weights that do not exist, or an --out that is not a store.
+        UsageError: an unknown backbone, weights that do not exist, no such device, or an --out that is not a store.
         EnvironmentFailure: the store's folder cannot be read.
     """
     backbone, weights = get_backbone(options.backbone), Weights.parse(options.weights)
     require_weights(backbone, weights)
+    if options.scheduler is None:  # else it is the workers' machines that count
+        require_device(options.device)
     store = open_files(options.out, options.single_writer)
     if not store.is_store():
         store.require_free(_own_files(options))
@@ -95,6 +97,7 @@ def resolve(options: RunOptions) -> Request:
         options.precision,
         options.runtime,
         parse_automatic("batch_size", options.batch_size),
+        device=options.device,
     )
     return Request(
         options,

@@ -6,6 +6,7 @@ do, and computes the plan's shards that are not committed yet. With nothing to c
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from extract.clock import Clock
@@ -21,6 +22,8 @@ from extract.sources.listing import list_data
 from extract.sources.reading import open_images
 from extract.status_file import followed
 from extract.summary import Computed, RunResult, require_few_failures, summarize
+from store.known import find_known
+from store.labels import count_labels
 from store.options import taking_fields_of
 from store.progress import SILENT, Reporter, console_reporter
 from store.records import StoreInfo
@@ -53,9 +56,17 @@ def run(options: RunOptions, reporter: Reporter = SILENT) -> RunResult:
     with followed(status_file, os.fspath(options.out), reporter) as following:
         request = resolve(options)
         listing = list_data(options.data, options.include, options.exclude)
+        report_listing(listing, following)
         planned = plan_run(request, listing, resolve_store(request, following))
         computed = compute(request, planned, following)
         return summarize(request, planned, computed)
+
+
+def report_listing(listing: Listing, reporter: Reporter) -> None:
+    """Say how DATA was understood, before hours go into it."""
+    for note in listing.notes:
+        reporter.message(f"note: {note}")
+    reporter.message(count_labels(listing.table).sentence)
 
 
 def compute(request: Request, planned: PlannedRun, reporter: Reporter) -> Computed:
@@ -69,8 +80,9 @@ def compute(request: Request, planned: PlannedRun, reporter: Reporter) -> Comput
     indexes = part_of(snapshot, request.part)
     _report_idle_parts(request, snapshot, reporter)
     if not indexes or snapshot.plan is None:
-        return Computed(0, Clock(), None)
+        return Computed(0, 0, Clock(), None)
     worker = shard_worker(request, planned.resolved.info, planned.listing)
+    worker = replace(worker, known=find_known(request.store, snapshot))
     worker.files().require_create_only()
     tasks = shard_tasks(snapshot, indexes)
     images = sum(snapshot.plan.shard_length(index) for index in indexes)
@@ -81,16 +93,18 @@ def compute(request: Request, planned: PlannedRun, reporter: Reporter) -> Comput
 
             with connected(request.options.scheduler) as client, reporter.progress(images) as progress:
                 monitor = Monitor(progress=progress, stop=stop)
-                done = run_on_cluster(client, worker, tasks, monitor, new_store=not snapshot.records)
-            return Computed(done, monitor.clock, None)
+                done, copied = run_on_cluster(client, worker, tasks, monitor, new_store=not snapshot.records)
+            return Computed(done - copied, copied, monitor.clock, None)
         loaded = planned.resolved.loaded or load_network(request.network, reporter)
         worker.require_network(loaded.runtime, loaded.digest)
         _warn_of_versions(snapshot, worker.environment(loaded.runtime), reporter)
         with reporter.progress(images) as progress:
             monitor = Monitor(progress=progress, stop=stop)
-            records = worker.run_shards(tasks, loaded.runtime, monitor, new_store=not snapshot.records)
-            done = sum(len(record.rows) + len(record.failures) for record in records)
-        return Computed(done, monitor.clock, loaded)
+            done = copied = 0
+            for record in worker.run_shards(tasks, loaded.runtime, monitor, new_store=not snapshot.records):
+                done += len(record.rows) + len(record.failures)
+                copied += record.copied
+        return Computed(done - copied, copied, monitor.clock, loaded)
 
 
 def shard_worker(request: Request, info: StoreInfo, listing: Listing) -> ShardWorker:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from extract.images.loader import LoadedView
+from extract.images.loader import CopiedImage, LoadedView
 from extract.runtimes.base import Computed
 from store.formats.base import ROW_SCHEMA, Shard
+from store.image_records import Failure, Row, failure_table, row_table
 from store.plan import DESCRIPTION, LISTING_SCHEMA
 from store.recipe import Output
-from store.records import Failure, Row, failure_table, row_table
+from store.tensors import Tensor
 from store.writer import ShardContent
 
 LARGEST = {dtype: float(np.finfo(dtype).max) for dtype in ("float16", "float32")}
@@ -56,12 +57,21 @@ class ShardBuilder:
         self._rows: list[Row] = []
         self._sizes: list[tuple[int, int]] = []
         self._refused: set[str] = set()
+        self._copied: list[CopiedImage] = []
         capacity = len(group.rows) * group.views
         self._tensors = {output.name: np.empty((capacity, *output.shape), output.dtype) for output in outputs}
 
     def fail(self, failures: Sequence[Failure]) -> None:
         """Add images that could not be loaded."""
         self._failures += failures
+
+    def copy(self, images: Sequence[CopiedImage]) -> None:
+        """Add images whose features are known. They fill the tensors from the end: views of others may be yet to come."""
+        for image in images:
+            self._copied.append(image)
+            start = (len(self._group.rows) - len(self._copied)) * self._group.views
+            for output in self._outputs:
+                self._tensors[output.name][start : start + self._group.views] = image.known.tensors[output.name]
 
     def add(self, images: Sequence[LoadedView], computed: Computed) -> list[Failure]:
         """Add computed views; the views of an image follow each other, also across calls.
@@ -96,23 +106,34 @@ class ShardBuilder:
             self._sizes.pop()
 
     def content(self) -> ShardContent:
-        """Everything collected."""
-        return ShardContent(self._shard(), row_table(self._rows), failure_table(self._failures))
+        """Everything collected; asked for once."""
+        copied = self._copied[::-1]  # as their tensors are ordered
+        rows = self._rows + [image.row for image in copied]
+        sizes = self._sizes + [(image.known.width, image.known.height) for image in copied]
+        shard = Shard(self._row_columns(rows, sizes), {name: self._joined(name) for name in self._tensors})
+        return ShardContent(shard, row_table(rows), failure_table(self._failures), len(copied))
 
-    def _shard(self) -> Shard:
+    def _joined(self, name: str) -> Tensor:
+        """An output's tensors, computed ones and then copied ones, without the gap that failures leave between them."""
+        tensor, views = self._tensors[name], self._group.views
+        start, count = len(self._rows) * views, len(self._copied) * views
+        if count and start + count < len(tensor):
+            tensor[start : start + count] = tensor[len(tensor) - count :]
+        return tensor[: start + count]
+
+    def _row_columns(self, rows: Sequence[Row], sizes: Sequence[tuple[int, int]]) -> pa.Table:
         positions = {path: position for position, path in enumerate(self._group.paths)}
-        described = self._group.rows.take(pa.array([positions[row.path] for row in self._rows], pa.int64()))
-        views, count = self._group.views, len(self._rows)
+        described = self._group.rows.take(pa.array([positions[row.path] for row in rows], pa.int64()))
+        views, count = self._group.views, len(rows)
         columns = {
             **{name: described[name] for name in DESCRIPTION},
-            "width": pa.array([width for width, _ in self._sizes], pa.int32()),
-            "height": pa.array([height for _, height in self._sizes], pa.int32()),
-            "sha256": pa.array([row.sha256 for row in self._rows], pa.string()),
+            "width": pa.array([width for width, _ in sizes], pa.int32()),
+            "height": pa.array([height for _, height in sizes], pa.int32()),
+            "sha256": pa.array([row.sha256 for row in rows], pa.string()),
         }
         images = pa.table(columns).take(np.repeat(np.arange(count), views))
-        rows = images.append_column("view", [np.tile(np.arange(views, dtype=np.int16), count)])
-        rows = rows.select(ROW_SCHEMA.names).cast(ROW_SCHEMA).combine_chunks()
-        return Shard(rows, {name: tensor[: count * views] for name, tensor in self._tensors.items()})
+        table = images.append_column("view", [np.tile(np.arange(views, dtype=np.int16), count)])
+        return table.select(ROW_SCHEMA.names).cast(ROW_SCHEMA).combine_chunks()
 
 
 def _storage_problem(largest: Sequence[float], outputs: Sequence[Output]) -> tuple[str, str] | None:

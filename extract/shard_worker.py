@@ -7,8 +7,11 @@ its own.
 import importlib.metadata
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from extract.backbones.weights import require_weights
 from extract.images.decode import DecodePolicy, without_pillow_limits
@@ -22,9 +25,11 @@ from extract.sources.reading import open_images
 from store.errors import EnvironmentFailure, RecipeMismatch, UsageError
 from store.files.base import Files
 from store.files.opening import open_files
+from store.image_records import Failure
+from store.known import KNOWN, KnownFeatures
 from store.progress import SILENT, Reporter
 from store.recipe import Output
-from store.records import CommitRecord, Failure, ShardSlot, StoreInfo
+from store.records import CommitRecord, ShardSlot, StoreInfo
 from store.writer import ShardContent, StoreWriter
 
 if TYPE_CHECKING:
@@ -77,6 +82,7 @@ class ShardWorker:
         policy: how images become pixels.
         decoders: decoding threads; None for one per core.
         single_writer: the caller guarantees that nobody else writes to the store.
+        known: features that the store has already, which may be those of images under new names (`store.known.KNOWN`).
     """
 
     info: StoreInfo
@@ -86,6 +92,7 @@ class ShardWorker:
     policy: DecodePolicy
     decoders: int | None
     single_writer: bool = False
+    known: pa.Table = field(default_factory=KNOWN.empty_table)
 
     @property
     def decoder_threads(self) -> int:
@@ -140,8 +147,11 @@ class ShardWorker:
     def environment(self, runtime: "Runtime") -> dict[str, str]:
         """What commit records say about where and with which versions they were made."""
         versions = {name: importlib.metadata.version(name) for name in ("stillframe", "pillow", "numpy")}
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions["pillow-heif"] = importlib.metadata.version("pillow-heif")
         weights = self.network.weights.spelled()
-        return {**runtime.environment, "weights": weights, "batch_size": str(runtime.batch_size), **versions}
+        used = {"weights": weights, "batch_size": str(runtime.batch_size), "threads": str(usable_cores())}
+        return {**runtime.environment, **used, **versions}
 
     def run_shards(
         self,
@@ -166,6 +176,7 @@ class ShardWorker:
             self.info.recipe.augment,
             self.decoder_threads,
             failures,
+            KnownFeatures(self.files(), self.info, self.known) if len(self.known) else None,
         )
         sink = StoreSink(StoreWriter(self.files(), self.info), self.info.outputs, self.environment(runtime), new_store)
         with without_pillow_limits():

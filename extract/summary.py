@@ -9,8 +9,10 @@ from extract.clock import Clock
 from extract.planning import Changes, PlannedRun
 from extract.resolve import LoadedNetwork, Request
 from extract.runtimes.device import machine_has_gpu, processor_precisions, usable_cores
+from extract.sources.base import describe_left_out
 from store.errors import TooManyFailures
-from store.snapshot import with_records
+from store.information import ComputedBy, find_computed_by
+from store.snapshot import Snapshot, with_records
 from store.suggestions import suggest
 
 _JSON_KEYS = (
@@ -22,18 +24,21 @@ _JSON_KEYS = (
     "pending",
     "computed",
     "reused",
+    "copied",
     "seconds",
     "images_per_second",
     "phases",
     "limited_by",
+    "computed_by",
 )
 
 
 @dataclass(frozen=True)
 class Computed:
-    """How many images a run computed, what it waited for, and the network it loaded; None on a cluster."""
+    """How many images a run computed and how many it copied, what it waited for, and the network; None on a cluster."""
 
     images: int
+    copied: int
     clock: Clock
     loaded: LoadedNetwork | None
 
@@ -50,15 +55,17 @@ class RunResult:
         failures: images that gave no row.
         pending: images that are left for other parts.
         computed: images of this run, failures included.
-        reused: images that were there before.
+        reused: images whose features were there before.
+        copied: those of them that have a new name, so that their features were copied.
         seconds: from the first read to the last commit.
         images_per_second: computed in that time.
         phases: seconds that the run waited for each phase.
         limited_by: the phase that it waited for longest.
         bottleneck: what limited the run and what would make it faster, in a sentence.
+        computed_by: what the plan's own shards were computed with; empty if nothing was computed.
         changes: how the listing differed from the store.
         failures_by_code: how many failures have each code.
-        others: files in the folder that are not images.
+        left_out: files in the folder that are not images, by their endings, in a sentence; empty if there are none.
     """
 
     store: str
@@ -69,14 +76,16 @@ class RunResult:
     pending: int
     computed: int
     reused: int
+    copied: int
     seconds: float
     images_per_second: float
     phases: Mapping[str, float]
     limited_by: str
     bottleneck: str
+    computed_by: tuple[ComputedBy, ...]
     changes: Changes
     failures_by_code: Mapping[str, int]
-    others: int
+    left_out: str
 
     def to_dict(self) -> dict[str, object]:
         """The keys of `extract run --json`."""
@@ -85,7 +94,8 @@ class RunResult:
 
 def summarize(request: Request, planned: PlannedRun, computed: Computed) -> RunResult:
     """What the store holds of the run's plan now, and how long computing took."""
-    snapshot = with_records(request.store, planned.snapshot) if computed.images else planned.snapshot
+    worked = computed.images + computed.copied > 0
+    snapshot = with_records(request.store, planned.snapshot) if worked else planned.snapshot
     counts = snapshot.counts()
     phases, seconds = computed.clock.phases(), computed.clock.span
     return RunResult(
@@ -97,15 +107,23 @@ def summarize(request: Request, planned: PlannedRun, computed: Computed) -> RunR
         pending=counts.pending,
         computed=computed.images,
         reused=counts.images - counts.pending - computed.images,
+        copied=computed.copied,
         seconds=round(seconds, 3),
         images_per_second=round(computed.images / seconds, 3) if seconds else 0.0,
         phases={name: round(value, 3) for name, value in phases.items()},
         limited_by=longest_phase(phases),
         bottleneck=_bottleneck(request, computed) if computed.images else "",
+        computed_by=_computed_by(snapshot) if computed.images else (),
         changes=planned.changes,
         failures_by_code=Counter(snapshot.failures()["code"].to_pylist()),
-        others=planned.listing.others,
+        left_out=describe_left_out(planned.listing.left_out),
     )
+
+
+def _computed_by(snapshot: Snapshot) -> tuple[ComputedBy, ...]:
+    name = snapshot.plan.name if snapshot.plan else ""
+    own = [record for record in snapshot.records.values() if record.plan == name and len(record.rows) > record.copied]
+    return find_computed_by(own, snapshot.info.recipe)
 
 
 def _bottleneck(request: Request, computed: Computed) -> str:

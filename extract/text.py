@@ -29,13 +29,23 @@ def format_run(result: "RunResult") -> list[str]:
     if result.failures:
         codes = ", ".join(f"{count:,} {code}" for code, count in sorted(result.failures_by_code.items()))
         lines.append(f"failures: {codes}; {suggest('store', 'failures', result.store)} lists them")
-    if result.others:
-        lines.append(f"{format_count(result.others, 'other file')} in the folder left out")
+    if result.left_out:
+        lines.append(result.left_out)
+    if result.copied:
+        lines.append(_format_copied(result.copied))
     if not result.computed:
         return [*lines, "nothing to compute"]
     waits = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result.phases.items())
     rate = f"computed {result.computed:,} in {result.seconds:.1f} s, {result.images_per_second:.1f} images/s"
-    return [*lines, f"{rate}; seconds waited for: {waits}", result.bottleneck]
+    lines += [f"{rate}; seconds waited for: {waits}"]
+    lines += [f"computed by {used.sentence}" for used in result.computed_by]
+    return [*lines, result.bottleneck]
+
+
+def _format_copied(copied: int) -> str:
+    if copied == 1:
+        return "1 image is known under another name: its features are copied"
+    return f"{copied:,} images are known under another name: their features are copied"
 
 
 def _format_changes(result: "RunResult") -> str:

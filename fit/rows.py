@@ -72,7 +72,7 @@ def select_images(
     rows = ImageRows(table, np.arange(len(table)))
     if labels is None:
         return rows
-    labelled, unknown = relabel(rows, labels)
+    labelled, unknown = relabel(rows, labels, reporter)
     if len(labelled) < len(rows):
         reporter.message(f"{len(rows) - len(labelled):,} images of the store are not in {labels}: left out")
     if unknown:
@@ -92,7 +92,7 @@ def select_split(rows: ImageRows, split: str, store: FeatureStore) -> ImageRows:
     return ImageRows(rows.table.take(pa.array(chosen)), rows.stored[chosen])
 
 
-def relabel(rows: ImageRows, path: str | os.PathLike[str]) -> tuple[ImageRows, int]:
+def relabel(rows: ImageRows, path: str | os.PathLike[str], reporter: Reporter = SILENT) -> tuple[ImageRows, int]:
     """Take label, and split and group where it has them, from a table of path, label[, split, group].
 
     Rows that the table does not name are left out.
@@ -103,7 +103,10 @@ def relabel(rows: ImageRows, path: str | os.PathLike[str]) -> tuple[ImageRows, i
     Raises:
         UsageError: the table is malformed, has no labels, or names none of the rows.
     """
-    named = read_labels(os.fspath(path))
+    read = read_labels(os.fspath(path))
+    named = read.table
+    for note in read.notes:
+        reporter.message(f"note: {note}")
     if "label" not in named.column_names:
         raise UsageError(f"{path} has no column label: expected path, label and optionally split and group")
     line_of = {name: line for line, name in enumerate(named["path"].to_pylist())}

@@ -13,9 +13,7 @@ import numpy.typing as npt
 
 from store.errors import UsageError
 from store.files.names import printable
-
-SEPARATOR = "|"
-"""Between the labels of an image that has several."""
+from store.labels import SEPARATOR
 
 DECISION = 0.5
 """The probability from which on a label is predicted, where an image may have several."""

@@ -1,10 +1,46 @@
 """What a store holds and how it was made, as plain values."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
+from store.labels import LabelCounts, count_labels
+from store.plan import LISTING_SCHEMA
 from store.reader import FeatureStore
 from store.recipe import Output, Recipe
+from store.records import CommitRecord
 from store.snapshot import Counts
+
+
+@dataclass(frozen=True)
+class ComputedBy:
+    """What shards were computed with, and how many; `threads` is that of the processor, empty where 0.5.0 did not say it."""
+
+    runtime: str
+    backend: str
+    device: str
+    precision: str
+    threads: str
+    shards: int
+
+    @property
+    def sentence(self) -> str:
+        """As in `openvino 2026.4.0 on CPU, float32, 2 threads`; `keras with tensorflow 2.21.0 on NVIDIA H200, float16`."""
+        name = self.backend if self.backend.startswith(self.runtime) else f"{self.runtime} with {self.backend}"
+        threads = f", {self.threads} threads" if self.threads and self.device == "CPU" else ""
+        return f"{name} on {self.device}, {self.precision}{threads}"
+
+
+def find_computed_by(records: Iterable[CommitRecord], recipe: Recipe) -> tuple[ComputedBy, ...]:
+    """What the shards of these records were computed with, the most frequent first."""
+    used = Counter(
+        tuple(record.environment.get(name, "") for name in ("runtime", "backend", "device", "threads"))
+        for record in records
+    )
+    return tuple(
+        ComputedBy(runtime, backend, device, recipe.precision, threads, shards)
+        for (runtime, backend, device, threads), shards in used.most_common()
+    )
 
 
 @dataclass(frozen=True)
@@ -21,6 +57,8 @@ class StoreDescription:
         shards: that the current plan refers to.
         shard_bytes: their bytes together.
         counts: images, rows, failures and pending images.
+        labels: the images' classes, splits and groups.
+        computed_by: what the shards were computed with.
     """
 
     store: str
@@ -32,6 +70,8 @@ class StoreDescription:
     shards: int
     shard_bytes: int
     counts: Counts
+    labels: LabelCounts
+    computed_by: tuple[ComputedBy, ...]
 
     def to_dict(self) -> dict[str, object]:
         """The keys of `store info --json`."""
@@ -45,6 +85,8 @@ class StoreDescription:
             "shards": self.shards,
             "bytes": self.shard_bytes,
             **asdict(self.counts),
+            **asdict(self.labels),
+            "computed_by": [asdict(used) for used in self.computed_by],
         }
 
 
@@ -91,4 +133,6 @@ def describe_store(features: FeatureStore) -> StoreDescription:
         shards=len(snapshot.records),
         shard_bytes=sum(record.shard_bytes for record in snapshot.records.values()),
         counts=snapshot.counts(),
+        labels=count_labels(snapshot.plan.rows if snapshot.plan else LISTING_SCHEMA.empty_table()),
+        computed_by=find_computed_by(snapshot.records.values(), features.recipe),
     )

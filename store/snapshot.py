@@ -16,9 +16,10 @@ import pyarrow.compute as pc
 
 from store.errors import DamagedStore
 from store.files.base import INFO, Files
+from store.image_records import FAILURES, ROWS
 from store.json_values import MOST_BYTES
 from store.plan import Plan, plan_file
-from store.records import FAILURES, MOST_RECORD_BYTES, ROWS, CommitRecord, CurrentPlan, ShardSlot, StoreInfo
+from store.records import MOST_RECORD_BYTES, CommitRecord, CurrentPlan, ShardSlot, StoreInfo
 from store.suggestions import naming_store
 
 _CURRENT_NAME = re.compile(r"([1-9][0-9]*)\.json")

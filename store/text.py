@@ -21,6 +21,7 @@ def format_store(description: "StoreDescription") -> list[list[str]]:
             f"{counts.images:,}: {format_rows(counts.rows, recipe.views)}, {counts.failures:,} failures, "
             f"{counts.pending:,} not done yet",
         ],
+        ["labels", description.labels.sentence],
         ["from", printable(description.data)],
         ["shards", f"{description.shards:,} {description.shard_format}, {format_size(description.shard_bytes)}"],
     ]
@@ -32,6 +33,9 @@ def format_store(description: "StoreDescription") -> list[list[str]]:
         for output in description.outputs
     ]
     rows.append(["backbone", f"{recipe.backbone}, weights {recipe.weights[:12]}…"])
+    rows += [
+        ["computed by", f"{used.sentence}: {format_count(used.shards, 'shard')}"] for used in description.computed_by
+    ]
     if recipe.augment:
         rows.append(["views", _format_augmentation(recipe.augment)])
     rows.append(

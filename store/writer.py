@@ -38,16 +38,9 @@ import pyarrow as pa
 from store.errors import EnvironmentFailure, UsageError
 from store.files.base import COPY, INFO, Files
 from store.formats import Shard, check_round_trip, get_format
+from store.image_records import failure_table, row_table
 from store.plan import Plan
-from store.records import (
-    MOST_RECORD_BYTES,
-    CommitRecord,
-    CurrentPlan,
-    ShardSlot,
-    StoreInfo,
-    failure_table,
-    row_table,
-)
+from store.records import COPIED, MOST_RECORD_BYTES, CommitRecord, CurrentPlan, ShardSlot, StoreInfo
 
 
 @dataclass(frozen=True)
@@ -55,12 +48,14 @@ class ShardContent:
     """What is committed of one shard.
 
     `shard` has the rows and tensors, `images` (ROWS) the stored images in the same order, `failures` (FAILURES) those
-    that gave no row. An image with several views has as many rows in `shard` and one in `images`.
+    that gave no row. An image with several views has as many rows in `shard` and one in `images`. `copied` is the number of
+    images whose features come from another shard, which has them under another name.
     """
 
     shard: Shard
     images: pa.Table
     failures: pa.Table
+    copied: int = 0
 
 
 class StoreWriter:
@@ -136,7 +131,7 @@ class StoreWriter:
             shard_bytes=len(data),
             rows=content.images,
             failures=content.failures,
-            environment=dict(environment),
+            environment={**environment, **({COPIED: str(content.copied)} if content.copied else {})},
         )
         published = record.to_bytes()
         if len(published) > MOST_RECORD_BYTES:

@@ -19,8 +19,8 @@ from store.errors import EnvironmentFailure, StillframeError
 
 def run_on_cluster(
     client: Client, shard_worker: ShardWorker, tasks: Iterator[ShardTask], monitor: Monitor, new_store: bool
-) -> int:
-    """Compute shards on the cluster's workers; returns how many images that were.
+) -> tuple[int, int]:
+    """Compute shards on the cluster's workers; returns how many images that were, and how many of them were copied.
 
     A shard whose task fails is left to the next run, and the others are computed.
 
@@ -37,7 +37,7 @@ def run_on_cluster(
         StillframeError: what the first failed task raised.
     """
     _require_able_workers(client, shard_worker)
-    images = 0
+    images = copied = 0
     with _plugin(client, shard_worker) as plugin:
         _load_everywhere(client, plugin, monitor.stop)
         submission = Submission(client, partial(run_shard, plugin), monitor.stop, new_store)
@@ -47,9 +47,10 @@ def run_on_cluster(
             monitor.progress.advance(done.images, done.failures)
             monitor.progress.commit(done.images, done.failures)
             images += done.images
+            copied += done.copied
         monitor.clock.stop()
     submission.require_all()
-    return images
+    return images, copied
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from extract.images.crash_search import find_crashing_images
 from extract.monitor import Monitor
 from extract.shard_worker import ShardTask, ShardWorker
 from store.errors import StillframeError
-from store.records import Failure
+from store.image_records import Failure
 
 if TYPE_CHECKING:
     from extract.runtimes.base import Runtime
@@ -25,11 +25,12 @@ tasks of a worker with several threads, and those of several workers in one proc
 
 @dataclass(frozen=True)
 class ShardDone:
-    """The result of a shard task: images, failures among them, and seconds waited for each phase."""
+    """The result of a shard task: images, failures among them, seconds waited for each phase, images that were copied."""
 
     images: int
     failures: int
     phases: Mapping[str, float]
+    copied: int = 0
 
 
 class ShardPlugin(WorkerPlugin):
@@ -78,7 +79,8 @@ class ShardPlugin(WorkerPlugin):
         with _TURN:
             runtime, monitor = self._loaded(), Monitor()
             (record,) = self._shard_worker.run_shards([task], runtime, monitor, new_store, failures)
-        return ShardDone(len(record.rows) + len(record.failures), len(record.failures), monitor.clock.phases())
+        failed = len(record.failures)
+        return ShardDone(len(record.rows) + failed, failed, monitor.clock.phases(), record.copied)
 
     def _loaded(self) -> "Runtime":
         runtime = self._runtime

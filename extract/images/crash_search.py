@@ -18,7 +18,7 @@ from extract.bad_image import BadImage
 from extract.images.decode import DecodePolicy, decode, without_pillow_limits
 from extract.sources.reading import listed_status, open_images, read_image
 from store.errors import EnvironmentFailure
-from store.records import Failure
+from store.image_records import Failure
 
 PATIENCE = 120.0
 """Seconds that one image may take. An image that takes longer hangs."""

@@ -26,6 +26,7 @@ from extract.images import jpeg, png
 from extract.images.alpha import is_opaque
 from extract.images.formats import open_image
 from extract.images.icons import image_inside
+from extract.images.kinds import kind_of
 from extract.images.memory import MemoryBudget, decoding_bytes
 from extract.images.tiff import high_bytes, silent_libtiff
 from extract.process_state import SharedBlock, logger_levels
@@ -131,7 +132,8 @@ def decode(data: bytes, policy: DecodePolicy, memory: MemoryBudget = _UNLIMITED)
     """Decode one image by this module's rules, once the memory that it takes is free.
 
     Raises:
-        BadImage: not_an_image, too_many_pixels, truncated, corrupt, unsupported_pixels or out_of_memory.
+        BadImage: not_an_image, too_many_pixels, truncated, corrupt, unsupported_pixels, out_of_memory, needs_extra or
+            unsupported_format.
     """
     try:
         data = image_inside(data)
@@ -147,7 +149,8 @@ def decode(data: bytes, policy: DecodePolicy, memory: MemoryBudget = _UNLIMITED)
     except BadImage:
         raise
     except UnidentifiedImageError:
-        raise BadImage("not_an_image", f"not a known image format: {_looks_like(data)}") from None
+        kind = kind_of(data) or "of no kind that is known"
+        raise BadImage("not_an_image", f"not a known image format: it is {kind}") from None
     except Image.DecompressionBombError as error:  # outside `without_pillow_limits`, Pillow's own limit holds
         raise BadImage("too_many_pixels", str(error)) from None
     except MemoryError:
@@ -223,14 +226,3 @@ def _fit(image: Image.Image, policy: DecodePolicy) -> Image.Image:
     if policy.crop == "pad":
         return ImageOps.pad(image, (width, height), resample, color=policy.background)
     return image if image.size == (width, height) else image.resize((width, height), resample)
-
-
-def _looks_like(data: bytes) -> str:
-    start = data[:64]
-    if start.lstrip()[:1] == b"<":
-        return "it looks like HTML or XML"
-    if not data.strip(b"\0"):
-        return "it is all zero bytes"
-    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start):
-        return "it looks like text"
-    return f"it begins with {start[:8].hex(' ')}"

@@ -14,6 +14,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from extract.bad_image import BadImage
 from extract.images import icons, tiff
+from extract.images.extras import open_with_extra
 
 FORMATS = (
     "JPEG",  # and MPO, of which the first image is decoded
@@ -51,7 +52,7 @@ def open_image(data: bytes, max_pixels: int) -> Image.Image:
     """Read the header of an image; its pixels are decoded by `load`.
 
     Raises:
-        BadImage: not_an_image, too_many_pixels or unsupported_pixels.
+        BadImage: not_an_image, too_many_pixels, unsupported_pixels, needs_extra or unsupported_format.
         Exception: whatever Pillow raises on a damaged file.
     """
     if data.startswith(_POSTSCRIPT):
@@ -59,7 +60,7 @@ def open_image(data: bytes, max_pixels: int) -> Image.Image:
     for width, height in _sizes_behind_the_header(data):
         require_few_pixels(width, height, max_pixels)
     try:
-        image = Image.open(BytesIO(data), formats=FORMATS)
+        image = open_with_extra(data) or Image.open(BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         if data.startswith(tiff.PREFIXES):
             raise BadImage("unsupported_pixels", _UNKNOWN_TIFF) from None

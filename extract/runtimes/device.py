@@ -5,12 +5,16 @@ import math
 import os
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from store.errors import PrecisionMissing
+from extract.process_state import environment
+from store.errors import PrecisionMissing, UsageError
 
 CPU = "CPU"
+GPU_PAGE = "docs/gpu.md"
 _BFLOAT16_SINCE = (8, 0)  # the compute capability of NVIDIA's first GPUs with bfloat16, Ampere
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 _CPU_CFS = (Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us"))
@@ -41,6 +45,49 @@ def gpu_numbers() -> list[str]:
     if allowed is not None:
         return [number.strip() for number in allowed.split(",") if number.strip() not in ("", "-1")]
     return [str(number) for number in range(len(glob.glob("/proc/driver/nvidia/gpus/*")))]
+
+
+def require_device(device: str) -> None:
+    """Raise UsageError if a device that was asked for, as `--device` names it, is certainly not on this machine."""
+    if device in ("auto", "cpu"):
+        return
+    here = f"the processor ({usable_cores()} cores)"
+    if not machine_has_gpu():
+        raise UsageError(
+            f"--device {device}: there is no GPU driver here, only {here}; use --device cpu, or see {GPU_PAGE}"
+        )
+    numbers = gpu_numbers()
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if allowed is not None and not numbers:
+        raise UsageError(f"--device {device}: CUDA_VISIBLE_DEVICES is {allowed!r}, which leaves only {here}")
+    if device != "gpu" and numbers and int(device.removeprefix("cuda:")) >= len(numbers):
+        there = ", ".join(f"cuda:{number}" for number in range(len(numbers)))
+        raise UsageError(f"--device {device}: there is no such GPU here; there are {there} and {here}")
+
+
+@contextmanager
+def visible_devices(device: str) -> Iterator[None]:
+    """Have a backend that starts inside the block see this device alone, as `--device` names it."""
+    if device in ("auto", "gpu"):
+        yield
+        return
+    number = "" if device == "cpu" else device.removeprefix("cuda:")
+    if number and (numbers := gpu_numbers()):
+        number = numbers[int(number)]
+    with environment(CUDA_VISIBLE_DEVICES=number):
+        yield
+
+
+def require_found(device: str, found: Device, backend: str) -> None:
+    """Raise UsageError unless a backend has started on the device that was asked for."""
+    if device == "auto" or found.is_gpu == (device != "cpu"):
+        return
+    if found.is_gpu:
+        raise UsageError(f"--device cpu: {backend} computes on {found.name} since this process began; start a new one")
+    raise UsageError(
+        f"--device {device}: {backend} sees no GPU, only the processor, though the machine has a driver for one; {GPU_PAGE} "
+        "says how to install it for GPUs"
+    )
 
 
 def usable_cores() -> int:

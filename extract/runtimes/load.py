@@ -15,7 +15,14 @@ from extract.request import automatic_batch_size
 from extract.runtimes.backend import backend_name, require_backend, start_keras
 from extract.runtimes.base import Runtime
 from extract.runtimes.convert import convert, find_converted, model_key
-from extract.runtimes.device import backend_device, machine_has_gpu, precision_missing
+from extract.runtimes.device import (
+    backend_device,
+    machine_has_gpu,
+    precision_missing,
+    require_device,
+    require_found,
+    visible_devices,
+)
 from store.errors import StillframeError, UsageError
 from store.progress import SILENT, Reporter
 
@@ -43,6 +50,7 @@ class NetworkSpec:
     runtime: str = "auto"
     batch_size: int | None = None
     include_top: bool = False
+    device: str = "auto"
 
 
 def load_runtime(spec: NetworkSpec, reporter: Reporter = SILENT) -> tuple[Runtime, str]:
@@ -56,12 +64,17 @@ def load_runtime(spec: NetworkSpec, reporter: Reporter = SILENT) -> tuple[Runtim
         UsageError: the network cannot be computed on this machine.
         EnvironmentFailure: weights could not be downloaded.
     """
+    require_device(spec.device)
     name, reason = choose_runtime(
         spec.runtime,
         backend=backend_name(),
         openvino_here=importlib.util.find_spec("openvino") is not None,
-        gpu_here=machine_has_gpu(),
+        gpu_here=spec.device != "cpu" and machine_has_gpu(),
     )
+    if name == "openvino" and spec.device not in ("auto", "cpu"):
+        raise UsageError(
+            f"--device {spec.device}: OpenVINO computes on the processor here; leave --runtime openvino out"
+        )
     if reason:
         reporter.message(reason)
     if name == "keras":
@@ -107,10 +120,12 @@ def _load_openvino_or_keras(spec: NetworkSpec, reporter: Reporter) -> tuple[Runt
 
 
 def _load_keras(spec: NetworkSpec, debug: bool) -> tuple[Runtime, str]:
-    start_keras(debug)
+    with visible_devices(spec.device):
+        start_keras(debug)
+        device = backend_device(backend_name())
+    require_found(spec.device, device, backend_name())
     from extract.runtimes.keras import KerasRuntime
 
-    device = backend_device(backend_name())
     if spec.precision not in device.precisions:
         raise precision_missing(f"{device.name} under {backend_name()}", spec.precision, device.precisions)
     model, digest = _feature_model(spec, spec.precision)

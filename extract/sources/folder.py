@@ -2,15 +2,18 @@
 
 import os
 from array import array
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from extract.sources.base import Listing
+from extract.sources.spelling import find_split, plain_text, report_changed
 from store.files.base import FileStatus
-from store.files.names import row_name
+from store.files.names import printable, row_name
 from store.files.opening import open_files
 from store.plan import LISTING_SCHEMA
 
@@ -37,12 +40,29 @@ IMAGE_ENDINGS = frozenset(
         ".tif",
         ".tiff",
         ".webp",
+        ".heic",
+        ".heif",
+        ".hif",
+        ".jxl",
+        ".3fr",
+        ".arw",
+        ".cr2",
+        ".cr3",
+        ".dng",
+        ".nef",
+        ".nrw",
+        ".orf",
+        ".pef",
+        ".raf",
+        ".rw2",
+        ".srw",
     ]
 )
-"""Which files of a folder are listed as images. What they really are, their content decides when they are decoded."""
+"""Which files of a folder are listed as images. What they really are, their content decides when they are decoded.
 
-SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
-"""Folder names and table values that mean a split."""
+Those of the second line need an extra, JPEG XL and those of the third (camera RAW) become failures: a photo is never left
+out in silence.
+"""
 
 
 class FileColumns:
@@ -74,32 +94,74 @@ def list_folder(root: str) -> Listing:
     Raises:
         EnvironmentFailure: a folder cannot be read, or an object store cannot be reached.
     """
-    files, others = _image_columns(open_files(root).walk())
+    files, left_out = _image_columns(open_files(root).walk())
     columns = files.columns()
     folders = pc.replace_substring_regex(columns["path"], "/?[^/]*$", "").dictionary_encode()
-    labels, splits = labels_and_splits(folders.dictionary.to_pylist())
-    columns["label"] = pa.array(labels, pa.string()).take(folders.indices)
-    columns["split"] = pa.array(splits, pa.string()).take(folders.indices)
+    layout = understand_layout(folders.dictionary.to_pylist())
+    columns["label"] = pa.array(layout.labels, pa.string()).take(folders.indices)
+    columns["split"] = pa.array(layout.splits, pa.string()).take(folders.indices)
     columns["group"] = pa.nulls(len(folders), pa.string())
-    return Listing(root, pa.table(columns).select(LISTING_SCHEMA.names).sort_by("path").combine_chunks(), others)
+    table = pa.table(columns).select(LISTING_SCHEMA.names).sort_by("path").combine_chunks()
+    return Listing(root, table, left_out, layout.notes)
 
 
-def _image_columns(found: Iterable[tuple[str, FileStatus | None]]) -> tuple[FileColumns, int]:
-    """Files with an image ending, and the number of others."""
-    files, others = FileColumns(), 0
+def _image_columns(found: Iterable[tuple[str, FileStatus | None]]) -> tuple[FileColumns, Mapping[str, int]]:
+    """Files with an image ending, and the numbers of others by their endings."""
+    files, left_out = FileColumns(), Counter[str]()
     for name, status in found:
-        if os.path.splitext(name)[1].lower() in IMAGE_ENDINGS:
+        ending = os.path.splitext(name)[1].lower()
+        if ending in IMAGE_ENDINGS:
             files.add(row_name(name), *((status.size, status.modified) if status else (-1, -1)))
         else:
-            others += 1
-    return files, others
+            left_out[row_name(ending)] += 1
+    return files, left_out
 
 
-def labels_and_splits(folders: Sequence[str]) -> tuple[list[str | None], list[str | None]]:
-    """For each folder its first part as label; or split and label, where all first parts are names of splits."""
+@dataclass(frozen=True)
+class Layout:
+    """What the names of folders mean: a label and a split for each folder; `notes` say what could be meant otherwise."""
+
+    labels: Sequence[str | None]
+    splits: Sequence[str | None]
+    notes: tuple[str, ...] = ()
+
+
+def understand_layout(folders: Sequence[str]) -> Layout:
+    """The first part of each folder is the label; or the split, where all first parts are names of splits, one of train."""
     parts = [folder.split("/") for folder in folders]
-    tops = {first for first, *_ in parts}
-    if "train" in tops and tops <= set(SPLITS):
-        labels = [second[0] if second else None for _, *second in parts]
-        return labels, [SPLITS[first] for first, *_ in parts]
-    return [first or None for first, *_ in parts], [None] * len(folders)
+    splits = {top: find_split(top) for top in sorted({first for first, *_ in parts})}
+    if "train" in splits.values() and None not in splits.values():
+        labels, notes = _labels([second[0] if second else "" for _, *second in parts])
+        return Layout(labels, [splits[first] for first, *_ in parts], (*_shared_splits(splits), *notes))
+    labels, notes = _labels([first for first, *_ in parts])
+    return Layout(labels, [None] * len(folders), (*_splits_as_classes(splits), *notes))
+
+
+def _labels(names: Sequence[str]) -> tuple[list[str | None], list[str]]:
+    """Labels from names of folders, of which an empty one gives none; and a sentence if any is spelled otherwise."""
+    plain = [plain_text(name) for name in names]
+    used = dict(zip(names, plain, strict=True))
+    return [label or None for label in plain], report_changed("folder names", list(used), list(used.values()))
+
+
+def _shared_splits(splits: Mapping[str, str | None]) -> list[str]:
+    """Say so where several folders are one split."""
+    tops: dict[str | None, list[str]] = {}
+    for top, split in splits.items():
+        tops.setdefault(split, []).append(top)
+    return [f"the folders {_listed(names)} are one split, {split}" for split, names in tops.items() if len(names) > 1]
+
+
+def _splits_as_classes(splits: Mapping[str, str | None]) -> list[str]:
+    """Say so where folders that are named like splits are taken as classes."""
+    named = [top for top, split in splits.items() if split]
+    others = [top for top, split in splits.items() if not split]
+    if not named or (len(named) == 1 and others and splits[named[0]] != "train"):
+        return []
+    beside = _listed([top or "images" for top in others[:3]] + ["…"] * (len(others) > 3))
+    reason = f"there is {beside} beside" if others else "there is no folder train"
+    return [f"folders named like splits are taken as classes ({_listed(named)}), because {reason}"]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return printable(", ".join(names))

@@ -1,15 +1,17 @@
 """DATA -> a sorted listing: one row per image, with label, split and group where the folders or the table give them."""
 
+import difflib
 import glob
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import pyarrow as pa
 
-from extract.sources.base import Listing
-from extract.sources.folder import list_folder
-from extract.sources.places import is_table, place_kind
+from extract.sources.base import Listing, describe_left_out
+from extract.sources.folder import IMAGE_ENDINGS, list_folder
+from extract.sources.places import TABLE_ENDINGS, is_table, place_kind
 from extract.sources.table import list_table
 from store.errors import UsageError
 from store.files.names import file_path, is_url, printable, row_name
@@ -36,8 +38,7 @@ def list_data(data: str | os.PathLike[str], include: Sequence[str] = (), exclude
         listing = list_table(place)
         source = f"in the table {place}"
     else:
-        what = f"DATA is the file {place}" if kind == "file" else f"there is no {place}"
-        raise UsageError(f"{what}: expected a folder of images, or a .csv or .parquet table with a column path")
+        raise _not_data(place, kind == "file")
     found = len(listing)
     listing = _filtered(listing, include, exclude)
     if len(listing) == 0:
@@ -45,9 +46,32 @@ def list_data(data: str | os.PathLike[str], include: Sequence[str] = (), exclude
             raise UsageError(
                 f"none of the {found:,} images {source} passes --include and --exclude: loosen the patterns"
             )
-        others = f" ({listing.others:,} other files are there)" if listing.others else ""
-        raise UsageError(f"no images {source}{others}: expected files ending in .jpg, .png, .webp, …")
+        left_out = f" ({describe_left_out(listing.left_out)})" if listing.left_out else ""
+        raise UsageError(f"no images {source}{left_out}: expected files ending in .jpg, .png, .webp, …")
     return listing
+
+
+def _not_data(place: str, is_file: bool) -> UsageError:
+    expected = "expected a folder of images, or a .csv, .tsv or .parquet table with a column path"
+    if not is_file:
+        return UsageError(f"there is no {place}{_nearest_beside(place)}; {expected}")
+    stem, ending = os.path.splitext(place)
+    if ending.lower() in IMAGE_ENDINGS:
+        return UsageError(f"DATA is an image: {expected}; `extract classify {place}` says what is in one image")
+    close = difflib.get_close_matches(ending.lower(), TABLE_ENDINGS, n=1, cutoff=0.7)
+    meant = f": did you mean {stem}{close[0]}?" if close else ""
+    return UsageError(f"DATA is the file {place}{meant}; {expected}")
+
+
+def _nearest_beside(place: str) -> str:
+    """`: did you mean …?` with the name beside it that is closest to that of a path; empty if there is none."""
+    folder, name = os.path.split(place.rstrip("/"))
+    try:
+        names = [] if is_url(place) else os.listdir(folder or ".")
+    except OSError:
+        names = []
+    close = difflib.get_close_matches(name, names, n=1)
+    return f": did you mean {os.path.join(folder, close[0])}?" if close else ""
 
 
 def find_images(given: Sequence[str | os.PathLike[str]]) -> list[str]:
@@ -102,4 +126,4 @@ def _filtered(listing: Listing, include: Sequence[str], exclude: Sequence[str]) 
         (not include or matches(path, include)) and not matches(path, exclude)
         for path in listing.table["path"].to_pylist()
     ]
-    return Listing(listing.root, listing.table.filter(pa.array(keep, pa.bool_())), listing.others)
+    return replace(listing, table=listing.table.filter(pa.array(keep, pa.bool_())))

@@ -7,7 +7,7 @@ from typing import Literal
 from store.files.names import file_path, is_url
 from store.files.opening import open_files
 
-_TABLE_ENDINGS = (".csv", ".parquet")
+TABLE_ENDINGS = (".csv", ".tsv", ".parquet")
 
 
 def place_kind(place: str) -> Literal["file", "folder", "nothing"]:
@@ -28,7 +28,7 @@ def place_kind(place: str) -> Literal["file", "folder", "nothing"]:
 
 def is_table(place: str) -> bool:
     """Whether a path or URL ends as a table does."""
-    return place.lower().endswith(_TABLE_ENDINGS)
+    return place.lower().endswith(TABLE_ENDINGS)
 
 
 def parent(place: str) -> str:

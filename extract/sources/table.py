@@ -2,25 +2,37 @@
 
 import os
 from collections import Counter
-from io import BytesIO
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
 
 from extract.sources.base import Listing
-from extract.sources.folder import SPLITS, FileColumns
+from extract.sources.folder import FileColumns
 from extract.sources.places import is_table, parent, place_kind
 from extract.sources.reading import concurrent_map, listed_status
-from store.errors import EnvironmentFailure, UsageError
-from store.files.names import is_url, printable, row_name
+from extract.sources.spelling import find_split, plain_text, report_changed
+from extract.sources.table_file import COLUMNS, read_text_table
+from store.errors import UsageError
+from store.files.names import printable, row_name
 from store.files.opening import open_files
 from store.plan import LISTING_SCHEMA
 
-_COLUMNS = ("path", "label", "split", "group")
+
+@dataclass(frozen=True)
+class LabelTable:
+    """What a table says of images.
+
+    Attributes:
+        table: path (a row name), and label, split and group, those that it has.
+        notes: what was understood otherwise than it is written, a sentence each.
+    """
+
+    table: pa.Table
+    notes: tuple[str, ...]
 
 
-def read_labels(path: str) -> pa.Table:
+def read_labels(path: str) -> LabelTable:
     """The columns path, label, split and group of a CSV or Parquet table, those that it has; paths as row names.
 
     Raises:
@@ -28,20 +40,69 @@ def read_labels(path: str) -> pa.Table:
         EnvironmentFailure: it cannot be read.
     """
     if not is_table(path) or place_kind(path) != "file":
-        raise UsageError(f"{path} is not a table: expected a .csv or .parquet file with a column path")
-    given = _read_table(path)
-    texts = {name: _texts(given, name, path) for name in given.column_names}
-    names = [_table_name(name, number, path) for number, name in enumerate(texts["path"], start=1)]
+        raise UsageError(f"{path} is not a table: expected a .csv, .tsv or .parquet file with a column path")
+    given = read_text_table(path)
+    columns = dict(given.columns)
+    notes = list(given.notes)
+    for name in ("label", "group"):
+        if name in columns:
+            columns[name], changed = _plain_texts(columns[name], f"{name}s of {path}")
+            notes += changed
+    if "split" in columns:
+        columns["split"] = [_split(split, number, path) for number, split in enumerate(columns["split"], start=1)]
+    columns["path"], changed = _row_names(columns["path"], path)
+    table = pa.table({name: pa.array(columns[name], pa.string()) for name in COLUMNS if name in columns})
+    return LabelTable(table, (*notes, *changed))
+
+
+def _plain_texts(texts: list[str | None], what: str) -> tuple[list[str | None], list[str]]:
+    """Texts as they are stored, blank ones absent; and a sentence if any is spelled otherwise."""
+    before = [text for text in texts if text is not None]
+    after = {text: plain_text(text) for text in set(before)}
+    notes = report_changed(what, before, [after[text] for text in before])
+    return [None if text is None else after[text] or None for text in texts], notes
+
+
+def _row_names(texts: list[str | None], path: str) -> tuple[list[str | None], list[str]]:
+    """The row names that a table's paths stand for; and a sentence for each way in which they are written otherwise.
+
+    Raises:
+        UsageError: a row has no path, or two have the same.
+    """
+    given = [_path(name, number, path) for number, name in enumerate(texts, start=1)]
+    given, notes = _understood(given, path)
+    names = [row_name(_normal(name, parent(path))) for name in given]
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise UsageError(
             f"{path} names {printable(repeated[0])} more than once ({len(repeated)} paths repeat): "
             "a path is a row's identity, keep one row for each"
         )
-    columns: dict[str, list[str] | list[str | None]] = {**texts, "path": names}
-    if "split" in columns:
-        columns["split"] = [_split(split, number, path) for number, split in enumerate(texts["split"], start=1)]
-    return pa.table({name: pa.array(columns[name], pa.string()) for name in _COLUMNS if name in columns})
+    return [*names], notes
+
+
+def _path(name: str | None, number: int, path: str) -> str:
+    if name is None or not name.strip():
+        raise UsageError(f"row {number} of {path} has no path: fill it in or drop the row")
+    return name
+
+
+def _understood(names: list[str], path: str) -> tuple[list[str], list[str]]:
+    r"""Paths without white space around them, and with `/` for the `\` of Windows.
+
+    Both can be part of a file's name. They are if the first path that has them is that of a file.
+    """
+    ways: tuple[tuple[str, Callable[[str], str]], ...] = (
+        ("white space around paths is left out", str.strip),
+        ("paths are read as those of Windows", lambda name: name.replace("\\", "/")),
+    )
+    files, notes = open_files(parent(path)), []
+    for what, change in ways:
+        example = next((name for name in names if change(name) != name), None)
+        if example is not None and files.status(example) is None:
+            notes.append(f"{path}: {what}: {printable(example)!r} is {printable(change(example))!r}")
+            names = [change(name) for name in names]
+    return names, notes
 
 
 def list_table(path: str) -> Listing:
@@ -51,8 +112,9 @@ def list_table(path: str) -> Listing:
         UsageError: see `read_labels`.
         EnvironmentFailure: the table cannot be read, or an object store cannot be reached.
     """
-    table = read_labels(path)
-    for name in _COLUMNS:
+    labels = read_labels(path)
+    table = labels.table
+    for name in COLUMNS:
         if name not in table.column_names:
             table = table.append_column(name, pa.nulls(len(table), pa.string()))
     files, names = open_files(parent(path)), table["path"].to_pylist()
@@ -63,59 +125,7 @@ def list_table(path: str) -> Listing:
     columns = listed.columns()
     for name in ("size", "time"):
         table = table.append_column(name, columns[name])
-    return Listing(parent(path), table.select(LISTING_SCHEMA.names).sort_by("path"))
-
-
-def _read_table(path: str) -> pa.Table:
-    """The columns that mean something here, each at most once and valid UTF-8."""
-    try:
-        source = BytesIO(open_files(path).read("")) if is_url(path) else path
-        table = pq.read_table(source) if path.lower().endswith(".parquet") else _read_csv(source)
-        found = table.column_names
-        if "path" not in found:
-            raise UsageError(f"{path} has the columns {', '.join(found)}: expected one named path")
-        chosen = [name for name in found if name in _COLUMNS]
-        if len(set(chosen)) < len(chosen):
-            raise UsageError(f"{path} has the columns {', '.join(found)}: expected each name once")
-        table = table.select(chosen)
-        table.validate(full=True)
-        return table
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"cannot read the table {path}: {printable(str(error))}; expected a header line and UTF-8 text"
-        ) from error
-    except OSError as error:
-        raise EnvironmentFailure(f"cannot read the table {path}: {error.strerror or error}") from error
-
-
-def _read_csv(source: str | BytesIO) -> pa.Table:
-    options = pa.csv.ConvertOptions(
-        column_types=dict.fromkeys(_COLUMNS, pa.string()), strings_can_be_null=True, null_values=[""]
-    )
-    return pa.csv.read_csv(source, convert_options=options, parse_options=pa.csv.ParseOptions(newlines_in_values=True))
-
-
-def _texts(table: pa.Table, name: str, path: str) -> list[str | None]:
-    column = table[name]
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if not (
-        pa.types.is_string(column.type)
-        or pa.types.is_large_string(column.type)
-        or pa.types.is_integer(column.type)
-        or pa.types.is_null(column.type)
-    ):
-        raise UsageError(f"column {name} of {path} is {column.type}, expected text")
-    texts = [None if value in (None, "") else str(value) for value in column.to_pylist()]
-    if any(text is not None and "\0" in text for text in texts):  # no file name and no HDF5 text can hold it
-        raise UsageError(f"column {name} of {path} has a NUL character in it, expected text")
-    return texts
-
-
-def _table_name(name: str | None, number: int, path: str) -> str:
-    if name is None:
-        raise UsageError(f"row {number} of {path} has no path: fill it in or drop the row")
-    return row_name(_normal(name, parent(path)))
+    return Listing(parent(path), table.select(LISTING_SCHEMA.names).sort_by("path"), notes=labels.notes)
 
 
 def _normal(name: str, root: str) -> str:
@@ -135,7 +145,10 @@ def _normal(name: str, root: str) -> str:
     return start + "/".join(parts) or "."
 
 
-def _split(split: str | None, number: int, path: str) -> str | None:
-    if split is not None and split not in SPLITS:
-        raise UsageError(f"row {number} of {path} has split {split!r}: expected train, validation, test, or nothing")
-    return split and SPLITS[split]
+def _split(text: str | None, number: int, path: str) -> str | None:
+    if text is None or not text.strip():
+        return None
+    split = find_split(text)
+    if split is None:
+        raise UsageError(f"row {number} of {path} has split {text!r}: expected train, validation, test, or nothing")
+    return split

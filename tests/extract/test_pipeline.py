@@ -20,8 +20,8 @@ from extract.pipeline import run_pipeline
 from extract.runtimes.base import Computed
 from extract.shard_builder import unlabelled
 from store.errors import StoppedEarly
+from store.image_records import Failure, Row
 from store.recipe import Output
-from store.records import Failure, Row
 
 SICK = 255
 """The pixel of an image that the network makes NaN of."""

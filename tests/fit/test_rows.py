@@ -33,7 +33,7 @@ def test_relabelling_keeps_the_order_of_the_rows_and_leaves_out_the_others(tmp_p
         ("path,tag\na.png,x\n", "no column label"),
         ("path,label\nq.png,x\n", "names no image of the store"),
         ("path,label\na.png,x\na.png,y\n", "more than once"),
-        ("path,label,split\na.png,x,dev\n", "expected train, validation, test"),
+        ("path,label,split\na.png,x,holdout\n", "expected train, validation, test"),
     ],
 )
 def test_a_table_of_labels_that_cannot_be_is_refused(text, words, tmp_path):

@@ -11,9 +11,10 @@ from store.files.base import Files
 from store.files.local import LocalFiles
 from store.formats import Shard, get_format
 from store.formats.base import ROW_SCHEMA
+from store.image_records import Failure, Row, failure_table, row_table
 from store.plan import LISTING_SCHEMA, make_plan, plan_is_current
 from store.recipe import Output, Recipe
-from store.records import Failure, Row, ShardSlot, StoreInfo, failure_table, row_table
+from store.records import ShardSlot, StoreInfo
 from store.snapshot import latest_slots, load_snapshot
 from store.writer import ShardContent, StoreWriter
 

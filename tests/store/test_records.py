@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.errors import DamagedStore, NotAStore
-from store.records import UPGRADES, CommitRecord, CurrentPlan, Failure, Row, StoreInfo, failure_table, row_table
+from store.image_records import Failure, Row, failure_table, row_table
+from store.records import UPGRADES, CommitRecord, CurrentPlan, StoreInfo
 from tests.store.build import SPATIAL, VECTOR, make_info, make_recipe
 
 INFO = make_info((SPATIAL, replace(VECTOR, name="vector", layer="end", pooling="none")), "hdf5")

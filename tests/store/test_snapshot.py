@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from store.errors import DamagedStore, NotAStore
 from store.files.local import LocalFiles
+from store.image_records import FAILURES, ROWS, Failure
 from store.plan import make_plan
-from store.records import FAILURES, ROWS, Failure, ShardSlot
+from store.records import ShardSlot
 from store.snapshot import COMMITTED, Counts, load_snapshot
 from tests.store.build import BROKEN, Image, SmallStore, edit_json, make_images, make_listing
 

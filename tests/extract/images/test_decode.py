@@ -168,12 +168,12 @@ def test_a_source_has_its_bytes_digest_and_time(tmp_path):
 @pytest.mark.parametrize(
     ("data", "looks"),
     [
-        (b"just some text, saved under a wrong name\n" * 9, "it looks like text"),
-        (b"<!DOCTYPE html><html><body>404 Not Found", "it looks like HTML"),
-        (b"\n <svg xmlns='http://www.w3.org/2000/svg'/>", "it looks like HTML or XML"),
-        (bytes(5000), "all zero bytes"),
-        (b"PK\x03\x04" + noise(9, 9).tobytes(), "begins with 50 4b 03 04"),
-        (encoded(PHOTO, "JPEG")[:2], "begins with ff d8"),
+        (b"just some text, saved under a wrong name\n" * 9, "it is a text file"),
+        (b"<!DOCTYPE html><html><body>404 Not Found", "it is an HTML page"),
+        (b"\n <svg xmlns='http://www.w3.org/2000/svg'/>", "it is an SVG drawing"),
+        (bytes(5000), "nothing but zero bytes"),
+        (b"PK\x03\x04" + noise(9, 9).tobytes(), "it is a ZIP archive"),
+        (encoded(PHOTO, "JPEG")[:2], "it is a damaged JPEG"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "PostScript"),
     ],
     ids=["text", "html", "svg", "zeros", "zip", "two bytes", "postscript"],

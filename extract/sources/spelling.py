@@ -1,0 +1,37 @@
+"""What people write in folder names and tables -> the one spelling of it that is stored."""
+
+import unicodedata
+
+from store.files.names import printable
+
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def find_split(text: str) -> str | None:
+    """The split that a folder's name or a table's value means, in whatever case; None if it means none."""
+    return _SPLITS.get(text.strip().casefold())
+
+
+def plain_text(text: str) -> str:
+    """A label or a group without white space around it, its accents composed (Unicode NFC): else one class would be two."""
+    return unicodedata.normalize("NFC", text.strip())
+
+
+def report_changed(what: str, before: list[str], after: list[str]) -> list[str]:
+    """A sentence, if there is a need for one, that says how many of `what` were spelled otherwise, with an example."""
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    if not changed:
+        return []
+    old, new = changed[0]
+    return [
+        f"{len(changed):,} {what} were trimmed or normalized (Unicode NFC): {printable(old)!r} is {printable(new)!r}"
+    ]

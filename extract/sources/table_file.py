@@ -1,0 +1,126 @@
+"""A CSV or Parquet file that names images -> its columns as text, however header, values and types are spelled."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO, StringIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from store.errors import EnvironmentFailure, UsageError
+from store.files.names import is_url, printable
+from store.files.opening import open_files
+
+COLUMNS = ("path", "label", "split", "group")
+"""The columns that mean something here; their names are read in any case, and with spaces around them."""
+
+_DELIMITERS = (",", ";", "\t")
+_HEADER_BYTES = 65536
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Those of COLUMNS that a file has, as texts or None; and what else was found, a sentence each."""
+
+    columns: Mapping[str, list[str | None]]
+    notes: tuple[str, ...]
+
+
+def read_text_table(path: str) -> TextTable:
+    """The columns of a table that mean something here.
+
+    Raises:
+        UsageError: it is not a table, it has no column path or a column twice, or a column that is not text.
+        EnvironmentFailure: it cannot be read.
+    """
+    try:
+        source = BytesIO(open_files(path).read("")) if is_url(path) else path
+        table = pq.read_table(source) if path.lower().endswith(".parquet") else _read_csv(source)
+        found = {position: _column(name) for position, name in enumerate(table.column_names)}
+        chosen = {position: name for position, name in found.items() if name in COLUMNS}
+        _require_columns(path, table.column_names, list(chosen.values()))
+        notes = _notes(
+            path, [name for position, name in enumerate(table.column_names) if position not in chosen], chosen
+        )
+        table = table.select(list(chosen)).rename_columns(list(chosen.values()))
+        table.validate(full=True)
+        return TextTable({name: _texts(table[name], name, path) for name in table.column_names}, notes)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"cannot read the table {path}: {printable(str(error))}; expected a header line and UTF-8 text"
+        ) from error
+    except OSError as error:
+        raise EnvironmentFailure(f"cannot read the table {path}: {error.strerror or error}") from error
+
+
+def _column(name: str) -> str:
+    return name.strip().casefold()
+
+
+def _require_columns(path: str, names: list[str], chosen: list[str]) -> None:
+    shown = printable(", ".join(names))
+    if "path" not in chosen:
+        raise UsageError(f"{path} has the columns {shown}: expected one named path")
+    if len(set(chosen)) < len(chosen):
+        raise UsageError(f"{path} has the columns {shown}: expected each name once")
+
+
+def _notes(path: str, unused: list[str], chosen: Mapping[int, str]) -> tuple[str, ...]:
+    """A table without labels whose other columns may be meant as such should not go by in silence."""
+    if "label" in chosen.values() or not unused:
+        return ()
+    return (f"{path} has no column label; columns that are not used: {printable(', '.join(unused))}",)
+
+
+def _read_csv(source: str | BytesIO) -> pa.Table:
+    delimiter, names = _header(source)
+    options = pa.csv.ConvertOptions(
+        column_types={name: pa.string() for name in names if _column(name) in COLUMNS},
+        strings_can_be_null=True,
+        null_values=[""],
+    )
+    parsing = pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    return pa.csv.read_csv(source, convert_options=options, parse_options=parsing)
+
+
+def _header(source: str | BytesIO) -> tuple[str, list[str]]:
+    """The delimiter under which the header has a column path, a comma if none does; and the names of the header."""
+    if isinstance(source, BytesIO):
+        start = source.getvalue()[:_HEADER_BYTES]
+    else:
+        with open(source, "rb") as file:
+            start = file.read(_HEADER_BYTES)
+    text = start.decode("utf-8-sig", errors="replace")
+    headers = {
+        delimiter: next(filter(None, csv.reader(StringIO(text), delimiter=delimiter)), []) for delimiter in _DELIMITERS
+    }
+    for delimiter, names in headers.items():
+        if "path" in map(_column, names):
+            return delimiter, names
+    return ",", headers[","]
+
+
+def _texts(column: pa.ChunkedArray, name: str, path: str) -> list[str | None]:
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    kind, types = column.type, pa.types
+    text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    number = types.is_floating(kind) or types.is_decimal(kind) or types.is_boolean(kind)
+    if not (text or types.is_integer(kind) or types.is_null(kind) or (number and name in ("label", "group"))):
+        raise UsageError(f"column {name} of {path} is {kind}, expected text")
+    if number:
+        column = _spelled(column)
+    texts = [None if value in (None, "") else str(value) for value in column.to_pylist()]
+    if any(text is not None and "\0" in text for text in texts):  # no file name and no HDF5 text can hold it
+        raise UsageError(f"column {name} of {path} has a NUL character in it, expected text")
+    return texts
+
+
+def _spelled(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Numbers and booleans as text: whole numbers without a point, for pandas makes 1.0 of 1 where a value is missing."""
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), None, column)
+    return pc.replace_substring_regex(column.cast(pa.string()), r"^(-?\d+)\.0+$", r"\1")

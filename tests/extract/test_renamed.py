@@ -1,0 +1,140 @@
+"""Images that the store has under another name: their features are copied, whatever shard has them."""
+
+import numpy as np
+import pytest
+
+import extract.resolve
+from extract import extract as extract_images
+from extract.summary import RunResult
+from extract.text import format_run
+from store import open_store
+from store.known import find_known
+from tests.stub import StubRuntime, load_stub, make_images
+
+STUB = {"backbone": "mobilenet_v2", "weights": "random", "image_size": (16, 16), "max_bad": 1, "shard_rows": 4}
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """The number of views that the network has computed."""
+    views = []
+
+    class Counting(StubRuntime):
+        def start(self, images):
+            views.extend(images)
+            return super().start(images)
+
+    def load(spec, reporter=None):
+        _, digest = load_stub(spec)
+        return Counting(spec.dtype, spec.batch_size), digest
+
+    monkeypatch.setattr(extract.resolve, "load_runtime", load)
+    return views
+
+
+@pytest.fixture
+def data(tmp_path):
+    make_images(tmp_path / "data", 12)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "store"
+
+
+def features_by_name(out):
+    features, rows = open_store(out).arrays()
+    return dict(zip(rows["path"].to_pylist(), features, strict=True))
+
+
+def rename(data, old="dog", new="hound"):
+    (data / old).rename(data / new)
+
+
+@pytest.mark.parametrize("options", [{}, {"format": "parquet"}, {"augment": 2}], ids=["hdf5", "parquet", "views"])
+def test_a_renamed_class_computes_nothing(data, out, computed, options):
+    extract_images(data, out, **STUB, **options)
+    before = open_store(out).arrays()
+    rename(data)
+    computed.clear()
+    result = extract_images(data, out, **STUB, **options)
+    assert computed == []
+    assert (result.images, result.computed, result.reused, result.copied) == (12, 0, 12, 6)
+    features, rows = open_store(out).arrays()
+    assert np.array_equal(features, before[0])
+    assert [path.replace("hound", "dog") for path in rows["path"].to_pylist()] == before[1]["path"].to_pylist()
+    assert set(rows["label"].to_pylist()) == {"cat", "hound"}
+    assert rows.select(["width", "height", "sha256", "view"]).equals(
+        before[1].select(["width", "height", "sha256", "view"])
+    )
+    assert open_store(out).verify().sound
+
+
+def test_new_images_and_failures_stand_beside_renamed_ones(data, out, computed):
+    extract_images(data, out, **STUB)
+    before = features_by_name(out)
+    rename(data)
+    make_images(data, 5, start=100, classes=("hound",))
+    (data / "hound" / "00003.png").with_name("bad.png").write_bytes(b"no image" * 100)
+    computed.clear()
+    result = extract_images(data, out, **STUB)
+    assert (len(computed), result.copied, result.computed, result.failures) == (5, 6, 6, 1)
+    after = features_by_name(out)
+    assert all(np.array_equal(after[path.replace("dog", "hound")], tensor) for path, tensor in before.items())
+    assert len(after) == 17
+    assert open_store(out).verify().sound
+
+
+def test_a_copy_of_a_stored_image_is_not_computed(data, out, computed):
+    extract_images(data, out, **STUB)
+    (data / "cat" / "copy.png").write_bytes((data / "dog" / "00001.png").read_bytes())
+    computed.clear()
+    assert extract_images(data, out, **STUB).copied == 1
+    assert computed == []
+    stored = features_by_name(out)
+    assert np.array_equal(stored["cat/copy.png"], stored["dog/00001.png"])
+
+
+def test_every_part_finds_what_was_renamed_though_the_first_one_made_the_plan(data, out, computed):
+    extract_images(data, out, **STUB)
+    rename(data)
+    computed.clear()
+    copied = [extract_images(data, out, part=(number, 2), **STUB).copied for number in range(2)]
+    assert sorted(copied) == [2, 4]
+    assert computed == []
+
+
+def test_a_shard_that_is_gone_or_damaged_is_computed_again(data, out, computed):
+    extract_images(data, out, **STUB)
+    before = features_by_name(out)
+    first, *_, last = sorted((out / "data").iterdir())
+    first.unlink()
+    last.write_bytes(b"damage")
+    rename(data)
+    rename(data, "cat", "lion")
+    computed.clear()
+    result = extract_images(data, out, prune=True, **STUB)
+    assert (result.computed, result.copied) == (8, 4) == (len(computed), 12 - len(computed))
+    after = features_by_name(out)
+    assert all(
+        np.array_equal(after[path.replace("dog", "hound").replace("cat", "lion")], tensor)
+        for path, tensor in before.items()
+    )
+
+
+def test_images_of_other_sizes_are_not_even_looked_up(data, out, computed):
+    extract_images(data, out, **STUB)
+    (data / "cat" / "new.jpg").write_bytes(b"a size of its own")
+    extract_images(data, out, **STUB)
+    store = open_store(out)
+    assert len(find_known(store.folder, store.snapshot)) == 0
+
+
+def test_what_was_copied_is_said_and_recorded(data, out, computed):
+    extract_images(data, out, **STUB)
+    rename(data)
+    result: RunResult = extract_images(data, out, **STUB)
+    assert "6 images are known under another name: their features are copied" in format_run(result)
+    records = open_store(out).snapshot.records.values()
+    assert sum(record.copied for record in records) == 6

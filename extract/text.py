@@ -95,7 +95,7 @@ def format_backbones(weights: Mapping[str, Path | None]) -> list[list[str]]:
 def format_preprocessing() -> list[list[str]]:
     """What the columns weights and pixels of `format_backbones` say."""
     rows = [["weights", "whether the ImageNet weights are on this machine"]]
-    return rows + [[f"pixels {name}", meaning] for name, meaning in PREPROCESSING.items()]
+    return rows + [[name, f"pixels: {meaning}"] for name, meaning in PREPROCESSING.items()]
 
 
 def _format_weights(backbone: Backbone, path: Path | None) -> str:

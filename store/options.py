@@ -89,7 +89,8 @@ def taking_first_and_fields_of(
         def call(first: First, /, *args: Fields.args, **kwargs: Fields.kwargs) -> Result:
             return function(first, _made(options, args, _current(kwargs, renamed or {})))
 
-        _describe(call, options, [next(iter(inspect.signature(function).parameters.values()))])
+        named = next(iter(inspect.signature(function).parameters.values()))
+        _describe(call, options, [named.replace(kind=inspect.Parameter.POSITIONAL_ONLY)])
         return call
 
     return decorate

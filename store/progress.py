@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _FIRST_SECONDS = 1.0
 _LINE_SECONDS = 10.0
 _BAR_SECONDS = 0.2
+_STANDARD_ERROR = 2
 
 
 class Progress(Protocol):
@@ -115,24 +116,25 @@ class Bar(Silence):
 
 
 class Lines(Silence):
-    """A plain line every ten seconds, for logs."""
+    """A plain line after a second and then every ten, for logs."""
 
     def __init__(self, total: int) -> None:
         self._total = total
         self._done = 0
         self._start = self._last_line = time.monotonic()
+        self._pause = _FIRST_SECONDS
 
     def __enter__(self) -> Self:
         self._start = self._last_line = time.monotonic()
         return self
 
     def advance(self, images: int, _failures: int, /) -> None:
-        """Write a line if ten seconds have passed since the last one."""
+        """Write a line if it is time for one and more is to come."""
         self._done += images
         now = time.monotonic()
-        if now - self._last_line < _LINE_SECONDS:
+        if now - self._last_line < self._pause or self._done >= self._total:
             return
-        self._last_line = now
+        self._last_line, self._pause = now, _LINE_SECONDS
         rate = self._done / (now - self._start)
         left = (self._total - self._done) / rate
         print(
@@ -192,10 +194,12 @@ class _Step(Silence):
 
 
 def _copy_of_standard_error() -> TextIO:
-    """A stream to where standard error goes now; standard error itself where it is not a file, as in notebooks."""
+    """A stream to where standard error goes now; standard error itself where it is not descriptor 2, as in notebooks."""
     try:
         number = sys.stderr.fileno()
     except (OSError, AttributeError):
+        return sys.stderr
+    if number != _STANDARD_ERROR:
         return sys.stderr
     return open(os.dup(number), "w", encoding=sys.stderr.encoding, errors="backslashreplace")
 

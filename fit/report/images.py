@@ -43,8 +43,12 @@ def draw_mistakes(mistakes: Sequence[Mistake], wrong: int, of: str) -> Figure:
     sheet = _Thumbnails("Mistakes", note, grid, mistakes[0].pixels.shape)
     for number, mistake in enumerate(mistakes):
         axes = sheet.show(number // columns, number % columns, mistake.pixels)
-        predicted = f"predicted {drawable(mistake.predicted, 16)} ({_percent_text(mistake.probability)})"
-        lines = ((drawable(mistake.path, 30), GREY), (f"actual {drawable(mistake.actual, 22)}", INK), (predicted, RED))
+        predicted = f"predicted {drawable(mistake.predicted, 14)} ({_percent_text(mistake.probability)})"
+        lines = (
+            (_end_of_path(mistake.path, 30), GREY),
+            (f"actual {drawable(mistake.actual, 22)}", INK),
+            (predicted, RED),
+        )
         for line, (text, color) in enumerate(lines):
             below = -(0.05 + 0.15 * line) / sheet.size[1]
             axes.text(0.5, below, text, color=color, ha="center", va="top", fontsize=7, transform=axes.transAxes)
@@ -133,6 +137,12 @@ class _Thumbnails:
         axes.imshow(pixels)
         axes.set_axis_off()
         return axes
+
+
+def _end_of_path(path: str, longest: int) -> str:
+    """A path that ends with the file's name, which says more than the first folders."""
+    shown = drawable(path, len(path) * 12)  # escapes are longer than what they stand for
+    return shown if len(shown) <= longest else f"…{shown[1 - longest :]}"
 
 
 def _percent_text(share: float) -> str:

@@ -143,7 +143,7 @@ def test_what_is_printed_fits_the_terminal(command, data, out, monkeypatch, widt
 def test_pixels_need_no_weights(command):
     assert command("extract", "fetch", "pixels") == (0, "", "pixels has no weights: there is nothing to get\n")
     _, output, _ = command("extract", "backbones")
-    printed = {line.split()[0]: line for line in output.splitlines()}
+    printed = {line.split()[0]: line for line in output.splitlines() if line}
     assert "none needed" in printed["pixels"]
     assert "give a file" in printed["squeezenet"]
     assert command("extract", "layers", "pixels")[:2] == (0, "rescaling  100 x 100 x 3\n")

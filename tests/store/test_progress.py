@@ -1,5 +1,6 @@
 """A step that takes longer than a second is shown: on a terminal, in logs, and while libraries are kept quiet."""
 
+import io
 import os
 import pty
 import re
@@ -11,7 +12,7 @@ import pytest
 
 import store.progress
 from extract.process_state import silent_standard_error
-from store.progress import SILENT, StepBar, StepLines, console_reporter, step_for
+from store.progress import SILENT, Lines, StepBar, StepLines, console_reporter, step_for
 
 
 @pytest.fixture(autouse=True)
@@ -32,10 +33,24 @@ def test_a_long_step_is_a_line_in_a_log_and_a_short_one_is_not(capfd):
     assert [line.partition("  ")[2] for line in lines] == ["counting, 2 of 3, 0 s so far", "thinking, 0 s so far"]
 
 
-def test_it_is_seen_while_libraries_are_kept_quiet(capfd):
-    with StepLines("loading", None), silent_standard_error():
+def test_a_notebook_whose_standard_error_is_no_file_gets_lines(monkeypatch):
+    shown = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", shown)
+    with step_for("loading", None, quiet=False), silent_standard_error():
         time.sleep(0.1)
-    assert "loading, 0 s so far" in capfd.readouterr().err
+    assert "loading, 0 s so far" in shown.getvalue()
+
+
+def test_images_are_counted_in_a_log_after_a_second_but_not_at_the_end(capsys):
+    with Lines(30) as lines:
+        lines.advance(10, 0)
+        time.sleep(0.05)
+        lines.advance(10, 0)
+        lines.advance(5, 0)
+        time.sleep(0.05)
+        lines.advance(5, 0)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "20 of 30 images" in line
 
 
 def test_nothing_is_shown_if_quiet_or_to_nobody(capfd):
@@ -54,7 +69,8 @@ def test_an_error_passes_through_and_ends_the_display():
 SCRIPT = """
 import sys, time, store.progress
 store.progress._FIRST_SECONDS = 0.02
-with store.progress.step_for("thinking [hard]", 5, quiet=False) as progress:
+from extract.process_state import silent_standard_error
+with store.progress.step_for("thinking [hard]", 5, quiet=False) as progress, silent_standard_error():
     assert isinstance(progress, store.progress.StepBar)
     progress.advance(2, 0)
     time.sleep(0.4)

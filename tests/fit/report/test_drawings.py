@@ -149,6 +149,8 @@ def test_mistakes_have_a_thumbnail_each_with_both_names():
     assert len(thumbnails(figure)) == 8
     assert np.array_equal(thumbnails(figure)[3].images[0].get_array(), noise(3))
     assert texts(thumbnails(figure)[0]) == ["a/0.png", "actual cat", "predicted dog0 (99 %)"]
+    long = draw_mistakes([Mistake("folder/" * 9 + "0123.png", noise(), "cat", "dog", 0.5)], 1, "9 test images")
+    assert texts(thumbnails(long)[0])[0] == "…folder/folder/folder/0123.png"
     assert any("30 of 200 test images, the 8 most confident errors" in text for text in texts(figure))
 
 

@@ -1,21 +1,36 @@
-"""Fourth channels that are not transparency: Pillow takes some for alpha, under which the picture would disappear."""
+"""Transparency that Pillow gets wrong: fourth channels that are not alpha, and a transparent color of 16 bits."""
 
 import struct
 
 from PIL import Image
 
+from extract.images import png
 
-def is_opaque(image: Image.Image, data: bytes) -> bool:
-    """Whether what Pillow takes for transparency, in an image that is loaded, is something else by the file's header."""
+
+def with_right_alpha(image: Image.Image, data: bytes) -> Image.Image:
+    """A loaded image with the transparency that its file says, or none.
+
+    Raises:
+        struct.error: the file ends early.
+    """
     if not image.has_transparency_data:
-        return False
+        return image
+    if _is_opaque(image, data):
+        return image.convert("RGB")
+    color = image.info.get("transparency")
+    if isinstance(color, tuple) and png.has_colors_of_16_bits(data):
+        # Pillow has the high bytes of pixels, and would compare them with the low bytes of this color.
+        image.info["transparency"] = tuple(value >> 8 for value in color)
+    return image
+
+
+def _is_opaque(image: Image.Image, data: bytes) -> bool:
+    """Whether what Pillow takes for alpha is something else by the file's header."""
     if image.format == "TGA":
         return _tga_has_no_alpha(data)
     if image.format in ("BMP", "DIB"):
-        return image.getchannel("A").getextrema() == (
-            0,
-            0,
-        )  # nothing of it would be visible: old programs leave this byte zero
+        # Old programs leave this byte zero; by what it says, nothing of the picture would be visible.
+        return image.getchannel("A").getextrema() == (0, 0)
     return image.format == "PSD" and not _psd_is_transparent(data)
 
 

@@ -23,7 +23,7 @@ from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from extract.bad_image import BadImage
 from extract.images import jpeg, png
-from extract.images.alpha import is_opaque
+from extract.images.alpha import with_right_alpha
 from extract.images.formats import open_image
 from extract.images.icons import image_inside
 from extract.images.kinds import kind_of
@@ -144,7 +144,7 @@ def decode(data: bytes, policy: DecodePolicy, memory: MemoryBudget = _UNLIMITED)
             width, height = image.size
             _load(image, policy, sealed is not None)
             orientation = _orientation(image)
-            pixels = _pixels(image.convert("RGB") if is_opaque(image, data) else image, orientation, policy)
+            pixels = _pixels(with_right_alpha(image, data), orientation, policy)
             return Decoded(pixels, *((height, width) if orientation in _ON_THE_SIDE else (width, height)))
     except BadImage:
         raise

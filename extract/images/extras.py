@@ -5,7 +5,7 @@ from collections.abc import Callable
 from importlib import import_module
 from io import BytesIO
 
-from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from extract.bad_image import BadImage
 from extract.images.kinds import HEIF, JPEG_XL, RAW, TIFF, kind_of
@@ -19,7 +19,7 @@ _EXTRAS = {HEIF: ("heif", "pillow_heif", "HeifImageFile")}
 """For each kind that Pillow cannot open: our extra, its module, and the class that takes a file."""
 
 
-def open_with_extra(data: bytes) -> Image.Image | None:
+def open_with_extra(data: bytes) -> ImageFile | None:
     """An image, of which only the header has been read, if its format needs an extra; None for Pillow's own formats.
 
     Raises:
@@ -33,7 +33,7 @@ def open_with_extra(data: bytes) -> Image.Image | None:
         return None
     extra, module, name = _EXTRAS[kind]
     try:
-        opener: Callable[[BytesIO], Image.Image] = getattr(import_module(module), name)
+        opener: Callable[[BytesIO], ImageFile] = getattr(import_module(module), name)
     except ImportError:
         raise BadImage(
             "needs_extra",

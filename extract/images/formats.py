@@ -9,11 +9,11 @@ import re
 import struct
 from io import BytesIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from extract.bad_image import BadImage
-from extract.images import icons, tiff
+from extract.images import icons, jpeg, tiff
 from extract.images.extras import open_with_extra
 
 FORMATS = (
@@ -40,6 +40,9 @@ FORMATS = (
     "XPM",
 )
 
+_MOST_RUN_LENGTH_PIXELS = 16_000_000
+"""Pillow decodes run-length encoded BMPs in Python: a few kilobytes could keep all threads waiting for half a minute."""
+
 _UNKNOWN_TIFF = (
     "the TIFF is damaged, or its kind of pixels is not decoded: convert it to grey or RGB of 8 or 16 bits a sample"
 )
@@ -48,28 +51,39 @@ _CODESTREAM = b"\xff\x4f\xff\x51"  # JPEG 2000: start, then the size; ITU-T T.80
 _CODESTREAM_STARTS = (_CODESTREAM, b"\0\0\0\x0cjP  ")
 
 
-def open_image(data: bytes, max_pixels: int) -> Image.Image:
+def open_image(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
     """Read the header of an image; its pixels are decoded by `load`.
 
     Raises:
-        BadImage: not_an_image, too_many_pixels, unsupported_pixels, needs_extra or unsupported_format.
+        BadImage: not_an_image, too_many_pixels, unsupported_pixels, corrupt, needs_extra or unsupported_format.
         Exception: whatever Pillow raises on a damaged file.
     """
     if data.startswith(_POSTSCRIPT):
         raise BadImage("not_an_image", "PostScript is a program, not pixels: convert it to an image first")
     for width, height in _sizes_behind_the_header(data):
         require_few_pixels(width, height, max_pixels)
-    try:
-        image = open_with_extra(data) or Image.open(BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:
-        if data.startswith(tiff.PREFIXES):
-            raise BadImage("unsupported_pixels", _UNKNOWN_TIFF) from None
-        raise
+    image = open_with_extra(data) or _open(data)
     require_few_pixels(*image.size, max_pixels)
+    if any(tile[0] == "bmp_rle" for tile in image.tile) and image.width * image.height > _MOST_RUN_LENGTH_PIXELS:
+        raise BadImage("too_many_pixels", f"more than {_MOST_RUN_LENGTH_PIXELS:,} pixels in a run-length encoded BMP")
     if isinstance(image, TiffImageFile):
         require_few_pixels(*tiff.tile_size(image), max_pixels)
         tiff.prepare_tiff(image)
     return image
+
+
+def _open(data: bytes) -> ImageFile.ImageFile:
+    try:
+        return Image.open(BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        if data.startswith(tiff.PREFIXES):
+            raise BadImage("unsupported_pixels", _UNKNOWN_TIFF) from None
+        if not data.startswith(jpeg.SIGNATURE):
+            raise
+    try:
+        return Image.open(BytesIO(jpeg.without_metadata(data)), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise BadImage("corrupt", "the JPEG is damaged: its header cannot be read") from None
 
 
 def require_few_pixels(width: int, height: int, max_pixels: int) -> None:

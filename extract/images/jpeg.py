@@ -16,6 +16,8 @@ _SCAN = 0xDA
 _ALONE = (0x01, *range(0xD0, 0xDA))  # markers without a segment
 _INTERVAL = 0xDD
 _FIRST_RESTART = 0xD0
+_NEVER = 1 << 16
+_METADATA = dict.fromkeys((*range(0xE2, 0xF0), 0xFE), _NEVER) | {0xE0: 16, 0xEE: 14}  # and the length that is kept
 _MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)  # FF 00 is a byte FF of the data itself, FF FF is padding
 _PADDING = bytes(8)  # the decoder looks this far ahead
 
@@ -74,3 +76,17 @@ def _pixel_data_end(data: bytes, scan: _Scan) -> int | None:
         if not scan.restarts or data[found.start() + 1] != _FIRST_RESTART + restarts % 8:
             return found.start()
     return None
+
+
+def without_metadata(data: bytes) -> bytes:
+    """A JPEG without the segments that say nothing about its pixels, any of which may be what Pillow stumbles over.
+
+    EXIF and XMP stay, for the orientation, and what tells color spaces apart (JFIF, Adobe) if it is as long as it must be.
+    """
+    kept, offset = [data[:2]], 2
+    while data[offset : offset + 1] == b"\xff" and offset + 4 <= len(data) and data[offset + 1] != _SCAN:
+        marker, length = struct.unpack_from(">xBH", data, offset)
+        if marker not in _METADATA or length >= _METADATA[marker]:
+            kept.append(data[offset : offset + 2 + length])
+        offset += 2 + length
+    return b"".join([*kept, data[offset:]])

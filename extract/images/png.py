@@ -32,6 +32,11 @@ def sound_png(data: bytes) -> bytes:
     return b"".join([*kept, data[start:]]) if kept else data
 
 
+def has_colors_of_16_bits(data: bytes) -> bool:
+    """Whether this is a PNG of RGB samples of 16 bits, without an alpha channel."""
+    return data.startswith(SIGNATURE) and data[24:26] == b"\x10\x02"
+
+
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Type, begin and end of every chunk up to IEND, once its CRC is checked.
 

@@ -98,6 +98,12 @@ def webp(width, height):
     return b"RIFF" + struct.pack("<I", 4 + len(canvas + picture)) + b"WEBP" + canvas + picture
 
 
+def run_length_bmp(width, height):
+    """A BMP of a few bytes per row, each of which takes a decoder in Python a step per pixel."""
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, 0, 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", 0, 0, 0, 1078) + header + bytes(1024) + b"\1\1\0\0" * height + b"\0\1"
+
+
 POSTSCRIPT = (
     b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\n(mark) (w) file closefile\nshowpage\n%%EOF\n"
 )

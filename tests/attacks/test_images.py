@@ -8,9 +8,23 @@ import pytest
 
 from extract.bad_image import BadImage
 from extract.images.decode import DecodePolicy, decode, without_pillow_limits
-from tests.attacks.bombs import HUGE, POSTSCRIPT, blp, dib, icns, ico, iptc, jpeg, jpeg2000, png, tiff, webp
+from tests.attacks.bombs import (
+    HUGE,
+    POSTSCRIPT,
+    blp,
+    dib,
+    icns,
+    ico,
+    iptc,
+    jpeg,
+    jpeg2000,
+    png,
+    run_length_bmp,
+    tiff,
+    webp,
+)
 
-POLICY = DecodePolicy((16, 16), "bilinear", "stretch", (255, 255, 255), 1_000_000)
+POLICY = DecodePolicy((16, 16), "bilinear", "stretch", (255, 255, 255), 100_000_000)
 
 # Name -> the file, and its failure.
 CASES = {
@@ -23,6 +37,7 @@ CASES = {
     "a tile of a TIFF": (tiff(16, 16, HUGE), "too_many_pixels"),
     "a codestream of JPEG 2000": (jpeg2000(HUGE, HUGE), "too_many_pixels"),
     "a canvas of WebP": (webp(16_000, 16_000), "too_many_pixels"),
+    "a run-length encoded BMP": (run_length_bmp(10_000, 10_000), "too_many_pixels"),
     "PostScript": (POSTSCRIPT, "not_an_image"),
     "PostScript with a preview": (b"\xc5\xd0\xd3\xc6" + bytes(26) + POSTSCRIPT, "not_an_image"),
     "PostScript in an IPTC": (iptc(POSTSCRIPT), "not_an_image"),

@@ -102,3 +102,27 @@ def test_fast_decoding_sees_missing_data_too():
     decode(large, fast)
     with pytest.raises(BadImage, match="ends before"):
         decode(large[: len(large) // 2] + b"\xff\xd9", fast)
+
+
+METADATA = {
+    "a short JFIF": (0xE0, b"JFIF\0"),
+    "a short Adobe": (0xEE, b"Adobe\0"),
+    "a short color profile": (0xE2, b"ICC_PROFILE\0"),
+    "half a color profile": (0xE2, b"ICC_PROFILE\0\1\2" + bytes(100)),
+    "damaged EXIF": (0xE1, b"Exif\0\0II*\0\xff\xff\xff\xff"),
+    "a list of images that is not one": (0xE2, b"MPF\0II*\0" + bytes(range(100))),
+    "half a Photoshop resource": (0xED, b"Photoshop 3.0\x008BIM"),
+    "comments": (0xFE, b"\xff\xd8\xff\xd9" * 10_000),
+}
+
+
+@pytest.mark.parametrize("name", METADATA)
+def test_metadata_that_cannot_be_read_says_nothing_about_pixels(name):
+    marker, content = METADATA[name]
+    data = SEQUENTIAL["usual"]
+    segment = bytes([0xFF, marker]) + (2 + len(content)).to_bytes(2, "big") + content
+    assert np.array_equal(decode(data[:2] + segment + data[2:], POLICY).pixels, own_pixels(data))
+
+
+def test_a_header_that_cannot_be_read_is_damage():
+    assert code_of(SEQUENTIAL["usual"].replace(b"\xff\xc0\0\x11", b"\xff\xc0\0\x03", 1)) == "corrupt"

@@ -95,7 +95,6 @@ def test_white_is_zero_is_not_a_negative(bits, compression):
 
 @pytest.mark.parametrize("bits", [2, 4, 12])
 def test_packed_samples_are_scaled_to_eight_bits(bits):
-    pytest.importorskip("imagecodecs")  # with which tifffile packs them
     values = samples("u", bits, 1)
     data = written(values, photometric="minisblack", bitspersample=bits, byteorder="<")
     assert np.array_equal(decode(data, POLICY).pixels, high_bytes(values, bits))

@@ -1,7 +1,8 @@
-"""docs/recipes/: every command on the pages is run, on small images, and every option on them exists.
+"""README.md and docs/recipes/: every command on the pages is run, in order, and every option on them exists.
 
-A page's commands are its ```sh blocks. A comment `<!-- shortened: extract run: --weights random -->` on the page adds
-options to each command that begins so, where the real one takes weights that must be downloaded, or minutes.
+A page's commands are its ```sh and ```python blocks. A comment `<!-- shortened: extract run: --weights random -->` on
+the page adds options to each command that begins so, where the real one takes weights that must be downloaded, or
+minutes; `<!-- replaced: A: B -->` puts B for A.
 """
 
 import os
@@ -17,28 +18,41 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted(page for page in (ROOT / "docs" / "recipes").glob("*.md") if page.name != "README.md")
+RECIPES = sorted(page for page in (ROOT / "docs" / "recipes").glob("*.md") if page.name != "README.md")
+PAGES = [ROOT / "README.md", *RECIPES]
 CLASSES = ("animals", "clothes", "food", "household", "plants", "seasonal", "symbols", "town", "vehicles")
 IMAGES = 16
 NAMED = ("birds/duck.png", "birds/pink_flamingo.png", "mammals/badger.png", "mammals/elephant.png")  # on the pages
 
-BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHORTENED = re.compile(r"^<!-- shortened: (.*?): (.*?) -->$", re.MULTILINE)
+REPLACED = re.compile(r"^<!-- replaced: (.*?): (.*?) -->$", re.MULTILINE)
 
 
 def commands(page):
-    """The page's commands, one a list entry, however many lines they take."""
-    blocks = "".join(BLOCK.findall(page.read_text(encoding="utf-8")))
-    return [line for line in re.sub(r"\\\n\s*", "", blocks).splitlines() if line.strip()]
+    """The page's commands in order, one in a list entry however many lines it takes; a Python block is one command."""
+    found = []
+    for language, block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        if language == "python":
+            found.append(shlex.join(["python", "-c", block]))
+        else:
+            lines = re.sub(r"\\\n\s*", "", block).splitlines()
+            found += [re.sub(r"\s+#.*", "", line) for line in lines if line.strip()]
+    return found
 
 
 def shortened(page):
     """The page's commands with the options that make them quick."""
-    added = SHORTENED.findall(page.read_text(encoding="utf-8"))
-    return [
-        " ".join([command, *(options for start, options in added if command.startswith(start))])
-        for command in commands(page)
-    ]
+    text = page.read_text(encoding="utf-8")
+    added, replaced = SHORTENED.findall(text), REPLACED.findall(text)
+    found = []
+    for command in commands(page):
+        words = [command, *(options for start, options in added if command.startswith(start))]
+        quick = " ".join(words)
+        for old, new in replaced:
+            quick = quick.replace(old, new)
+        found.append(quick)
+    return found
 
 
 def write_stamps(folder):
@@ -70,6 +84,8 @@ def test_the_commands_of_a_page_have_the_options_that_they_name(page):
     assert commands(page)
     for command in shortened(page):
         program, name, *words = shlex.split(command)
+        if program == "python":
+            continue
         given = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
         assert given <= known[f"{program} {name}"], command
 
@@ -77,7 +93,8 @@ def test_the_commands_of_a_page_have_the_options_that_they_name(page):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_commands_of_a_page_run(page, tmp_path):
-    write_stamps(tmp_path / "stamps")
+    if page in RECIPES:
+        write_stamps(tmp_path / "stamps")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     for command in shortened(page):
         ended = subprocess.run(

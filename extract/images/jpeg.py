@@ -81,7 +81,7 @@ def _pixel_data_end(data: bytes, scan: _Scan) -> int | None:
 def without_metadata(data: bytes) -> bytes:
     """A JPEG without the segments that say nothing about its pixels, any of which may be what Pillow stumbles over.
 
-    EXIF and XMP stay, for the orientation, and what tells color spaces apart (JFIF, Adobe) if it is as long as it must be.
+    EXIF and XMP stay, for the orientation, and what distinguishes color spaces (JFIF, Adobe) if it is as long as it must be.
     """
     kept, offset = [data[:2]], 2
     while data[offset : offset + 1] == b"\xff" and offset + 4 <= len(data) and data[offset + 1] != _SCAN:

@@ -56,12 +56,15 @@ def open_image(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
 
     Raises:
         BadImage: not_an_image, too_many_pixels, unsupported_pixels, corrupt, needs_extra or unsupported_format.
+        struct.error: the file ends in its header.
         Exception: whatever Pillow raises on a damaged file.
     """
     if data.startswith(_POSTSCRIPT):
         raise BadImage("not_an_image", "PostScript is a program, not pixels: convert it to an image first")
     for width, height in _sizes_behind_the_header(data):
         require_few_pixels(width, height, max_pixels)
+    if data.startswith(tiff.PREFIXES):
+        tiff.require_few_pieces(data)
     image = open_with_extra(data) or _open(data)
     require_few_pixels(*image.size, max_pixels)
     if any(tile[0] == "bmp_rle" for tile in image.tile) and image.width * image.height > _MOST_RUN_LENGTH_PIXELS:

@@ -6,6 +6,7 @@ Pillow would open what an icon holds by itself: its pixel limit sees the icon's 
 import struct
 from collections.abc import Iterator
 
+from extract.bad_image import BadImage
 from extract.images.png import SIGNATURE as PNG
 
 ICO = b"\0\0\1\0"
@@ -34,7 +35,8 @@ def image_inside(data: bytes) -> bytes:
     """The PNG or JPEG 2000 that an icon shows, or the data itself if it is not an icon or has only a plain bitmap.
 
     Raises:
-        struct.error, ValueError: the icon ends in its directory, or it is empty.
+        BadImage: corrupt, the icon is empty.
+        struct.error: it ends in its directory.
     """
     if data.startswith(ICO):
         inside = _largest_of_ico(data)
@@ -65,6 +67,8 @@ def bitmap_size(data: bytes) -> tuple[int, int]:
 def _largest_of_ico(data: bytes) -> bytes:
     """The image that PIL.IcoImagePlugin shows: the largest one, then the one with the fewest colors, then the first."""
     (count,) = struct.unpack_from("<H", data, 4)
+    if not count:
+        raise BadImage("corrupt", "the icon has no image")
     entries = [struct.unpack_from("<BBBxHHII", data, 6 + 16 * index) for index in range(count)]
     return data[max(entries, key=_rank)[-1] :]  # sizes are often wrong; PNG and bitmaps know where they end
 

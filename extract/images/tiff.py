@@ -4,6 +4,7 @@ Tags and their values: TIFF 6.0 (Adobe, 1992). tests/extract/images/test_tiff.py
 """
 
 import ctypes
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -17,7 +18,9 @@ from PIL.TiffImagePlugin import (
     PLANAR_CONFIGURATION,
     SAMPLEFORMAT,
     SAMPLESPERPIXEL,
+    STRIPOFFSETS,
     TILELENGTH,
+    TILEOFFSETS,
     TILEWIDTH,
     YCBCRSUBSAMPLING,
     TiffImageFile,
@@ -30,6 +33,28 @@ PREFIXES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"MM*\0", b"II\0*")
 _WHITE_IS_ZERO, _PALETTE, _YCBCR, _LAB = 0, 3, 6, 8
 _SEPARATE_PLANES = 2
 _SIGNED = 2
+_MOST_TAGS = 1 << 16
+_MOST_PIECES = 1 << 19
+
+
+def require_few_pieces(data: bytes) -> None:
+    """Refuse a TIFF whose first image is in more strips or tiles than Pillow should list: it takes 300 bytes for each.
+
+    Raises:
+        BadImage: unsupported_pixels.
+        struct.error: the file ends before the list of tags does.
+    """
+    order = "<" if data.startswith(b"I") else ">"
+    if 43 in data[2:4]:  # BigTIFF
+        (start,) = struct.unpack_from(f"{order}Q", data, 8)
+        (tags,), offset, entry = struct.unpack_from(f"{order}Q", data, start), start + 8, f"{order}HHQ8x"
+    else:
+        (start,) = struct.unpack_from(f"{order}I", data, 4)
+        (tags,), offset, entry = struct.unpack_from(f"{order}H", data, start), start + 2, f"{order}HHI4x"
+    for index in range(min(tags, _MOST_TAGS)):
+        tag, _, count = struct.unpack_from(entry, data, offset + index * struct.calcsize(entry))
+        if tag in (STRIPOFFSETS, TILEOFFSETS) and count > _MOST_PIECES:
+            raise BadImage("unsupported_pixels", f"the TIFF is in {count:,} pieces, more than {_MOST_PIECES:,}")
 
 
 def tile_size(image: Image.Image) -> tuple[int, int]:

@@ -82,6 +82,13 @@ def tiff(width, height, tile):
     return (struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries).ljust(200, b"\0") + data
 
 
+def tiff_of_strips(count):
+    """A TIFF of one pixel per strip: a byte of the file is a strip in the list."""
+    tags = {256: (4, 1, 1), 257: (4, 1, count), 258: (4, 1, 8), 262: (4, 1, 1), 273: (1, count, 200), 278: (4, 1, 1)}
+    entries = b"".join(struct.pack("<HHII", tag, *entry) for tag, entry in tags.items())
+    return (struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries).ljust(200, b"\0") + bytes([8]) * count
+
+
 def jpeg2000(width, height):
     """A JPEG 2000 whose container says 16 x 16, and whose codestream says otherwise."""
     data = bytearray(encoded(Image.new("L", (16, 16)), "JPEG2000"))

@@ -21,6 +21,7 @@ from tests.attacks.bombs import (
     png,
     run_length_bmp,
     tiff,
+    tiff_of_strips,
     webp,
 )
 
@@ -35,6 +36,7 @@ CASES = {
     "a PNG in an IPTC": (iptc(png(HUGE, HUGE)), "not_an_image"),
     "a JPEG in a BLP": (blp(jpeg(HUGE, HUGE)), "not_an_image"),
     "a tile of a TIFF": (tiff(16, 16, HUGE), "too_many_pixels"),
+    "a million strips of a TIFF": (tiff_of_strips(1_000_000), "unsupported_pixels"),
     "a codestream of JPEG 2000": (jpeg2000(HUGE, HUGE), "too_many_pixels"),
     "a canvas of WebP": (webp(16_000, 16_000), "too_many_pixels"),
     "a run-length encoded BMP": (run_length_bmp(10_000, 10_000), "too_many_pixels"),

@@ -26,7 +26,7 @@ def sealed_jpeg(data: bytes) -> bytes | None:
     """A JPEG of one sequential scan, with zeros in place of what follows its pixel data, the end marker included.
 
     Without an end marker, a decoder that runs out of pixel data asks for more instead of inventing it, so Pillow calls
-    the image truncated. With enough of it, the decoder is done before it reaches the zeros, and the pixels are the same.
+    the image truncated. With enough of it, the decoder is done before the zeros, and the pixels are the same.
 
     Returns:
         None if it is of another kind (progressive, several scans, arithmetic coding), in which this cannot be seen, or
@@ -81,7 +81,7 @@ def _pixel_data_end(data: bytes, scan: _Scan) -> int | None:
 def without_metadata(data: bytes) -> bytes:
     """A JPEG without the segments that say nothing about its pixels, any of which may be what Pillow stumbles over.
 
-    EXIF and XMP stay, for the orientation, and what distinguishes color spaces (JFIF, Adobe) if it is as long as it must be.
+    EXIF and XMP stay, for the orientation, and so do JFIF and Adobe, for the color space, if they are long enough.
     """
     kept, offset = [data[:2]], 2
     while data[offset : offset + 1] == b"\xff" and offset + 4 <= len(data) and data[offset + 1] != _SCAN:

@@ -1,4 +1,4 @@
-"""Transparency that Pillow gets wrong: fourth channels that are not alpha, and a transparent color of 16 bits."""
+"""Transparency that Pillow gets wrong: fourth channels that are not alpha, and transparent colors of PNGs."""
 
 import struct
 
@@ -17,10 +17,8 @@ def with_right_alpha(image: Image.Image, data: bytes) -> Image.Image:
         return image
     if _is_opaque(image, data):
         return image.convert("RGB")
-    color = image.info.get("transparency")
-    if isinstance(color, tuple) and png.has_colors_of_16_bits(data):
-        # Pillow has the high bytes of pixels, and would compare them with the low bytes of this color.
-        image.info["transparency"] = tuple(value >> 8 for value in color)
+    if "transparency" in image.info and data.startswith(png.SIGNATURE):
+        image.info["transparency"] = png.transparent_color(data, image.info["transparency"])
     return image
 
 

@@ -11,6 +11,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Ancillary chunks that pixels depend on: transparency, and orientation in EXIF (a chunk, or text by old programs) or XMP.
 _NEEDED = (b"tRNS", b"eXIf")
 _NEEDED_TEXT = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
+_GREY, _RGB = 0, 2
 _LONGEST_TEXT = 1 << 20  # PIL.PngImagePlugin.MAX_TEXT_CHUNK
 
 
@@ -32,9 +33,19 @@ def sound_png(data: bytes) -> bytes:
     return b"".join([*kept, data[start:]]) if kept else data
 
 
-def has_colors_of_16_bits(data: bytes) -> bool:
-    """Whether this is a PNG of RGB samples of 16 bits, without an alpha channel."""
-    return data.startswith(SIGNATURE) and data[24:26] == b"\x10\x02"
+def transparent_color(data: bytes, color: object) -> object:
+    """The transparent color of a PNG in the units of the pixels that Pillow makes; it gives those of the file.
+
+    Args:
+        data: the PNG.
+        color: what Pillow gives: a level of grey, an RGB triple, or opacities of a palette's entries.
+    """
+    depth, kind = data[24], data[25]
+    if isinstance(color, tuple) and (depth, kind) == (16, _RGB):
+        return tuple(value >> 8 for value in color)
+    if isinstance(color, int) and depth in (2, 4) and kind == _GREY:
+        return color * 255 // ((1 << depth) - 1)
+    return color
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

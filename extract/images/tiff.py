@@ -11,9 +11,10 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 import numpy.typing as npt
 import PIL._imaging
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, ImagePalette
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
+    COLORMAP,
     PHOTOMETRIC_INTERPRETATION,
     PLANAR_CONFIGURATION,
     SAMPLEFORMAT,
@@ -66,7 +67,7 @@ def tile_size(image: Image.Image) -> tuple[int, int]:
 
 
 def prepare_tiff(image: TiffImageFile) -> None:
-    """Refuse what Pillow would decode wrongly, and have libtiff decode separate planes, which Pillow confuses.
+    """Refuse what Pillow would decode wrongly, and help where it confuses planes or the depth of a palette's colors.
 
     Raises:
         BadImage: unsupported_pixels.
@@ -83,6 +84,9 @@ def prepare_tiff(image: TiffImageFile) -> None:
         raise _unsupported("several planes of grey or palette samples")
     if photometric == _YCBCR and uncompressed and tags.get(YCBCRSUBSAMPLING, (2, 2)) != (1, 1):
         raise _unsupported("uncompressed subsampled YCbCr")
+    if image.mode in ("P", "PA") and max(tags[COLORMAP], default=0) < 256:
+        # Colors have 16 bits, but some programs write 8, which would all be black; libtiff takes them for 8 too.
+        image.palette = ImagePalette.raw("RGB;L", bytes(tags[COLORMAP]))
     if separate and uncompressed:
         _let_libtiff_decode(image)
 

@@ -415,9 +415,12 @@ def test_a_transparent_color_of_a_gif_is_composited():
         (8, 2, [1, 2, 3, 4, 5, 6], [0, 1, 0, 2, 0, 3], [4, 5, 6]),
         (8, 0, [1, 4], [0, 1], [4, 4, 4]),
         (16, 0, [0x12, 0xFF, 0x12, 0xFE], [0x12, 0xFF], [0x12, 0x12, 0x12]),
+        (1, 0, [0b01000000], [0, 0], [255, 255, 255]),
+        (2, 0, [0b10010000], [0, 2], [85, 85, 85]),
+        (4, 0, [0x73], [0, 7], [51, 51, 51]),
         (16, 2, [0x12, 1, 0x34, 2, 0x56, 3, 1, 9, 2, 9, 3, 9], [0x12, 1, 0x34, 2, 0x56, 3], [1, 2, 3]),
     ],
-    ids=["rgb", "grey", "grey of 16 bits", "rgb of 16 bits"],
+    ids=["rgb", "grey", "grey of 16 bits", "grey of 1 bit", "grey of 2 bits", "grey of 4 bits", "rgb of 16 bits"],
 )
 def test_a_transparent_color_of_a_png_is_composited(depth, color, row, transparent, other):
     data = png(2, 1, depth, color, [bytes(row)], chunk(b"tRNS", bytes(transparent)))

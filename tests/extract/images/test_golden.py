@@ -119,7 +119,7 @@ DECODED = {
     "QOI": (data := encoded(RGB, "QOI"), imagecodecs.qoi_decode(data), 0),
     "TIFF": (data := encoded(RGB, "TIFF"), imagecodecs.tiff_decode(data), 0),
     "TIFF, LZW": (data := encoded(RGB, "TIFF", compression="tiff_lzw"), imagecodecs.tiff_decode(data), 0),
-    "TIFF, JPEG": (data := encoded(RGB, "TIFF", compression="jpeg"), np.asarray(Image.open(BytesIO(data))), 0),
+    "TIFF, JPEG": (data := encoded(RGB, "TIFF", compression="jpeg"), tifffile.imread(BytesIO(data)), 0),
     "TIFF, group 4": (
         encoded(GREY.convert("1"), "TIFF", compression="group4"),
         three(np.asarray(GREY.convert("1")).astype(np.uint8) * 255),

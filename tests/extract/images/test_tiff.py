@@ -100,6 +100,14 @@ def test_packed_samples_are_scaled_to_eight_bits(bits):
     assert np.array_equal(decode(data, POLICY).pixels, high_bytes(values, bits))
 
 
+@pytest.mark.parametrize("depth", [8, 16])
+def test_colors_of_a_palette_may_have_eight_bits(depth):
+    colors = np.random.default_rng(1).integers(0, 256, (3, 256), dtype=np.uint16)
+    indices = samples("u", 8, 1)
+    data = written(indices, photometric="palette", colormap=colors << (depth - 8))
+    assert np.array_equal(decode(data, POLICY).pixels, colors.T[indices[..., 0]])
+
+
 REFUSED = {
     "signed grey": (samples("i", 8, 1), {"photometric": "minisblack"}),
     "signed grey of 16 bits": (samples("i", 16, 1), {"photometric": "minisblack"}),

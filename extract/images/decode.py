@@ -156,7 +156,7 @@ def decode(data: bytes, policy: DecodePolicy, memory: MemoryBudget = _UNLIMITED)
         raise BadImage("too_many_pixels", str(error)) from None
     except MemoryError:
         raise BadImage("out_of_memory", "not enough memory to decode it") from None
-    except struct.error:  # of what is read here, before Pillow does
+    except (struct.error, IndexError):  # of what is read here, before Pillow does
         raise BadImage("truncated", "the image ends in the middle") from None
     except Exception as error:  # Pillow's plugins raise nearly everything on damaged files
         code = "truncated" if _is_truncated(error) else "corrupt"

@@ -13,7 +13,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from extract.bad_image import BadImage
-from extract.images import icons, jpeg, tiff
+from extract.images import gif, icons, jpeg, tiff
 from extract.images.extras import open_with_extra
 
 FORMATS = (
@@ -102,6 +102,8 @@ def _sizes_behind_the_header(data: bytes) -> list[tuple[int, int]]:
     """Sizes (width, height) that decoders allocate, and that are not the one which Pillow reports or checks first."""
     if data.startswith(icons.ICO):
         return [icons.bitmap_size(data)]
+    if data.startswith(gif.SIGNATURES):
+        return [gif.first_frame_size(data)]
     if data.startswith(b"RIFF") and data[8:16] == b"WEBPVP8X" and len(data) >= 30:
         # Two canvases are allocated when the decoder is made. Extended format: WebP container specification.
         return [(1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little"))]

@@ -89,6 +89,13 @@ def tiff_of_strips(count):
     return (struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries).ljust(200, b"\0") + bytes([8]) * count
 
 
+def gif(width, height, *blocks):
+    """A GIF whose screen is small and whose first frame is not; it is to be disposed of, which takes memory at once."""
+    disposal = b"\x21\xf9\x04\x08\0\0\0\0"
+    frame = b"\x2c" + struct.pack("<4HB", 0, 0, width, height, 0) + b"\x02\x02\x44\x01\0"
+    return b"GIF89a" + struct.pack("<HHBBB", 16, 16, 0, 0, 0) + b"".join(blocks) + disposal + frame + b";"
+
+
 def jpeg2000(width, height):
     """A JPEG 2000 whose container says 16 x 16, and whose codestream says otherwise."""
     data = bytearray(encoded(Image.new("L", (16, 16)), "JPEG2000"))

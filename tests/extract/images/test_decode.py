@@ -589,58 +589,18 @@ def test_anything_else_is_no_color(text):
         parse_color(text)
 
 
-# Damage of every kind
-
-SMALL = Image.fromarray(noise(12, 10))
-EXIF = Image.Exif()
-EXIF[0x0112] = 6
-VALID = {
-    "png": encoded(SMALL, "PNG", exif=EXIF),
-    "palette png": encoded(SMALL.quantize(8), "PNG", transparency=0),
-    "apng": encoded(SMALL, "PNG", save_all=True, append_images=[PHOTO.resize(SMALL.size)]),
-    "jpeg": encoded(SMALL, "JPEG", exif=EXIF),
-    "progressive jpeg": encoded(SMALL, "JPEG", progressive=True),
-    "gif": encoded(SMALL.quantize(8), "GIF", save_all=True, append_images=[SMALL.quantize(4)], transparency=0),
-    "webp": encoded(SMALL, "WEBP", exif=EXIF),
-    "lossless webp": encoded(SMALL.convert("RGBA"), "WEBP", lossless=True),
-    "bmp": encoded(SMALL, "BMP"),
-    "rle bmp": encoded(SMALL.quantize(8), "BMP"),
-    "tiff": encoded(SMALL, "TIFF"),
-    "deflated tiff": encoded(SMALL, "TIFF", compression="tiff_adobe_deflate"),
-}
-CODES = {"decoded", "not_an_image", "too_many_pixels", "truncated", "corrupt", "unsupported_pixels", "out_of_memory"}
-
-
-def outcome(data):
-    try:
-        decoded = decode(data, policy((8, 8), background=BACKGROUND))
-    except BadImage as error:
-        return error.code
-    assert (decoded.pixels.dtype, decoded.pixels.shape) == (np.uint8, (8, 8, 3))
-    return "decoded"
-
-
-@pytest.mark.parametrize("file_format", VALID)
-@settings(max_examples=60, deadline=5000)
-@given(st.data())
-def test_a_damaged_image_is_decoded_or_bad_and_nothing_else(file_format, examples):
-    data = bytearray(VALID[file_format])
-    for _ in range(examples.draw(st.integers(0, 4))):
-        data[examples.draw(st.integers(0, len(data) - 1))] ^= examples.draw(st.integers(1, 255))
-    data = bytes(data[: examples.draw(st.integers(1, len(data)))])
-    assert outcome(data) in CODES
-
-
-@pytest.mark.parametrize("file_format", VALID)
-def test_the_images_that_are_damaged_here_are_sound(file_format):
-    assert outcome(VALID[file_format]) == "decoded"
+# Damage of every kind: tests/attacks/test_fuzz.py
 
 
 @settings(max_examples=200, deadline=5000)
-@given(st.binary(min_size=1, max_size=64), st.sampled_from([b"", *(data[:16] for data in VALID.values())]))
+@given(st.binary(min_size=1, max_size=64), st.sampled_from([b"", PNG[:16], encoded(PHOTO, "TIFF")[:16], b"GIF89a"]))
 @example(b"\xff", b"")
 def test_any_bytes_at_all_are_decoded_or_bad(data, start):
-    assert outcome(start + data) in CODES
+    try:
+        pixels = decode(start + data, policy((8, 8), background=BACKGROUND)).pixels
+    except BadImage:
+        return
+    assert (pixels.dtype, pixels.shape) == (np.uint8, (8, 8, 3))
 
 
 # Fast decoding

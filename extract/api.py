@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from store.lazy import exporting
 
 if TYPE_CHECKING:
-    from extract.backbones.build import build, channels_last, cut, leaf_layers, remainder
+    from extract.backbones.build import build, cut, keras_defaults, leaf_layers, remainder
     from extract.backbones.load import load_network
     from extract.backbones.table import Backbone, get_backbone
     from extract.backbones.weights import Weights
@@ -36,12 +36,12 @@ __all__ = [
     "Weights",
     "any_present",
     "build",
-    "channels_last",
     "console_reporter",
     "cut",
     "fill_from_file",
     "get_backbone",
     "image_root",
+    "keras_defaults",
     "leaf_layers",
     "load_network",
     "logger_levels",
@@ -58,7 +58,7 @@ if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wro
     __getattr__ = exporting(
         __name__,
         {
-            "extract.backbones.build": ("build", "channels_last", "cut", "leaf_layers", "remainder"),
+            "extract.backbones.build": ("build", "cut", "keras_defaults", "leaf_layers", "remainder"),
             "extract.backbones.load": ("load_network",),
             "extract.backbones.table": ("Backbone", "get_backbone"),
             "extract.backbones.weights": ("Weights",),

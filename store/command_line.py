@@ -8,6 +8,7 @@ whatever the exit code, with `exit_code` and `reason`.
 import contextlib
 import json
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -249,12 +250,24 @@ def _report_usage(app: typer.Typer, name: str, error: typer.TyperException) -> N
     known = [command.name or "" for command in app.registered_commands]
     known += [group.name or "" for group in app.registered_groups]
     given = [argument for argument in sys.argv[1:2] if argument in known]
-    reason = (
+    reason = _run_left_out(app, name, sys.argv[1:]) or (
         f"{printable(error.format_message()).rstrip('.')}; `{' '.join([name, *given])} --help` shows what is possible"
     )
     say(f"error: {reason}")
     if "--json" in sys.argv:
         print(json.dumps({"exit_code": UsageError.exit_code, "reason": reason}, ensure_ascii=True))
+
+
+def _run_left_out(app: typer.Typer, name: str, arguments: Sequence[str]) -> str:
+    """What to say where a folder was given in place of a command, to a program that has the command run; or nothing."""
+    first = arguments[0] if arguments else ""
+    for group in app.registered_groups:
+        if group.name == first and group.typer_instance is not None:
+            return _run_left_out(group.typer_instance, f"{name} {first}", arguments[1:])
+    known = [command.name for command in app.registered_commands]
+    if "run" not in known or first in known or not os.path.exists(first):
+        return ""
+    return f"{printable(first)} is not a command: did you mean `{name} run {printable(shlex.join(arguments))}`?"
 
 
 def leave(code: int) -> NoReturn:

@@ -57,7 +57,7 @@ def build(
         function = getattr(keras.applications, backbone.builder)
         return function(weights=weights, include_top=include_top, input_shape=(*image_size, 3))
 
-    with channels_last(), ThreadPoolExecutor(1) as new_thread:
+    with keras_defaults(), ThreadPoolExecutor(1) as new_thread:
         try:
             return new_thread.submit(builder).result()
         except ValueError as error:
@@ -75,24 +75,30 @@ def _wrong_size(backbone: Backbone, image_size: tuple[int, int], error: ValueErr
 
 
 @contextmanager
-def _set_channels_last() -> Iterator[None]:
-    before = keras.config.image_data_format()
-    keras.config.set_image_data_format("channels_last")
+def _set_defaults() -> Iterator[None]:
+    before = keras.config.image_data_format(), keras.config.floatx(), keras.config.epsilon()
+    _configure("channels_last", "float32", 1e-7)
     try:
         yield
     finally:
-        keras.config.set_image_data_format(before)
+        _configure(*before)
 
 
-_CHANNELS_LAST = SharedBlock(_set_channels_last)
+def _configure(image_data_format: str, floatx: str, epsilon: float) -> None:
+    keras.config.set_image_data_format(image_data_format)
+    keras.config.set_floatx(floatx)
+    keras.config.set_epsilon(epsilon)
 
 
-def channels_last() -> SharedBlock:
-    """Have Keras make layers with channels last inside the block, whatever the user's configuration says.
+_DEFAULTS = SharedBlock(_set_defaults)
+
+
+def keras_defaults() -> SharedBlock:
+    """Have Keras make layers with channels last and in float32 inside the block, however the process has configured it.
 
     Blocks may overlap, in one thread or in several.
     """
-    return _CHANNELS_LAST
+    return _DEFAULTS
 
 
 def leaf_layers(network: keras.Model) -> Iterator[keras.Layer]:

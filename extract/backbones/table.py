@@ -5,6 +5,7 @@ Keras, so that `extract backbones` and a run with nothing to compute stay quick.
 """
 
 import difflib
+import re
 from dataclasses import dataclass
 
 from store.errors import UsageError
@@ -50,6 +51,11 @@ class Backbone:
     weights_file: str
     random_gains: tuple[float, float] = (1.0, 1.0)
     weights_from: str = "keras"
+
+    @property
+    def classifier_file(self) -> str:
+        """The name in Keras' cache of the ImageNet weights with the classifier."""
+        return re.sub("_no_?top(_v2)?", "", self.weights_file)
 
 
 # fmt: off

@@ -33,7 +33,19 @@ def imagenet_network(
             raise
         reason = str(error).rpartition("-- ")[2] or str(error)
         raise EnvironmentFailure(
-            f"cannot download the ImageNet weights of {backbone.name} ({reason}). Ways out: run `extract fetch "
-            f"{backbone.name}` on a machine with a network and copy ~/.keras/models/{backbone.weights_file} here; "
-            f"give a file with --weights FILE; or use --backbone {DEFAULT_BACKBONE}, whose weights are installed"
+            f"cannot download the ImageNet weights of {backbone.name} ({reason}). Ways out: "
+            f"{_way_out(backbone, include_top)}; or use --backbone {DEFAULT_BACKBONE}, whose weights are installed"
         ) from error
+
+
+def _way_out(backbone: Backbone, include_top: bool) -> str:
+    """How to get weights onto a machine without a network: those with the classifier are another file."""
+    if include_top:
+        return (
+            f"run `extract classify IMAGE --backbone {backbone.name}` on a machine with a network and copy "
+            f"~/.keras/models/{backbone.classifier_file} here; give a file that has the classifier with --weights FILE"
+        )
+    return (
+        f"run `extract fetch {backbone.name}` on a machine with a network and copy "
+        f"~/.keras/models/{backbone.weights_file} here; give a file with --weights FILE"
+    )

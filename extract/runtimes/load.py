@@ -168,12 +168,12 @@ def _key(spec: NetworkSpec, digest: str) -> str:
 
 
 def _feature_model(spec: NetworkSpec, precision: str) -> "tuple[keras.Model, str]":
-    from extract.backbones.build import channels_last
+    from extract.backbones.build import keras_defaults
     from extract.backbones.load import load_network
     from extract.runtimes.model import feature_model
 
     network, digest = load_network(spec.backbone, spec.weights, spec.image_size, spec.include_top, precision=precision)
     layers = spec.layers or (network.layers[-1].name,)
-    with channels_last():
+    with keras_defaults():
         model = feature_model(network, layers, spec.pooling, spec.backbone.preprocessing, spec.dtype)
     return model, digest

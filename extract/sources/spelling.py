@@ -27,11 +27,12 @@ def plain_text(text: str) -> str:
 
 
 def report_changed(what: str, before: list[str], after: list[str]) -> list[str]:
-    """A sentence, if there is a need for one, that says how many of `what` were spelled otherwise, with an example."""
+    """A line, if there is a need for one, that says how many of `what` were spelled otherwise, with an example."""
     changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
     if not changed:
         return []
     old, new = changed[0]
     return [
-        f"{len(changed):,} {what} were trimmed or normalized (Unicode NFC): {printable(old)!r} is {printable(new)!r}"
+        f"{len(changed):,} of {len(before):,} {what} trimmed or normalized (Unicode NFC): "
+        f"{printable(old)!r} is {printable(new)!r}"
     ]

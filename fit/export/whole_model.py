@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from extract.api import Weights, channels_last, cut, get_backbone, load_network
+from extract.api import Weights, cut, get_backbone, keras_defaults, load_network
 from fit.export.base import FittedHead
 from fit.heads.build import find_kind
 from fit.heads.keras import linear_model
@@ -50,7 +50,7 @@ def head_model(head: FittedHead) -> keras.Model:
             f"the head {head.info.head} cannot be written as layers, only Keras heads and the linear ones "
             "(logistic, ridge, linear_svm, sgd) can: fit one of those, or use `fit predict`"
         )
-    with channels_last():
+    with keras_defaults():
         inputs = keras.Input(head.info.output.shape, name="features")
         inner = head.model if head.is_network else linear_model(linear_form(head.model))
         probabilities = inner(_reduced(inputs, head.info.reduction))
@@ -72,7 +72,7 @@ def whole_model(network: keras.Model, layer: str, pooling: str, preprocessing: s
     Raises:
         UsageError: the network has no such layer.
     """
-    with channels_last():
+    with keras_defaults():
         pixels = keras.Input(network.input_shape[1:], dtype="uint8", name="pixels")
         tensor = cut(network, (layer,))(_preprocessed(pixels, preprocessing))
         tensor = tensor[0] if isinstance(tensor, list | tuple) else tensor

@@ -39,6 +39,10 @@ def test_defaults_are_those_of_the_command_line():
         ("background", "whiteish", "unknown color 'whiteish'"),
         ("batch_size", 0, "--batch-size is 0: expected 1 or more"),
         ("workers", -1, "--workers is -1: expected 1 or more"),
+        ("batch_size", 4097, "--batch-size is 4097: expected 4,096 at most, or auto"),
+        ("workers", "100000", "--workers is 100000: expected 1,024 at most, or auto"),
+        ("image_size", "99999", "--image-size is '99999': expected at most 4,096 pixels a side"),
+        ("image_size", (224, 4097), "--image-size is (224, 4097): expected at most 4,096 pixels a side"),
         ("shard_rows", 0, "--shard-rows is 0: expected 1 or more"),
         ("limit", 0, "--limit is 0: expected 1 or more"),
         ("max_pixels", 0, "--max-pixels is 0: expected 1 or more"),
@@ -77,7 +81,9 @@ def test_an_image_size_is_n_or_height_by_width(text, size):
     assert parse_image_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "x", "224x", "x224", "0", "224x0", "-224", "2.5", "1x2x3", "224 x 224", "big"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "224x", "x224", "0", "224x0", "-224", "2.5", "1x2x3", "224 x 224", "big", "1x99999"]
+)
 def test_anything_else_is_no_image_size(text):
     with pytest.raises(UsageError, match="--image-size"):
         parse_image_size(text)

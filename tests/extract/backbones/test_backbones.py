@@ -439,6 +439,24 @@ def test_weights_that_cannot_be_downloaded_name_the_ways_out(monkeypatch, tmp_pa
     for way_out in ("extract fetch resnet50", "--weights FILE", "--backbone efficientnet_lite0", "Name or service"):
         assert way_out in str(caught.value)
     assert caught.value.exit_code == 74
+    with pytest.raises(EnvironmentFailure) as caught:
+        load_network(backbone, Weights("imagenet"), backbone.size, include_top=True)
+    assert "~/.keras/models/resnet50_weights_tf_dim_ordering_tf_kernels.h5 here" in str(caught.value)
+    assert "a file that has the classifier" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("mobilenet", "mobilenet_1_0_224_tf.h5"),
+        ("mobilenet_v2", "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5"),
+        ("mobilenet_v3_large", "weights_mobilenet_v3_large_224_1.0_float.h5"),
+        ("efficientnet_v2_b0", "efficientnetv2-b0.h5"),
+        ("nasnet_large", "nasnet_large.h5"),
+    ],
+)
+def test_weights_with_the_classifier_have_their_own_name(name, file):
+    assert get_backbone(name).classifier_file == file
 
 
 def test_embedded_weights_that_were_tampered_with_are_refused(monkeypatch, tmp_path):

@@ -79,7 +79,7 @@ def test_a_class_that_happens_to_be_named_like_a_split_is_not_mentioned(tmp_path
 def test_folder_names_are_trimmed_and_normalized_as_labels(tmp_path):
     listing = listed(tmp_path, "cafe\N{COMBINING ACUTE ACCENT}/1.png", " cat/2.png", "dog/3.png")
     assert {label for (label,) in rows(listing, "label")} == {"caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cat", "dog"}
-    assert "2 folder names were trimmed or normalized" in listing.notes[0]
+    assert "2 of 3 folder names trimmed or normalized" in listing.notes[0]
 
 
 # Tables
@@ -124,7 +124,7 @@ def test_labels_and_groups_are_trimmed_and_normalized_and_that_is_said(tmp_path)
     read = read_labels(table(tmp_path, content))
     assert read.table["label"].to_pylist() == ["cat", "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cat"]
     assert read.table["group"].to_pylist() == ["g", "g", "g"]
-    assert [note.split(" ")[:2] for note in read.notes] == [["2", "labels"], ["1", "groups"]]
+    assert [note.split(" ")[:4] for note in read.notes] == [["2", "of", "3", "labels"], ["1", "of", "3", "groups"]]
 
 
 def test_a_blank_label_is_none(tmp_path):

@@ -28,7 +28,10 @@ def format_run(result: "RunResult") -> list[str]:
         )
     if result.failures:
         codes = ", ".join(f"{count:,} {code}" for code, count in sorted(result.failures_by_code.items()))
-        lines.append(f"failures: {codes}; {suggest('store', 'failures', result.store)} lists them")
+        listing = suggest("store", "failures", result.store)
+        lines.append(f"failures: {codes}; {listing} lists them")
+        if "needs_extra" in result.failures_by_code:
+            lines.append(f"photos that need an extra: install what {listing} says, then run again with --retry-failed")
     if result.left_out:
         lines.append(result.left_out)
     if result.copied:

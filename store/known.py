@@ -85,17 +85,18 @@ class KnownFeatures:
         self._files = files
         self._info = info
         self._format = get_format(info.shard_format)
-        places = zip(known["shard"].to_pylist(), known["position"].to_pylist(), strict=True)
-        self._places = dict(zip(known["sha256"].to_pylist(), places, strict=True))
+        self._known = known.combine_chunks()
+        self._numbers = {sha256: number for number, sha256 in enumerate(known["sha256"].to_pylist())}
         self._rows: OrderedDict[str, pa.Table] = OrderedDict()
         self._features: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
         self._lock = threading.Lock()
 
     def find(self, sha256: str) -> KnownImage | None:
         """What the store has of the image with these bytes; None if that is nothing, or cannot be read any more."""
-        if sha256 not in self._places:
+        if sha256 not in self._numbers:
             return None
-        shard, position = self._places[sha256]
+        number = self._numbers[sha256]
+        shard, position = self._known["shard"][number].as_py(), self._known["position"][number].as_py()
         try:
             with self._lock:
                 return self._read(shard, position, sha256)

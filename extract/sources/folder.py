@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from extract.sources.base import Listing
+from extract.sources.places import TABLE_ENDINGS
 from extract.sources.spelling import find_split, plain_text, report_changed
 from store.files.base import FileStatus
 from store.files.names import printable, row_name
@@ -102,7 +103,10 @@ def list_folder(root: str) -> Listing:
     columns["split"] = pa.array(layout.splits, pa.string()).take(folders.indices)
     columns["group"] = pa.nulls(len(folders), pa.string())
     table = pa.table(columns).select(LISTING_SCHEMA.names).sort_by("path").combine_chunks()
-    return Listing(root, table, left_out, layout.notes)
+    notes = layout.notes
+    if table["label"].null_count == len(table) and any(left_out.get(ending) for ending in TABLE_ENDINGS):
+        notes = (*notes, "the folders give no labels, but there are tables: name one as DATA if it has them")
+    return Listing(root, table, left_out, notes)
 
 
 def _image_columns(found: Iterable[tuple[str, FileStatus | None]]) -> tuple[FileColumns, Mapping[str, int]]:

@@ -1,7 +1,12 @@
 """Images that the store has under another name: their features are copied, whatever shard has them."""
 
+import sys
+from io import BytesIO
+
 import numpy as np
+import pillow_heif
 import pytest
+from PIL import Image
 
 import extract.resolve
 from extract import extract as extract_images
@@ -129,6 +134,18 @@ def test_images_of_other_sizes_are_not_even_looked_up(data, out, computed):
     extract_images(data, out, **STUB)
     store = open_store(out)
     assert len(find_known(store.folder, store.snapshot)) == 0
+
+
+def test_a_photo_that_needs_an_extra_is_decoded_once_that_is_there(data, out, computed, monkeypatch):
+    sink = BytesIO()
+    pillow_heif.from_pillow(Image.new("RGB", (64, 64), "red")).save(sink)
+    (data / "cat" / "photo.heic").write_bytes(sink.getvalue())
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "pillow_heif", None)
+        result = extract_images(data, out, **STUB)
+    assert result.failures_by_code == {"needs_extra": 1}
+    assert any("--retry-failed" in line for line in format_run(result))
+    assert extract_images(data, out, retry_failed=True, **STUB).failures == 0
 
 
 def test_what_was_copied_is_said_and_recorded(data, out, computed):

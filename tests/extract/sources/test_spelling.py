@@ -82,6 +82,12 @@ def test_folder_names_are_trimmed_and_normalized_as_labels(tmp_path):
     assert "2 of 3 folder names trimmed or normalized" in listing.notes[0]
 
 
+def test_a_table_beside_images_without_labels_is_mentioned(tmp_path):
+    table(tmp_path, "path,label\n1.png,cat\n")
+    assert "name one as DATA" in listed(tmp_path, "1.png").notes[0]
+    assert listed(tmp_path, "cat/2.png").notes == ()
+
+
 # Tables
 
 

@@ -54,6 +54,15 @@ def test_processes_of_this_machine_store_what_one_process_does(data, out, tmp_pa
     assert extract_images(data, out, scheduler="local:2", **PIXELS).computed == 0
 
 
+@pytest.mark.slow
+def test_renamed_images_are_copied_by_the_workers(data, out):
+    extract_images(data, out, **PIXELS)
+    (data / "dog").rename(data / "hound")
+    result = extract_images(data, out, scheduler="local:2", **PIXELS)
+    assert (result.computed, result.copied, result.reused) == (0, 12, 24)
+    assert open_store(out).verify().sound
+
+
 def test_an_image_that_crashes_every_worker_is_a_failure_row(data, out, tmp_path, monkeypatch):
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(CRASHING)

@@ -53,6 +53,16 @@ def test_a_heic_photo_is_refused_by_its_header_if_it_is_too_large(photo):
     assert caught.value.code == "too_many_pixels"
 
 
+def test_a_heic_photo_is_turned_upright_once(photo):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held on its side
+    decoded = decode(heic(photo, exif=exif.tobytes()), policy())
+    turned = photo.transpose(Image.Transpose.ROTATE_270)
+    assert (decoded.width, decoded.height) == turned.size
+    expected = np.asarray(turned.resize((64, 48), Image.Resampling.NEAREST))
+    assert np.abs(decoded.pixels.astype(int) - expected).max() < 24
+
+
 def test_half_a_heic_photo_is_a_failure(photo):
     data = heic(photo)
     with pytest.raises(BadImage) as caught:

@@ -55,7 +55,7 @@ def test_a_heic_photo_is_refused_by_its_header_if_it_is_too_large(photo):
 
 def test_a_heic_photo_is_turned_upright_once(photo):
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was held on its side
+    exif[0x0112] = 6  # the camera lay on its side
     decoded = decode(heic(photo, exif=exif.tobytes()), policy())
     turned = photo.transpose(Image.Transpose.ROTATE_270)
     assert (decoded.width, decoded.height) == turned.size

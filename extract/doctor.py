@@ -18,7 +18,19 @@ from extract.runtimes.device import machine_has_gpu, processor_precisions, usabl
 Status = Literal["PASS", "WARN", "FAIL"]
 
 ROOMS = ("extract", "fit", "store")
-LIBRARIES = ("keras", "tensorflow", "jax", "torch", "openvino", "numpy", "pyarrow", "h5py", "pillow", "scikit-learn")
+LIBRARIES = (
+    "keras",
+    "tensorflow",
+    "jax",
+    "torch",
+    "openvino",
+    "numpy",
+    "pyarrow",
+    "h5py",
+    "pillow",
+    "pillow-heif",
+    "scikit-learn",
+)
 _LOW_MEMORY = 2 * 10**9  # bytes; a run of the default backbone peaks at about half of that
 
 

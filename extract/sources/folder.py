@@ -138,7 +138,7 @@ def understand_layout(folders: Sequence[str]) -> Layout:
         labels, notes = _labels([second[0] if second else "" for _, *second in parts])
         return Layout(labels, [splits[first] for first, *_ in parts], (*_shared_splits(splits), *notes))
     labels, notes = _labels([first for first, *_ in parts])
-    return Layout(labels, [None] * len(folders), (*_splits_as_classes(splits), *notes))
+    return Layout(labels, [None] * len(folders), (*_splits_as_classes(splits), *_one_too_deep(parts), *notes))
 
 
 def _labels(names: Sequence[str]) -> tuple[list[str | None], list[str]]:
@@ -165,6 +165,22 @@ def _splits_as_classes(splits: Mapping[str, str | None]) -> list[str]:
     beside = _listed([top or "images" for top in others[:3]] + ["…"] * (len(others) > 3))
     reason = f"there is {beside} beside" if others else "there is no folder train"
     return [f"folders named like splits are taken as classes ({_listed(named)}), because {reason}"]
+
+
+def _one_too_deep(parts: Sequence[Sequence[str]]) -> list[str]:
+    """Say so where the folders below the first ones look like what was meant."""
+    tops, seconds = {first for first, *_ in parts}, sorted({second[0] for _, *second in parts if second})
+    if len(tops) == 1 and len(seconds) > 1:
+        (top,) = tops
+        return [
+            f"all images are in {_listed([top])}, so they have one label; for those of its folders, name it as DATA"
+        ]
+    splits = {find_split(second) for second in seconds}
+    if "train" in splits and None not in splits:
+        return [
+            f"{_listed(seconds)} below the classes are not read as splits: they come first, as in train/<class>/image"
+        ]
+    return []
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -33,7 +33,7 @@ def test_several_labels_are_a_matrix_and_the_rarest_is_the_stratum():
         (["cat", "cat", "dog", "cow"], "the classes cow, dog have a single image"),
         ([None, None], "no image has a label"),
         (["cat", "cat", "dog", "dog", None], r"1 of 5 images have no label \(4.png\)"),
-        (["cat", "cat", "dog", "dog", "  "], r"1 of 5 images have no label \(4.png\)"),
+        (["cat", "cat", "dog", "dog", " | "], r"1 of 5 images have no label \(4.png\)"),
         ([" ", "|"], "no image has a label"),
     ],
 )

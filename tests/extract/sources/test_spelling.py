@@ -76,6 +76,18 @@ def test_a_class_that_happens_to_be_named_like_a_split_is_not_mentioned(tmp_path
     assert listed(tmp_path, "dev/1.png", "ops/2.png").notes == ()
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("photos/train/cat/1.png", "photos/test/dog/2.png"), "all images are in photos, so they have one label"),
+        (("cat/train/1.png", "dog/Test/2.png"), "Test, train below the classes are not read as splits"),
+    ],
+)
+def test_folders_that_are_one_level_too_deep_are_mentioned(tmp_path, names, said):
+    (note,) = listed(tmp_path, *names).notes
+    assert note.startswith(said)
+
+
 def test_folder_names_are_trimmed_and_normalized_as_labels(tmp_path):
     listing = listed(tmp_path, "cafe\N{COMBINING ACUTE ACCENT}/1.png", " cat/2.png", "dog/3.png")
     assert {label for (label,) in rows(listing, "label")} == {"caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cat", "dog"}

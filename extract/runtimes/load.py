@@ -18,11 +18,12 @@ from extract.runtimes.convert import convert, find_converted, model_key
 from extract.runtimes.device import backend_device, machine_has_gpu, precision_missing
 from store.errors import StillframeError, UsageError
 from store.progress import SILENT, Reporter
+from store.suggestions import suggest_install
 
 if TYPE_CHECKING:
     import keras
 
-INSTALL_OPENVINO = "`pip install 'stillframe[openvino]'`"
+INSTALL_OPENVINO = suggest_install("stillframe[openvino]")
 
 
 @dataclass(frozen=True)

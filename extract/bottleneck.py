@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from extract.runtimes.device import CPU
+from store.suggestions import suggest_install
 
 _BUSY = 0.85  # share of the cores above which further threads gain nothing
 _SHORTEST = 1.0  # seconds; a shorter run mostly waits for its last shard to be written
@@ -57,7 +58,8 @@ def find_bottleneck(used: ResourceUse) -> str:
     """The phase that limits and what would help. An idle GPU comes before everything else."""
     if used.gpu_here and used.device == CPU and used.runtime == "keras":
         library = used.backend.partition(" ")[0]
-        return f"the GPU is not being used: {library} sees none; `pip install '{_GPU_BUILDS[library]}'` on this machine"
+        install = suggest_install(_GPU_BUILDS[library])
+        return f"the GPU is not being used: {library} sees none; {install} on this machine"
     if used.gpu_here and used.device == CPU:
         return "the GPU is not being used: --runtime keras would use it"
     if used.seconds < _SHORTEST:

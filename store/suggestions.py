@@ -26,6 +26,14 @@ def suggested_line(program: str, *words: str | os.PathLike[str]) -> str:
     return shlex.join([*_called(program), *(os.fspath(word) for word in words)])
 
 
+def suggest_install(requirement: str) -> str:
+    """The command that installs something for the Python that runs this, in backticks."""
+    found = shutil.which("pip")
+    ours = found is not None and os.path.dirname(found) == os.path.dirname(sys.executable)
+    pip = ["pip"] if ours else [sys.executable, "-m", "pip"]
+    return f"`{shlex.join([*pip, 'install', requirement])}`"
+
+
 @contextmanager
 def naming_store(store: object) -> Iterator[None]:
     """Inside the block, an error that says `store repair` says of which store, by its `str()`."""

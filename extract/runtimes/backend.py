@@ -7,6 +7,7 @@ from types import ModuleType
 
 from extract.process_state import environment, environment_defaults, quiet_libraries
 from store.errors import UsageError
+from store.suggestions import suggest_install
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -27,7 +28,9 @@ def require_backend() -> None:
     if name not in BACKENDS:
         raise UsageError(f"KERAS_BACKEND is {name!r}: expected {', '.join(BACKENDS)}, or nothing for tensorflow")
     if importlib.util.find_spec(name) is None:
-        raise UsageError(f"KERAS_BACKEND is {name!r}, which is not installed: `pip install {name}`, or choose another")
+        raise UsageError(
+            f"KERAS_BACKEND is {name!r}, which is not installed: {suggest_install(name)}, or choose another"
+        )
 
 
 def start_keras(debug: bool = False) -> None:

@@ -25,11 +25,12 @@ from extract.runtimes.device import (
 )
 from store.errors import StillframeError, UsageError
 from store.progress import SILENT, Reporter
+from store.suggestions import suggest_install
 
 if TYPE_CHECKING:
     import keras
 
-INSTALL_OPENVINO = "`pip install 'stillframe[openvino]'`"
+INSTALL_OPENVINO = suggest_install("stillframe[openvino]")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from extract.api import Reporter
 from fit.head_info import HeadInfo
 from store.errors import UsageError
+from store.suggestions import suggest_install
 
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
@@ -82,7 +83,9 @@ def require_runnable(target: Target) -> None:
         )
     missing = [module for module in target.modules if importlib.util.find_spec(module) is None]
     if missing:
-        raise UsageError(f"--to {target.name} needs {', '.join(missing)}: pip install 'stillframe[{target.extra}]'")
+        raise UsageError(
+            f"--to {target.name} needs {', '.join(missing)}: {suggest_install(f'stillframe[{target.extra}]')}"
+        )
 
 
 def require_export_place(target: Target, out: Path, force: bool) -> None:

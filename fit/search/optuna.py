@@ -8,6 +8,7 @@ import numpy as np
 
 from fit.search.space import Choices, Dimension, Setting, endless_draws
 from store.errors import UsageError
+from store.suggestions import suggest_install
 
 _PROPOSALS = 10  # after this many that repeat earlier settings, one is drawn at random
 
@@ -18,7 +19,7 @@ def require_optuna() -> None:
         import optuna  # noqa: F401
     except ImportError:
         raise UsageError(
-            "--method optuna needs Optuna: pip install 'stillframe[search]', or use --method random"
+            f"--method optuna needs Optuna: {suggest_install('stillframe[search]')}, or use --method random"
         ) from None
 
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from store.errors import EnvironmentFailure, UsageError
 from store.files.base import Files, FileStatus
 from store.files.cache import cached_shard
+from store.suggestions import suggest_install
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -186,7 +187,7 @@ class RemoteFiles(Files):
             system, path = fsspec.url_to_fs(self.url, use_listings_cache=False, **_OPTIONS.get(protocol, {}))
         except ImportError as error:
             extra = _EXTRAS.get(protocol)
-            hint = f"pip install 'stillframe[{extra}]'" if extra else str(error)
+            hint = suggest_install(f"stillframe[{extra}]") if extra else str(error)
             raise UsageError(f"{self.url}: {protocol}:// takes another package: {hint}") from None
         except ValueError as error:
             raise UsageError(f"{self.url}: {error}; expected s3://, gs:// or az://, or a path") from None

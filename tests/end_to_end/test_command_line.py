@@ -246,6 +246,25 @@ def test_wrong_use_is_one_line_with_a_hint_and_exit_code_two(command, tmp_path, 
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["none.png"], "there is no none.png: expected image files"),
+        (["data", "--out", "kept.csv"], "kept.csv exists: choose another --out, or replace it with --force"),
+        (["--features", "vectors", "--out", "kept.csv"], "kept.csv exists"),
+    ],
+)
+def test_a_careless_prediction_is_refused_before_anything_is_loaded(command, arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_images(tmp_path / "data", 2)
+    (tmp_path / "kept.csv").write_text("mine")
+    code, _, printed = command("fit", "predict", "no-such-head", *arguments)
+    assert code == 2
+    assert one_line(printed)
+    assert words in printed
+    assert (tmp_path / "kept.csv").read_text() == "mine"
+
+
 def test_an_unknown_backend_is_wrong_use(data, out):
     done = real("extract", "run", data, "--out", out, *STUB, env={**os.environ, "KERAS_BACKEND": "nonsense"})
     assert done.returncode == 2

@@ -91,22 +91,6 @@ def test_predicting_images_by_hand(fitted, digits):
     assert f"{len(rows) - 1} predictions in out.csv, 1 image without: the column error says why" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["none.png"], "there is no none.png: expected image files"),
-        (["data/3", "--out", "kept.csv"], "kept.csv exists: choose another --out, or replace it with --force"),
-        (["--features", "vectors", "--out", "kept.csv"], "kept.csv exists"),
-    ],
-)
-def test_a_careless_prediction_is_refused_before_anything_is_loaded(arguments, words, tmp_path):
-    (tmp_path / "kept.csv").write_text("mine")
-    result = command("fit", "predict", "no-such-head", *arguments, cwd=tmp_path)
-    assert result.returncode == 2
-    assert words in result.stderr
-    assert (tmp_path / "kept.csv").read_text() == "mine"
-
-
 def test_evaluating_and_predicting_from_a_store(fitted, digits):
     result = command("fit", "evaluate", "head", "--features", "vectors", "--json", cwd=digits)
     assert json.loads(result.stdout)["evaluation"]["accuracy"]["value"] > 0.9

@@ -163,9 +163,12 @@ def test_the_stores_own_split_is_kept(stub, colors, tmp_path):
     assert fit_head(tmp_path / "other").metrics["test"] is None
 
 
-def test_the_parameters_of_fit_head_are_those_of_its_options():
+def test_the_first_parameters_of_fit_head_are_the_store_and_the_head():
     parameters = list(inspect.signature(fit_head).parameters)
-    assert parameters == ["store", *(field.name for field in dataclasses.fields(FitOptions))]
+    assert parameters[: 1 + len(dataclasses.fields(FitOptions))] == [
+        "store",
+        *(field.name for field in dataclasses.fields(FitOptions)),
+    ]
     assert parameters[:2] == ["store", "head"]
 
 
@@ -187,15 +190,15 @@ def test_an_unfinished_store_is_refused(color_store):
     [
         ({"head": "logistc"}, "did you mean logistic"),
         (
-            {"head": "forest", "parameters": {"epochs": 3}},
+            {"head": "forest", "epochs": 3},
             "--epochs is not for the head forest, but for sgd, mlp, dense, conv, cnn,",
         ),
         ({"head": "knn", "class_weight": "balanced"}, "has no weights"),
         ({"head": "forest", "tensorboard": "logs"}, "--tensorboard is not for .* Keras fits: dense, conv, cnn,"),
-        ({"validation": 0.6, "test": 0.5}, "leave nothing to train on"),
+        ({"val": 0.6, "test": 0.5}, "leave nothing to train on"),
         ({"cv": 1}, "--cv is 1"),
-        ({"reduction": "sum"}, "--reduce is 'sum'"),
-        ({"head": "conv", "reduction": "avg"}, "takes tensors as they are"),
+        ({"reduce": "sum"}, "--reduce is 'sum'"),
+        ({"head": "conv", "reduce": "avg"}, "takes tensors as they are"),
         ({"head": "conv", "parameters": {"kernel": 9}}, "needs tensors of 10 x 10"),
         ({"head": "dense", "parameters": {"optimizer": "fast"}}, "unknown optimizer 'fast'"),
         ({"head": "linear_svm", "parameters": {"c": -1.0}}, "the head linear_svm refused"),
@@ -261,7 +264,7 @@ def test_a_custom_head_that_cannot_be_fitted_is_refused(color_store):
 def test_a_custom_head(color_store, tmp_path, function):
     name = f"{__name__}:{function}"
     parameters = {"units": 8, "epochs": 3} if function == "custom_network" else {"strength": 0.5}
-    options = {} if function == "custom_network" else {"reduction": "flatten"}
+    options = {} if function == "custom_network" else {"reduce": "flatten"}
     head = fit_head(color_store, name, parameters=parameters, **options)
     folder = head.save(tmp_path / "head")
     with pytest.raises(UsageError, match="built by your own function"):

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from store.errors import DamagedStore
-from store.suggestions import naming_store, suggest, suggested_line
+from store.suggestions import naming_store, suggest, suggest_install, suggested_line
 
 
 @pytest.fixture
@@ -47,6 +47,13 @@ def test_a_program_on_path_is_named_alone(installed, monkeypatch):
 
 def test_words_are_quoted_for_the_shell():
     assert suggest("store", "info", "my store's") == """`store info 'my store'"'"'s'`"""
+
+
+def test_packages_are_installed_for_the_python_that_runs(monkeypatch):
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert suggest_install("stillframe[onnx]") == f"`{sys.executable} -m pip install 'stillframe[onnx]'`"
+    monkeypatch.setattr("shutil.which", lambda _: os.path.join(os.path.dirname(sys.executable), "pip"))
+    assert suggest_install("stillframe[onnx]") == "`pip install 'stillframe[onnx]'`"
 
 
 def test_an_error_that_says_store_repair_says_of_which_store():

@@ -310,3 +310,10 @@ def test_only_a_network_is_rebuilt():
     spec = HeadSpec("knn", get_head("knn").complete({}), (6,), Task(("a", "b"), False), "none", 0, ORIGIN)
     with pytest.raises(UsageError, match="knn is not a network"):
         rebuild_network(spec)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e999"])
+def test_a_parameter_that_is_not_a_finite_number_is_refused(text):
+    """JSON has no such numbers: the head could not be loaded again."""
+    with pytest.raises(UsageError, match=f"alpha is '{text}': expected a number"):
+        HEADS["sgd"].complete({"alpha": text})

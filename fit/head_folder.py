@@ -132,7 +132,7 @@ def read_head(folder: Path, custom_head: CustomHead | str | None) -> HeadContent
     """Read what `fit.head.load_head` needs; see there. The predictions stay where they are."""
     info, file = _read_description(folder)
     predictor = read_model(folder, file, info, custom_head)
-    metrics = _read_json(folder / METRICS) if (folder / METRICS).is_file() else {}
+    metrics = _read_metrics(folder) if (folder / METRICS).is_file() else {}
     return HeadContent(info, predictor, metrics)
 
 
@@ -145,12 +145,18 @@ def read_results(folder: str | os.PathLike[str]) -> Results:
     """
     folder = Path(folder)
     info, _ = _read_description(folder)
-    metrics = _read_json(folder / METRICS)
+    metrics = _read_metrics(folder)
+    data = read_file(folder / PREDICTIONS)
     try:
-        predictions = pq.read_table(io.BytesIO(read_file(folder / PREDICTIONS)))
-    except pa.ArrowException as error:
+        predictions = pq.read_table(io.BytesIO(data))
+    except (OSError, pa.ArrowException) as error:
         raise DamagedHead(f"{folder / PREDICTIONS} cannot be read ({error}): fit the head again") from error
     return Results(folder, info, metrics, predictions)
+
+
+def _read_metrics(folder: Path) -> dict[str, Any]:
+    """The content of metrics.json; the loss of a fit that diverged is NaN in it."""
+    return _read_json(folder / METRICS, finite=False)
 
 
 def _read_description(folder: Path) -> tuple[HeadInfo, ModelFile]:
@@ -190,8 +196,8 @@ def _require_head(folder: Path) -> None:
         raise UsageError(f"{folder} is not a head: it has no {INFO}; name the folder that `fit head` wrote")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, finite: bool = True) -> dict[str, Any]:
     try:
-        return parse(read_file(path), _MOST_BYTES)
+        return parse(read_file(path), _MOST_BYTES, finite)
     except ValueError as error:
         raise DamagedHead(f"{path} {error}: fit the head again") from error

@@ -139,7 +139,7 @@ def _require_probabilities(path: Path, predictor: Predictor, info: HeadInfo) -> 
     try:
         found = predictor.predict_proba(np.zeros((1, *info.shape), np.float32))
     except Exception as error:  # of attributes and arrays that no fit makes
-        raise DamagedHead(f"{path} does not predict ({error}): fit the head again") from error
+        raise DamagedHead(f"{path} does not predict ({_first_line(error)}): fit the head again") from error
     expected = (1, len(info.classes))
     if found.shape != expected or not np.isfinite(found).all():
         raise DamagedHead(
@@ -188,7 +188,12 @@ def load_estimator(path: Path, data: bytes) -> "ClassifierMixin":
     except (UsageError, DamagedHead):
         raise
     except Exception as error:
-        raise DamagedHead(f"{path} cannot be read ({error}): fit the head again") from error
+        raise DamagedHead(f"{path} cannot be read ({_first_line(error)}): fit the head again") from error
+
+
+def _first_line(error: Exception) -> str:
+    """What a library says, without the advice that follows in further lines."""
+    return str(error).partition("\n")[0]
 
 
 def _require_plain(path: Path, data: bytes) -> None:

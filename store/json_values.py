@@ -24,8 +24,8 @@ def utf8(text: str) -> bytes:
     return text.encode(errors="backslashreplace")
 
 
-def parse(data: bytes, most: int = MOST_BYTES) -> JsonObject:
-    """The JSON object in `data`, which has at most `most` bytes.
+def parse(data: bytes, most: int = MOST_BYTES, finite: bool = True) -> JsonObject:
+    """The JSON object in `data`, which has at most `most` bytes; `finite` is whether NaN and Infinity are refused.
 
     Raises:
         ValueError: it is not one; the message goes after the file's name.
@@ -33,7 +33,7 @@ def parse(data: bytes, most: int = MOST_BYTES) -> JsonObject:
     if len(data) > most:
         raise ValueError(f"has {len(data):,} bytes, expected {most:,} at most")
     try:
-        values = json.loads(data, parse_constant=_refuse_constant)
+        values = json.loads(data, parse_constant=_refuse_constant if finite else None)
     except RecursionError:
         raise ValueError("is not valid JSON (lists or objects lie in each other too deep)") from None
     except ValueError as error:

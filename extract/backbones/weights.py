@@ -13,6 +13,8 @@ from store.files.cache import cache_folder
 from store.files.local import whole_file
 from store.files.names import row_name
 
+_SEED_DIGITS = 1000  # Python refuses to read numbers of some thousands
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -33,7 +35,7 @@ class Weights:
             return cls("imagenet")
         if text == "random" or text.startswith("random:"):
             seed = text.partition(":")[2] or "0"
-            if not seed.isdecimal():
+            if not seed.isdecimal() or len(seed) > _SEED_DIGITS:
                 raise UsageError(f"--weights {text}: expected random:SEED with a whole number, as in random:1")
             return cls("random", seed=int(seed))
         if not Path(text).is_file():

@@ -5,6 +5,7 @@ module beside this one, that makes the estimator from the head's parameters.
 """
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -45,7 +46,10 @@ class Parameter:
             raise UsageError(f"{self.name} is {text!r}: expected one of {', '.join(self.choices)}")
         kind = type(self.default)
         try:
-            return kind(text)
+            value = kind(text)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError
+            return value
         except ValueError:
             expected = {int: "a whole number", float: "a number"}[kind]
             raise UsageError(

@@ -35,10 +35,10 @@ def flipped(path, data, bit):
 def test_every_flipped_bit_is_found_and_refused(filled, bits):
     path = filled.shard_file(filled.snapshot.plan, 0)
     data = path.read_bytes()
+    features = open_store(filled.folder.root)
     every = range(8 * len(data))
     for bit in every if bits is None else random.Random(0).sample(every, bits):
         flipped(path, data, bit)
-        features = open_store(filled.folder.root)
         with pytest.raises(DamagedStore, match="is not the bytes that gave it its name"):
             features.arrays()
         assert not features.verify().sound, bit

@@ -22,7 +22,7 @@ from tests.store.build import Image, edit_json, make_images
 
 IMAGES = {**make_images("a/1.png", "a/2.png", label="cat"), "b/3.png": Image("broken")}
 HEADS = Path(__file__).parent.parent / "data" / "0.5.0" / "heads"
-MANY = pytest.param(20_000, marks=pytest.mark.slow)
+MANY = pytest.param(3_000, marks=pytest.mark.slow)
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def test_every_call_of_the_protocol_may_fail(tmp_path, code, step, times):
     assert number > 100
 
 
-def test_a_full_disk_stays_full_until_it_is_mended(tmp_path):
+def test_a_full_disk_stays_full_until_there_is_space(tmp_path):
     root = tmp_path / "store"
     for number in (10, 60, 110):
         with pytest.MonkeyPatch.context() as patch:

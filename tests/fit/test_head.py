@@ -302,3 +302,10 @@ def test_a_damaged_weights_file(color_store, tmp_path):
     rewrite(folder, "head.weights.h5", b"not HDF5")
     with pytest.raises(DamagedHead, match="does not hold this head's weights"):
         load_head(folder)
+
+
+def test_weights_that_are_not_numbers_are_refused(color_store, tmp_path):
+    head = fit_head(color_store, "dense", parameters={"epochs": 1})
+    head.model.set_weights([np.full_like(weights, np.nan) for weights in head.model.get_weights()])
+    with pytest.raises(DamagedHead, match="has weights that are NaN or infinite"):
+        load_head(head.save(tmp_path / "dense"))

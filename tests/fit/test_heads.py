@@ -321,3 +321,10 @@ def test_the_table_of_heads_says_what_each_head_keeps_weights_by():
     }
     for name, kind in networks.items():
         assert getattr(modules[name], kind.build.split(":")[1]).monitor == kind.monitor
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e999"])
+def test_a_parameter_that_is_not_a_finite_number_is_refused(text):
+    """JSON has no such numbers: the head could not be loaded again."""
+    with pytest.raises(UsageError, match=f"alpha is '{text}': expected a number"):
+        HEADS["sgd"].complete({"alpha": text})

@@ -318,6 +318,8 @@ def test_a_file_that_is_no_weights_file_is_refused(tmp_path):
         Weights.parse(str(tmp_path / "missing.h5"))
     with pytest.raises(UsageError, match="whole number"):
         Weights.parse("random:x")
+    with pytest.raises(UsageError, match="whole number"):
+        Weights.parse(f"random:{10**1000}")
 
 
 @pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])

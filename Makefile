@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all docs-test bench docs lock clean
+.PHONY: help demo test test-all docs-test bench docs pictures lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench: $(VENV)/installed-dev ## measure speed, storage, memory and planning (hou
 
 docs: $(VENV)/installed-dev ## generate docs/help.md from the commands
 	$(BIN)/python -m docs.make_help
+
+pictures: $(VENV)/installed-dev ## draw docs/pictures/ again from a real run (a minute)
+	$(BIN)/python -m docs.make_pictures
 
 lock: $(VENV)/installed-dev ## update constraints.txt from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --upgrade --all-extras \

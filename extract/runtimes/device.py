@@ -71,10 +71,13 @@ def visible_devices(device: str) -> Iterator[None]:
     if device in ("auto", "gpu"):
         yield
         return
-    number = "" if device == "cpu" else device.removeprefix("cuda:")
-    if number and (numbers := gpu_numbers()):
-        number = numbers[int(number)]
-    with environment(CUDA_VISIBLE_DEVICES=number):
+    if device == "cpu":
+        with environment(CUDA_VISIBLE_DEVICES="", JAX_PLATFORMS="cpu"):  # JAX complains of GPUs that it cannot reach
+            yield
+        return
+    number = int(device.removeprefix("cuda:"))
+    numbers = gpu_numbers()
+    with environment(CUDA_VISIBLE_DEVICES=numbers[number] if numbers else str(number)):
         yield
 
 

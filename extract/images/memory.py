@@ -56,10 +56,12 @@ class MemoryBudget:
         with self._changed:
             self._queue.append(ticket)
             # In order of arrival: small images that overtake would keep a large one waiting for ever.
-            self._changed.wait_for(lambda: self._queue[0] is ticket and self._fits(needed))
-            self._queue.popleft()
-            self._used += needed
-            self._changed.notify_all()
+            try:
+                self._changed.wait_for(lambda: self._queue[0] is ticket and self._fits(needed))
+                self._used += needed
+            finally:
+                self._queue.remove(ticket)
+                self._changed.notify_all()
         try:
             yield
         finally:

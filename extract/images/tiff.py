@@ -46,13 +46,15 @@ def require_few_pieces(data: bytes) -> None:
         struct.error: the file ends before the list of tags does.
     """
     order = "<" if data.startswith(b"I") else ">"
-    if 43 in data[2:4]:  # BigTIFF
+    if data[2] == 43:  # BigTIFF, as Pillow recognizes it
         (start,) = struct.unpack_from(f"{order}Q", data, 8)
         (tags,), offset, entry = struct.unpack_from(f"{order}Q", data, start), start + 8, f"{order}HHQ8x"
     else:
         (start,) = struct.unpack_from(f"{order}I", data, 4)
         (tags,), offset, entry = struct.unpack_from(f"{order}H", data, start), start + 2, f"{order}HHI4x"
-    for index in range(min(tags, _MOST_TAGS)):
+    if tags > _MOST_TAGS:
+        raise BadImage("unsupported_pixels", f"the TIFF has {tags:,} tags, more than {_MOST_TAGS:,}")
+    for index in range(tags):
         tag, _, count = struct.unpack_from(entry, data, offset + index * struct.calcsize(entry))
         if tag in (STRIPOFFSETS, TILEOFFSETS) and count > _MOST_PIECES:
             raise BadImage("unsupported_pixels", f"the TIFF is in {count:,} pieces, more than {_MOST_PIECES:,}")
@@ -119,7 +121,7 @@ def high_bytes(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 @contextmanager
 def silent_libtiff() -> Iterator[None]:
-    """Keep libtiff from writing about damaged files to file descriptor 2 inside the block; Pillow raises errors for them.
+    """Keep libtiff from writing about damaged files to file descriptor 2 inside the block: Pillow raises errors anyway.
 
     Without effect where the library is part of Pillow's own file and cannot be reached.
     """

@@ -1,6 +1,7 @@
 """TIFF files of every layout against tifffile: decoded to the high byte of each sample, or refused, and never wrong."""
 
 import itertools
+import struct
 from io import BytesIO
 
 import numpy as np
@@ -165,3 +166,9 @@ def test_pillows_constants_are_where_they_were():
         assert image.use_load_libtiff is True
         assert image.tile[0].codec_name == "libtiff"
         assert image._tile_size == (WIDTH, HEIGHT)
+
+
+def test_a_tiff_of_very_many_tags_is_refused():
+    data = b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 1 << 40)
+    with pytest.raises(BadImage, match="tags, more than"):
+        decode(data, POLICY)

@@ -140,7 +140,11 @@ def decode(data: bytes, policy: DecodePolicy, memory: MemoryBudget = _UNLIMITED)
         data = image_inside(data)
         if data.startswith(png.SIGNATURE):
             data = png.sound_png(data)
-        sealed = jpeg.sealed_jpeg(data) if data.startswith(jpeg.SIGNATURE) else None
+        sealed = None
+        if data.startswith(jpeg.SIGNATURE):
+            sealed = jpeg.sealed_jpeg(data)
+            if sealed is None:
+                jpeg.require_few_scans(data)
         with open_image(sealed or data, policy.max_pixels) as image, memory.reserve(decoding_bytes(image)):
             width, height = image.size
             _load(image, policy, sealed is not None)

@@ -1,11 +1,14 @@
-"""JPEG files: where the pixel data ends, and whether there was enough of it.
+"""JPEG files: in how many scans they are, where the pixel data ends, and whether there was enough of it.
 
 libjpeg paints what is missing grey and only counts a warning, which Pillow does not pass on.
 """
 
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from extract.bad_image import BadImage
 
 SIGNATURE = b"\xff\xd8\xff"
 
@@ -19,6 +22,8 @@ _FIRST_RESTART = 0xD0
 _NEVER = 1 << 16
 _METADATA = dict.fromkeys((*range(0xE2, 0xF0), 0xFE), _NEVER) | {0xE0: 16, 0xEE: 14}  # and the length that is kept
 _MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)  # FF 00 is a byte FF of the data itself, FF FF is padding
+_END_OF_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
+_MOST_SCANS = 100  # usual are ten
 _PADDING = bytes(8)  # the decoder looks this far ahead
 
 
@@ -47,27 +52,48 @@ class _Scan:
     restarts: bool
 
 
-def _scan(data: bytes) -> _Scan | None:
-    """The first scan, if it is sequential and has all components. Layout: ITU-T T.81, annex B."""
-    offset, components, restarts = 2, 0, False
-    while offset + 10 <= len(data):
-        if data[offset] != 0xFF:
-            return None
+def _segments(data: bytes, offset: int) -> Iterator[tuple[int, int, int]]:
+    """Marker, begin and end of each segment from an offset up to the next scan. Layout: ITU-T T.81, annex B."""
+    marker = 0
+    while marker != _SCAN and offset + 10 <= len(data) and data[offset] == 0xFF:
         marker = data[offset + 1]
         if marker == 0xFF or marker in _ALONE:
             offset += 1 if marker == 0xFF else 2
             continue
         end = offset + 2 + struct.unpack_from(">H", data, offset + 2)[0]
+        yield marker, offset, end
+        offset = end
+
+
+def _scan(data: bytes) -> _Scan | None:
+    """The first scan, if it is sequential and has all components."""
+    components, restarts = 0, False
+    for marker, begin, end in _segments(data, 2):
         if marker == _SCAN:
-            return _Scan(end, restarts) if components and data[offset + 4] == components else None
+            return _Scan(end, restarts) if components and data[begin + 4] == components else None
         if marker in _FRAME and marker not in _NOT_FRAME:
             if marker not in _SEQUENTIAL:
                 return None
-            components = data[offset + 9]
+            components = data[begin + 9]
         elif marker == _INTERVAL:
-            restarts = data[offset + 4 : offset + 6] != b"\0\0"
-        offset = end
+            restarts = data[begin + 4 : begin + 6] != b"\0\0"
     return None
+
+
+def require_few_scans(data: bytes) -> None:
+    """Refuse a JPEG in very many scans: each takes thirty bytes of the file, and a pass over all of the image.
+
+    Raises:
+        BadImage: unsupported_pixels.
+    """
+    offset, scans = 2, 0
+    while scans <= _MOST_SCANS:
+        start = next((end for marker, _, end in _segments(data, offset) if marker == _SCAN), None)
+        found = _END_OF_SCAN.search(data, start) if start else None
+        if found is None:
+            return
+        offset, scans = found.start(), scans + 1
+    raise BadImage("unsupported_pixels", f"the JPEG is in more than {_MOST_SCANS} scans: no program writes as many")
 
 
 def _pixel_data_end(data: bytes, scan: _Scan) -> int | None:

@@ -34,6 +34,12 @@ def jpeg(width, height):
     return bytes(data)
 
 
+def jpeg_of_scans(count):
+    """A progressive JPEG whose last scan is repeated, each time thirty bytes; a decoder goes over the image for each."""
+    data = encoded(Image.new("L", (2000, 2000)), "JPEG", progressive=True)
+    return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * count + b"\xff\xd9"
+
+
 def ico(inside, width=16, height=16):
     """A Windows icon that says it is small."""
     return struct.pack("<HHH BBBBHHII", 0, 1, 1, width, height, 0, 0, 1, 32, len(inside), 22) + inside

@@ -1,5 +1,6 @@
 """JPEG: pixel data that ends early is damage, and looking for it changes no pixel."""
 
+import dataclasses
 from io import BytesIO
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.datasets import load_sample_images
 from extract.bad_image import BadImage
 from extract.images.decode import DecodePolicy, decode, without_pillow_limits
 from extract.images.jpeg import sealed_jpeg
+from tests.attacks.bombs import jpeg_of_scans
 
 PHOTO = Image.fromarray(load_sample_images().images[0]).resize((160, 104))
 POLICY = DecodePolicy((104, 160), "nearest", "stretch", (255, 255, 255), 1_000_000)
@@ -126,3 +128,8 @@ def test_metadata_that_cannot_be_read_says_nothing_about_pixels(name):
 
 def test_a_header_that_cannot_be_read_is_damage():
     assert code_of(SEQUENTIAL["usual"].replace(b"\xff\xc0\0\x11", b"\xff\xc0\0\x03", 1)) == "corrupt"
+
+
+def test_a_jpeg_of_some_scans_is_decoded():
+    for data in (encoded(progressive=True), jpeg_of_scans(20)):
+        assert decode(data, dataclasses.replace(POLICY, max_pixels=10_000_000)).pixels.shape == (104, 160, 3)

@@ -5,15 +5,13 @@ is never asked, neither one that starts a program (PostScript) nor one that open
 FPX, MIC, and so on), which would get around the list and the limit.
 """
 
-import re
-import struct
 from io import BytesIO
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from extract.bad_image import BadImage
-from extract.images import gif, icons, jpeg, tiff
+from extract.images import gif, icons, jpeg, jpeg2000, tiff
 from extract.images.extras import open_with_extra
 
 FORMATS = (
@@ -47,8 +45,6 @@ _UNKNOWN_TIFF = (
     "the TIFF is damaged, or its kind of pixels is not decoded: convert it to grey or RGB of 8 or 16 bits a sample"
 )
 _POSTSCRIPT = (b"%!PS", b"\xc5\xd0\xd3\xc6")
-_CODESTREAM = b"\xff\x4f\xff\x51"  # JPEG 2000: start, then the size; ITU-T T.800, annex A
-_CODESTREAM_STARTS = (_CODESTREAM, b"\0\0\0\x0cjP  ")
 
 
 def open_image(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
@@ -107,14 +103,6 @@ def _sizes_behind_the_header(data: bytes) -> list[tuple[int, int]]:
     if data.startswith(b"RIFF") and data[8:16] == b"WEBPVP8X" and len(data) >= 30:
         # Two canvases are allocated when the decoder is made. Extended format: WebP container specification.
         return [(1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little"))]
-    if data.startswith(_CODESTREAM_STARTS):
-        return [_codestream_size(data, found.start()) for found in re.finditer(re.escape(_CODESTREAM), data)]
+    if data.startswith(jpeg2000.SIGNATURES):
+        return jpeg2000.codestream_sizes(data)
     return []
-
-
-def _codestream_size(data: bytes, start: int) -> tuple[int, int]:
-    """The size in a codestream of JPEG 2000, which its container repeats and may contradict."""
-    if start + 24 > len(data):
-        return 0, 0
-    right, bottom, left, top = struct.unpack_from(">4I", data, start + 8)
-    return max(0, right - left), max(0, bottom - top)

@@ -102,12 +102,12 @@ def gif(width, height, *blocks):
     return b"GIF89a" + struct.pack("<HHBBB", 16, 16, 0, 0, 0) + b"".join(blocks) + disposal + frame + b";"
 
 
-def jpeg2000(width, height):
+def jpeg2000(width, height, tile=None):
     """A JPEG 2000 whose container says 16 x 16, and whose codestream says otherwise."""
     data = bytearray(encoded(Image.new("L", (16, 16)), "JPEG2000"))
     start = data.index(b"\xff\x4f\xff\x51") + 8
     data[start : start + 8] = struct.pack(">II", width, height)
-    data[start + 16 : start + 24] = struct.pack(">II", width, height)
+    data[start + 16 : start + 24] = struct.pack(">II", tile or width, tile or height)
     return bytes(data)
 
 

@@ -47,6 +47,7 @@ CASES = {
     ),
     "a frame of a GIF behind damage": (gif(60_000, 60_000, b"xyz\x21\x01\0\x02ab\0"), "too_many_pixels"),
     "a codestream of JPEG 2000": (jpeg2000(HUGE, HUGE), "too_many_pixels"),
+    "tiles of JPEG 2000": (jpeg2000(255, 257, tile=1), "unsupported_pixels"),
     "a canvas of WebP": (webp(16_000, 16_000), "too_many_pixels"),
     "a thousand scans of a JPEG": (jpeg_of_scans(1000), "unsupported_pixels"),
     "a run-length encoded BMP": (run_length_bmp(10_000, 10_000), "too_many_pixels"),

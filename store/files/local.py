@@ -56,7 +56,7 @@ class LocalFiles(Files):
 
     def exists(self) -> bool:
         """See ReadableFiles."""
-        return self.root.exists()
+        return self._root_mode() is not None
 
     def status(self, name: str) -> FileStatus | None:
         """See ReadableFiles."""
@@ -141,12 +141,17 @@ class LocalFiles(Files):
             raise disk.failure(error, f"cannot delete {final}") from error
         remove = False
         try:
-            os.utime(aside)  # else it could be old enough for another process to delete it from tmp/
-            remove = not needed()
-        finally:
-            if not remove:
-                disk.give_name(aside, final)
-            aside.unlink(missing_ok=True)
+            try:
+                os.utime(aside)  # else it could be old enough for another process to delete it from tmp/
+                remove = not needed()
+            finally:
+                if not remove:
+                    disk.give_name(aside, final)
+                aside.unlink(missing_ok=True)
+        except EnvironmentFailure:
+            raise
+        except OSError as error:
+            raise disk.failure(error, f"cannot delete {final}") from error
         return remove
 
     def require_create_only(self) -> None:
@@ -154,9 +159,17 @@ class LocalFiles(Files):
 
     def require_free(self, own: Collection[str] = ()) -> None:
         """See Files."""
-        if self.root.exists() and not self.root.is_dir():
+        mode = self._root_mode()
+        if mode is not None and not stat.S_ISDIR(mode):
             raise UsageError(f"{self.root} is a file, expected a folder for the store: choose another --out")
         super().require_free(own)
+
+    def _root_mode(self) -> int | None:
+        """What the folder is, as `os.stat` says; None if there is nothing of that name."""
+        try:
+            return self._asked("look at", "", os.stat).st_mode
+        except FileNotFoundError:
+            return None
 
     def _asked(self, what: str, name: str, operation: Callable[[Path], Result]) -> Result:
         """What `operation` gives for a file's path, with retries; see `read` for the errors."""

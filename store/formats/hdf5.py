@@ -30,6 +30,7 @@ from store.formats.base import (
     require_count,
 )
 from store.formats.hdf5_chunks import ZSTD, decompress, find_chunks
+from store.formats.hdf5_texts import read_texts
 from store.recipe import Output
 from store.tensors import Tensor
 
@@ -75,7 +76,8 @@ class Hdf5:
             rows = len(_plain_dataset(file, "path"))
             require_count(rows, count)
             columns = [
-                _column(file, field, rows) if field.name in file else absent_column(field, rows) for field in ROW_SCHEMA
+                _column(source, file, field, rows) if field.name in file else absent_column(field, rows)
+                for field in ROW_SCHEMA
             ]
             return pa.table(columns, schema=ROW_SCHEMA)
 
@@ -138,7 +140,7 @@ def _opened(source: Source) -> Iterator[Any]:
         yield file
 
 
-def _column(file: Any, field: pa.Field, rows: int) -> pa.Array:
+def _column(source: Source, file: Any, field: pa.Field, rows: int) -> pa.Array:
     import h5py
 
     dataset = _plain_dataset(file, field.name)
@@ -153,7 +155,7 @@ def _column(file: Any, field: pa.Field, rows: int) -> pa.Array:
         )
     if not texts:
         return pa.array(dataset[:], field.type)
-    values = pa.array(dataset.asstr()[:], pa.string())
+    values = pa.array(read_texts(source, dataset), pa.string())
     return values if field.name in NEVER_NULL else _null_where_empty(values)
 
 

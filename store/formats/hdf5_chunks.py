@@ -5,7 +5,7 @@ read, checked and decompressed here.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,9 +58,9 @@ def find_chunks(dataset: "h5py.Dataset", output: Output) -> list[Chunk] | None:
 
 def decompress(source: Source, chunks: Sequence[Chunk], tensor: Tensor) -> None:
     """Fill the tensor's rows from the chunks, in that order."""
-    with _reader(source) as read:
+    with opened_bytes(source) as file:
         # Here and not in the threads, which would only take turns at such small steps: measured.
-        contents = [_checked(read(chunk), chunk.size) for chunk in chunks]
+        contents = [_checked(file.read(chunk.offset, chunk.size), chunk.size) for chunk in chunks]
     codec = pa.Codec("zstd")
 
     def fill(start: int) -> None:
@@ -76,15 +76,24 @@ def decompress(source: Source, chunks: Sequence[Chunk], tensor: Tensor) -> None:
         list(pool.map(fill, groups))
 
 
+@dataclass(frozen=True)
+class FileBytes:
+    """A file's bytes by position: `read` takes offset and size, and gives fewer where the file ends before."""
+
+    size: int
+    read: Callable[[int, int], bytes | memoryview]
+
+
 @contextmanager
-def _reader(source: Source) -> Iterator[Any]:
-    """A function from a chunk to its bytes, fewer if the file ends before; for several threads at once."""
+def opened_bytes(source: Source) -> Iterator[FileBytes]:
+    """The bytes of a shard file, for several threads at once."""
     if isinstance(source, bytes):
         view = memoryview(source)
-        yield lambda chunk: view[chunk.offset : chunk.offset + chunk.size]
+        yield FileBytes(len(view), lambda offset, size: view[offset : offset + size])
         return
     with open(source, "rb") as file:
-        yield lambda chunk: os.pread(file.fileno(), chunk.size, chunk.offset)
+        descriptor = file.fileno()
+        yield FileBytes(os.fstat(descriptor).st_size, lambda offset, size: os.pread(descriptor, size, offset))
 
 
 def _checked(data: bytes | memoryview, size: int) -> memoryview:

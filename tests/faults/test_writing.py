@@ -10,9 +10,12 @@ import pytest
 
 from store.errors import EnvironmentFailure
 from store.files import disk
-from tests.faults.build import assert_complete, assert_sound, run
+from store.maintenance import collect_garbage
+from tests.attacks.hostile import raised
+from tests.faults.build import IMAGES, assert_complete, assert_sound, run
+from tests.store.build import Image
 
-PROTOCOL = ("mkdir", "open", "write", "fsync", "close", "link", "unlink", "stat", "listdir")
+PROTOCOL = ("mkdir", "open", "write", "fsync", "close", "link", "unlink", "stat", "listdir", "rename", "utime")
 """What publishing calls: to make folders, write and sync, give a name, tidy up and look."""
 
 ERRORS = [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENOLCK]
@@ -90,3 +93,24 @@ def test_a_full_disk_stays_full_until_there_is_space(tmp_path):
         assert_sound(root)
     run(root)
     assert_complete(root)
+
+
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
+def test_every_call_of_a_garbage_collection_may_fail(tmp_path, step):
+    """What is set aside to be deleted is put back, or is deleted the next time."""
+    for number in range(1, 2000, step):
+        root = tmp_path / str(number)
+        small = run(root)
+        small.update({**IMAGES, "b/6.png": Image()}, images_per_shard=2)
+        small.update(IMAGES, images_per_shard=2)
+        with pytest.MonkeyPatch.context() as patch:
+            failing = Disk(patch, root, number, errno.EIO, times=4)
+            error = raised(lambda small=small: collect_garbage(small.folder, min_age=-1))
+        assert error is None or error.exit_code == 74
+        assert_sound(root)
+        collect_garbage(small.folder, min_age=-1)
+        assert collect_garbage(small.folder, min_age=-1).names == ()
+        assert_complete(root)
+        if failing.calls < number:
+            break
+    assert number > 20

@@ -7,7 +7,7 @@ FLIPS = ("none", "horizontal", "vertical", "both")
 STORED_DTYPES = ("float16", "float32")
 PRECISIONS = ("float32", "bfloat16", "float16")
 
-MOST_PIXELS = 16_384
+MOST_PIXELS = 4_096
 """Of an image's height and width: networks take less, and libraries crash on far more."""
 
 MOST_VIEWS = 1000

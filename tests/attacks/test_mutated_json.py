@@ -98,7 +98,7 @@ def test_a_file_that_is_no_json_object_is_damage(filled, name, data):
 
 RECIPE = {
     "resize": ("evil", "expected one of bilinear, nearest"),
-    "image_size": ([10**6, 10**6], "expected a list of 2, each a whole number from 1 to 16,384"),
+    "image_size": ([10**6, 10**6], "expected a list of 2, each a whole number from 1 to 4,096"),
     "crop": (5, "expected one of stretch"),
     "layers": ([1], "expected a list, each text"),
     "background": ("white", "expected a color as #rrggbb"),

@@ -209,7 +209,7 @@ def test_samples_are_written(command, tmp_path):
         (["run", "data", "--weights", "nope.h5"], "no such file"),
         (["run", "data", "--weights", "random:x"], "whole number"),
         (["run", "data", "--image-size", "big"], "--image-size is 'big'"),
-        (["run", "data", "--image-size", "99999"], "at most 4,096 pixels a side"),
+        (["run", "data", "--image-size", "99999"], "in pixels, as in 224 or 240x320, 4,096 at most"),
         (["run", "data", "--device", "tpu"], "--device is 'tpu': expected auto, cpu, gpu or cuda:N"),
         (["run", "dta"], "there is no dta: did you mean data?"),
         (["run", "labels.cvs"], "did you mean labels.csv?"),
@@ -334,7 +334,7 @@ def test_bad_images_are_rows_in_store_failures_and_the_rest_is_untouched(command
     png = sorted(data.rglob("*.png"))[0].read_bytes()
     flipped = bytearray(png)
     flipped[len(png) // 2] ^= 4
-    chunks = [b"IHDR" + (60000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0", b"IDAT" + zlib.compress(b"")]
+    chunks = [b"IHDR" + (60000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0", b"IDAT" + zlib.compress(b""), b"IEND"]
     sizes_and_sums = [(len(chunk) - 4, zlib.crc32(chunk)) for chunk in chunks]
     huge = b"".join(
         size.to_bytes(4, "big") + chunk + crc.to_bytes(4, "big")

@@ -3,14 +3,14 @@
 import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, cast
 
 from fit.choices import CLASS_WEIGHTS, REDUCTIONS, WHOLE
 from fit.data import reduced_shape
 from fit.heads.table import HEADS, Value
 from fit.task import Task
 from store.errors import UsageError
-from store.json_values import as_object
+from store.json_values import JsonObject, as_object
 from store.recipe import Output, Recipe
 from store.schema import InvalidField, Like, OneOf, read_fields, read_value, shown
 
@@ -80,33 +80,39 @@ class HeadInfo:
             raise InvalidField(f"{min(unknown)} is not a field of a head: expected {', '.join(sorted(own))}")
         recipe = Recipe.from_dict(as_object(values.get("recipe"), "recipe"), "recipe.")
         output = Output.from_dict(as_object(values.get("output"), "output"), "output.")
-        parameters = as_object(values.get("parameters"), "parameters")
         several = read_value(bool, values.get("several"), "several")
+        parameters = _parameters(values.get("head"), as_object(values.get("parameters"), "parameters"))
         made = {"recipe": recipe, "output": output, "parameters": parameters, "multi_label": several}
         info = read_fields(cls, values, made)
-        _require_possible(info)
+        _require_consistent(info)
         return info
 
 
-def _require_possible(info: HeadInfo) -> None:
+def _parameters(head: object, given: JsonObject) -> JsonObject:
+    """The parameters of a head: those that the table added since have their default; a user's function has any.
+
+    Raises:
+        InvalidField: one is not of its type, or below its smallest value.
+    """
+    if not isinstance(head, str) or head not in HEADS:
+        return given
+    kind, parameters = HEADS[head], dict(given)
+    for parameter in kind.parameters:
+        value = parameters.setdefault(parameter.name, parameter.default)
+        read_value(type(parameter.default), value, f"parameters.{parameter.name}")
+    try:
+        kind.require_possible(cast(dict[str, Value], parameters))
+    except (UsageError, OverflowError) as error:  # a number that is larger than any float
+        raise InvalidField(f"parameters.{error}") from error
+    return parameters
+
+
+def _require_consistent(info: HeadInfo) -> None:
     """Raise InvalidField unless the fields go together as those of a fitted head do."""
     if len(info.classes) < 2 or len(set(info.classes)) != len(info.classes):
         raise InvalidField(f"classes is {shown(list(info.classes))}: expected two or more, each once")
     if (info.output.layer, info.output.dtype) not in zip(info.recipe.layers, info.recipe.dtypes, strict=False):
         raise InvalidField(f"output.layer is {shown(info.output.layer)}: expected one of the recipe's, with its dtype")
-    if info.head not in HEADS:
-        return  # its parameters are those of a user's function
-    for parameter in HEADS[info.head].parameters:
-        value = info.parameters.get(parameter.name)
-        kinds = (int, float) if isinstance(parameter.default, float) else (type(parameter.default),)
-        if not isinstance(value, kinds) or isinstance(value, bool):
-            raise InvalidField(
-                f"parameters.{parameter.name} is {shown(value)}: expected a value such as {parameter.default!r}"
-            )
-    try:
-        HEADS[info.head].require_possible(info.parameters)
-    except UsageError as error:
-        raise InvalidField(f"parameters.{error}") from error
 
 
 def installed_versions() -> dict[str, str]:

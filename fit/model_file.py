@@ -21,7 +21,8 @@ from fit.heads.base import CustomHead, HeadSpec, Origin, Predictor
 from fit.heads.build import rebuild_network
 from fit.heads.classifiers import Estimator, LoadedEstimator
 from fit.heads.custom import require_custom_head
-from store.errors import DamagedHead, EnvironmentFailure, UnsafeFile, UsageError
+from fit.heads.table import HEADS
+from store.errors import DamagedHead, EnvironmentFailure, StillframeError, UnsafeFile, UsageError
 from store.files import disk
 from store.schema import Sha256
 
@@ -226,7 +227,16 @@ def _load_network(path: Path, info: HeadInfo, custom_head: CustomHead | str | No
         origin=Origin(info.recipe, info.output, info.weights),
         custom_head=custom_head if callable(custom_head) else None,
     )
-    classifier = rebuild_network(spec)
+    try:
+        classifier = rebuild_network(spec)
+    except StillframeError:
+        raise
+    except Exception as error:
+        if info.head not in HEADS:  # the user's function is at fault, or its parameters
+            raise
+        raise DamagedHead(
+            f"{path.parent} describes a network that cannot be built ({_first_line(error)}): fit the head again"
+        ) from error
     try:
         fill_from_file(classifier.model, info.head, path)
     except UsageError as error:

@@ -10,6 +10,7 @@ import functools
 import math
 import re
 import reprlib
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 Entry = TypeVar("Entry", bound="DataclassInstance")
 
 _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false", object: "a value"}
+_LARGEST = sys.float_info.max
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxlong = 3, 60, 40
 
@@ -156,7 +158,8 @@ def _fits(plain: object, limit: Limit | None, value: object) -> bool:
 def _is(value: object, kind: object) -> bool:
     """Whether a JSON value is of a plain type; true and false are not numbers, and numbers are finite."""
     if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        # Comparing fits NaN, infinity and whole numbers that no float holds.
+        return isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(kind, type) and isinstance(value, kind)

@@ -21,7 +21,7 @@ _TEXT = np.dtype([("length", "<u4"), ("heap", "<u8"), ("object", "<u4")])
 _COLLECTION = struct.Struct("<4sB3xQ")  # signature, version, size with this header
 _OBJECT = struct.Struct("<HHIQ")  # number, references, nothing, size without this header
 
-_Heap = dict[int, memoryview]
+_Heap = dict[int, bytes]
 """The objects of one collection by number."""
 
 
@@ -37,16 +37,15 @@ def read_texts(source: Source, dataset: "h5py.Dataset") -> list[str]:
         if int(texts["length"].sum(dtype=np.uint64)) > file.size:
             raise _damaged("texts longer than the file")
         heaps = _read_heaps(file, np.unique(texts["heap"][texts["length"] > 0]).tolist())
-    return [_text(heaps, *text) for text in texts.tolist()]
+    columns = (texts[name].tolist() for name in ("length", "heap", "object"))
+    return [_text(heaps[heap], length, number) if length else "" for length, heap, number in zip(*columns, strict=True)]
 
 
-def _text(heaps: dict[int, _Heap], length: int, heap: int, number: int) -> str:
-    if length == 0:
-        return ""
-    content = heaps[heap].get(number)
-    if content is None or len(content) < length:
+def _text(heap: _Heap, length: int, number: int) -> str:
+    content = heap.get(number, b"")
+    if len(content) < length:
         raise _damaged("a text that is not in its heap")
-    return str(content[:length], "utf-8")
+    return content[:length].decode()
 
 
 def _read_heaps(file: FileBytes, addresses: list[int]) -> dict[int, _Heap]:
@@ -56,22 +55,22 @@ def _read_heaps(file: FileBytes, addresses: list[int]) -> dict[int, _Heap]:
         left -= size
         if (signature, version) != (b"GCOL", 1) or size < _COLLECTION.size or left < 0:
             raise _damaged("a heap that is not one")
-        heaps[address] = _objects(memoryview(_whole(file, address, size)))
+        heaps[address] = _objects(bytes(_whole(file, address, size)))
     return heaps
 
 
-def _objects(collection: memoryview) -> _Heap:
+def _objects(collection: bytes) -> _Heap:
     objects: _Heap = {}
-    start = _COLLECTION.size
-    while start + _OBJECT.size <= len(collection):
+    start, end = _COLLECTION.size, len(collection) - _OBJECT.size
+    while start <= end:
         number, _, _, size = _OBJECT.unpack_from(collection, start)
         if number == 0:  # the rest is free
             break
-        content = collection[start + _OBJECT.size : start + _OBJECT.size + size]
-        if len(content) != size or number in objects:
+        start += _OBJECT.size
+        if start + size > len(collection) or number in objects:
             raise _damaged("a heap with an object that is not one")
-        objects[number] = content
-        start += _OBJECT.size + (size + 7) // 8 * 8
+        objects[number] = collection[start : start + size]
+        start += (size + 7) & ~7
     return objects
 
 

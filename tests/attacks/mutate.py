@@ -4,7 +4,7 @@ import copy
 import json
 
 EVIL = [
-    None, True, False, 0, -1, 1, 2, 1.5, 2**31, 2**63, -(2**63) - 1, 10**30, 1e308, "", "evil", "none", "../..", "\0",
+    None, True, False, 0, -1, 1, 2, 1.5, 2**31, 2**63, -(2**63) - 1, 10**30, 10**400, 1e308, "", "evil", "none", "../..", "\0",
     "\udcff", "a" * 64, "0" * 10_000, [], [[]], [None], [1, 2], ["evil"], [10**6, 10**6], {}, {"a": 1}, {"a": {"b": [1]}},
 ]  # fmt: skip
 """What may come in the place of any value."""

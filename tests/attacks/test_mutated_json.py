@@ -157,7 +157,7 @@ HEAD = {
     "weights": [(5, "text")],
     "reduction": [("evil", "one of avg")],
     "several": [("no", "true or false")],
-    "parameters": [([], "an object"), ({}, "parameters.smallest is None"), ({"smallest": "small"}, "parameters.smallest")],
+    "parameters": [([], "an object"), ({"steps": 0}, "parameters.steps is 0: expected 1 or more"), ({"smallest": "small"}, "parameters.smallest")],
     "versions": [({"keras": 3}, "text")],
     "class_weight": [("heavy", "one of none, balanced")],
     "head": [(None, "a head's name")],
@@ -176,6 +176,21 @@ def test_a_field_of_a_head_says_what_was_expected_and_what_came(head, name, valu
         load_head(head)
     assert f"({name}" in str(caught.value)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), 10**30, "x", None, True, [1], 1e308])
+def test_a_parameter_of_a_head_may_be_anything_in_the_file(head, value):
+    values = json.loads((head / "head.json").read_text())
+    for name in values["parameters"]:
+        edit_json(head / "head.json", parameters={**values["parameters"], name: value})
+        assert_documented(lambda: load_head(head))
+
+
+def test_a_parameter_that_a_later_version_added_has_its_default(head):
+    values = json.loads((head / "head.json").read_text())
+    del values["parameters"]["steps"]
+    (head / "head.json").write_text(json.dumps(values))
+    assert load_head(head).info.parameters["steps"] == 5
 
 
 @pytest.mark.parametrize("name", RECIPE)

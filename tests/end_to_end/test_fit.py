@@ -214,7 +214,9 @@ def check_skew(digits, kind, name):
         assert (moved > 5e-3).mean() <= 0.01
 
 
-@pytest.mark.parametrize(("name", "kind"), [("logistic", "vectors"), ("dense", "tensors")])
+@pytest.mark.parametrize(
+    ("name", "kind"), [pytest.param("logistic", "vectors", marks=pytest.mark.slow), ("dense", "tensors")]
+)
 def test_images_get_what_their_cached_features_get(digits, kind, name):
     check_skew(digits, kind, name)
 

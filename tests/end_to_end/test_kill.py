@@ -105,9 +105,10 @@ def world(tmp_path_factory):
     return root / "data", reference
 
 
-def test_killed_at_every_step_of_the_protocol(world, tmp_path):
+@pytest.mark.parametrize("stride", [3, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_at_every_step_of_the_protocol(world, tmp_path, stride):
     data, reference = world
-    for fatal_call in range(1, 500):
+    for fatal_call in range(1, 500, stride):
         out = tmp_path / f"store{fatal_call}"
         if in_child(run_and_die, data, out, fatal_call) == 0:
             break

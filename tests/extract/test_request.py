@@ -41,8 +41,16 @@ def test_defaults_are_those_of_the_command_line():
         ("workers", -1, "--workers is -1: expected 1 or more"),
         ("batch_size", 4097, "--batch-size is 4097: expected 4,096 at most, or auto"),
         ("workers", "100000", "--workers is 100000: expected 1,024 at most, or auto"),
-        ("image_size", "99999", "--image-size is '99999': expected N or HxW in pixels, as in 224 or 240x320, 4,096 at most"),
-        ("image_size", (224, 4097), "--image-size is (224, 4097): expected N or HxW in pixels, as in 224 or 240x320, 4,096 at most"),
+        (
+            "image_size",
+            "99999",
+            "--image-size is '99999': expected N or HxW in pixels, as in 224 or 240x320, 4,096 at most",
+        ),
+        (
+            "image_size",
+            (224, 4097),
+            "--image-size is (224, 4097): expected N or HxW in pixels, as in 224 or 240x320, 4,096 at most",
+        ),
         ("shard_rows", 0, "--shard-rows is 0: expected 1 or more"),
         ("limit", 0, "--limit is 0: expected 1 or more"),
         ("max_pixels", 0, "--max-pixels is 0: expected 1 or more"),

@@ -30,8 +30,7 @@ from store.errors import EnvironmentFailure, UsageError
 from tests.stub import make_images, read_file
 
 FAST = (
-    "alexnet", "efficientnet_b0", "efficientnet_lite0", "inception_v1", "mobilenet", "mobilenet_v2", "mobilenet_v3_small",
-    "pixels", "squeezenet",
+    "alexnet", "efficientnet_b0", "efficientnet_lite0", "mobilenet_v2", "mobilenet_v3_small", "pixels", "squeezenet",
 )  # fmt: skip
 SAVED = (
     "mobilenet_v2", "efficientnet_b0", "squeezenet",

@@ -31,12 +31,12 @@ import extract.images.decode
 
 decode = extract.images.decode.decode
 
-def crashing(data, policy):
+def crashing(data, *rest):
     if data.startswith(b"crash"):
         os.kill(os.getpid(), 11)
     if data.startswith(b"hang"):
         time.sleep(3600)
-    return decode(data, policy)
+    return decode(data, *rest)
 
 extract.images.decode.decode = crashing
 """
@@ -97,7 +97,7 @@ def retired(client):
 
 
 @pytest.mark.parametrize(
-    "end", [killed, retired, *(pytest.param(end, marks=pytest.mark.slow) for end in (crashed, exited))]
+    "end", [killed, *(pytest.param(end, marks=pytest.mark.slow) for end in (retired, crashed, exited))]
 )
 def test_a_run_goes_on_when_workers_end(data, out, monkeypatch, end):
     make_images(data, 200, start=100)

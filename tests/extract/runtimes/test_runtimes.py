@@ -85,7 +85,7 @@ def test_a_precision_that_the_processor_lacks_is_refused(runtime):
         load_runtime(network_spec(precision="float16", runtime=runtime))
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+@pytest.mark.parametrize("value", [np.nan, *(pytest.param(value, marks=pytest.mark.slow) for value in (np.inf, 1e30))])
 def test_what_cannot_be_stored_shows_in_the_largest_magnitude(value):
     for runtime in both(feature_model(small_network(value), ("last",), "none", "tf", "float16")):
         (largest,) = runtime.start(images(32, 2)).result().largest

@@ -38,7 +38,7 @@ QUICK = {
 }
 NETWORKS = tuple(name for name, kind in HEADS.items() if kind.library == "keras" and not kind.continues)
 EXPORTED = [
-    pytest.param(name, to, marks=[] if name in ("dense", "conv", "se") and to == "onnx" else [pytest.mark.slow])
+    pytest.param(name, to, marks=[] if name in ("dense", "se") and to == "onnx" else [pytest.mark.slow])
     for name in NETWORKS
     for to in TARGETS
 ]

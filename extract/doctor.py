@@ -13,7 +13,10 @@ from typing import Literal
 
 from extract.backbones.table import BACKBONES
 from extract.backbones.weights import weights_on_disk
+from extract.runtimes.backend import BACKENDS, backend_name
 from extract.runtimes.device import machine_has_gpu, processor_precisions, usable_cores
+from store.memory import available_memory
+from store.suggestions import suggest_install
 
 Status = Literal["PASS", "WARN", "FAIL"]
 
@@ -72,7 +75,9 @@ def _versions() -> Check:
     found = {name: _version(name) for name in ("stillframe", *LIBRARIES)}
     here = ", ".join(f"{name} {version}" for name, version in found.items() if version)
     if found["openvino"] is None and not machine_has_gpu():
-        return Check("versions", "WARN", here, "pip install openvino: about twice as fast as Keras on processors")
+        return Check(
+            "versions", "WARN", here, f"{suggest_install('openvino')}: about twice as fast as Keras on processors"
+        )
     return Check("versions", "PASS", here)
 
 
@@ -110,27 +115,10 @@ def _cores() -> Check:
 
 def _memory() -> Check:
     there = available_memory()
-    if there is None:
-        return Check("memory", "WARN", "unknown", "make sure that some GB are free")
     found = f"{there / 1e9:.1f} GB available"
     if there < _LOW_MEMORY:
         return Check("memory", "WARN", found, "choose a small backbone and --batch-size 1, or a larger machine")
     return Check("memory", "PASS", found)
-
-
-def available_memory() -> int | None:
-    """Bytes that this process can still take: the machine's, or what is left of its container's limit."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        fields = dict(line.split(":", 1) for line in lines)
-        machine = int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return None
-    try:
-        limit, used = (Path("/sys/fs/cgroup", name).read_text() for name in ("memory.max", "memory.current"))
-        return min(machine, int(limit) - int(used))
-    except (OSError, ValueError):  # no container, or one without a limit ("max")
-        return machine
 
 
 def _precision() -> Check:
@@ -139,24 +127,26 @@ def _precision() -> Check:
 
 def _gpu() -> Check:
     """Which installed framework sees a GPU, by asking each in its own way."""
-    seen = {name: device for name in ("tensorflow", "jax", "torch") if (device := _gpu_of(name))}
-    if any(not device.startswith("no") for device in seen.values()):
+    seen = {name: device for name in BACKENDS if (device := _gpu_of(name))}
+    able = [name for name, device in seen.items() if not device.startswith("no")]
+    if backend_name() in able:
         return Check("GPU", "PASS", _listed(seen))
+    if able:
+        return Check("GPU", "WARN", f"not used by {backend_name()}: {_listed(seen)}", f"set KERAS_BACKEND={able[0]}")
     if machine_has_gpu():
-        return Check(
-            "GPU", "FAIL", f"a driver is here, and {_listed(seen)}", "install a framework for GPUs: docs/gpu.md"
-        )
+        found = f"a GPU driver is installed, but no framework sees a GPU ({_listed(seen)})"
+        return Check("GPU", "FAIL", found, "install a framework for GPUs: docs/gpu.md")
     return Check("GPU", "PASS", "no driver for GPUs on this machine: the processor computes")
 
 
 def _gpu_of(backend: str) -> str | None:
     if importlib.util.find_spec(backend) is None:
         return None
-    from extract.process_state import quiet_libraries
+    from extract.process_state import environment_defaults, quiet_libraries
     from extract.runtimes.device import backend_device
 
     try:
-        with quiet_libraries():
+        with environment_defaults(XLA_PYTHON_CLIENT_PREALLOCATE="false"), quiet_libraries():
             device = backend_device(backend)
     except Exception as error:  # noqa: BLE001  a broken installation raises whatever it likes
         return f"no GPU ({type(error).__name__}: {error})"

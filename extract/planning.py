@@ -137,7 +137,7 @@ def find_update(snapshot: Snapshot, listing: Listing, request: Request) -> Updat
     if len(unlisted) * 2 > len(committed) and not options.prune:
         raise UsageError(
             f"{len(unlisted):,} of the {len(committed):,} stored images are not in {options.data}: is it the right "
-            "folder, and mounted? If they are really gone, run again with --prune"
+            "folder, and mounted? If they are gone or renamed, run again with --prune (renamed ones are not computed again)"
         )
     table = listing.table
     if options.limit is not None:

@@ -122,7 +122,7 @@ def summarize(request: Request, planned: PlannedRun, computed: Computed) -> RunR
 
 def _computed_by(snapshot: Snapshot) -> tuple[ComputedBy, ...]:
     name = snapshot.plan.name if snapshot.plan else ""
-    own = [record for record in snapshot.records.values() if record.plan == name and len(record.rows) > record.copied]
+    own = [record for record in snapshot.records.values() if record.plan == name]
     return find_computed_by(own, snapshot.info.recipe)
 
 

@@ -149,8 +149,8 @@ def sweep(
         *columns(format_metrics(found.metrics, output.everything)),
         "",
         *paragraph(
-            f"chosen from {format_count(len(found.trials), 'trial')} by validation {options.metric}, which makes its "
-            "validation scores too good; it was evaluated on the test set once"
+            f"chosen from {format_count(len(found.trials), 'trial')} by validation {options.metric}, so its "
+            "validation scores are optimistic; it was evaluated on the test set once"
         ),
         f"the head is in {found.best}; all trials are in {output.out / 'sweep.csv'}, {output.out / 'sweep.png'}",
     )

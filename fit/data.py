@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from extract.api import SILENT, Reporter
 from fit.choices import WHOLE
-from fit.memory import available_memory
 from fit.splits import Positions
 from store.errors import UsageError
 from store.files.names import printable
+from store.memory import available_memory
 from store.reader import SHARDS_AT_ONCE, FeatureStore
 from store.recipe import Output
 from store.suggestions import suggest

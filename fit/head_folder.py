@@ -69,7 +69,7 @@ class Results:
 
 
 def write_head(folder: Path, content: HeadContent, force: bool) -> None:
-    """Write a head's folder, whole or not at all.
+    """Write a head's folder, whole or not at all; one that it replaces is deleted once the new one is there.
 
     Raises:
         UsageError: there is something already; with `force`, something else than a head.
@@ -81,9 +81,7 @@ def write_head(folder: Path, content: HeadContent, force: bool) -> None:
         temporary.mkdir(parents=True)
         try:
             _write_files(temporary, content)
-            if folder.exists():
-                shutil.rmtree(folder)
-            temporary.rename(folder)
+            _put_in_place(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except StillframeError:
@@ -92,6 +90,20 @@ def write_head(folder: Path, content: HeadContent, force: bool) -> None:
         raise EnvironmentFailure(
             f"cannot write {folder}: {error.strerror or error}; fix that, then fit again"
         ) from error
+
+
+def _put_in_place(written: Path, folder: Path) -> None:
+    """Give a folder its name. One that has the name is set aside first, and put back if the new one cannot have it."""
+    aside = written.with_suffix(".old")
+    if folder.exists():
+        folder.rename(aside)
+    try:
+        written.rename(folder)
+    except OSError:
+        if aside.exists():
+            aside.rename(folder)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _write_files(folder: Path, content: HeadContent) -> None:

@@ -16,6 +16,7 @@ from store.errors import UsageError
 from store.options import Argument, Option
 
 _CONFIG = "--config"
+_NOT_IN_A_FILE = ("config", "help", "as_json", "debug")  # the last two are looked at before a file is read
 
 
 @dataclass(frozen=True)
@@ -93,15 +94,30 @@ def _use_config(context: typer.Context, path: Path | None) -> Path | None:
     if path is not None and not context.resilient_parsing:
         command = " ".join(context.command_path.split()[-2:])
         try:
-            context.default_map = read_config(path, command, _config_keys(context))
+            values = read_config(path, command, _config_keys(context))
+            context.default_map = {name: _checked(context, name, value) for name, value in values.items()}
         except UsageError as error:
             raise typer.BadParameter(str(error)) from None
     return path
 
 
+def _checked(context: typer.Context, name: str, value: object) -> object:
+    """A file's value for a parameter, if it is one value or several as the parameter takes; one of several is a list."""
+    (parameter,) = [given for given in context.command.params if given.name == name]
+    flag = bool(getattr(parameter, "is_flag", False))  # arguments have neither
+    if getattr(parameter, "multiple", False) or parameter.nargs == -1:
+        return value if isinstance(value, list) else [value]
+    if isinstance(value, list | dict) or isinstance(value, bool) != flag:
+        kind = "true or false" if flag else "one value, not a list and not true or false"
+        raise UsageError(f"{name.replace('_', '-')} = {value!r}: expected {kind}")
+    return value
+
+
 def _config_keys(context: typer.Context) -> dict[str, str]:
     """The keys that a file may have, with `_` for `-`, and the parameter of each: long names, and names in Python."""
-    parameters = [(parameter.name or "", parameter.opts) for parameter in context.command.params]
+    parameters = [
+        (given.name or "", given.opts) for given in context.command.params if given.name not in _NOT_IN_A_FILE
+    ]
     long = {flag[2:].replace("-", "_"): name for name, flags in parameters for flag in flags if flag.startswith("--")}
     return long | {name: name for name, _ in parameters}
 

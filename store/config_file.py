@@ -1,6 +1,6 @@
 """--config FILE.toml: options of commands from a file. What the command line says wins.
 
-    out = "features"              # any command that has --out
+    out = "features"              # for the command that reads the file
     [extract.run]
     backbone = "mobilenet_v2"
     include = ["*.jpg", "*.png"]
@@ -16,6 +16,8 @@ from pathlib import Path
 
 from store.errors import UsageError
 from store.files.names import printable
+
+PROGRAMS = ("extract", "fit", "store")
 
 
 def read_config(path: Path, command: str, names: Mapping[str, str]) -> dict[str, object]:
@@ -35,13 +37,28 @@ def read_config(path: Path, command: str, names: Mapping[str, str]) -> dict[str,
         raise UsageError(f"cannot read {printable(str(path))}: {error.strerror or error}; name a TOML file") from None
     except ValueError as error:
         raise UsageError(f"{printable(str(path))} is not TOML: {error}") from None
+    for program in PROGRAMS:
+        _require_tables(content.get(program, {}), program, path)
     program, _, name = command.partition(" ")
-    tables = content.get(program, {})
-    own = tables.get(name, {}) if isinstance(tables, Mapping) else {}
-    if not isinstance(own, Mapping):
-        raise UsageError(f"{printable(str(path))}: expected a table [{program}.{name}], not a value")
+    own = content.get(program, {}).get(name, {})
+    strange = [key for key, value in content.items() if isinstance(value, Mapping) and key not in PROGRAMS]
+    if strange:
+        raise UsageError(
+            f"{printable(str(path))}: unknown table [{printable(strange[0])}]: expected one of a command, such as [extract.run]"
+        )
     shared = {key: value for key, value in content.items() if not isinstance(value, Mapping)}
     return {_known(key, names, path, command): value for key, value in {**shared, **own}.items()}
+
+
+def _require_tables(tables: object, program: str, path: Path) -> None:
+    """Raise UsageError unless each key of a program is a table, for one of its commands."""
+    values = tables if isinstance(tables, Mapping) else {"…": tables}
+    for key, value in values.items():
+        if not isinstance(value, Mapping):
+            raise UsageError(
+                f"{printable(str(path))}: {printable(key)} in [{program}] is not a table: put options into a table of a command, "
+                f"such as [{program}.run]"
+            )
 
 
 def write_config(values: Mapping[str, object], command: str) -> str:

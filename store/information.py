@@ -32,10 +32,11 @@ class ComputedBy:
 
 
 def find_computed_by(records: Iterable[CommitRecord], recipe: Recipe) -> tuple[ComputedBy, ...]:
-    """What the shards of these records were computed with, the most frequent first."""
+    """What the shards of these records were computed with, the most frequent first; copies were computed by no run."""
     used = Counter(
         tuple(record.environment.get(name, "") for name in ("runtime", "backend", "device", "threads"))
         for record in records
+        if len(record.rows) > record.copied
     )
     return tuple(
         ComputedBy(runtime, backend, device, recipe.precision, threads, shards)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from store.errors import DamagedStore, EnvironmentFailure
+from store.errors import DamagedStore
 from store.files.base import Files
 from store.formats import get_format
 from store.recipe import Output
@@ -25,8 +25,8 @@ from store.tensors import Tensor
 KNOWN = pa.schema({"sha256": pa.string(), "shard": pa.string(), "position": pa.int32()})
 """A stored image: the SHA-256 of its bytes, the file in data/ that has it, and its position among the images there."""
 
-_SHARDS = 4  # whose rows, and whose features if they are small, are kept in memory
-_SMALL = 32 * 2**20  # bytes of a shard's features; of larger shards single rows are read
+_SHARDS = 2  # whose rows, and whose features if they are not larger than usual, are kept in memory
+_SMALL = 160 * 2**20  # bytes of a shard's features; of larger shards single rows are read
 
 
 def find_known(files: Files, snapshot: Snapshot) -> pa.Table:
@@ -100,7 +100,7 @@ class KnownFeatures:
         try:
             with self._lock:
                 return self._read(shard, position, sha256)
-        except (DamagedStore, EnvironmentFailure, FileNotFoundError, IndexError):
+        except (DamagedStore, OSError, IndexError):  # copying is optional: the image is computed then
             return None
 
     def _read(self, shard: str, position: int, sha256: str) -> KnownImage | None:
@@ -118,6 +118,7 @@ class KnownFeatures:
             self._rows[shard] = self._format.rows(self._files.local_copy(f"data/{shard}"))
             if len(self._rows) > _SHARDS:
                 self._rows.popitem(last=False)
+        self._rows.move_to_end(shard)
         return self._rows[shard]
 
     def _tensor(self, shard: str, output: Output, at: npt.NDArray[np.int64], rows: int) -> Tensor:
@@ -129,4 +130,5 @@ class KnownFeatures:
             self._features[key] = self._format.tensor(path, output)
             if len(self._features) > _SHARDS * len(self._info.outputs):
                 self._features.popitem(last=False)
+        self._features.move_to_end(key)
         return self._features[key][at]

@@ -36,7 +36,7 @@ _MOST_SHARDS = 2**31 - 1  # a plan's column of them is int32
 _ShardName = Annotated[str, Like(r"([0-9a-f]{64}\.[a-z0-9]+)?", "<sha256>.<ending>")]
 
 COPIED = "copied"
-"""In a record's environment: how many of its rows have features that were copied from another shard, if any have."""
+"""In a record's environment: how many of its images have features that were copied from another shard, if any have."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ class CommitRecord:
 
     @property
     def copied(self) -> int:
-        """How many of its rows have features that were copied from another shard."""
+        """How many of its images have features that were copied from another shard."""
         return int(self.environment.get(COPIED, 0))
 
     @property

@@ -7,15 +7,20 @@ allows nothing but the ordered dict, the tensor rebuild and two names of storage
 """
 
 import io
+import math
 import pickle
+import pickletools
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _STORAGE_TYPES: dict[str, np.dtype[np.generic]] = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+_NUMBERING = ("PUT", "BINPUT", "LONG_BINPUT")
+_MOST_OBJECTS = 2**20
 
 
 @dataclass(frozen=True)
@@ -56,17 +61,27 @@ def read_state_dict(data: bytes) -> dict[str, npt.NDArray[np.generic]]:
     """
     file = io.BytesIO(data)
     try:
-        if _Unpickler(file).load() != _MAGIC:
+        if _unpickled(file) != _MAGIC:
             raise ValueError("not a PyTorch file of the legacy format")
-        _Unpickler(file).load()
-        _Unpickler(file).load()
-        tensors: dict[str, _Tensor] = _Unpickler(file).load()
-        keys: list[str] = _Unpickler(file).load()
+        _unpickled(file)
+        _unpickled(file)
+        tensors: dict[str, _Tensor] = _unpickled(file)
+        keys: list[str] = _unpickled(file)
         dtypes = {tensor.storage: tensor.dtype for tensor in tensors.values()}
         storages = {key: _storage(file, dtypes[key]) for key in keys}
         return {name: _strided(storages[tensor.storage], tensor) for name, tensor in tensors.items()}
     except Exception as error:  # a pickle of anything else raises nearly everything
         raise ValueError(f"not a PyTorch state dict of the legacy format: {error}") from error
+
+
+def _unpickled(file: io.BytesIO) -> Any:
+    """The next pickle. One that numbers its objects far beyond what a file has would make Python fill the memory."""
+    start = file.seek(0, io.SEEK_CUR)
+    for operation, number, _ in pickletools.genops(file):
+        if operation.name in _NUMBERING and isinstance(number, int) and number > _MOST_OBJECTS:
+            raise ValueError(f"a pickle of object {number}: expected {_MOST_OBJECTS:,} at most")
+    file.seek(start)
+    return _Unpickler(file).load()
 
 
 def _storage(file: io.BytesIO, dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
@@ -77,7 +92,12 @@ def _storage(file: io.BytesIO, dtype: np.dtype[np.generic]) -> npt.NDArray[np.ge
 def _strided(storage: npt.NDArray[np.generic], tensor: _Tensor) -> npt.NDArray[np.generic]:
     """The tensor's elements out of its storage; offset and strides count elements."""
     last = tensor.offset + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
-    if min(tensor.shape, default=1) < 1 or min(tensor.offset, *tensor.strides, 0) < 0 or last >= len(storage):
+    if (
+        math.prod(tensor.shape) > len(storage)
+        or min(tensor.shape, default=1) < 1
+        or min(tensor.offset, *tensor.strides, 0) < 0
+        or last >= len(storage)
+    ):
         raise ValueError("not a PyTorch state dict: a tensor lies outside its storage")
     strides = [stride * storage.itemsize for stride in tensor.strides]
     return np.array(np.lib.stride_tricks.as_strided(storage[tensor.offset :], tensor.shape, strides))

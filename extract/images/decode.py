@@ -25,7 +25,7 @@ from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 from extract.bad_image import BadImage
 from extract.images import jpeg, png
 from extract.images.alpha import with_right_alpha
-from extract.images.formats import open_image
+from extract.images.formats import open_image, require_few_pixels
 from extract.images.icons import image_inside
 from extract.images.kinds import kind_of
 from extract.images.memory import MemoryBudget, decoding_bytes
@@ -145,12 +145,16 @@ def decode(data: bytes, policy: DecodePolicy, memory: MemoryBudget = _UNLIMITED)
             sealed = jpeg.sealed_jpeg(data)
             if sealed is None:
                 jpeg.require_few_scans(data)
-        with open_image(sealed or data, policy.max_pixels) as image, memory.reserve(decoding_bytes(image)):
+        with open_image(sealed or data, policy.max_pixels) as image:
             width, height = image.size
-            _load(image, policy, sealed is not None)
-            orientation = _orientation(image)
-            pixels = _pixels(with_right_alpha(image, data), orientation, policy)
-            return Decoded(pixels, *((height, width) if orientation in _ON_THE_SIDE else (width, height)))
+            if policy.fast and image.format == "JPEG":
+                _draft(image, policy.size)
+            with memory.reserve(decoding_bytes(image)):
+                _load(image, sealed is not None)
+                require_few_pixels(*image.size, policy.max_pixels)  # an extra may find another size than its header has
+                orientation = _orientation(image)
+                pixels = _pixels(with_right_alpha(image, data), orientation, policy)
+                return Decoded(pixels, *((height, width) if orientation in _ON_THE_SIDE else (width, height)))
     except BadImage:
         raise
     except UnidentifiedImageError:
@@ -171,9 +175,7 @@ def _is_truncated(error: Exception) -> bool:
     return "truncated" in str(error).lower() or isinstance(error, EOFError)
 
 
-def _load(image: Image.Image, policy: DecodePolicy, sealed: bool) -> None:
-    if policy.fast and image.format == "JPEG":
-        _draft(image, policy.size)
+def _load(image: Image.Image, sealed: bool) -> None:
     try:
         image.load()
     except OSError as error:

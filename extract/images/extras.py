@@ -9,11 +9,7 @@ from PIL.ImageFile import ImageFile
 
 from extract.bad_image import BadImage
 from extract.images.kinds import HEIF, JPEG_XL, RAW, TIFF, kind_of
-
-RAW_ENDINGS = frozenset(
-    [".3fr", ".arw", ".cr2", ".cr3", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"]
-)
-"""Camera RAW: most are TIFF files whose first picture is a thumbnail, so that their content alone does not show it."""
+from extract.sources.folder import RAW_ENDINGS
 
 _EXTRAS = {HEIF: ("heif", "pillow_heif", "HeifImageFile")}
 """For each kind that Pillow cannot open: our extra, its module, and the class that takes a file."""

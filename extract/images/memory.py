@@ -16,7 +16,7 @@ BYTES_PER_DECODER = 256 * 2**20
 _SMALL_MODES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 
 # Bytes per pixel that decoders take beside the image, as measured, where they are many: while decoding, and until the end.
-_WHILE_DECODING = {"AVIF": 12, "JPEG2000": 24, "TIFF": 6}
+_WHILE_DECODING = {"AVIF": 12, "HEIF": 12, "JPEG2000": 24, "TIFF": 6}
 _UNTIL_THE_END = {"WEBP": 8}
 _PROGRESSIVE = 7
 

@@ -18,7 +18,12 @@ from store.files.names import printable, row_name
 from store.files.opening import open_files
 from store.plan import LISTING_SCHEMA
 
-IMAGE_ENDINGS = frozenset(
+RAW_ENDINGS = frozenset(
+    [".3fr", ".arw", ".cr2", ".cr3", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"]
+)
+"""Camera RAW: most are TIFF files whose first picture is a thumbnail, so that their content alone does not show it."""
+
+_OTHER_ENDINGS = frozenset(
     [
         ".apng",
         ".avif",
@@ -45,24 +50,13 @@ IMAGE_ENDINGS = frozenset(
         ".heif",
         ".hif",
         ".jxl",
-        ".3fr",
-        ".arw",
-        ".cr2",
-        ".cr3",
-        ".dng",
-        ".nef",
-        ".nrw",
-        ".orf",
-        ".pef",
-        ".raf",
-        ".rw2",
-        ".srw",
     ]
 )
+
+IMAGE_ENDINGS = _OTHER_ENDINGS | RAW_ENDINGS
 """Which files of a folder are listed as images. What they really are, their content decides when they are decoded.
 
-Those of the second line need an extra, JPEG XL and those of the third (camera RAW) become failures: a photo is never left
-out in silence.
+HEIC needs an extra, JPEG XL and camera RAW become failures: a photo is never left out in silence.
 """
 
 
@@ -163,7 +157,7 @@ def _splits_as_classes(splits: Mapping[str, str | None]) -> list[str]:
     if not named or (len(named) == 1 and others and splits[named[0]] != "train"):
         return []
     beside = _listed([top or "images" for top in others[:3]] + ["…"] * (len(others) > 3))
-    reason = f"there is {beside} beside" if others else "there is no folder train"
+    reason = f"other folders are beside them ({beside})" if others else "there is no folder train"
     return [f"folders named like splits are taken as classes ({_listed(named)}), because {reason}"]
 
 
@@ -173,7 +167,7 @@ def _one_too_deep(parts: Sequence[Sequence[str]]) -> list[str]:
     if len(tops) == 1 and len(seconds) > 1:
         (top,) = tops
         return [
-            f"all images are in {_listed([top])}, so they have one label; for those of its folders, name it as DATA"
+            f"all images are in {_listed([top])}, so they have one label; to use its folders as labels, give it as DATA"
         ]
     splits = {find_split(second) for second in seconds}
     if "train" in splits and None not in splits:

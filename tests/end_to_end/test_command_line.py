@@ -659,6 +659,15 @@ def test_the_command_line_wins_over_a_config_file(command, data, out, tmp_path):
     assert len(open_store(out)) == 5
 
 
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [('include = "*.png"', 0), ("limit = [1]", 2), ("limit = true", 2), ("prune = 1", 2), ("json = true", 2)],
+)
+def test_values_of_a_config_file_are_of_the_options_kind(command, data, out, tmp_path, text, code):
+    (tmp_path / "job.toml").write_text(f"{text}\n")
+    assert command("extract", "run", data, "--out", out, *STUB, "--config", tmp_path / "job.toml")[0] == code
+
+
 def test_a_wrong_config_file_is_one_clean_line(command, data, tmp_path):
     (tmp_path / "job.toml").write_text("limt = 3\n")
     code, output, printed = command("extract", "run", data, "--config", tmp_path / "job.toml", "--json")

@@ -1,6 +1,8 @@
+import errno
 import json
 import pickle
 import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -15,7 +17,7 @@ from sklearn.preprocessing import FunctionTransformer
 from fit import fit_head, load_head
 from fit.heads.table import HEADS
 from fit.predictions import class_column, class_columns, write_table
-from store.errors import DamagedHead, PrecisionMissing, RecipeMismatch, UnsafeFile, UsageError
+from store.errors import DamagedHead, EnvironmentFailure, PrecisionMissing, RecipeMismatch, UnsafeFile, UsageError
 from tests.fit.test_train import ANYWHERE, QUICK
 
 
@@ -200,6 +202,22 @@ class Bomb:
 
     def __reduce__(self):
         return (pytest.fail, ("code of a file was run",))
+
+
+def test_a_head_that_cannot_be_replaced_stays(saved, monkeypatch):
+    head, before = load_head(saved), {path.name: path.read_bytes() for path in saved.iterdir()}
+    rename = Path.rename
+
+    def failing(path, target):
+        if path.suffix == ".part":
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(EnvironmentFailure, match="Input/output error"):
+        head.save(saved, force=True)
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+    assert list(saved.parent.iterdir()) == [saved]
 
 
 def rewrite(folder, name, data, **changes):

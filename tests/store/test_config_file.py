@@ -29,7 +29,9 @@ def test_a_table_is_for_one_command_and_wins_over_the_keys_above_it(tmp_path):
         ("limt = 3", r"`extract run` has no option limt: did you mean limit\?"),
         ("zzz = 3", "`extract run --help` lists the options"),
         ("limit = ", "job.toml is not TOML"),
-        ("[extract]\nrun = 3", r"expected a table \[extract.run\]"),
+        ("[extract]\nrun = 3", r"run in \[extract\] is not a table"),
+        ("[run]\nlimit = 3", r"unknown table \[run\]"),
+        ("extract = 3", r"is not a table"),
     ],
 )
 def test_a_wrong_file_is_refused(tmp_path, text, words):

@@ -170,6 +170,12 @@ def test_a_file_that_ends_early_is_refused(missing):
         read_state_dict(WHOLE[:-missing])
 
 
+def test_a_pickle_that_numbers_its_objects_by_the_billion_is_refused_before_memory_is_taken():
+    at = WHOLE.index(b"q", WHOLE.index(b"ccollections"))  # BINPUT, whose number is one byte; of LONG_BINPUT it has four
+    with pytest.raises(ValueError, match=r"a pickle of object [0-9]{9,}: expected 1,048,576 at most"):
+        read_state_dict(WHOLE[:at] + b"r" + (2**31).to_bytes(4, "little") + WHOLE[at + 2 :])
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, len(WHOLE) - 1), st.integers(1, 255))
 def test_a_damaged_file_is_read_or_refused_and_nothing_else(position, change):

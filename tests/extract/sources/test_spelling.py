@@ -63,8 +63,11 @@ def test_two_folders_of_one_split_are_mentioned(tmp_path):
     ("names", "said"),
     [
         (("test/1.png", "val/2.png"), "(test, val), because there is no folder train"),
-        (("train/1.png", "test/2.png", "planes/3.png"), "(test, train), because there is planes beside"),
-        (("train/1.png", "0.png"), "(train), because there is images beside"),
+        (
+            ("train/1.png", "test/2.png", "planes/3.png"),
+            "(test, train), because other folders are beside them (planes)",
+        ),
+        (("train/1.png", "0.png"), "(train), because other folders are beside them (images)"),
     ],
 )
 def test_split_names_that_are_taken_as_classes_are_mentioned(tmp_path, names, said):

@@ -2,7 +2,7 @@ import resource
 import subprocess
 import sys
 
-from fit.memory import available_memory, group_bound
+from store.memory import available_memory, group_bound
 
 
 def test_some_memory_is_left():
@@ -10,7 +10,7 @@ def test_some_memory_is_left():
 
 
 def test_a_limit_of_the_process_counts():
-    script = "import resource; from fit.memory import available_memory; resource.setrlimit(resource.RLIMIT_DATA, (3 * 10**8,) * 2); print(available_memory())"
+    script = "import resource; from store.memory import available_memory; resource.setrlimit(resource.RLIMIT_DATA, (3 * 10**8,) * 2); print(available_memory())"
     limited = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert 10**8 < int(limited.stdout) < 3 * 10**8
     assert resource.getrlimit(resource.RLIMIT_DATA)[0] != 3 * 10**8

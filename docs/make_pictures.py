@@ -62,7 +62,7 @@ def draw_head(head: Path) -> None:
     for picture in scaled:
         sheet.paste(picture, (left, 0))
         left += picture.width
-    sheet.quantize(64).save(PICTURES / "head.png", optimize=True)
+    sheet.quantize(256).save(PICTURES / "head.png", optimize=True)
 
 
 def main() -> None:

@@ -93,6 +93,7 @@ def start_cluster(by_hand, tmp_path):
 PIXELS = ("--backbone", "pixels", "--image-size", "16")
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_by_hand(data, by_hand, tmp_path):
     _, workers = start_cluster(by_hand, tmp_path)
     run = by_hand("run", data, tmp_path / "store", *PIXELS, "--shard-rows", "4")

@@ -33,8 +33,8 @@ FAST = (
     "alexnet", "efficientnet_b0", "efficientnet_lite0", "mobilenet_v2", "mobilenet_v3_small", "pixels", "squeezenet",
 )  # fmt: skip
 SAVED = (
-    "mobilenet_v2", "efficientnet_b0", "squeezenet",
-    pytest.param("convnext_tiny", marks=pytest.mark.slow),
+    "mobilenet_v2", "squeezenet",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("convnext_tiny", "efficientnet_b0")),
 )  # fmt: skip
 OUR_NETWORKS = {"alexnet", "efficientnet_lite0", "inception_v1", "inception_v4", "pixels", "squeezenet"}
 FROM_A_FILE = ("alexnet", "inception_v1", "inception_v4", "squeezenet")

@@ -60,7 +60,7 @@ def heads(lite0):
     return {name: fit_head(lite0, name, parameters=QUICK.get(name, {})) for name in ("logistic", "forest", *NETWORKS)}
 
 
-@pytest.mark.parametrize("to", TARGETS)
+@pytest.mark.parametrize("to", [pytest.param(to, marks=[pytest.mark.slow] * (to == "saved_model")) for to in TARGETS])
 def test_every_target_agrees_with_predict(to, heads, tmp_path):
     head = heads["logistic"]
     out = place(tmp_path, to)
@@ -103,6 +103,7 @@ def test_two_classes(name, lite0, tmp_path):
     assert export_head(head, tmp_path / "model.keras", "keras") <= 1e-3
 
 
+@pytest.mark.slow
 def test_a_keras_export_needs_none_of_our_code(heads, tmp_path):
     export_head(heads["dense"], tmp_path / "model.keras", "keras")
     np.save(tmp_path / "pixels.npy", sample_pixels((64, 64)))

@@ -3,7 +3,6 @@
 Everything that differs between one class per image and several labels per image is here.
 """
 
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy.typing as npt
 
 from store.errors import UsageError
 from store.files.names import printable
-from store.labels import SEPARATOR
+from store.labels import SEPARATOR, plain_label, split_labels
 
 DECISION = 0.5
 """The probability from which on a label is predicted, where an image may have several."""
@@ -60,7 +59,7 @@ class Task:
         Raises:
             UsageError: a label is missing or is not one of the classes, or there are several where one is expected.
         """
-        known = {normalized(name): name for name in self.classes}
+        known = {plain_label(name): name for name in self.classes}
         split = [_split_labels(text) for text in texts]
         names = [tuple(known.get(name, name) for name in row) for row in split]
         if not self.multi_label and (labels := next((row for row in names if len(row) > 1), None)):
@@ -170,13 +169,8 @@ def _require_classes(counts: Counter[str], rows: int) -> None:
         )
 
 
-def normalized(label: str) -> str:
-    """A label by which labels are compared: without spaces around it, accents encoded in one way (NFC)."""
-    return unicodedata.normalize("NFC", label.strip())
-
-
 def _split_labels(text: str | None) -> tuple[str, ...]:
-    return tuple(sorted({normalized(part) for part in (text or "").split(SEPARATOR)} - {""}))
+    return tuple(sorted(split_labels(text or "")))
 
 
 def _first_names(names: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """How many images have which label, split and group: what a user looks at before anything is learned from them."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,11 +56,21 @@ class LabelCounts:
         return f"{count:,} {noun}: {_counted(first)}, …, each {min(sizes):,} to {max(sizes):,}"
 
 
+def plain_label(text: str) -> str:
+    """A label or a group without white space around it, its accents composed (Unicode NFC): else one class would be two."""
+    return unicodedata.normalize("NFC", text.strip())
+
+
+def split_labels(text: str) -> set[str]:
+    """The labels of an image, of which a text has several with SEPARATOR between them."""
+    return {plain_label(part) for part in text.split(SEPARATOR)} - {""}
+
+
 def count_labels(table: pa.Table) -> LabelCounts:
     """Count the images of a listing or a plan: one row each, with label, split and group."""
     classes = Counter[str]()
     for text, count in _counts(table["label"]).items():
-        classes.update(dict.fromkeys({part.strip() for part in text.split(SEPARATOR)} - {""}, count))
+        classes.update(dict.fromkeys(split_labels(text), count))
     splits = _counts(table["split"])
     order = [*SPLITS, *sorted(set(splits) - set(SPLITS))]
     return LabelCounts(

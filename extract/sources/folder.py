@@ -12,10 +12,11 @@ import pyarrow.compute as pc
 
 from extract.sources.base import Listing
 from extract.sources.places import TABLE_ENDINGS
-from extract.sources.spelling import find_split, plain_text, report_changed
+from extract.sources.spelling import find_split, report_changed
 from store.files.base import FileStatus
 from store.files.names import printable, row_name
 from store.files.opening import open_files
+from store.labels import plain_label
 from store.plan import LISTING_SCHEMA
 
 RAW_ENDINGS = frozenset(
@@ -137,7 +138,7 @@ def understand_layout(folders: Sequence[str]) -> Layout:
 
 def _labels(names: Sequence[str]) -> tuple[list[str | None], list[str]]:
     """Labels from names of folders, of which an empty one gives none; and a sentence if any is spelled otherwise."""
-    plain = [plain_text(name) for name in names]
+    plain = [plain_label(name) for name in names]
     used = dict(zip(names, plain, strict=True))
     return [label or None for label in plain], report_changed("folder names", list(used), list(used.values()))
 

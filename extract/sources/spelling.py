@@ -1,7 +1,5 @@
 """What people write in folder names and tables -> the one spelling of it that is stored."""
 
-import unicodedata
-
 from store.files.names import printable
 
 _SPLITS = {
@@ -19,11 +17,6 @@ _SPLITS = {
 def find_split(text: str) -> str | None:
     """The split that a folder's name or a table's value means, in whatever case; None if it means none."""
     return _SPLITS.get(text.strip().casefold())
-
-
-def plain_text(text: str) -> str:
-    """A label or a group without white space around it, its accents composed (Unicode NFC): else one class would be two."""
-    return unicodedata.normalize("NFC", text.strip())
 
 
 def report_changed(what: str, before: list[str], after: list[str]) -> list[str]:

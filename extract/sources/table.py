@@ -11,11 +11,12 @@ from extract.sources.base import Listing
 from extract.sources.folder import FileColumns
 from extract.sources.places import is_table, parent, place_kind
 from extract.sources.reading import concurrent_map, listed_status
-from extract.sources.spelling import find_split, plain_text, report_changed
+from extract.sources.spelling import find_split, report_changed
 from extract.sources.table_file import COLUMNS, read_text_table
 from store.errors import UsageError
 from store.files.names import printable, row_name
 from store.files.opening import open_files
+from store.labels import plain_label
 from store.plan import LISTING_SCHEMA
 
 
@@ -58,7 +59,7 @@ def read_labels(path: str) -> LabelTable:
 def _plain_texts(texts: list[str | None], what: str) -> tuple[list[str | None], list[str]]:
     """Texts as they are stored, blank ones absent; and a sentence if any is spelled otherwise."""
     before = [text for text in texts if text is not None]
-    after = {text: plain_text(text) for text in set(before)}
+    after = {text: plain_label(text) for text in set(before)}
     notes = report_changed(what, before, [after[text] for text in before])
     return [None if text is None else after[text] or None for text in texts], notes
 

@@ -19,7 +19,7 @@ from extract.request import RunOptions
 from extract.runtimes.load import NetworkSpec, load_runtime
 from extract.sources.listing import find_images
 from extract.sources.named import NamedFiles
-from store.errors import TooManyFailures, UsageError
+from store.errors import UsageError, require_few_failed
 from store.progress import SILENT, Reporter
 from store.recipe import Output
 from store.suggestions import suggest
@@ -131,8 +131,4 @@ def best_guesses(probabilities: npt.NDArray[Any], top: int) -> tuple[Guess, ...]
 def require_few_errors(classified: Sequence[Classified], max_bad: float) -> None:
     """Raise TooManyFailures if more than that fraction of the images could not be classified."""
     failed = sum(image.error is not None for image in classified)
-    if failed > max_bad * len(classified):
-        raise TooManyFailures(
-            f"{failed:,} of {len(classified):,} images failed, more than --max-bad {max_bad:g} allows; "
-            "each one's line says why"
-        )
+    require_few_failed(failed, len(classified), max_bad, "each one's line says why")

@@ -5,8 +5,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-PHASES = ("read", "decode", "compute", "write")
-
 
 class Clock:
     """Measures how long the loop waited for each phase.

@@ -10,7 +10,7 @@ from extract.planning import Changes, PlannedRun
 from extract.resolve import LoadedNetwork, Request
 from extract.runtimes.device import machine_has_gpu, processor_precisions, usable_cores
 from extract.sources.base import describe_left_out
-from store.errors import TooManyFailures
+from store.errors import require_few_failed
 from store.information import ComputedBy, find_computed_by
 from store.snapshot import Snapshot, with_records
 from store.suggestions import suggest
@@ -152,9 +152,5 @@ def resource_use(request: Request, clock: Clock, loaded: LoadedNetwork) -> Resou
 
 def require_few_failures(result: RunResult, max_bad: float) -> None:
     """Raise TooManyFailures if more than that fraction of the images failed."""
-    done = result.images - result.pending
-    if result.failures > max_bad * done:
-        raise TooManyFailures(
-            f"{result.failures:,} of {done:,} images failed, more than --max-bad {max_bad:g} allows; "
-            f"the others are stored; {suggest('store', 'failures', result.store)} lists them"
-        )
+    reasons = f"the others are stored; {suggest('store', 'failures', result.store)} lists them"
+    require_few_failed(result.failures, result.images - result.pending, max_bad, reasons)

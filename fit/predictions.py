@@ -10,7 +10,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from fit.task import Task
-from store.errors import EnvironmentFailure, TooManyFailures, UsageError
+from store.errors import EnvironmentFailure, UsageError, require_few_failed
 from store.files.local import whole_file
 
 ENDINGS = (".csv", ".parquet")
@@ -87,8 +87,4 @@ def count_failures(table: pa.Table) -> int:
 
 def require_few_errors(table: pa.Table, max_bad: float, where: str) -> None:
     """Raise TooManyFailures if more than that fraction of the images gave no prediction; `where` has the reasons."""
-    failed = count_failures(table)
-    if failed > max_bad * len(table):
-        raise TooManyFailures(
-            f"{failed:,} of {len(table):,} images failed, more than --max-bad {max_bad:g} allows; {where} says why"
-        )
+    require_few_failed(count_failures(table), len(table), max_bad, f"{where} says why")

@@ -73,3 +73,11 @@ class StoppedEarly(StillframeError):
     """Work is left: the same command continues where this one ended."""
 
     exit_code = 75
+
+
+def require_few_failed(failed: int, images: int, max_bad: float, reasons: str) -> None:
+    """Raise TooManyFailures if more than a fraction of the images failed; `reasons` says where the reasons are."""
+    if failed > max_bad * images:
+        raise TooManyFailures(
+            f"{failed:,} of {images:,} images failed, more than --max-bad {max_bad:g} allows; {reasons}"
+        )

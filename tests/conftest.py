@@ -9,6 +9,7 @@ import pytest
 import s3fs
 
 from tests.s3 import ACCESS, make_bucket, s3_server
+from tests.stub import make_images
 
 # A shell starts background jobs with SIGINT ignored, and child processes inherit that; the tests send it to them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -25,6 +26,19 @@ def own_cache(tmp_path_factory, monkeypatch, conversions):
     (cache / "openvino").symlink_to(conversions)
     monkeypatch.setenv("STILLFRAME_CACHE", str(cache))
     return cache
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A folder of twelve images in two classes."""
+    make_images(tmp_path / "data", 12)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def out(tmp_path):
+    """Where a store may be written."""
+    return tmp_path / "store"
 
 
 @pytest.fixture(scope="session")

@@ -54,17 +54,6 @@ def command(monkeypatch, capsys):
     return call
 
 
-@pytest.fixture
-def data(tmp_path):
-    make_images(tmp_path / "data", 12)
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "store"
-
-
 def real(program, *arguments, **options):
     return subprocess.run([BIN / program, *map(str, arguments)], capture_output=True, text=True, check=False, **options)
 

@@ -37,17 +37,6 @@ def computed(monkeypatch):
     return views
 
 
-@pytest.fixture
-def data(tmp_path):
-    make_images(tmp_path / "data", 12)
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "store"
-
-
 def features_by_name(out):
     features, rows = open_store(out).arrays()
     return dict(zip(rows["path"].to_pylist(), features, strict=True))

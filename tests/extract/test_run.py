@@ -41,17 +41,6 @@ def loads(monkeypatch):
     return calls
 
 
-@pytest.fixture
-def data(tmp_path):
-    make_images(tmp_path / "data", 12)
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "store"
-
-
 def files_of(folder):
     return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")}
 

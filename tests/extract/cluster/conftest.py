@@ -12,11 +12,6 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "store"
-
-
 @pytest.fixture(scope="module")
 def threads():
     """A cluster in this process: what the scheduler does is real, what workers do needs no second process."""

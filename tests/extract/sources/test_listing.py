@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -19,6 +18,7 @@ from extract.sources.listing import find_images, list_data
 from store.errors import EnvironmentFailure, UsageError
 from store.files.names import file_path
 from store.plan import LISTING_SCHEMA
+from tests.extract.sources.build import table
 from tests.stub import read_file
 
 
@@ -291,15 +291,6 @@ def test_patterns_hold_for_tables_too(tmp_path):
 
 
 # Tables
-
-
-def table(folder, content, name="table.csv"):
-    path = folder / name
-    if isinstance(content, dict):
-        pq.write_table(pa.table(content), path)
-    else:
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
 
 
 def test_a_csv_table_is_listed_relative_to_itself(tmp_path):

@@ -3,13 +3,13 @@
 from decimal import Decimal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from extract.sources.base import describe_left_out
 from extract.sources.listing import list_data
 from extract.sources.table import read_labels
 from store.errors import UsageError
+from tests.extract.sources.build import table
 
 
 def listed(root, *names):
@@ -22,15 +22,6 @@ def listed(root, *names):
 
 def rows(listing, *columns):
     return list(zip(*(listing.table[name].to_pylist() for name in columns), strict=True))
-
-
-def table(folder, content, name="table.csv"):
-    path = folder / name
-    if isinstance(content, dict):
-        pq.write_table(pa.table(content), path)
-    else:
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return str(path)
 
 
 # Folders
@@ -142,7 +133,7 @@ def test_a_table_without_labels_says_which_columns_are_not_used(tmp_path):
 
 def test_labels_and_groups_are_trimmed_and_normalized_and_that_is_said(tmp_path):
     content = "path,label,group\na.png, cat,g \nb.png,cafe\N{COMBINING ACUTE ACCENT},g\nc.png,cat,g\n"
-    read = read_labels(table(tmp_path, content))
+    read = read_labels(str(table(tmp_path, content)))
     assert read.table["label"].to_pylist() == ["cat", "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cat"]
     assert read.table["group"].to_pylist() == ["g", "g", "g"]
     assert [note.split(" ")[:4] for note in read.notes] == [["2", "of", "3", "labels"], ["1", "of", "3", "groups"]]
@@ -170,14 +161,14 @@ def test_a_blank_label_is_none(tmp_path):
 )
 def test_labels_of_any_plain_type_are_read(tmp_path, values, labels):
     content = {"path": pa.array(["a.png", "b.png"], pa.string_view()), "label": values, "group": values}
-    read = read_labels(table(tmp_path, content, "table.parquet"))
+    read = read_labels(str(table(tmp_path, content, "table.parquet")))
     assert read.table["label"].to_pylist() == labels == read.table["group"].to_pylist()
 
 
 @pytest.mark.parametrize("values", [[b"x"], [["x"]], [{"x": 1}]], ids=["binary", "list", "struct"])
 def test_labels_of_other_types_are_refused(tmp_path, values):
     with pytest.raises(UsageError, match=r"column label .* expected text"):
-        read_labels(table(tmp_path, {"path": ["a.png"], "label": values}, "table.parquet"))
+        read_labels(str(table(tmp_path, {"path": ["a.png"], "label": values}, "table.parquet")))
 
 
 def test_windows_paths_are_understood_and_that_is_said(tmp_path):

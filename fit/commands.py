@@ -1,79 +1,30 @@
 """The commands of `fit`: parse, call, print."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from fit.heads.table import HEADS, HeadKind, Value
-from fit.options import FitOptions, Shortcuts, parse_settings
+import fit.report.commands  # noqa: F401  (its commands join the app)
+from fit.app import (
+    HeadPlace,
+    LoadOptions,
+    ParameterOptions,
+    StorePlace,
+    TableOptions,
+    WeightsOption,
+    app,
+    print_metrics,
+)
+from fit.heads.table import HEADS, HeadKind
+from fit.options import FitOptions
 from fit.search.options import SweepOptions
-from store.command_line import Console, command, format_count, new_app
+from store.command_line import Console, command, format_count
 from store.command_options import Without
 from store.errors import UsageError
 from store.options import Argument, Option
-from store.tables import columns, facts, paragraph, terminal_width
+from store.tables import columns, facts, paragraph
 
-app = new_app("Fit small heads on the features of a store, and use them on images.")
-
-
-# Options that several commands have
-
-
-@dataclass(frozen=True)
-class StorePlace:
-    """Which store."""
-
-    features: Annotated[str, Option("The store.", ("--features", "-f"))]
-
-
-@dataclass(frozen=True)
-class HeadPlace:
-    """Which head."""
-
-    folder: Annotated[Path, Argument("HEAD", "The folder that `fit head` wrote.")]
-
-
-@dataclass(frozen=True)
-class LoadOptions:
-    """What it takes to load some heads."""
-
-    custom: Annotated[str | None, Option("module:function, for a custom head.", ("--head",))] = None
-
-
-@dataclass(frozen=True)
-class WeightsOption:
-    """Where the backbone's weights are."""
-
-    weights: Annotated[str | None, Option("Where the backbone's weights are, if no longer where they were.")] = None
-
-
-@dataclass(frozen=True)
-class ParameterOptions(Shortcuts):
-    """The head's own parameters."""
-
-    settings: Annotated[tuple[str, ...], Option("key=value, a parameter of the head; repeatable.", ("--set",))] = ()
-
-    def given(self) -> dict[str, Value]:
-        """The parameters that were given, by options of their own and by --set."""
-        return {**super().given(), **parse_settings(self.settings)}
-
-
-@dataclass(frozen=True)
-class TableOptions:
-    """How much of the scores is printed."""
-
-    everything: Annotated[bool, Option("Print all metrics; without it, the main ones.", ("--all",))] = False
-
-
-def _print_metrics(metrics: Mapping[str, object], options: TableOptions, console: Console) -> None:
-    """Print the scores of the evaluations, and the confusion matrix if there is one for them."""
-    from fit.text import format_confusion, format_metrics
-
-    console.summary(*columns(format_metrics(metrics, options.everything)))
-    if "confusion" in metrics:
-        console.summary("", *columns(format_confusion(metrics, terminal_width())))
-
+__all__ = ["app"]
 
 # Fitting
 
@@ -107,7 +58,7 @@ def head(
     fitted = fit_with(open_store(store.features), asked, console.reporter)
     fitted.save(folder, output.force)
     console.result({"head": str(folder), **fitted.metrics})
-    _print_metrics(fitted.metrics, table, console)
+    print_metrics(fitted.metrics, table, console)
     console.summary(
         "",
         f"fitted in {fitted.metrics['seconds']:.1f} s; the head is in {folder}: metrics.json, predictions.parquet",
@@ -198,7 +149,7 @@ def evaluate(
         console.reporter,
     )
     console.result(metrics)
-    _print_metrics(metrics, table, console)
+    print_metrics(metrics, table, console)
 
 
 @dataclass(frozen=True)
@@ -252,69 +203,6 @@ def predict(
     else:
         console.listing(format_predictions(table, loaded.classes, options.top))
     require_few_errors(table, options.max_bad, "each one's line" if options.out is None else "the column error")
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """Where pictures come from and go to."""
-
-    images: Annotated[Path | None, Option("The folder that the images are in, if no longer where they were.")] = None
-    out: Annotated[Path | None, Option("A folder.", ("--out", "-o"), default="HEAD/report")] = None
-
-
-@command(app, "report", HeadPlace, ReportOptions)
-def report(place: HeadPlace, options: ReportOptions, console: Console) -> None:
-    """Draw a head's correct and wrong predictions and its training images, as PNG files."""
-    from fit.head_folder import read_results
-    from fit.report.pictures import write_report
-
-    with console.reporter.step("drawing", None):
-        written = write_report(read_results(place.folder), options.out, options.images)
-    if written.left_out:
-        reasons = "; ".join(dict.fromkeys(written.left_out.values()))
-        console.message(
-            f"warning: not written: {', '.join(written.left_out)}: {reasons}; say where they are with --images DIR"
-        )
-    console.result(
-        {
-            "report": str(written.folder),
-            "page": str(written.page),
-            "pictures": written.pictures,
-            "left_out": written.left_out,
-        }
-    )
-    shown = {**written.pictures, written.page.name: "all of these on a page, with the paths of the mistakes"}
-    console.summary(*facts([[str(written.folder / name), shows] for name, shows in shown.items()]))
-    if written.no_mistakes:
-        console.summary(written.no_mistakes)
-
-
-@dataclass(frozen=True)
-class ComparisonOptions:
-    """Which heads to compare."""
-
-    heads: Annotated[tuple[Path, ...], Argument("HEAD HEAD…", "Folders that `fit head` wrote.")]
-    out: Annotated[Path | None, Option("Also save a chart to this .png file.", ("--out", "-o"))] = None
-
-
-@command(app, "compare", ComparisonOptions, TableOptions)
-def compare(options: ComparisonOptions, table: TableOptions, console: Console) -> None:
-    """Compare heads: what each scored, and how far each is from the best by validation on the same test images."""
-    from fit.compare import compare_heads, comparison_figure
-    from fit.head_folder import read_results
-    from fit.report.style import require_png, to_png
-    from fit.text import format_comparison
-    from store.files.local import write_whole
-
-    if options.out is not None:
-        require_png(options.out)
-    with console.reporter.step("comparing", None):
-        comparison = compare_heads([read_results(folder) for folder in options.heads])
-    if options.out is not None:
-        write_whole(options.out, to_png(comparison_figure(comparison)))
-    console.result(comparison.to_dict())
-    notes = [line for note in comparison.notes for line in paragraph(note)]
-    console.summary(*columns(format_comparison(comparison, table.everything)), "", *notes)
 
 
 @dataclass(frozen=True)

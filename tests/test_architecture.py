@@ -20,8 +20,8 @@ BEHIND = {"store": {"store"}, "extract": {"extract", "store"}, "fit": {"fit", "e
 DOOR = "extract.api"
 """The only module of `extract` that `fit` imports."""
 
-FOR_PEOPLE = ("commands", "text")
-"""Modules that only the command line imports: the Typer apps and what they print."""
+FOR_PEOPLE = ("app", "commands", "text")
+"""Modules that only the command line imports: the Typer apps, their commands and what they print."""
 
 COMPUTING = {"tensorflow", "jax", "torch"}
 COMPUTING_PLACES = ("extract/runtimes/",)

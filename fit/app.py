@@ -1,0 +1,69 @@
+"""The Typer app of `fit`, and the options that several of its commands have."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from fit.heads.table import Value
+from fit.options import Shortcuts, parse_settings
+from store.command_line import Console, new_app
+from store.options import Argument, Option
+from store.tables import columns, terminal_width
+
+app = new_app("Fit small heads on the features of a store, and use them on images.")
+
+
+@dataclass(frozen=True)
+class StorePlace:
+    """Which store."""
+
+    features: Annotated[str, Option("The store.", ("--features", "-f"))]
+
+
+@dataclass(frozen=True)
+class HeadPlace:
+    """Which head."""
+
+    folder: Annotated[Path, Argument("HEAD", "The folder that `fit head` wrote.")]
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """What it takes to load some heads."""
+
+    custom: Annotated[str | None, Option("module:function, for a custom head.", ("--head",))] = None
+
+
+@dataclass(frozen=True)
+class WeightsOption:
+    """Where the backbone's weights are."""
+
+    weights: Annotated[str | None, Option("Where the backbone's weights are, if no longer where they were.")] = None
+
+
+@dataclass(frozen=True)
+class ParameterOptions(Shortcuts):
+    """The head's own parameters."""
+
+    settings: Annotated[tuple[str, ...], Option("key=value, a parameter of the head; repeatable.", ("--set",))] = ()
+
+    def given(self) -> dict[str, Value]:
+        """The parameters that were given, by options of their own and by --set."""
+        return {**super().given(), **parse_settings(self.settings)}
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How much of the scores is printed."""
+
+    everything: Annotated[bool, Option("Print all metrics; without it, the main ones.", ("--all",))] = False
+
+
+def print_metrics(metrics: Mapping[str, object], options: TableOptions, console: Console) -> None:
+    """Print the scores of the evaluations, and the confusion matrix if there is one for them."""
+    from fit.text import format_confusion, format_metrics
+
+    console.summary(*columns(format_metrics(metrics, options.everything)))
+    if "confusion" in metrics:
+        console.summary("", *columns(format_confusion(metrics, terminal_width())))

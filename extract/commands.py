@@ -106,11 +106,30 @@ def layers(which: BackboneName, options: LayerOptions, console: Console) -> None
     console.output(*columns([[point.name, format_shape(point.shape)] for point in points]))
 
 
-@command(app, "fetch", BackboneName)
-def fetch(which: BackboneName, console: Console) -> None:
-    """Download a network's ImageNet weights in advance, for offline machines, and verify them."""
-    from extract.backbones.fetch import fetch_weights
+@dataclass(frozen=True)
+class FetchOptions:
+    """Where a network goes."""
 
+    to: Annotated[Path | None, Option("A folder for a network of a hub, to take to another machine.")] = None
+
+
+@command(app, "fetch", BackboneName, FetchOptions)
+def fetch(which: BackboneName, options: FetchOptions, console: Console) -> None:
+    """Download a network in advance, for offline machines, and verify it."""
+    from extract.backbones.fetch import fetch_weights
+    from extract.backbones.hub import fetch_hub
+    from extract.backbones.hub_model import PREFIX, HubModel
+
+    if which.backbone.startswith(PREFIX):
+        folder = fetch_hub(HubModel.parse(which.backbone), options.to, console.reporter)
+        console.result({"backbone": which.backbone, "path": str(folder.path), "commit": folder.commit})
+        console.output(str(folder.path))
+        console.report(
+            f"{which.backbone}: commit {folder.commit[:12]} is here; --backbone takes that folder on any machine"
+        )
+        return
+    if options.to is not None:
+        raise UsageError(f"--to is for networks of a hub ({PREFIX}ORG/NAME); for {which.backbone}, leave it out")
     found = fetch_weights(which.backbone, console.reporter)
     if found is None:
         console.message(f"{which.backbone} has no weights: there is nothing to get")

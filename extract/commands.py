@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from extract.backbones.table import BACKBONES, DEFAULT_BACKBONE
+from extract.backbones.table import DEFAULT_BACKBONE, find_backbones
 from extract.completion import complete_backbone
 from extract.request import RunOptions, parse_duration, parse_image_size
 from extract.text import (
@@ -69,15 +69,22 @@ def _run(options: RunOptions, console: Console) -> None:
     require_few_failures(result, options.max_bad)
 
 
-@command(app, "backbones")
-def backbones(console: Console) -> None:
+@dataclass(frozen=True)
+class SearchWord:
+    """Which networks are listed."""
+
+    word: Annotated[str, Argument("WORD", "Only networks with this in their name.")] = ""
+
+
+@command(app, "backbones", SearchWord)
+def backbones(search: SearchWord, console: Console) -> None:
     """List the networks: input size, parameters, output shape, preprocessing, whether weights are on this machine."""
     from extract.backbones.weights import weights_on_disk
 
-    weights = {backbone.name: weights_on_disk(backbone) for backbone in BACKBONES.values()}
-    listed = [{**asdict(backbone), "weights": str(weights[name] or "")} for name, backbone in BACKBONES.items()]
+    found = {backbone: weights_on_disk(backbone) for backbone in find_backbones(search.word)}
+    listed = [{**asdict(backbone), "weights": str(path or "")} for backbone, path in found.items()]
     console.result({"backbones": listed})
-    console.output(*columns(format_backbones(weights)))
+    console.output(*columns(format_backbones(found)))
     console.output("", *facts(format_preprocessing()))
 
 

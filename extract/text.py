@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extract.backbones.table import BACKBONES, PREPROCESSING, Backbone
+from extract.backbones.table import PREPROCESSING, Backbone
 from store.command_line import format_count, format_duration, format_shape, format_size
 from store.files.names import printable
 from store.suggestions import suggest
@@ -78,8 +78,8 @@ def format_dry_run(plan: "DryRun") -> list[str]:
     return lines
 
 
-def format_backbones(weights: Mapping[str, Path | None]) -> list[list[str]]:
-    """A row per network; `weights` says by name where its ImageNet weights are on this machine."""
+def format_backbones(weights: Mapping[Backbone, Path | None]) -> list[list[str]]:
+    """A row per network; `weights` says where its ImageNet weights are on this machine."""
     rows = [["name", "input", "parameters", "output", "weights", "pixels"]]
     rows += [
         [
@@ -87,10 +87,10 @@ def format_backbones(weights: Mapping[str, Path | None]) -> list[list[str]]:
             format_shape(backbone.size),
             f"{backbone.parameters:,}",
             format_shape(backbone.shape),
-            _format_weights(backbone, weights[backbone.name]),
+            _format_weights(backbone, path),
             backbone.preprocessing,
         ]
-        for backbone in BACKBONES.values()
+        for backbone, path in weights.items()
     ]
     return rows
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import keras
 
 from extract.backbones.networks.alexnet import alexnet
-from extract.backbones.networks.efficientnet_lite import efficientnet_lite0
+from extract.backbones.networks.efficientnet_lite import efficientnet_lite0, efficientnet_lite2
 from extract.backbones.networks.inception_v1 import inception_v1
 from extract.backbones.networks.inception_v4 import inception_v4
 from extract.backbones.networks.pixels import pixels
@@ -20,7 +20,7 @@ from store.suggestions import suggest
 
 _NETWORKS: dict[str, Callable[[bool, tuple[int, int, int]], keras.Model]] = {
     function.__name__: function
-    for function in (alexnet, efficientnet_lite0, inception_v1, inception_v4, pixels, squeezenet)
+    for function in (alexnet, efficientnet_lite0, efficientnet_lite2, inception_v1, inception_v4, pixels, squeezenet)
 }
 
 _SIZE_ERRORS = ("nput size must be", "input_shape", "negative")

@@ -72,7 +72,7 @@ def _fill(network: keras.Model, backbone: Backbone, weights: Weights, include_to
     elif weights.kind == "file":
         _fill_from_users_file(network, backbone, Path(weights.path), include_top)
     elif backbone.weights_from == "package":
-        fill_from_package(network)
+        fill_from_package(network, backbone)
 
 
 def _fill_from_users_file(network: keras.Model, backbone: Backbone, path: Path, include_top: bool) -> None:

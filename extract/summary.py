@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 
 from extract.bottleneck import ResourceUse, cluster_bottleneck, find_bottleneck, longest_phase
 from extract.clock import Clock
-from extract.planning import Changes, PlannedRun
+from extract.planning import Changes, PlannedRun, part_of
 from extract.resolve import LoadedNetwork, Request
 from extract.runtimes.device import machine_has_gpu, processor_precisions, usable_cores
 from extract.sources.base import describe_left_out
-from store.errors import require_few_failed
+from store.errors import EnvironmentFailure, require_few_failed
 from store.information import ComputedBy, find_computed_by
 from store.snapshot import Snapshot, with_records
 from store.suggestions import suggest
@@ -93,9 +93,15 @@ class RunResult:
 
 
 def summarize(request: Request, planned: PlannedRun, computed: Computed) -> RunResult:
-    """What the store holds of the run's plan now, and how long computing took."""
+    """What the store holds of the run's plan now, and how long computing took.
+
+    Raises:
+        EnvironmentFailure: what the run has committed is no longer there.
+    """
     worked = computed.images + computed.copied > 0
     snapshot = with_records(request.store, planned.snapshot) if worked else planned.snapshot
+    if worked:
+        _require_still_there(request, snapshot)
     counts = snapshot.counts()
     phases, seconds = computed.clock.phases(), computed.clock.span
     return RunResult(
@@ -118,6 +124,17 @@ def summarize(request: Request, planned: PlannedRun, computed: Computed) -> RunR
         failures_by_code=Counter(snapshot.failures()["code"].to_pylist()),
         left_out=describe_left_out(planned.listing.left_out),
     )
+
+
+def _require_still_there(request: Request, snapshot: Snapshot) -> None:
+    """Raise EnvironmentFailure if the store, or a shard that this run has committed, was deleted meanwhile."""
+    # The machine of a cluster's client may see what workers wrote only later (NFS, acdirmax).
+    lost = part_of(snapshot, request.part) if request.options.scheduler is None else []
+    if lost or not request.store.is_store():
+        raise EnvironmentFailure(
+            f"{request.store} was deleted, in whole or in part, while this run was writing to it: "
+            "make sure that nothing else does that, then run the same command again"
+        )
 
 
 def _computed_by(snapshot: Snapshot) -> tuple[ComputedBy, ...]:

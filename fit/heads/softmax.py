@@ -118,7 +118,7 @@ def fit_softmax(
 class _Settled:
     """Ends a minimization where `_LAST` steps have lessened the objective by less than `tolerance` times it.
 
-    A limit for the gradient would not do: of a weak penalty and rows that can be told apart, the gradient is small long
+    A limit for the gradient would not do: with a weak penalty and separable classes the gradient is small long
     before the end, and what was stopped early would look like the best C.
     """
 

@@ -1,4 +1,4 @@
-"""The solver of `logistic`, against scikit-learn's on rows that are correlated, unequal and hard to tell apart."""
+"""The solver of `logistic`, against scikit-learn's on rows that are correlated, unequal and hard to separate."""
 
 import numpy as np
 import pytest

@@ -7,7 +7,7 @@ groups of unequal size (their coefficient of variation is 0.6) whose images rese
 product printed an interval, `covered` how often an interval that was printed contains the truth. The coverage of a share
 of independent images is computed exactly, over all numbers of right images.
 
-The target is 0.93 to 0.975 wherever an interval is given in at least a fifth of the draws. Coverage above it is marked
+`rarely` is in fewer than a fifth of the draws. The target is 0.93 to 0.975 wherever an interval is given in at least a fifth of the draws. Coverage above it is marked
 `+`: near 0 and 1 a share of few images can take few values, and the coverage jumps past the target (of 45 images and a
 true accuracy of 0.95 the coverage is 0.927 or 0.976, whatever the interval). Below it is marked `-`.
 """
@@ -259,6 +259,7 @@ def format_table(cells: Sequence[Cell]) -> list[str]:
     rows = defaultdict[tuple[str, int, int], list[str]](list)
     for cell in cells:
         rows[cell.metric, cell.images, cell.groups].append(_format_cell(cell))
+    without = []
     for (metric, images, groups), found in rows.items():
         pairs = len(found) // len(ACCURACIES)
         texts = [", ".join(found[at : at + pairs]) for at in range(0, len(found), pairs)]
@@ -266,8 +267,8 @@ def format_table(cells: Sequence[Cell]) -> list[str]:
         if any(text.strip(", -") for text in texts):
             lines.append(f"| {name} | {images:,} | {groups or '-'} | " + " | ".join(texts) + " |")
         else:
-            lines.append(f"| {name} | {images:,} | {groups or '-'} | no interval is given " + "| " * len(texts) + "|")
-    return lines
+            without.append(f"{name} {images:,}{f' in {groups} groups' if groups else ''}")
+    return [*lines, "", f"No interval is given of: {'; '.join(without)}."]
 
 
 def _format_cell(cell: Cell) -> str:

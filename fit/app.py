@@ -65,8 +65,9 @@ def print_metrics(metrics: Mapping[str, object], options: TableOptions, console:
     from fit.text import format_by, format_confusion, format_metrics, format_remarks
 
     console.summary(*columns(format_metrics(metrics, options.everything)))
-    for remark in format_remarks(metrics, options.everything):
-        console.summary(*paragraph(remark))
+    remarks = format_remarks(metrics, options.everything)
+    if remarks:
+        console.summary("", *(line for remark in remarks for line in paragraph(remark)))
     by = metrics.get("by")
     if isinstance(by, Mapping):
         console.summary("", *columns(format_by(by)))

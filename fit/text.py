@@ -49,12 +49,25 @@ def format_remarks(metrics: Mapping[str, Any], everything: bool = False) -> list
         if missing := scores.get("missing"):
             shown = ", ".join(printable(one) for one in missing[:_MISSING]) + (", …" if len(missing) > _MISSING else "")
             remarks.append(f"{name}: no image of {shown}; balanced accuracy and macro f1 are of the other classes")
-        reasons = dict[str, list[str]]()
-        for metric in METRICS if everything else _MAIN_METRICS:
-            if reason := (scores.get(metric) or {}).get("reason"):
-                reasons.setdefault(reason, []).append(metric.replace("_", " "))
-        remarks += [f"{name} {', '.join(measured)}: {printable(reason)}" for reason, measured in reasons.items()]
+        chosen = METRICS if everything else _MAIN_METRICS
+        reasons = [(metric, (scores.get(metric) or {}).get("reason")) for metric in chosen]
+        remarks += [f"{name} {line}" for line in _join_reasons([(metric, text) for metric, text in reasons if text])]
     return remarks
+
+
+def _join_reasons(reasons: Sequence[tuple[str, str]]) -> list[str]:
+    """One sentence for the metrics whose reasons differ only by the number that each needs, in brackets at the end."""
+    found = dict[str, tuple[list[str], list[str]]]()
+    for metric, reason in reasons:
+        sentence, _, needed = reason.partition(" (")
+        names, needs = found.setdefault(sentence, ([], []))
+        names.append(metric.replace("_", " "))
+        if needed and needed.rstrip(")") not in needs:
+            needs.append(needed.rstrip(")"))
+    return [
+        f"{', '.join(names)}: {printable(sentence)}" + (f" ({'; '.join(needs)})" if needs else "")
+        for sentence, (names, needs) in found.items()
+    ]
 
 
 def format_by(by: Mapping[str, Any]) -> list[list[str]]:

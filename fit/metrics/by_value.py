@@ -9,7 +9,7 @@ import numpy as np
 from fit.metrics.arrays import Bools, Ints
 from fit.metrics.estimates import share_of
 from fit.metrics.intervals import Clusters, Interval, interval_of
-from fit.metrics.scores import REQUIREMENTS
+from fit.metrics.scores import SHARE
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,6 @@ def accuracy_by(values: Sequence[str | None], right: Bools, groups: Ints | None)
     for value, rows in positions.items():
         members = np.array(rows)
         clusters = Clusters(len(rows), None if groups is None else groups[members])
-        accuracy = interval_of(share_of(right[members]), clusters, REQUIREMENTS["accuracy"])
+        accuracy = interval_of(share_of(right[members]), clusters, SHARE)
         found.append(ValueAccuracy(value, len(rows), clusters.count, accuracy))
     return tuple(sorted(found, key=lambda one: (one.accuracy.value, -one.rows, one.value or "")))

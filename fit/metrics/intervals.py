@@ -24,14 +24,8 @@ from scipy.special import stdtrit
 from fit.metrics.arrays import Bools, Floats, Ints
 from fit.metrics.estimates import Estimate, Scale
 
-LEAST_IMAGES = 20
-"""Of independent images: a share of fewer has no interval that covers 93 to 97.5 % wherever the truth lies."""
-
-LEAST_GROUPS = 10
-"""Of images in groups, for an interval of a share."""
-
-LEAST_MIXED_GROUPS, LARGE_GROUP = 5, 20
-"""In groups of more than 20 images, 5 groups must have an error, and 5 must have none that is not an error."""
+LEAST_MIXED_GROUPS, LARGE_GROUP = 6, 20
+"""Of groups of more than 20 images, 6 must have an image that is wrong, and 6 one that is right."""
 
 LEAST_EFFECTIVE_GROUPS = 4.0
 """As good as this number of groups of equal size: fewer where one group has most of the images."""
@@ -42,7 +36,7 @@ NORMAL = 1.959963984540054
 _TAIL = 0.975
 _RESAMPLES = 999
 _MOST_RESAMPLED_GROUPS = 1000  # of more groups, the bootstrap's distribution is that of t
-_LEAST_CONTRIBUTING = 3.0
+_LEAST_CONTRIBUTING = 1.5
 _ROUNDING = 1e-9  # a metric that varies less, relative to itself, does so by rounding alone
 
 
@@ -90,11 +84,13 @@ class Requirement:
     """What a metric needs for an interval, by simulation.
 
     Attributes:
-        groups: how many split groups, of all images.
+        images: how many images, of independent ones.
+        groups: how many split groups, of images that come in groups.
         per_class: how many split groups of each class that occurs.
         errors: how many independent images would have to be wrong for the metric to be as uncertain as it is.
     """
 
+    images: int
     groups: int
     per_class: int = 0
     errors: float = 0.0
@@ -146,10 +142,14 @@ class Clusters:
         images = f"{self.rows:,} image{'' if self.rows == 1 else 's'}"
         return images if self.independent else f"{images} in {self.count:,} group{'' if self.count == 1 else 's'}"
 
-    def too_few(self, least: int) -> str:
-        """The sentence for fewer groups than an interval needs."""
-        of = "" if self.independent else " groups"
-        return f"{self.described()}: too few{of} for an interval ({least} or more)"
+    def too_few(self, requirement: Requirement) -> str:
+        """Why there is no interval if there are fewer groups, or images, than it needs; "" if there are enough."""
+        least, of = (requirement.images, "") if self.independent else (requirement.groups, " groups")
+        if self.count < least:
+            return f"{self.described()}: too few{of} for an interval ({least} or more)"
+        if self.rows < requirement.images:
+            return f"{self.described()}: too few images for an interval ({requirement.images} or more)"
+        return ""
 
 
 @lru_cache(maxsize=4)
@@ -198,13 +198,13 @@ def interval_of(estimate: Estimate, clusters: Clusters, requirement: Requirement
     Args:
         estimate: the metric.
         clusters: the split groups of its rows.
-        requirement: what the metric needs; for a share, `LEAST_IMAGES` and `LEAST_GROUPS` take its place.
+        requirement: what the metric needs.
     """
     if not estimate.defined:
         return Interval(None, None, None, estimate.reason)
     if estimate.scale is Scale.SHARE:
-        return _share_interval(estimate, clusters)
-    if reason := _too_few(clusters, requirement.groups):
+        return _share_interval(estimate, clusters, requirement)
+    if reason := too_few_groups(clusters, requirement):
         return without_interval(estimate.value, reason)
     if estimate.scale is Scale.LOSS:
         return _loss_interval(estimate, clusters)
@@ -216,22 +216,21 @@ def without_interval(value: float, reason: str) -> Interval:
     return Interval(value, None, None, reason)
 
 
-def _too_few(clusters: Clusters, least: int) -> str:
-    if clusters.count < least:
-        return clusters.too_few(least)
+def too_few_groups(clusters: Clusters, requirement: Requirement) -> str:
+    """Why the number of the groups, or of images, or their sizes allow no interval; "" if they do."""
+    if reason := clusters.too_few(requirement):
+        return reason
     if clusters.effective < LEAST_EFFECTIVE_GROUPS:
         return f"{clusters.described()}, most of them in one or two groups: no interval"
     return ""
 
 
-def _share_interval(estimate: Estimate, clusters: Clusters) -> Interval:
+def _share_interval(estimate: Estimate, clusters: Clusters, requirement: Requirement) -> Interval:
     share, rows = estimate.value, clusters.rows
-    if clusters.independent:
-        if rows < LEAST_IMAGES:
-            return without_interval(share, clusters.too_few(LEAST_IMAGES))
-        return wilson_interval(share, rows)
-    if reason := _too_few(clusters, LEAST_GROUPS) or _rarely_mixed(estimate, clusters):
+    if reason := too_few_groups(clusters, requirement) or _rarely_mixed(estimate, clusters):
         return without_interval(share, reason)
+    if clusters.independent:
+        return wilson_interval(share, rows)
     spread = measure_spread(estimate.influence, clusters)
     if spread.variance == 0:  # all groups alike, so nothing shows how much the images of one resemble each other
         return wilson_interval(share, clusters.effective)
@@ -260,7 +259,7 @@ def _bounded_interval(estimate: Estimate, spread: Spread, requirement: Requireme
     low, high = (-1.0, 1.0) if estimate.scale is Scale.SIGNED else (0.0, 1.0)
     place = (estimate.value - low) / (high - low)
     if spread.variance <= _ROUNDING**2 or not 0 < place < 1:
-        return without_interval(estimate.value, "it is the same in every image: nothing shows how much it varies")
+        return without_interval(estimate.value, "every image gives the same: nothing shows how much it varies")
     same_variance = place * (1 - place) * (high - low) ** 2 / spread.variance
     if same_variance * min(place, 1 - place) < requirement.errors:
         return without_interval(estimate.value, f"too near {high if place > 0.5 else low:g} for an interval")
@@ -275,10 +274,10 @@ def _loss_interval(estimate: Estimate, clusters: Clusters) -> Interval:
     sums = clusters.sums(estimate.influence) * rows
     squares = sums**2
     if mean <= 0 or squares.sum() <= (_ROUNDING * mean * rows) ** 2:
-        return without_interval(mean, "it is the same in every image: nothing shows how much it varies")
+        return without_interval(mean, "every image gives the same: nothing shows how much it varies")
     if float(squares.sum()) ** 2 / float((squares**2).sum()) < _LEAST_CONTRIBUTING:
         one = "image" if clusters.independent else "group"
-        return without_interval(mean, f"one or two {one}s make up most of its variation: no interval")
+        return without_interval(mean, f"a single {one} makes up most of its variation: no interval")
     spread = measure_spread(estimate.influence, clusters)
     error = np.sqrt(spread.variance) / mean
     if clusters.count > _MOST_RESAMPLED_GROUPS:

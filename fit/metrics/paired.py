@@ -16,17 +16,20 @@ from scipy.special import bdtr, stdtr
 from fit.metrics.arrays import Bools, Floats
 from fit.metrics.estimates import mean_of
 from fit.metrics.intervals import (
-    LEAST_EFFECTIVE_GROUPS,
-    LEAST_GROUPS,
     NORMAL,
     ROW_BY_ROW,
     Clusters,
     Interval,
+    Requirement,
     Sampling,
     Spread,
     measure_spread,
+    too_few_groups,
     without_interval,
 )
+
+REQUIREMENT = Requirement(images=20, groups=10)
+"""What a difference needs for an interval."""
 
 LEAST_DISCORDANT = 5
 """Images, or groups, in which one head is right and the other wrong: fewer allow no interval."""
@@ -79,7 +82,7 @@ def compare_accuracies(first: Bools, second: Bools, sampling: Sampling = ROW_BY_
     only, count = (int(counts.first), int(counts.second)), clusters.count
     if clusters.independent:
         p_value = exact_mcnemar(*only)
-        return PairedDifference(_independent_interval(counts), *only, count, p_value, "exact McNemar")
+        return PairedDifference(_independent_interval(counts, clusters), *only, count, p_value, "exact McNemar")
     difference, clustered_p = _clustered(gains, counts, clusters)
     return PairedDifference(difference, *only, count, clustered_p, f"McNemar over {count:,} groups")
 
@@ -111,7 +114,9 @@ def exact_mcnemar(first_only: float, second_only: float) -> float:
     return float(min(1.0, 2 * bdtr(min(first_only, second_only), int(total), 0.5))) if total else 1.0
 
 
-def _independent_interval(counts: _Counts) -> Interval:
+def _independent_interval(counts: _Counts, clusters: Clusters) -> Interval:
+    if reason := clusters.too_few(REQUIREMENT):
+        return without_interval(counts.difference, reason)
     discordant = int(counts.first + counts.second)
     if discordant < LEAST_DISCORDANT:
         return without_interval(
@@ -124,8 +129,8 @@ def _independent_interval(counts: _Counts) -> Interval:
 
 def _clustered(gains: Floats, counts: _Counts, clusters: Clusters) -> tuple[Interval, float | None]:
     value = counts.difference
-    if clusters.count < LEAST_GROUPS or clusters.effective < LEAST_EFFECTIVE_GROUPS:
-        return without_interval(value, clusters.too_few(LEAST_GROUPS)), None
+    if reason := too_few_groups(clusters, REQUIREMENT):
+        return without_interval(value, reason), None
     discordant = int((clusters.sums(np.abs(gains)) > 0).sum())
     spread = measure_spread(mean_of(gains).influence, clusters)
     p_value = _clustered_p_value(clusters.sums(gains), spread)

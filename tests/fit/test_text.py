@@ -73,11 +73,21 @@ def test_a_metric_without_interval_says_why():
     reason = "12 images in 3 groups: too few groups for an interval (10 or more)"
     found = metrics("validation", "test", "baseline")
     without = {"value": 0.9, "low": None, "high": None, "reason": reason}
-    found["test"] = {**found["test"], "accuracy": without, "macro_f1": without, "brier": without}
+    needs_more = {**without, "reason": reason.replace("10 or", "100 or")}
+    found["test"] = {
+        **found["test"],
+        "accuracy": without,
+        "macro_f1": without,
+        "log_loss": needs_more,
+        "brier": without,
+    }
     found["baseline"] = {**found["baseline"], "accuracy": without}
     assert format_metrics(found)[2][2] == "0.900"
-    assert format_remarks(found) == [f"test accuracy, macro f1: {reason}"]
-    assert format_remarks(found, everything=True) == [f"test accuracy, macro f1, brier: {reason}"]
+    start = "12 images in 3 groups: too few groups for an interval"
+    assert format_remarks(found) == [f"test accuracy, macro f1, log loss: {start} (10 or more; 100 or more)"]
+    assert format_remarks(found, everything=True)[0].startswith("test accuracy, macro f1, log loss, brier: 12 images")
+    other = {**found, "test": {**found["test"], "accuracy": {**without, "reason": "too near 1 for an interval"}}}
+    assert format_remarks(other)[0] == "test accuracy: too near 1 for an interval"
     assert format_remarks(metrics("test")) == []
 
 

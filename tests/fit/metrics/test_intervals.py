@@ -4,7 +4,7 @@ import pytest
 from fit.metrics.estimates import Estimate, Scale, mean_of, share_of
 from fit.metrics.intervals import Clusters, Interval, Requirement, interval_of, measure_spread, wilson_interval
 
-ANY = Requirement(groups=10)
+ANY = Requirement(images=20, groups=10)
 
 
 def right(count, rows):
@@ -43,6 +43,14 @@ def test_few_groups_have_no_interval_and_a_sentence():
     assert found.reason == "87 images in 2 groups: too few groups for an interval (10 or more)"
 
 
+def test_a_metric_may_need_more_images_than_groups():
+    demanding = Requirement(images=200, groups=50)
+    losses = np.random.default_rng(0).gamma(1, 1, 300)
+    found = interval_of(mean_of(losses[:100]), Clusters(100, np.arange(100) // 2), demanding)
+    assert found.reason == "100 images in 50 groups: too few images for an interval (200 or more)"
+    assert interval_of(mean_of(losses), Clusters(300, np.arange(300) // 6), demanding).low is not None
+
+
 def test_ten_groups_of_which_one_has_nearly_all_images_are_too_few():
     groups = np.r_[np.zeros(991, int), np.arange(1, 10)]
     found = interval_of(right(500, 1000), Clusters(1000, groups), ANY)
@@ -56,13 +64,13 @@ def test_large_groups_that_are_nearly_all_right_have_no_interval():
     marks[[0, 1, 60, 120]] = False
     found = interval_of(share_of(marks), Clusters(600, groups), ANY)
     assert found.reason == (
-        "only 3 of 12 large groups have an image that is wrong: too few for an interval (5 or more)"
+        "only 3 of 12 large groups have an image that is wrong: too few for an interval (6 or more)"
     )
     assert "only 0 of 12 large groups" in interval_of(right(600, 600), Clusters(600, groups), ANY).reason
     assert "only 0 of 12 large groups have an image that is right" in (
         interval_of(right(0, 600), Clusters(600, groups), ANY).reason
     )
-    marks[[180, 240]] = False
+    marks[[180, 240, 300]] = False
     assert interval_of(share_of(marks), Clusters(600, groups), ANY).low is not None
 
 
@@ -106,20 +114,20 @@ def test_groups_that_differ_in_size_or_of_which_few_vary_widen_the_interval():
 
 def test_a_mean_loss_of_skewed_losses_has_more_room_above():
     losses = np.random.default_rng(0).gamma(0.2, 1, 100)
-    found = interval_of(mean_of(losses), Clusters(100, None), Requirement(groups=40))
+    found = interval_of(mean_of(losses), Clusters(100, None), ANY)
     assert 0 < found.low < found.value < found.high
     assert found.high - found.value > 1.3 * (found.value - found.low)
-    assert found == interval_of(mean_of(losses), Clusters(100, None), Requirement(groups=40))
+    assert found == interval_of(mean_of(losses), Clusters(100, None), ANY)
 
 
 def test_a_loss_that_is_one_images_has_no_interval():
     losses = np.full(100, 0.01)
     losses[0] = 30
-    assert "one or two images make up" in interval_of(mean_of(losses), Clusters(100, None), ANY).reason
-    assert "the same in every image" in interval_of(mean_of(np.full(100, 0.5)), Clusters(100, None), ANY).reason
+    assert "a single image makes up" in interval_of(mean_of(losses), Clusters(100, None), ANY).reason
+    assert "every image gives the same" in interval_of(mean_of(np.full(100, 0.5)), Clusters(100, None), ANY).reason
     rounded = 0.5 + 1e-16 * np.arange(100)
-    assert "the same in every image" in interval_of(mean_of(rounded), Clusters(100, None), ANY).reason
-    assert "the same in every image" in interval_of(mean_of(np.zeros(100)), Clusters(100, None), ANY).reason
+    assert "every image gives the same" in interval_of(mean_of(rounded), Clusters(100, None), ANY).reason
+    assert "every image gives the same" in interval_of(mean_of(np.zeros(100)), Clusters(100, None), ANY).reason
 
 
 def test_many_groups_take_no_resamples():
@@ -138,7 +146,7 @@ def test_metrics_near_a_bound_stay_within_it_or_have_no_interval():
     assert 0.97 - found.low > found.high - 0.97
     lowest = interval_of(Estimate(-0.97, influence, Scale.SIGNED), clusters, ANY)
     assert -1 < lowest.low < -0.97 < lowest.high
-    demanding = Requirement(groups=10, errors=100)
+    demanding = Requirement(images=20, groups=10, errors=100)
     assert interval_of(Estimate(0.97, influence, Scale.UNIT), clusters, demanding).reason == (
         "too near 1 for an interval"
     )

@@ -146,7 +146,7 @@ def test_of_equal_probabilities_the_first_classes_are_the_top_five():
     assert scores.top_5_accuracy.value == 5 / 8
 
 
-def simulated(seed, rows=200, right=0.8):
+def simulated(seed, rows=300, right=0.8):
     rng = np.random.default_rng(seed)
     targets = rng.integers(0, 2, rows)
     chances = np.clip(np.where(rng.random(rows) < right, 0.5, -0.5) * rng.random(rows) + 0.5, 0.01, 0.99)
@@ -173,10 +173,10 @@ def test_values_without_intervals_are_the_same():
 def test_rows_of_one_group_count_once():
     targets, chances = simulated(1)
     plain = score_classes(targets, chances, names(2))
-    groups = np.repeat(np.arange(200), 10)
+    groups = np.repeat(np.arange(300), 10)
     copies = np.repeat(targets, 10), np.repeat(chances, 10, axis=0)
     repeated, naive = score_classes(*copies, names(2), Sampling(groups)), score_classes(*copies, names(2))
-    assert (repeated.rows, repeated.groups) == (2000, 200)
+    assert (repeated.rows, repeated.groups) == (3000, 300)
     for name in set(METRICS) - {"calibration_error", "top_5_accuracy"}:
         once, grouped, alone = (found.metric(name) for found in (plain, repeated, naive))
         assert grouped.value == pytest.approx(once.value)
@@ -190,11 +190,11 @@ def test_the_same_rows_give_the_same_intervals():
 
 def test_few_groups_leave_every_metric_without_interval():
     targets, chances = simulated(0)
-    scores = score_classes(targets, chances, names(2), Sampling(np.arange(200) % 5))
+    scores = score_classes(targets, chances, names(2), Sampling(np.arange(300) % 5))
     for name in set(METRICS) - {"calibration_error", "top_5_accuracy"}:
         found = scores.metric(name)
         assert (found.low, found.high) == (None, None)
-        assert found.reason.startswith("200 images in 5 groups: too few groups"), name
+        assert found.reason.startswith("300 images in 5 groups: too few groups"), name
 
 
 def test_a_class_of_few_images_leaves_averages_over_classes_without_interval():

@@ -37,6 +37,7 @@ _TAIL = 0.975
 _RESAMPLES = 999
 _MOST_RESAMPLED_GROUPS = 1000  # of more groups, the bootstrap's distribution is that of t
 _LEAST_CONTRIBUTING = 1.5
+_FEW_TOGETHER = 1.5
 _ROUNDING = 1e-9  # a metric that varies less, relative to itself, does so by rounding alone
 
 
@@ -144,7 +145,8 @@ class Clusters:
 
     def too_few(self, requirement: Requirement) -> str:
         """Why there is no interval if there are fewer groups, or images, than it needs; "" if there are enough."""
-        least, of = (requirement.images, "") if self.independent else (requirement.groups, " groups")
+        alone = self.rows < _FEW_TOGETHER * self.effective  # but for some identical images, say
+        least, of = (requirement.images, "") if alone else (requirement.groups, " groups")
         if self.count < least:
             return f"{self.described()}: too few{of} for an interval ({least} or more)"
         if self.rows < requirement.images:

@@ -51,6 +51,18 @@ def test_a_metric_may_need_more_images_than_groups():
     assert interval_of(mean_of(losses), Clusters(300, np.arange(300) // 6), demanding).low is not None
 
 
+def test_a_pair_of_identical_images_does_not_make_the_others_groups():
+    twins = np.maximum(np.arange(60) - 1, 0)
+    demanding = Requirement(images=40, groups=100)
+    influence = np.random.default_rng(0).normal(0, 0.01, 60)
+    estimate = Estimate(0.8, influence - influence.mean(), Scale.UNIT)
+    assert interval_of(estimate, Clusters(60, twins), demanding).low is not None
+    assert "too few groups" in interval_of(estimate, Clusters(60, np.arange(60) // 2), demanding).reason
+    assert interval_of(right(12, 16), Clusters(16, twins[:16]), ANY).reason == (
+        "16 images in 15 groups: too few for an interval (20 or more)"
+    )
+
+
 def test_ten_groups_of_which_one_has_nearly_all_images_are_too_few():
     groups = np.r_[np.zeros(991, int), np.arange(1, 10)]
     found = interval_of(right(500, 1000), Clusters(1000, groups), ANY)

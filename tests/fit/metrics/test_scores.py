@@ -28,7 +28,7 @@ def names(count):
 
 
 @given(classified())
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @pytest.mark.filterwarnings("ignore")
 def test_values_are_scikit_learns(data):
     targets, chances = data
@@ -66,6 +66,7 @@ def test_values_are_scikit_learns(data):
 
 
 @given(st.integers(0, 10**6), st.integers(2, 30), st.integers(1, 4))
+@settings(deadline=None)
 @pytest.mark.filterwarnings("ignore")
 def test_values_of_several_labels(seed, rows, count):
     rng = np.random.default_rng(seed)

@@ -129,6 +129,7 @@ def test_a_mean_loss_of_skewed_losses_has_more_room_above():
     found = interval_of(mean_of(losses), Clusters(100, None), ANY)
     assert 0 < found.low < found.value < found.high
     assert found.high - found.value > 1.3 * (found.value - found.low)
+    assert np.log(found.high / found.value) > 1.1 * np.log(found.value / found.low)
     assert found == interval_of(mean_of(losses), Clusters(100, None), ANY)
 
 

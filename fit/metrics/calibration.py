@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fit.metrics.arrays import Bools, Floats, Ints
+from fit.metrics.arrays import Bools, Floats, Ints, ratio
 from fit.metrics.intervals import Clusters, Interval, wilson_interval
 
 CALIBRATION_BINS = 15
@@ -56,18 +56,20 @@ def calibration_error(confidence: Floats, correct: Bools, clusters: Clusters) ->
     """
     per_row = confidence.shape[1]
     cells = np.repeat(clusters.of_rows, per_row) * CALIBRATION_BINS + _bin_numbers(confidence.ravel())
-    size = clusters.count * CALIBRATION_BINS
-    counts = np.bincount(cells, minlength=size).reshape(-1, CALIBRATION_BINS).astype(np.float64)
-    sums = np.bincount(cells, weights=(correct - confidence).ravel(), minlength=size).reshape(-1, CALIBRATION_BINS)
-    decisions, groups = counts.sum(axis=0), (counts > 0).sum(axis=0)
-    used = groups > 1
-    if not used.any():
+    used, cell_of_decision, counts = np.unique(cells, return_inverse=True, return_counts=True)
+    sums = np.bincount(cell_of_decision, weights=(correct - confidence).ravel(), minlength=len(used))
+    bins = used % CALIBRATION_BINS
+    groups, decisions, gaps = (
+        np.bincount(bins, weights=values, minlength=CALIBRATION_BINS) for values in (None, counts, sums)
+    )
+    known = groups > 1
+    if not known.any():
         return float("nan")
-    counts, sums, decisions, groups = counts[:, used], sums[:, used], decisions[used], groups[used]
-    gaps = sums.sum(axis=0) / decisions
-    noise = ((sums - counts * gaps) ** 2).sum(axis=0) / decisions**2 * groups / (groups - 1)
-    squared = float(((gaps**2 - noise) * decisions).sum() / decisions.sum())
-    return float(np.sqrt(max(squared, 0.0)))
+    gaps = ratio(gaps, decisions)
+    noise = np.bincount(bins, weights=(sums - counts * gaps[bins]) ** 2, minlength=CALIBRATION_BINS)
+    groups, decisions, gaps, noise = groups[known], decisions[known], gaps[known], noise[known]
+    squared = gaps**2 - noise / decisions**2 * groups / (groups - 1)
+    return float(np.sqrt(max(float((squared * decisions).sum() / decisions.sum()), 0.0)))
 
 
 def _bin_numbers(confidence: Floats) -> Ints:

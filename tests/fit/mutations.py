@@ -194,8 +194,8 @@ MUTATIONS = (
     Mutation(
         "the calibration error keeps the noise",
         CALIBRATION,
-        "((gaps**2 - noise) * decisions)",
-        "((gaps**2) * decisions)",
+        "squared = gaps**2 - noise / decisions**2",
+        "squared = gaps**2 - 0 * noise / decisions**2",
         (tests_of("calibration"),),
     ),
     Mutation(

@@ -259,7 +259,7 @@ def format_table(cells: Sequence[Cell]) -> list[str]:
     rows = defaultdict[tuple[str, int, int], list[str]](list)
     for cell in cells:
         rows[cell.metric, cell.images, cell.groups].append(_format_cell(cell))
-    without = []
+    without = defaultdict[str, list[str]](list)
     for (metric, images, groups), found in rows.items():
         pairs = len(found) // len(ACCURACIES)
         texts = [", ".join(found[at : at + pairs]) for at in range(0, len(found), pairs)]
@@ -267,8 +267,9 @@ def format_table(cells: Sequence[Cell]) -> list[str]:
         if any(text.strip(", -") for text in texts):
             lines.append(f"| {name} | {images:,} | {groups or '-'} | " + " | ".join(texts) + " |")
         else:
-            without.append(f"{name} {images:,}{f' in {groups} groups' if groups else ''}")
-    return [*lines, "", f"No interval is given of: {'; '.join(without)}."]
+            without[name].append(f"{images:,}{f' in {groups}' if groups else ''}")
+    found = "; ".join(f"{name} ({', '.join(sizes)})" for name, sizes in without.items())
+    return [*lines, "", f"Without an interval (images, in groups): {found}."]
 
 
 def _format_cell(cell: Cell) -> str:

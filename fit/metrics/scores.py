@@ -38,7 +38,7 @@ METRICS = (
 """The fields of `Scores` that are intervals."""
 
 SHARE = Requirement(images=20, groups=10)
-_AVERAGED = Requirement(images=40, groups=100, per_class=20)
+_AVERAGED = Requirement(images=200, groups=100, per_class=20)
 _LOSS = Requirement(images=200, groups=100)
 REQUIREMENTS = {
     "accuracy": SHARE,
@@ -46,10 +46,10 @@ REQUIREMENTS = {
     "macro_f1": _AVERAGED,
     "log_loss": _LOSS,
     "brier": _LOSS,
-    "roc_auc": Requirement(images=40, groups=100, per_class=40, errors=10),
-    "average_precision": Requirement(images=40, groups=100, per_class=40, errors=20),
+    "roc_auc": Requirement(images=100, groups=100, per_class=40, errors=10),
+    "average_precision": Requirement(images=100, groups=100, per_class=40, errors=20),
     "top_5_accuracy": SHARE,
-    "kappa": Requirement(images=40, groups=100),
+    "kappa": Requirement(images=100, groups=100),
 }
 """What each metric needs for an interval that covers the truth in 93 to 97.5 % of samples (`benchmarks/coverage.py`)."""
 

@@ -9,7 +9,7 @@ from fit.heads.table import Value
 from fit.options import Shortcuts, parse_settings
 from store.command_line import Console, new_app
 from store.options import Argument, Option
-from store.tables import columns, terminal_width
+from store.tables import columns, paragraph, terminal_width
 
 app = new_app("Fit small heads on the features of a store, and use them on images.")
 
@@ -62,8 +62,14 @@ class TableOptions:
 
 def print_metrics(metrics: Mapping[str, object], options: TableOptions, console: Console) -> None:
     """Print the scores of the evaluations, and the confusion matrix if there is one for them."""
-    from fit.text import format_confusion, format_metrics
+    from fit.text import format_by, format_confusion, format_metrics, format_remarks
 
     console.summary(*columns(format_metrics(metrics, options.everything)))
+    remarks = format_remarks(metrics, options.everything)
+    if remarks:
+        console.summary("", *(line for remark in remarks for line in paragraph(remark)))
+    by = metrics.get("by")
+    if isinstance(by, Mapping):
+        console.summary("", *columns(format_by(by)))
     if "confusion" in metrics:
         console.summary("", *columns(format_confusion(metrics, terminal_width())))

@@ -75,7 +75,13 @@ class SweepOutput(TableOptions):
 
 
 @command(
-    app, "sweep", StorePlace, SweepOutput, SweepOptions, Without(FitOptions, ("cv", "tensorboard")), ParameterOptions
+    app,
+    "sweep",
+    StorePlace,
+    SweepOutput,
+    SweepOptions,
+    Without(FitOptions, ("cv", "tensorboard", "by")),
+    ParameterOptions,
 )
 def sweep(
     store: StorePlace,
@@ -130,6 +136,7 @@ class EvaluationOptions:
     features: Annotated[str, Option("A store of the same recipe.", ("--features", "-f"))]
     labels: Annotated[str | None, Option("A .csv or .parquet table of path,label[,split,group]: other labels.")] = None
     split: Annotated[str | None, Option("Only rows of this split.")] = None
+    by: Annotated[str | None, Option("A column, such as group: print the accuracy of each of its values.")] = None
 
 
 @command(app, "evaluate", HeadPlace, EvaluationOptions, LoadOptions, TableOptions)
@@ -146,6 +153,7 @@ def evaluate(
         open_store(options.features),
         options.labels,
         options.split,
+        options.by,
         console.reporter,
     )
     console.result(metrics)

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fit.evaluated import Evaluated, evaluated_rows
+from fit.evaluation import CV
 from fit.head_folder import Results
-from fit.metrics.arrays import Ints
-from fit.metrics.intervals import Interval, Resampling, paired_difference
+from fit.metrics.arrays import Ints, join_groups
+from fit.metrics.folds import FoldDifferences, compare_folds
+from fit.metrics.intervals import Interval, Sampling
+from fit.metrics.paired import PairedDifference, compare_accuracies, holm
 from fit.metrics.scores import Scores
 from fit.report.comparisons import Compared, draw_comparison
 from fit.splits import TEST, VALIDATION
@@ -34,8 +37,11 @@ class ComparedHead:
         images: how many it was fitted, validated and tested on.
         validation: its scores on validation.
         test: its scores on test; None if it was not tested.
-        difference: its test accuracy less the best head's on the shared images; None if there are none, and for the
-            best head itself.
+        paired: its test accuracy less the best head's on the shared images; None if there are none, and for the best
+            head itself.
+        p_value: of `paired`, corrected for the number of heads that are compared with the best.
+        folds: its accuracy less the best head's in the folds of a cross-validation; None unless both have the same.
+        folds_p_value: of `folds`, corrected likewise.
         shared: how many test images it has in common with the best head.
     """
 
@@ -45,8 +51,16 @@ class ComparedHead:
     images: int
     validation: Scores
     test: Scores | None
-    difference: Interval | None
+    paired: PairedDifference | None
+    p_value: float | None
+    folds: FoldDifferences | None
+    folds_p_value: float | None
     shared: int
+
+    @property
+    def difference(self) -> Interval | None:
+        """The test accuracy less the best head's."""
+        return self.paired.difference if self.paired else None
 
     def to_dict(self) -> dict[str, object]:
         """As plain JSON values."""
@@ -55,6 +69,8 @@ class ComparedHead:
             "validation": self.validation.to_dict(),
             "test": self.test.to_dict() if self.test else None,
             "difference": self.difference.to_dict() if self.difference else None,
+            "paired": self.paired.to_dict() if self.paired else None,
+            "folds": self.folds.to_dict() if self.folds else None,
         }
 
 
@@ -87,7 +103,27 @@ def compare_heads(heads: Sequence[Results]) -> Comparison:
     _require_validation(heads)
     best = int(np.argmax([head.metrics[VALIDATION]["accuracy"]["value"] for head in heads]))
     tests = [evaluated_rows(head, TEST) for head in heads]
-    compared = tuple(_compared_head(head, test, tests[best]) for head, test in zip(heads, tests, strict=True))
+    shared = [_shared_rows(test, tests[best]) for test in tests]
+    paired = [_paired(test, tests[best], rows) for test, rows in zip(tests, shared, strict=True)]
+    folds = [None if head is heads[best] else _compare_folds(head, heads[best]) for head in heads]
+    p_values = holm([found.p_value if found else None for found in paired])
+    folds_p_values = holm([found.p_value if found else None for found in folds])
+    compared = tuple(
+        ComparedHead(
+            name=str(head.folder),
+            head=head.info.head,
+            backbone=head.info.recipe.backbone,
+            images=sum(head.metrics["rows"].values()),
+            validation=Scores.from_dict(head.metrics[VALIDATION]),
+            test=Scores.from_dict(head.metrics[TEST]) if head.metrics[TEST] else None,
+            paired=paired[at],
+            p_value=p_values[at],
+            folds=folds[at],
+            folds_p_value=folds_p_values[at],
+            shared=len(shared[at]),
+        )
+        for at, head in enumerate(heads)
+    )
     return Comparison(compared, best, tuple(_notes(heads, tests, compared, best)))
 
 
@@ -111,22 +147,31 @@ def _require_validation(heads: Sequence[Results]) -> None:
         )
 
 
-def _compared_head(head: Results, test: Evaluated, best_test: Evaluated) -> ComparedHead:
-    rows = _shared_rows(test, best_test)
-    difference = None
-    if len(rows) and test is not best_test:
-        right, best_right = test.right[rows[:, 0]], best_test.right[rows[:, 1]]
-        difference = paired_difference(right, best_right, Resampling(seed=head.info.seed))
-    return ComparedHead(
-        name=str(head.folder),
-        head=head.info.head,
-        backbone=head.info.recipe.backbone,
-        images=sum(head.metrics["rows"].values()),
-        validation=Scores.from_dict(head.metrics[VALIDATION]),
-        test=Scores.from_dict(head.metrics[TEST]) if head.metrics[TEST] else None,
-        difference=difference,
-        shared=len(rows),
-    )
+def _paired(test: Evaluated, best_test: Evaluated, rows: Ints) -> PairedDifference | None:
+    """Compare a head with the best on these pairs of rows; None if there are none, or for the best itself."""
+    if test is best_test or not len(rows):
+        return None
+    groups = _split_groups(test, best_test, rows)
+    return compare_accuracies(test.right[rows[:, 0]], best_test.right[rows[:, 1]], Sampling(groups))
+
+
+def _split_groups(first: Evaluated, second: Evaluated, rows: Ints) -> Ints | None:
+    """(pairs,): images that are of one split group for either head; None if neither knows any."""
+    known = [
+        test.split_groups[rows[:, side]] for side, test in enumerate((first, second)) if test.split_groups is not None
+    ]
+    return join_groups(known) if known else None
+
+
+def _compare_folds(head: Results, best: Results) -> FoldDifferences | None:
+    """Compare a head with the best in cross-validation; None unless both predicted the same images in the same folds."""
+    folds, best_folds = head.metrics.get("cv_folds"), best.metrics.get("cv_folds")
+    if head.info.seed != best.info.seed or not folds or not best_folds:
+        return None
+    rows, best_rows = evaluated_rows(head, CV), evaluated_rows(best, CV)
+    if sorted(zip(rows.paths, rows.labels, strict=True)) != sorted(zip(best_rows.paths, best_rows.labels, strict=True)):
+        return None
+    return compare_folds(folds, best_folds)
 
 
 def _shared_rows(first: Evaluated, second: Evaluated) -> Ints:
@@ -141,10 +186,36 @@ def _notes(
     heads: Sequence[Results], tests: Sequence[Evaluated], compared: Sequence[ComparedHead], best: int
 ) -> list[str]:
     name = printable(compared[best].name)
-    notes = [f"best by validation accuracy: {name}; differences are paired, with 95 % intervals"]
+    notes = [f"best by validation accuracy: {name}"]
     if len({frozenset(evaluated_rows(head, VALIDATION).paths) for head in heads}) > 1:
         notes.append("the heads were validated on different images: their validation accuracies compare only roughly")
-    return notes + _notes_on_tests(tests, compared, tests[best])
+    return [*notes, *_notes_on_tests(tests, compared, tests[best]), *_notes_on_differences(tests, compared)]
+
+
+def _notes_on_differences(tests: Sequence[Evaluated], compared: Sequence[ComparedHead]) -> list[str]:
+    """What the intervals and p-values say, why some are missing, and what they do not know."""
+    notes = []
+    pairs = [head.paired for head in compared if head.paired]
+    if pairs:
+        corrected = f", corrected for {len(pairs)} comparisons (Holm)" if len(pairs) > 1 else ""
+        notes.append(
+            "a difference is on the same test images: its 95 % interval holds the differences that these images allow, "
+            "and p is how often a difference as large would come about if both heads were equally good" + corrected
+        )
+    reasons = dict.fromkeys(pair.difference.reason for pair in pairs if pair.difference.reason)
+    notes += [f"no interval: {reason}" for reason in reasons]
+    ungrouped = [printable(head.name) for head, test in zip(compared, tests, strict=True) if test.split_groups is None]
+    if ungrouped and pairs:
+        notes.append(
+            f"{', '.join(ungrouped)} of an earlier version did not note which images are of one group: where no other "
+            "head says so, every image counts by itself"
+        )
+    if folds := [head.folds for head in compared if head.folds]:
+        notes.append(
+            f"differences in cross-validation are means over {folds[0].folds} folds, with the corrected resampled t-test "
+            "(Nadeau and Bengio 2003)"
+        )
+    return notes
 
 
 def _notes_on_tests(tests: Sequence[Evaluated], compared: Sequence[ComparedHead], best_test: Evaluated) -> list[str]:

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow.compute as pc
 
 from fit.head_folder import Results
-from fit.metrics.arrays import Bools, Floats
+from fit.metrics.arrays import Bools, Floats, Ints
 from fit.metrics.intervals import NO_INTERVALS
 from fit.metrics.scores import Scores, score
-from fit.predictions import class_columns
+from fit.predictions import class_columns, split_group_column
 from fit.task import Targets, Task
 
 
@@ -24,6 +24,7 @@ class Evaluated:
         labels: (rows,), as text; several labels joined by `|`.
         targets: (rows,) or (rows, classes), see `Task.encode`.
         probabilities: (rows, classes).
+        split_groups: (rows,), rows with the same number are of one group or identical; None in heads of 0.5.0.
     """
 
     task: Task
@@ -31,6 +32,7 @@ class Evaluated:
     labels: Sequence[str]
     targets: Targets
     probabilities: Floats
+    split_groups: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -72,4 +74,6 @@ def evaluated_rows(results: Results, split: str) -> Evaluated:
     task = results.info.task
     targets = task.encode(rows["label"].to_pylist())
     probabilities = class_columns(rows, task.classes)
-    return Evaluated(task, rows["path"].to_pylist(), task.texts(targets), targets, probabilities)
+    return Evaluated(
+        task, rows["path"].to_pylist(), task.texts(targets), targets, probabilities, split_group_column(rows)
+    )

@@ -11,15 +11,17 @@ import pyarrow as pa
 from extract.api import SILENT, Reporter
 from fit.experiment import Experiment
 from fit.head import Head
-from fit.metrics.intervals import Resampling
+from fit.metrics.by_value import accuracy_by
+from fit.metrics.intervals import Sampling
 from fit.metrics.scores import Scores, score_classes, score_labels
 from fit.prediction import load_images
-from fit.predictions import prediction_columns
+from fit.predictions import SPLIT_GROUP, prediction_columns
+from fit.rows import ImageRows
 from fit.splits import TEST, TRAIN, VALIDATION, Positions, find_split_groups
 from fit.task import Targets, Task
 from store.reader import FeatureStore
 
-CV = "cv"
+CV, EVALUATION = "cv", "evaluation"
 
 _MOST_TELLING_FIRST = (TEST, CV, VALIDATION, TRAIN)
 """The order in which evaluations are looked for, for the baseline and the confusion matrix of metrics.json."""
@@ -48,20 +50,24 @@ class GroundTruth:
     Attributes:
         task: what is predicted.
         targets: (images,) or (images, classes), see `fit.task.Targets`.
-        split_groups: (images,): images with the same number are resampled together.
-        seed: of the resamples.
+        split_groups: (images,): images with the same number belong together, which intervals depend on.
     """
 
     task: Task
     targets: Targets
     split_groups: Positions
-    seed: int
 
     def score(self, images: Positions, probabilities: npt.NDArray[np.float64]) -> Scores:
         """Scores of those images, whose probabilities (images, classes) are given in the same order."""
         measure = score_labels if self.task.multi_label else score_classes
-        resampling = Resampling(self.split_groups[images], self.seed)
-        return measure(self.targets[images], probabilities, self.task.classes, resampling)
+        return measure(self.targets[images], probabilities, self.task.classes, Sampling(self.split_groups[images]))
+
+    def accuracy_by(self, rows: ImageRows, column: str, evaluation: Evaluation) -> dict[str, object]:
+        """The accuracy of each value that a column of the images' rows has among those evaluated."""
+        images, values = evaluation.images, rows.column_values(column, "--by")
+        right = self.task.correct(self.targets[images], evaluation.probabilities)
+        found = accuracy_by([values[image] for image in images.tolist()], right, self.split_groups[images])
+        return {"column": column, "of": evaluation.name, "values": [one.to_dict() for one in found]}
 
     def baseline(self, train: Positions, images: Positions) -> Scores:
         """Scores of the training images' class frequencies: always the most frequent class."""
@@ -72,11 +78,11 @@ class GroundTruth:
 def ground_truth(experiment: Experiment) -> GroundTruth:
     """What is known about an experiment's images."""
     images = experiment.images
-    return GroundTruth(images.task, images.targets, images.split_groups.of_rows, experiment.seed)
+    return GroundTruth(images.task, images.targets, images.split_groups.of_rows)
 
 
-def measure(experiment: Experiment, evaluations: Sequence[Evaluation]) -> dict[str, object]:
-    """What metrics.json says about the evaluations of a fit."""
+def measure(experiment: Experiment, evaluations: Sequence[Evaluation], by: str | None = None) -> dict[str, object]:
+    """What metrics.json says about the evaluations of a fit; `by` is a column whose values get an accuracy each."""
     truth = ground_truth(experiment)
     found = {evaluation.name: evaluation for evaluation in evaluations if len(evaluation.images)}
     scores = {name: truth.score(evaluation.images, evaluation.probabilities) for name, evaluation in found.items()}
@@ -84,14 +90,16 @@ def measure(experiment: Experiment, evaluations: Sequence[Evaluation]) -> dict[s
     return {
         **{name: scores[name].to_dict() if name in scores else None for name in (VALIDATION, TEST, CV)},
         "baseline": truth.baseline(experiment.split.train, found[headline].images).to_dict(),
+        "multi_label": truth.task.multi_label,
         "confusion_of": headline,
         "confusion": [list(row) for row in scores[headline].confusion],
+        **({} if by is None else {"by": truth.accuracy_by(experiment.images.rows, by, found[headline])}),
     }
 
 
 def prediction_table(experiment: Experiment, evaluations: Sequence[Evaluation]) -> pa.Table:
     """The content of predictions.parquet: one row per image and evaluation, which the column split names."""
-    tables = []
+    tables, split_groups = [], experiment.images.split_groups.of_rows
     for evaluation in evaluations:
         if len(evaluation.images):
             described = experiment.images.rows.table.take(pa.array(evaluation.images))
@@ -100,6 +108,7 @@ def prediction_table(experiment: Experiment, evaluations: Sequence[Evaluation]) 
                 "label": described["label"],
                 **prediction_columns(evaluation.probabilities, experiment.task),
                 "split": pa.array([evaluation.name] * len(evaluation.images), pa.string()),
+                SPLIT_GROUP: pa.array(split_groups[evaluation.images], pa.int64()),
             }
             tables.append(pa.table(columns))
     return pa.concat_tables(tables)
@@ -110,6 +119,7 @@ def evaluate_head(
     store: FeatureStore,
     labels: str | os.PathLike[str] | None = None,
     split: str | None = None,
+    by: str | None = None,
     reporter: Reporter = SILENT,
 ) -> dict[str, object]:
     """Metrics of a head on a store of the same recipe: on all its images, or on those of one split.
@@ -119,6 +129,7 @@ def evaluate_head(
         store: the features.
         labels: a table of other labels; images that it does not name are left out.
         split: only images of this split.
+        by: a column of the listing, such as group: the accuracy of each of its values is measured too.
         reporter: shows progress.
 
     Raises:
@@ -126,10 +137,12 @@ def evaluate_head(
         UsageError: labels are missing, or the head does not know them.
         StoppedEarly: the store is not complete.
     """
-    images, task, seed = load_images(head, store, labels, split, reporter), head.info.task, head.info.seed
+    images, task = load_images(head, store, labels, split, reporter), head.info.task
     targets = task.encode(images.rows.texts("label"))
-    groups = find_split_groups(images.rows.texts("sha256"), None, seed)
-    truth, every = GroundTruth(task, targets, groups.of_rows, seed), np.arange(len(images.rows))
+    groups = find_split_groups(images.rows.texts("sha256"), None, head.info.seed)
+    truth, every = GroundTruth(task, targets, groups.of_rows), np.arange(len(images.rows))
+    if by is not None:
+        images.rows.column_values(by, "--by")  # a wrong column is refused before the predictions
     probabilities = images.predict(head.predictor, reporter)
     with reporter.step("scoring", None):
         scores, baseline = truth.score(every, probabilities), truth.baseline(every, every)
@@ -140,5 +153,11 @@ def evaluate_head(
         "rows": len(images.rows),
         "evaluation": scores.to_dict(),
         "baseline": baseline.to_dict(),
+        "multi_label": task.multi_label,
         "confusion": [list(row) for row in scores.confusion],
+        **(
+            {}
+            if by is None
+            else {"by": truth.accuracy_by(images.rows, by, Evaluation(EVALUATION, every, probabilities))}
+        ),
     }

@@ -41,6 +41,7 @@ class FitOptions:
     test: Annotated[float, Option("The fraction for the test, where the store has no splits.")] = 0.2
     cv: Annotated[int, Option("Also cross-validate with this number of folds; 0 for none.")] = 0
     group_by: Annotated[str | None, Option("A column, such as group, whose equal values stay on one side.")] = None
+    by: Annotated[str | None, Option("A column, such as group: print the accuracy of each of its values.")] = None
     class_weight: Annotated[str, Option("balanced or none.", complete=one_of(CLASS_WEIGHTS))] = "none"
     seed: Annotated[int, Option("Random seed of splits, folds and training.")] = 0
     tensorboard: Annotated[str | None, Option("A folder for TensorBoard: heads that Keras fits.")] = None

@@ -34,16 +34,24 @@ class ImageRows:
         values: list[str] = self.table[column].to_pylist()
         return values
 
+    def column_values(self, column: str, option: str) -> list[str | None]:
+        """A column's values as text, None where an image has none.
+
+        Raises:
+            UsageError: there is no such column.
+        """
+        if column not in self.table.column_names:
+            names = ", ".join(self.table.column_names)
+            raise UsageError(f"{option} {column}: there is no such column; choose one of {names}")
+        return [None if value is None else str(value) for value in self.table[column].to_pylist()]
+
     def groups(self, column: str) -> list[str | None]:
         """A column's values as the groups that splits keep together; None where an image has none.
 
         Raises:
             UsageError: there is no such column, or all its values are missing.
         """
-        if column not in self.table.column_names:
-            names = ", ".join(self.table.column_names)
-            raise UsageError(f"--group-by {column}: there is no such column; choose one of {names}")
-        groups = [None if value is None else str(value) for value in self.table[column].to_pylist()]
+        groups = self.column_values(column, "--group-by")
         if all(group is None for group in groups):
             raise UsageError(
                 f"--group-by {column}: no image has one; give the groups in the table that is extracted, "

@@ -20,25 +20,81 @@ if TYPE_CHECKING:  # they draw, and metrics alone are printed without matplotlib
 _EVALUATIONS = ("validation", "test", "cv", "evaluation", "baseline")
 _MAIN_METRICS = ("accuracy", "macro_f1", "log_loss")
 _MATRIX_CLASSES = 20
+_MISSING = 5
+_VALUES = 20
 _CONFUSIONS = 10
 
 
 def format_metrics(metrics: Mapping[str, Any], everything: bool = False) -> list[list[str]]:
     """One line per metric, the main ones or everything; one column per evaluation, with 95 % intervals."""
-    names = [name for name in _EVALUATIONS if metrics.get(name) is not None]
-    rows = [["95 % interval", *names], ["images", *(f"{metrics[name]['rows']:,}" for name in names)]]
+    found = {name: metrics[name] for name in _EVALUATIONS if metrics.get(name) is not None}
+    rows = [["95 % interval", *found], ["images", *(f"{scores['rows']:,}" for scores in found.values())]]
+    if any(scores.get("groups") not in (None, scores["rows"]) for scores in found.values()):
+        rows.append(["groups", *(_format_count(scores.get("groups")) for scores in found.values())])
+    if any(scores.get("missing") for scores in found.values()):
+        classes = len(metrics["classes"])
+        missing = (len(scores.get("missing", ())) for scores in found.values())
+        rows.append(["missing classes", *(f"{count} of {classes}" if count else "-" for count in missing)])
     for metric in METRICS if everything else _MAIN_METRICS:
-        cells = [_format_value(metrics[name][metric], with_interval=name != "baseline") for name in names]
+        cells = [_format_measured(scores.get(metric), name != "baseline") for name, scores in found.items()]
         rows.append([metric.replace("_", " "), *cells])
     return rows
 
 
-def format_interval(metric: Mapping[str, float | None]) -> str:
+def format_remarks(metrics: Mapping[str, Any], everything: bool = False) -> list[str]:
+    """Sentences below the metrics: which classes are missing, and why metrics have no interval."""
+    remarks = []
+    for name in _EVALUATIONS[:-1]:
+        scores = metrics.get(name) or {}
+        if missing := scores.get("missing"):
+            shown = ", ".join(printable(one) for one in missing[:_MISSING]) + (", …" if len(missing) > _MISSING else "")
+            remarks.append(f"{name}: no image of {shown}; balanced accuracy and macro f1 are of the other classes")
+        chosen = METRICS if everything else _MAIN_METRICS
+        reasons = [(metric, (scores.get(metric) or {}).get("reason")) for metric in chosen]
+        remarks += [f"{name} {line}" for line in _join_reasons([(metric, text) for metric, text in reasons if text])]
+    return remarks
+
+
+def _join_reasons(reasons: Sequence[tuple[str, str]]) -> list[str]:
+    """One sentence for the metrics whose reasons differ only by the number that each needs, in brackets at the end."""
+    found = dict[str, tuple[list[str], list[str]]]()
+    for metric, reason in reasons:
+        sentence, _, needed = reason.partition(" (")
+        names, needs = found.setdefault(sentence, ([], []))
+        names.append(metric.replace("_", " "))
+        if needed and needed.rstrip(")") not in needs:
+            needs.append(needed.rstrip(")"))
+    return [
+        f"{', '.join(names)}: {printable(sentence)}" + (f" ({'; '.join(needs)})" if needs else "")
+        for sentence, (names, needs) in found.items()
+    ]
+
+
+def format_by(by: Mapping[str, Any]) -> list[list[str]]:
+    """One line per value of a column, the lowest accuracy first."""
+    rows = [[f"{by['of']}: {printable(by['column'])}", "images", "accuracy"]]
+    for one in by["values"][:_VALUES]:
+        name = "(none)" if one["value"] is None else printable(one["value"])
+        rows.append([name, f"{one['rows']:,}", format_interval(one["accuracy"])])
+    if len(by["values"]) > _VALUES:
+        rows.append([f"and {len(by['values']) - _VALUES:,} more", "", ""])
+    return rows
+
+
+def _format_count(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"
+
+
+def _format_measured(metric: Mapping[str, Any] | None, with_interval: bool) -> str:
+    return "-" if metric is None else _format_value(metric, with_interval)
+
+
+def format_interval(metric: Mapping[str, Any]) -> str:
     """A metric and its 95 % interval."""
     return _format_value(metric, with_interval=True)
 
 
-def _format_value(metric: Mapping[str, float | None], with_interval: bool) -> str:
+def _format_value(metric: Mapping[str, Any], with_interval: bool) -> str:
     if metric["value"] is None:
         return "-"
     if metric["low"] is None or not with_interval:
@@ -48,7 +104,11 @@ def _format_value(metric: Mapping[str, float | None], with_interval: bool) -> st
 
 def format_comparison(comparison: "Comparison", everything: bool = False) -> list[list[str]]:
     """One line per head, the best marked: accuracy and log loss, or everything."""
-    rows = [["", "validation accuracy", "test accuracy", "test - best's", "on images", "test log loss"]]
+    rows = [
+        ["", "validation accuracy", "test accuracy", "test - best's", "p", "right alone", "on images", "test log loss"]
+    ]
+    by_folds = any(head.folds for head in comparison.heads)
+    rows[0] += ["cv - best's", "cv p"] if by_folds else []
     rows[0] += ["validation log loss", "images", "head", "backbone"] if everything else []
     for number, head in enumerate(comparison.heads):
         cells = [
@@ -56,12 +116,22 @@ def format_comparison(comparison: "Comparison", everything: bool = False) -> lis
             _format_score(head.validation, "accuracy"),
             _format_score(head.test, "accuracy"),
             "-" if head.difference is None else _signed(head.difference),
+            _format_p(head.p_value),
+            f"{head.paired.first_only:,} : {head.paired.second_only:,}" if head.paired else "-",
             f"{head.shared:,}",
             _format_score(head.test, "log_loss"),
         ]
+        if by_folds:
+            cells += [_signed(head.folds.difference) if head.folds else "-", _format_p(head.folds_p_value)]
         others = [_format_score(head.validation, "log_loss"), f"{head.images:,}", printable(head.head), head.backbone]
         rows.append([*cells, *others] if everything else cells)
     return rows
+
+
+def _format_p(p_value: float | None) -> str:
+    if p_value is None:
+        return "-"
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
 def _format_score(scores: Scores | None, metric: str) -> str:
@@ -85,6 +155,8 @@ def format_refusals(sweep: "Sweep") -> list[list[str]]:
 
 
 def _signed(difference: Interval) -> str:
+    if difference.low is None:
+        return f"{difference.value:+.3f}"
     return f"{difference.value:+.3f} ({difference.low:+.3f}..{difference.high:+.3f})"
 
 
@@ -96,7 +168,8 @@ def format_confusion(metrics: Mapping[str, Any], width: int) -> list[list[str]]:
     classes = [printable(name) for name in metrics["classes"]]
     matrix = np.array(metrics["confusion"])
     title = f"{metrics['confusion_of']}: " if "confusion_of" in metrics else ""
-    if matrix.shape != (len(classes), len(classes)) or (len(classes) == 4 and "|" in "".join(classes)):
+    # Earlier versions did not say whether images have several labels.
+    if metrics.get("multi_label", matrix.shape != (len(classes), len(classes))):
         rows = [[f"{title}label", "true negative", "false positive", "false negative", "true positive"]]
         return rows + [[name, *map(str, counts)] for name, counts in zip(classes, matrix.tolist(), strict=True)]
     if len(classes) <= _MATRIX_CLASSES:

@@ -59,6 +59,8 @@ def fit_experiment(request: FitRequest, experiment: Experiment, reporter: Report
         UsageError: the head refuses the parameters or the data, or there are more folds than the images can fill.
     """
     split, count = experiment.split, request.options.cv
+    if request.options.by is not None:
+        experiment.images.rows.column_values(request.options.by, "--by")  # a wrong column is refused before the fit
     _report_start(request, experiment, reporter)
     started = time.perf_counter()
     first = fit_first(request, experiment, reporter)
@@ -70,7 +72,7 @@ def fit_experiment(request: FitRequest, experiment: Experiment, reporter: Report
         evaluations.append(cross_validate(request, experiment, reporter))
     evaluations.append(evaluate(final, experiment, TEST, split.test, reporter))
     with reporter.step("scoring", None):
-        measured = measure(experiment, evaluations)
+        measured = measure(experiment, evaluations, request.options.by)
     metrics = {
         "head": request.kind.name,
         "fingerprint": request.store.fingerprint,

@@ -1,11 +1,26 @@
 """The metrics' array types, and arithmetic in which 0 / 0 is NaN."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+
+
+def join_groups(groupings: Sequence[Ints]) -> Ints:
+    """(rows,): rows that any of the groupings (rows,) puts together, and rows that are together with such, get one number."""
+    joined = np.unique(groupings[0], return_inverse=True)[1].astype(np.int64)
+    for grouping in groupings[1:]:
+        numbers = np.unique(grouping, return_inverse=True)[1]
+        count = int(max(joined.max(initial=-1), numbers.max(initial=-1))) + 1
+        links = coo_array((np.ones(len(joined), bool), (joined, numbers + count)), shape=(2 * count, 2 * count))
+        joined = connected_components(links, directed=False)[1][joined].astype(np.int64)
+    return joined
 
 
 def ratio(numerator: Ints | Floats, denominator: Ints | Floats) -> Floats:
@@ -14,7 +29,7 @@ def ratio(numerator: Ints | Floats, denominator: Ints | Floats) -> Floats:
     return np.where(denominator == 0, np.nan, numerator / safe)
 
 
-def mean_of_known(values: Floats) -> Floats:
-    """Mean over the last axis, leaving out NaN; NaN where every value is."""
-    known = ~np.isnan(values)
-    return ratio(np.where(known, values, 0.0).sum(axis=-1), known.sum(axis=-1))
+def mean_of_known(values: Floats) -> float:
+    """The mean of the values (n,), leaving out NaN; NaN where every value is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")

@@ -1,15 +1,14 @@
 """Calibration: whether predictions made with probability p are right as often as p says.
 
-The expected calibration error and its bins are those of Guo et al. 2017, arXiv:1706.04599, equation 5, with 15 bins of
-equal width.
+The bins are those of Guo et al. 2017, arXiv:1706.04599: 15 of equal width.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from fit.metrics.arrays import Bools, Floats, Ints
-from fit.metrics.intervals import Interval, wilson_interval
+from fit.metrics.arrays import Bools, Floats, Ints, ratio
+from fit.metrics.intervals import Clusters, Interval, wilson_interval
 
 CALIBRATION_BINS = 15
 
@@ -24,7 +23,7 @@ class ReliabilityBin:
 
 
 def reliability(confidence: Floats, correct: Bools) -> list[ReliabilityBin]:
-    """The bins of the calibration error that hold any decision, by ascending confidence.
+    """The bins that hold any decision, by ascending confidence.
 
     Args:
         confidence: (decisions,), the probability given to what was decided.
@@ -39,20 +38,38 @@ def reliability(confidence: Floats, correct: Bools) -> list[ReliabilityBin]:
     return bins
 
 
-def calibration_gaps(confidence: Floats, correct: Bools) -> Floats:
-    """Each row's part of the calibration error, (rows, bins): its mean of correct - confidence, in the bin it belongs to.
+def calibration_error(confidence: Floats, correct: Bools, clusters: Clusters) -> float:
+    """The root mean square of the difference between confidence and accuracy, without the part that noise adds.
 
-    The weighted mean of a column over the rows is the signed gap of that bin times the bin's share of the decisions; the
-    error is the sum of the columns' absolute values.
+    In each bin, the squared difference between mean confidence and accuracy is larger than the true one by its
+    variance, which is estimated and subtracted (Kumar et al. 2019, arXiv:1909.10155, section 4), here between split
+    groups. The weighted sum over the bins is 0 on average for perfectly calibrated probabilities; a negative one counts
+    as 0. A bin of a single split group shows no variance and is left out.
 
     Args:
-        confidence: (rows, decisions per row).
-        correct: (rows, decisions per row).
+        confidence: (rows, decisions per row), the probability given to what was decided.
+        correct: (rows, decisions per row), whether it is right.
+        clusters: the split groups of the rows.
+
+    Returns:
+        NaN if no bin has decisions of two groups.
     """
-    rows, decisions = confidence.shape
-    gaps = np.zeros((rows, CALIBRATION_BINS))
-    np.add.at(gaps, (np.arange(rows)[:, None], _bin_numbers(confidence)), (correct - confidence) / decisions)
-    return gaps
+    per_row = confidence.shape[1]
+    cells = np.repeat(clusters.of_rows, per_row) * CALIBRATION_BINS + _bin_numbers(confidence.ravel())
+    used, cell_of_decision, counts = np.unique(cells, return_inverse=True, return_counts=True)
+    sums = np.bincount(cell_of_decision, weights=(correct - confidence).ravel(), minlength=len(used))
+    bins = used % CALIBRATION_BINS
+    groups, decisions, gaps = (
+        np.bincount(bins, weights=values, minlength=CALIBRATION_BINS) for values in (None, counts, sums)
+    )
+    known = groups > 1
+    if not known.any():
+        return float("nan")
+    gaps = ratio(gaps, decisions)
+    noise = np.bincount(bins, weights=(sums - counts * gaps[bins]) ** 2, minlength=CALIBRATION_BINS)
+    groups, decisions, gaps, noise = groups[known], decisions[known], gaps[known], noise[known]
+    squared = gaps**2 - noise / decisions**2 * groups / (groups - 1)
+    return float(np.sqrt(max(float((squared * decisions).sum() / decisions.sum()), 0.0)))
 
 
 def _bin_numbers(confidence: Floats) -> Ints:

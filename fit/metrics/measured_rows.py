@@ -1,85 +1,152 @@
-"""Targets and probabilities, prepared so that each metric is a function of the rows' weights.
-
-All rows once give a metric's value, a resample's weights give one value for its interval.
-"""
+"""Targets and probabilities -> every metric, with what each row contributes to it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.sparse import csr_array
 
-from fit.metrics.arrays import Bools, Floats, Ints, mean_of_known, ratio
-from fit.metrics.calibration import calibration_gaps
-from fit.metrics.roc import RankedRows
+from fit.metrics.arrays import Bools, Floats, Ints, ratio
+from fit.metrics.estimates import (
+    Average,
+    Estimate,
+    Scale,
+    average,
+    f1_of_class,
+    kappa,
+    mean_of,
+    recall_of_class,
+    share_of,
+    specificity_of_class,
+    undefined,
+)
+from fit.metrics.ranking import RankedRows
 
 SMALLEST_PROBABILITY = 1e-15
 """The log loss raises smaller probabilities to this, so that one confident error does not make it infinite."""
 
+TOP = 5
+"""How many classes the top-5 accuracy looks at."""
 
-@dataclass(frozen=True)
-class ClassCounts:
-    """Weighted numbers of rows, each (resamples, classes); `rows`, of all classes, is (resamples, 1).
 
-    Attributes:
-        rows: all rows.
-        true: rows that are of the class.
-        predicted: rows for which the class was predicted.
-        correct: rows that are of the class and for which it was predicted.
-    """
+@dataclass(frozen=True, eq=False)
+class Rankings:
+    """The area under the ROC curve and the average precision: their means over the classes, and (classes,) each."""
 
-    rows: Ints
-    true: Ints
-    predicted: Ints
-    correct: Ints
-
-    @property
-    def precision(self) -> Floats:
-        """(resamples, classes); NaN where the class was not predicted."""
-        return ratio(self.correct, self.predicted)
-
-    @property
-    def recall(self) -> Floats:
-        """(resamples, classes); NaN where no row is of the class."""
-        return ratio(self.correct, self.true)
-
-    @property
-    def specificity(self) -> Floats:
-        """The share of rows of other classes that were recognized as such; NaN where there are none."""
-        others = self.rows - self.true
-        return ratio(others - self.predicted + self.correct, others)
-
-    @property
-    def f1(self) -> Floats:
-        """(resamples, classes); NaN where the class neither occurs nor was predicted."""
-        return ratio(2 * self.correct, self.true + self.predicted)
+    roc_auc: Estimate
+    average_precision: Estimate
+    areas: Floats
+    precisions: Floats
 
 
 class MeasuredRows(ABC):
-    """Rows of known targets with predictions. `weights` is (resamples, rows) everywhere."""
+    """Rows of known targets with predictions.
+
+    Args:
+        marks: (rows, classes), whether the row is of the class.
+        predicted: (rows, classes), whether the class is predicted.
+        probabilities: (rows, classes).
+    """
+
+    def __init__(self, marks: Bools, predicted: Bools, probabilities: Floats) -> None:
+        self.marks, self.predicted, self.probabilities = marks, predicted, probabilities
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return len(self.marks)
+
+    @property
+    def class_counts(self) -> Ints:
+        """(classes,): how many rows are of each class."""
+        counts: Ints = self.marks.sum(axis=0)
+        return counts
+
+    @property
+    @abstractmethod
+    def headline_classes(self) -> list[int]:
+        """The classes whose rankings are averaged: of two classes the second alone, as scikit-learn has it."""
 
     @cached_property
-    @abstractmethod
-    def averaged(self) -> Floats:
-        """(rows, 2 + bins): whether a row is right, its log loss, and its calibration gaps."""
+    def rankings(self) -> Rankings:
+        """What comes of ranking the rows by the probability of each class."""
+        headline = set(self.headline_classes)
+        area, precision = Average(self.rows), Average(self.rows)
+        values = np.empty((self.marks.shape[1], 2))
+        for at, marks in enumerate(self.marks.T):
+            ranked = RankedRows.by_score(self.probabilities[:, at], marks)
+            found = ranked.roc_auc(), ranked.average_precision()
+            values[at] = found[0].value, found[1].value
+            if at in headline:
+                area.add(found[0])
+                precision.add(found[1])
+        nothing = "no class has images both of it and of others"
+        return Rankings(area.result(nothing), precision.result(nothing), values[:, 0], values[:, 1])
 
-    @cached_property
-    @abstractmethod
-    def ranked(self) -> list[RankedRows]:
-        """The rows ranked by the probability of each class that the ROC AUC is a mean of."""
+    def estimates(self) -> dict[str, Estimate]:
+        """Every metric but the calibration error, by name."""
+        return {
+            "accuracy": share_of(self.correct_rows()),
+            "balanced_accuracy": self.balanced_accuracy(),
+            "macro_f1": average((f1_of_class(*pair) for pair in self._pairs()), self.rows, "no images"),
+            "log_loss": mean_of(self.losses()),
+            "brier": mean_of(self.squared_errors()),
+            "roc_auc": self.rankings.roc_auc,
+            "average_precision": self.rankings.average_precision,
+            "top_5_accuracy": self.top_accuracy(),
+            "kappa": self.kappa(),
+        }
+
+    def per_class(self) -> dict[str, Floats]:
+        """Precision, recall, F1, area under the ROC curve, average precision and kappa, each (classes,); NaN where undefined."""
+        both = (self.marks & self.predicted).sum(axis=0)
+        true, given = self.class_counts, self.predicted.sum(axis=0)
+        agreement = [_agreement(*pair).value for pair in self._pairs()]
+        return {
+            "precision": ratio(both, given),
+            "recall": ratio(both, true),
+            "f1": ratio(2 * both, true + given),
+            "roc_auc": self.rankings.areas,
+            "average_precision": self.rankings.precisions,
+            "kappa": np.array(agreement),
+        }
 
     @abstractmethod
-    def count(self, weights: Ints) -> ClassCounts:
-        """Weighted numbers of rows per class."""
+    def correct_rows(self) -> Bools:
+        """(rows,): whether everything about a row is predicted right."""
 
     @abstractmethod
-    def balanced_accuracy(self, counts: ClassCounts) -> Floats:
-        """(resamples,)."""
+    def decisions(self) -> tuple[Floats, Bools]:
+        """(rows, decisions per row): the confidence of each decision, and whether it is right."""
+
+    @abstractmethod
+    def losses(self) -> Floats:
+        """(rows,): the negative logarithm of the probability given to what is true."""
+
+    @abstractmethod
+    def squared_errors(self) -> Floats:
+        """(rows,): the squared difference between probabilities and the truth (Brier 1950), as scikit-learn sums it."""
+
+    @abstractmethod
+    def balanced_accuracy(self) -> Estimate:
+        """The mean recall of the classes; with several labels, of recall and specificity."""
+
+    @abstractmethod
+    def top_accuracy(self) -> Estimate:
+        """How often the true class is among the five most probable."""
+
+    @abstractmethod
+    def kappa(self) -> Estimate:
+        """Cohen's kappa; with several labels, the mean over the labels."""
 
     @abstractmethod
     def confusion(self) -> Ints:
         """As in `Scores`."""
+
+    def _pairs(self) -> Iterator[tuple[Bools, Bools]]:
+        """Of each class, its rows and those that it is predicted for."""
+        return zip(self.marks.T, self.predicted.T, strict=True)
 
 
 class SingleLabelRows(MeasuredRows):
@@ -92,47 +159,60 @@ class SingleLabelRows(MeasuredRows):
 
     def __init__(self, targets: Ints, probabilities: Floats) -> None:
         self._targets = targets
-        self._probabilities = probabilities
-        self._classes = probabilities.shape[1]
-        self._predicted: Ints = probabilities.argmax(axis=1)
-        self._correct: Bools = self._predicted == targets
+        self._given: Ints = probabilities.argmax(axis=1)
+        self._classes = np.arange(probabilities.shape[1])
+        super().__init__(targets[:, None] == self._classes, self._given[:, None] == self._classes, probabilities)
 
-    @cached_property
-    def averaged(self) -> Floats:
+    @property
+    def headline_classes(self) -> list[int]:
         """See `MeasuredRows`."""
-        rows = np.arange(len(self._targets))
-        confidence = self._probabilities[rows, self._predicted]
-        gaps = calibration_gaps(confidence[:, None], self._correct[:, None])
-        return np.column_stack([self._correct, _log_loss(self._probabilities[rows, self._targets]), gaps])
+        return [1] if len(self._classes) == 2 else self._classes.tolist()
 
-    @cached_property
-    def ranked(self) -> list[RankedRows]:
-        """See `MeasuredRows`: of two classes the second alone, of more each against the rest."""
-        columns = [1] if self._classes == 2 else range(self._classes)
-        return [
-            RankedRows.by_score(self._probabilities[:, column], self._targets == column)
-            for column in columns
-            if (self._targets == column).any()
-        ]
-
-    def count(self, weights: Ints) -> ClassCounts:
+    def correct_rows(self) -> Bools:
         """See `MeasuredRows`."""
-        right = self._correct
-        return ClassCounts(
-            rows=weights.sum(axis=1, keepdims=True),
-            true=_sums_per_class(weights, self._targets, self._classes),
-            predicted=_sums_per_class(weights, self._predicted, self._classes),
-            correct=_sums_per_class(weights[:, right], self._targets[right], self._classes),
-        )
+        right: Bools = self._given == self._targets
+        return right
 
-    def balanced_accuracy(self, counts: ClassCounts) -> Floats:
-        """See `MeasuredRows`: the mean recall over the classes that occur."""
-        return mean_of_known(counts.recall)
+    def decisions(self) -> tuple[Floats, Bools]:
+        """See `MeasuredRows`."""
+        return self.probabilities.max(axis=1, keepdims=True), self.correct_rows()[:, None]
+
+    def losses(self) -> Floats:
+        """See `MeasuredRows`."""
+        return _log_loss(self._of_truth)
+
+    def squared_errors(self) -> Floats:
+        """See `MeasuredRows`: summed over the classes, of two classes over the second alone."""
+        summed: Floats = ((self.probabilities - self.marks) ** 2).sum(axis=1)
+        return summed / 2 if len(self._classes) == 2 else summed
+
+    def balanced_accuracy(self) -> Estimate:
+        """See `MeasuredRows`: over the classes that occur."""
+        return average((recall_of_class(*pair) for pair in self._pairs()), self.rows, "no images")
+
+    def top_accuracy(self) -> Estimate:
+        """See `MeasuredRows`; of equal probabilities, those of the first classes come first."""
+        if len(self._classes) <= TOP:
+            return undefined(
+                self.rows, f"there are {len(self._classes)} classes, which is not more than {TOP}", Scale.SHARE
+            )
+        before = self.probabilities > self._of_truth[:, None]
+        ties = (self.probabilities == self._of_truth[:, None]) & (self._classes < self._targets[:, None])
+        return share_of((before | ties).sum(axis=1) < TOP)
+
+    def kappa(self) -> Estimate:
+        """See `MeasuredRows`."""
+        return kappa(self._targets, self._given, len(self._classes))
 
     def confusion(self) -> Ints:
         """See `MeasuredRows`."""
-        cells = np.bincount(self._targets * self._classes + self._predicted, minlength=self._classes**2)
-        return cells.reshape(self._classes, self._classes)
+        count = len(self._classes)
+        return np.bincount(self._targets * count + self._given, minlength=count**2).reshape(count, count)
+
+    @property
+    def _of_truth(self) -> Floats:
+        chosen: Floats = self.probabilities[np.arange(self.rows), self._targets]
+        return chosen
 
 
 class MultiLabelRows(MeasuredRows):
@@ -144,67 +224,65 @@ class MultiLabelRows(MeasuredRows):
     """
 
     def __init__(self, targets: Bools, probabilities: Floats) -> None:
-        self._targets = targets
-        self._probabilities = probabilities
-        self._predicted: Bools = probabilities >= 0.5
-        self._correct: Bools = self._predicted == targets
+        super().__init__(targets, probabilities >= 0.5, probabilities)
 
-    @cached_property
-    def averaged(self) -> Floats:
-        """See `MeasuredRows`; a row is right if all its classes are."""
-        given = self._probabilities
-        loss = _log_loss(np.where(self._targets, given, 1 - given)).mean(axis=1)
-        gaps = calibration_gaps(np.maximum(given, 1 - given), self._correct)
-        return np.column_stack([self._correct.all(axis=1), loss, gaps])
+    @property
+    def headline_classes(self) -> list[int]:
+        """See `MeasuredRows`: all."""
+        return list(range(self.marks.shape[1]))
 
-    @cached_property
-    def ranked(self) -> list[RankedRows]:
+    def correct_rows(self) -> Bools:
         """See `MeasuredRows`."""
-        columns = zip(self._probabilities.T, self._targets.T, strict=True)
-        return [RankedRows.by_score(scores, positive) for scores, positive in columns if positive.any()]
+        whole: Bools = (self.predicted == self.marks).all(axis=1)
+        return whole
 
-    def count(self, weights: Ints) -> ClassCounts:
+    def decisions(self) -> tuple[Floats, Bools]:
+        """See `MeasuredRows`: one for each label."""
+        return np.maximum(self.probabilities, 1 - self.probabilities), self.predicted == self.marks
+
+    def losses(self) -> Floats:
+        """See `MeasuredRows`: the mean over the labels."""
+        mean: Floats = _log_loss(np.where(self.marks, self.probabilities, 1 - self.probabilities)).mean(axis=1)
+        return mean
+
+    def squared_errors(self) -> Floats:
+        """See `MeasuredRows`: the mean over the labels."""
+        mean: Floats = ((self.probabilities - self.marks) ** 2).mean(axis=1)
+        return mean
+
+    def balanced_accuracy(self) -> Estimate:
+        """See `MeasuredRows`: the mean of each label's recall and specificity, over the labels that occur."""
+        labels = []
+        for target, predicted in self._pairs():
+            sides = [recall_of_class(target, predicted), specificity_of_class(target, predicted)]
+            if sides[0].defined:
+                labels.append(average(sides, self.rows, ""))
+        return average(labels, self.rows, "no image has a label")
+
+    def top_accuracy(self) -> Estimate:
         """See `MeasuredRows`."""
-        return ClassCounts(
-            rows=weights.sum(axis=1, keepdims=True),
-            true=_sums_of_marked(weights, self._targets),
-            predicted=_sums_of_marked(weights, self._predicted),
-            correct=_sums_of_marked(weights, self._targets & self._predicted),
+        return undefined(self.rows, "images may have several labels", Scale.SHARE)
+
+    def kappa(self) -> Estimate:
+        """See `MeasuredRows`."""
+        return average(
+            (_agreement(*pair) for pair in self._pairs()),
+            self.rows,
+            "every label is on all images or on none, and predicted so",
         )
-
-    def balanced_accuracy(self, counts: ClassCounts) -> Floats:
-        """See `MeasuredRows`: the mean of each class's recall and specificity, over the classes that occur."""
-        of_classes = mean_of_known(np.stack([counts.recall, counts.specificity], axis=-1))
-        return mean_of_known(np.where(counts.true > 0, of_classes, np.nan))
 
     def confusion(self) -> Ints:
         """See `MeasuredRows`."""
-        counts = self.count(each_row_once(len(self._targets)))
-        true, predicted, correct = counts.true, counts.predicted, counts.correct
-        negatives = len(self._targets) - true - predicted + correct
-        cells: Ints = np.stack([negatives, predicted - correct, true - correct, correct], axis=-1)[0]
-        return cells
+        both = (self.marks & self.predicted).sum(axis=0)
+        true, given = self.class_counts, self.predicted.sum(axis=0)
+        return np.stack([self.rows - true - given + both, given - both, true - both, both], axis=-1)
 
 
-def each_row_once(rows: int) -> Ints:
-    """The weights (1, rows) that give a metric's value."""
-    return np.ones((1, rows), np.int64)
+def _agreement(target: Bools, predicted: Bools) -> Estimate:
+    """The kappa of one class against the rest."""
+    return kappa(target.astype(np.int64), predicted.astype(np.int64), 2)
 
 
 def _log_loss(probabilities: Floats) -> Floats:
     """Of the probability that was given to what is true."""
     return -np.log(np.clip(probabilities, SMALLEST_PROBABILITY, 1.0))
-
-
-def _sums_per_class(weights: Ints, class_of_row: Ints, classes: int) -> Ints:
-    """(resamples, classes): the weights of each class's rows."""
-    rows = len(class_of_row)
-    members = csr_array((np.ones(rows, np.int64), (np.arange(rows), class_of_row)), (rows, classes))
-    sums: Ints = weights @ members
-    return sums
-
-
-def _sums_of_marked(weights: Ints, marks: Bools) -> Ints:
-    """(resamples, classes): the weights of the rows marked in each column."""
-    sums: Ints = weights @ marks.astype(np.int64)
-    return sums

@@ -145,7 +145,7 @@ def _kept_epoch(history: Mapping[str, Sequence[float]], monitor: str) -> int:
 @styled
 def draw_calibration(bins: Sequence[ReliabilityBin], error: Interval, of: str) -> Figure:
     """The accuracy of predictions over their confidence, and how many predictions each bin holds."""
-    note = f"{of}; expected calibration error {_interval_text(error)}"
+    note = f"{of}; calibration error {_interval_text(error)} (root mean square, without noise)"
     figure = new_figure(6.4, 7.4, "Calibration", note)
     top, bottom = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
     confidence = [entry.confidence for entry in bins]

@@ -15,7 +15,7 @@ from typing import Any, Self, cast
 
 from fit.heads.table import Value
 from fit.metrics.intervals import Interval
-from fit.metrics.scores import METRICS
+from fit.metrics.scores import read_intervals
 from store.errors import EnvironmentFailure, UsageError
 from store.files.local import write_whole
 from store.files.names import printable
@@ -66,7 +66,7 @@ class Trial:
         """
         stored = cast(Mapping[str, Any], values)
         scores = stored["scores"]
-        return cls(**{**stored, "scores": scores and {name: Interval(**scores[name]) for name in METRICS}})
+        return cls(**{**stored, "scores": scores and read_intervals(scores)})
 
 
 def trial_key(parameters: Mapping[str, Value]) -> str:

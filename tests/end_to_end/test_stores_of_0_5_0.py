@@ -161,6 +161,12 @@ def test_a_fit_on_an_old_store_gives_the_numbers_of_0_5_0(old, command, head, tm
     recorded = numbers_of(json.loads((old / "heads" / head / "metrics.json").read_text()))
     metrics = numbers_of(json.loads(output))
     assert recorded.pop(("seconds",)) > 0
+    # Intervals and the calibration error are computed in other ways since.
+    recorded = {
+        key: value
+        for key, value in recorded.items()
+        if key[-1] not in ("low", "high") and "calibration_error" not in key
+    }
     assert len(recorded) > 60
     assert {key: metrics[key] for key in recorded} == pytest.approx(recorded, abs=1e-6)
 

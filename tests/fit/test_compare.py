@@ -1,7 +1,9 @@
+import json
 import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -46,19 +48,132 @@ def test_the_best_is_chosen_by_validation_and_differences_are_the_tests(saved):
     assert best.difference is None
     assert behind.shared == 12
     assert behind.difference.value == pytest.approx(3 / 12)
-    assert 0 <= behind.difference.low < behind.difference.value < behind.difference.high
+    assert (behind.paired.first_only, behind.paired.second_only) == (3, 0)
+    assert behind.paired.p_value == pytest.approx(0.25)
     table = format_comparison(comparison)
     assert [row[0].endswith(" *") for row in table[1:]] == [False, True]
-    assert table[1][3].startswith("+0.250 (+")
-    assert table[1][4] == "12"
+    assert table[1][3:7] == ["+0.250", "0.250", "3 : 0", "12"]
+    assert "no interval: 12 images: too few for an interval (20 or more)" in comparison.notes
     assert format_comparison(comparison, everything=True)[1][-2:] == ["centroid", "mobilenet"]
+
+
+def with_tests(results, right, groups, validation=0.9):
+    """The results with as many test images, of which those are right, in those groups; no groups as in 0.5.0."""
+    first, second = results.info.classes[:2]
+    rows = [
+        {
+            "path": f"{number}.png",
+            "label": first,
+            "predicted": first if correct else second,
+            "probability": 1.0,
+            **{name: float(name == (first if correct else second)) for name in results.info.classes},
+            "split": "test",
+            "split_group": group,
+        }
+        for number, (correct, group) in enumerate(zip(right, groups, strict=True))
+    ]
+    schema = results.predictions.schema
+    kept = results.predictions.filter(pc.not_equal(results.predictions["split"], "test"))
+    table = pa.concat_tables([kept, pa.Table.from_pylist(rows, schema=schema)])
+    accuracy = {"value": validation, "low": None, "high": None}
+    metrics = {**results.metrics, "validation": {**results.metrics["validation"], "accuracy": accuracy}}
+    return replace(results, metrics=metrics, predictions=table)
+
+
+def of_0_5_0(results):
+    return replace(results, predictions=results.predictions.drop_columns(["split_group"]))
+
+
+def correlated(seed=0, groups=30, each=10):
+    """Two heads that are equally good, but not in the same groups; and the groups."""
+    rng = np.random.default_rng(seed)
+    chances = [np.clip(0.8 + rng.normal(0, 0.15, groups), 0, 1).repeat(each) for _ in range(2)]
+    return [rng.random(groups * each) < chance for chance in chances], np.arange(groups).repeat(each)
+
+
+def test_images_of_one_group_are_compared_together(saved):
+    right, groups = correlated()
+    first, second = (
+        with_tests(results, marks, groups, validation)
+        for results, marks, validation in zip(saved, right, (0.9, 0.8), strict=True)
+    )
+    paired = compare_heads([first, second]).heads[1].paired
+    alone = compare_heads([of_0_5_0(first), of_0_5_0(second)])
+    assert paired.groups == 30
+    assert paired.test == "McNemar over 30 groups"
+    naive = alone.heads[1].paired
+    assert naive.groups == 300
+    width, naive_width = (found.difference.high - found.difference.low for found in (paired, naive))
+    assert width > 1.3 * naive_width
+    assert paired.p_value > naive.p_value
+    assert any("did not note which images are of one group" in note for note in alone.notes)
+    # The groups of one head are enough.
+    assert compare_heads([of_0_5_0(first), second]).heads[1].paired.groups == 30
+
+
+def test_images_that_are_of_one_group_for_either_head_are_together(saved):
+    (right, other), groups = correlated()
+    first, second = with_tests(saved[0], right, groups), with_tests(saved[1], other, np.arange(300) // 20, 0.8)
+    assert compare_heads([first, second]).heads[1].paired.groups == 15
+
+
+def test_too_few_groups_are_compared_without_interval(saved):
+    (right, other), _ = correlated()
+    first, second = (
+        with_tests(results, marks, np.arange(300) % 4) for results, marks in zip(saved, (right, other), strict=True)
+    )
+    comparison = compare_heads([first, second])
+    assert comparison.heads[1].difference.low is None
+    assert "no interval: 300 images in 4 groups: too few groups for an interval (10 or more)" in comparison.notes
+    assert format_comparison(comparison)[2][4] == "-"
+
+
+def test_p_values_of_several_heads_are_corrected(saved):
+    rng = np.random.default_rng(0)
+    hard = rng.random(200)
+    heads = [
+        with_tests(saved[number % 2], hard + rng.normal(0, 0.1, 200) < limit, np.arange(200), validation)
+        for number, (limit, validation) in enumerate([(0.9, 0.9), (0.8, 0.8), (0.87, 0.85)])
+    ]
+    comparison = compare_heads(heads)
+    plain = [head.paired.p_value for head in comparison.heads[1:]]
+    corrected = [head.p_value for head in comparison.heads[1:]]
+    assert corrected[0] == pytest.approx(min(1, 2 * plain[0]))
+    assert corrected[1] == pytest.approx(max(plain[1], corrected[0]))
+    assert comparison.heads[0].p_value is None
+    assert any("corrected for 2 comparisons (Holm)" in note for note in comparison.notes)
+    assert json.loads(json.dumps(comparison.to_dict()))["heads"][1]["paired"]["test"] == "exact McNemar"
+
+
+def with_folds(results, *accuracies):
+    folds = [
+        {"repeat": 0, "fold": at, "learned": 40, "evaluated": 10, "accuracy": accuracy, "log_loss": 1.0}
+        for at, accuracy in enumerate(accuracies)
+    ]
+    return replace(results, metrics={**results.metrics, "cv_folds": folds})
+
+
+def test_heads_with_the_same_folds_are_compared_in_them(saved):
+    heads = [edited(saved[0], 0.9), edited(saved[1], 0.8)]
+    first, second = with_folds(heads[0], 0.9, 0.8, 0.9), with_folds(heads[1], 0.7, 0.8, 0.8)
+    comparison = compare_heads([first, second])
+    found = comparison.heads[1].folds
+    assert found.difference.value == pytest.approx(-0.1)
+    assert comparison.heads[1].folds_p_value == found.p_value
+    assert comparison.heads[0].folds is None
+    assert format_comparison(comparison)[0][-2:] == ["cv - best's", "cv p"]
+    assert any("corrected resampled t-test" in note for note in comparison.notes)
+    json.dumps(comparison.to_dict())
+    assert compare_heads([first, heads[1]]).heads[1].folds is None
+    other = replace(second, info=replace(second.info, seed=5))
+    assert compare_heads([first, other]).heads[1].folds is None
 
 
 def test_equal_heads_differ_by_nothing(saved):
     comparison = compare_heads([edited(saved[0], 0.9), edited(saved[1], 0.9)])
     assert comparison.best == 0
-    assert comparison.heads[1].difference.to_dict() == {"value": 0.0, "low": 0.0, "high": 0.0}
-    assert len(comparison.notes) == 1
+    found = comparison.heads[1]
+    assert (found.difference.value, found.difference.low, found.p_value) == (0.0, None, 1.0)
 
 
 def test_other_test_images_are_compared_where_they_are_shared_and_said(saved):
@@ -100,7 +215,7 @@ def test_heads_of_other_splits(color_store, saved, tmp_path):
     comparison = compare_heads([edited(saved[0], 1.0), without])
     assert comparison.heads[1].difference is None
     assert any(note.startswith("without a test: ") for note in comparison.notes)
-    assert format_comparison(comparison)[2][2:] == ["-", "-", "0", "-"]
+    assert format_comparison(comparison)[2][2:] == ["-", "-", "-", "-", "0", "-"]
     assert len(comparison_figure(comparison).axes) == 2
 
 

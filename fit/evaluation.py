@@ -14,7 +14,7 @@ from fit.head import Head
 from fit.metrics.intervals import Resampling
 from fit.metrics.scores import Scores, score_classes, score_labels
 from fit.prediction import load_images
-from fit.predictions import prediction_columns
+from fit.predictions import SPLIT_GROUP, prediction_columns
 from fit.splits import TEST, TRAIN, VALIDATION, Positions, find_split_groups
 from fit.task import Targets, Task
 from store.reader import FeatureStore
@@ -91,7 +91,7 @@ def measure(experiment: Experiment, evaluations: Sequence[Evaluation]) -> dict[s
 
 def prediction_table(experiment: Experiment, evaluations: Sequence[Evaluation]) -> pa.Table:
     """The content of predictions.parquet: one row per image and evaluation, which the column split names."""
-    tables = []
+    tables, split_groups = [], experiment.images.split_groups.of_rows
     for evaluation in evaluations:
         if len(evaluation.images):
             described = experiment.images.rows.table.take(pa.array(evaluation.images))
@@ -100,6 +100,7 @@ def prediction_table(experiment: Experiment, evaluations: Sequence[Evaluation]) 
                 "label": described["label"],
                 **prediction_columns(evaluation.probabilities, experiment.task),
                 "split": pa.array([evaluation.name] * len(evaluation.images), pa.string()),
+                SPLIT_GROUP: pa.array(split_groups[evaluation.images], pa.int64()),
             }
             tables.append(pa.table(columns))
     return pa.concat_tables(tables)

@@ -14,7 +14,10 @@ from store.errors import EnvironmentFailure, UsageError, require_few_failed
 from store.files.local import whole_file
 
 ENDINGS = (".csv", ".parquet")
-_RESERVED = {"path", "label", "predicted", "probability", "split", "error"}
+SPLIT_GROUP = "split_group"
+"""The column of each row's split group in a head's predictions; files of 0.5.0 have none."""
+
+_RESERVED = {"path", "label", "predicted", "probability", "split", SPLIT_GROUP, "error"}
 _PREFIX = "class:"
 
 
@@ -34,6 +37,14 @@ def class_columns(table: pa.Table, classes: Sequence[str]) -> npt.NDArray[np.flo
     names = [class_column(name) for name in classes]
     found = [name if name in table.column_names else name.removeprefix(_PREFIX) for name in names]
     return np.column_stack([table[name].to_numpy() for name in found])
+
+
+def split_group_column(table: pa.Table) -> npt.NDArray[np.int64] | None:
+    """(rows,): rows with the same number are of one split group; None where the file of an earlier version has none."""
+    if SPLIT_GROUP not in table.column_names or table.schema.field(SPLIT_GROUP).type != pa.int64():
+        return None  # a floating-point column of that name is the probability of a class
+    numbers: npt.NDArray[np.int64] = table[SPLIT_GROUP].to_numpy()
+    return numbers
 
 
 def prediction_columns(probabilities: npt.NDArray[np.float64], task: Task) -> dict[str, pa.Array]:

@@ -17,6 +17,7 @@ from fit.evaluation import evaluate_head
 from fit.heads.table import HEADS
 from fit.options import FitOptions
 from fit.prediction import predict_store
+from fit.predictions import split_group_column
 from fit.train import fit_with
 from store import open_store
 from store.errors import RecipeMismatch, StoppedEarly, UsageError
@@ -47,7 +48,17 @@ def test_every_head_learns_colors(name, color_store):
     assert metrics["fingerprint"] == color_store.fingerprint
     assert np.sum(metrics["confusion"]) == 12
     table = head.predictions
-    assert table.column_names == ["path", "label", "predicted", "probability", "blue", "green", "red", "split"]
+    assert table.column_names == [
+        "path",
+        "label",
+        "predicted",
+        "probability",
+        "blue",
+        "green",
+        "red",
+        "split",
+        "split_group",
+    ]
     assert {split: table["split"].to_pylist().count(split) for split in ("train", "validation", "test")} == metrics[
         "rows"
     ]
@@ -122,6 +133,22 @@ def test_groups_stay_together(color_store, tmp_path):
         if row["split"] != "cv":
             sides.setdefault(int(row["path"][-7:-4]) // 4, set()).add(row["split"])
     assert all(len(side) == 1 for side in sides.values())
+
+
+def test_predictions_say_the_split_group_of_each_row(color_store, tmp_path):
+    table = grouped(color_store, tmp_path, lambda path: int(path[-7:-4]) // 4)
+    predictions = fit_head(color_store, labels=table, group_by="group", cv=3).predictions
+    assert predictions.schema.field("split_group").type == pyarrow.int64()
+    groups = {}
+    for path, number in zip(predictions["path"].to_pylist(), split_group_column(predictions).tolist(), strict=True):
+        groups.setdefault(int(path[-7:-4]) // 4, set()).add(number)
+    assert all(len(numbers) == 1 for numbers in groups.values())  # in cv too
+    assert len(set.union(*groups.values())) == 5
+
+
+def test_predictions_of_earlier_versions_have_no_split_groups():
+    assert split_group_column(pyarrow.table({"path": ["a"]})) is None
+    assert split_group_column(pyarrow.table({"split_group": [0.5]})) is None  # the probability of a class of that name
 
 
 def test_a_class_of_one_group_and_a_column_that_is_not_there(color_store, tmp_path):

@@ -86,7 +86,8 @@ class Network(ClassifierMixin, BaseEstimator):
         Targets are whole numbers from 0, or bool (rows, labels).
         """
         multi_label = is_multi_label(source.targets)
-        count = source.targets.shape[1] if multi_label else int(source.targets[source.rows].max()) + 1
+        # Of all rows, not only of those that are learned from: a class that is missing among these has an output too.
+        count = source.targets.shape[1] if multi_label else int(source.targets.max()) + 1
         if multi_label and self.class_weight is not None:
             raise UsageError("--class-weight balanced is not for images with several labels: leave it out")
         self.start(source.features.shape, count, multi_label)

@@ -6,6 +6,7 @@ for. `fit.experiment` says which images have which role.
 """
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from extract.api import SILENT, Reporter, console_reporter
@@ -82,6 +83,9 @@ def fit_experiment(request: FitRequest, experiment: Experiment, reporter: Report
         **folds,
         "seconds": round(seconds, 3),
     }
+    if final.chosen:
+        metrics["chosen"] = final.chosen
+        _report_chosen(request.kind.name, final.chosen, reporter)
     if final.history is not None:
         metrics["history"] = final.history
     predictions = prediction_table(experiment, evaluations)
@@ -99,6 +103,16 @@ def _report_start(request: FitRequest, experiment: Experiment, reporter: Reporte
         f"fitting {request.kind.name} on {len(split.train):,} images{in_views} of {classes} classes "
         f"({len(split.validation):,} for validation, {len(split.test):,} for test)"
     )
+
+
+def _report_chosen(name: str, chosen: Mapping[str, object], reporter: Reporter) -> None:
+    """Report what a head chose on inner folds where that is at the edge of what it tried."""
+    if chosen.get("at_edge"):
+        setting, value = next(iter(chosen.items()))
+        reporter.message(
+            f"note: {name} chose {setting} = {value:g} by {chosen['by']} in inner folds, the outermost value that it "
+            "tried; --set smallest=… or --set largest=… widens the grid"
+        )
 
 
 def _fit_final(request: FitRequest, experiment: Experiment, reporter: Reporter) -> Classifier:

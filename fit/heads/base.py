@@ -103,6 +103,11 @@ class Classifier(Predictor):
         """
 
     @property
+    def chosen(self) -> Mapping[str, object]:
+        """What the fit chose by itself on inner folds, and by what, as plain values; empty if nothing."""
+        return {}
+
+    @property
     def history(self) -> Mapping[str, Sequence[float]] | None:
         """Loss and accuracy of each epoch; None of heads that have no epochs."""
         return None

@@ -1,30 +1,28 @@
 """Our own estimators, in the manner of scikit-learn: `fit` validates, attributes that are learnt end in an underscore.
 
 Targets are whole numbers from 0. Estimators that choose something by inner folds take, beside X and y, `groups`: rows
-of one group are never on both sides. Heads that are saved name these four classes by this module, so they stay here.
+of one group are never on both sides. Heads that are saved name these classes by this module, so they stay here.
 """
 
-from collections.abc import Mapping
-from typing import Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin, OneToOneFeatureMixin, TransformerMixin, clone
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, SGDClassifier
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fit.data import InMemory, Source
-
-Matrix = npt.NDArray[np.generic]
-ClassWeight = str | Mapping[int, float] | None
-"""balanced, a weight for each class, or none."""
+from fit.heads.calibration import Floats, apply_sigmoids, apply_temperature, fit_sigmoids, fit_temperature
+from fit.heads.inner import ClassWeight, Matrix, inner_splits, row_weights
+from fit.heads.strength import Choice, choose_strength
+from fit.metrics.measured_rows import SMALLEST_PROBABILITY
 
 MAX_ITERATIONS = 2000
-_COARSE = 1e-2  # tolerance while choosing, a hundred times the solver's own: much quicker, and as good a choice
+# Tolerance while choosing, ten times the solver's own: with a larger one, all weak regularizations look alike.
+_COARSE = 1e-3
 
 
 class _ScaledClassifier(ClassifierMixin, BaseEstimator):
@@ -51,10 +49,11 @@ class _ScaledClassifier(ClassifierMixin, BaseEstimator):
 
 
 class Logistic(_ScaledClassifier):
-    """Multinomial logistic regression on scaled features; C is that of the best accuracy in inner folds.
+    """Multinomial logistic regression on scaled features; C is that of the smallest log loss in inner folds.
 
     Attributes:
         C_: the inverse strength of the regularization that was chosen.
+        chosen_: how, as plain values: C, by, folds, tried (the log loss of each C), at_edge.
         scaler_, model_: the fitted StandardScaler and LogisticRegression.
     """
 
@@ -80,26 +79,39 @@ class Logistic(_ScaledClassifier):
         self.classes_ = np.unique(y)
         self.scaler_ = StandardScaler().fit(X)
         scaled = self.scaler_.transform(X)
-        self.C_ = self._choose(scaled, y, inner_splits(y, groups, self.inner_folds, self.random_state))
+        splits = inner_splits(y, groups, self.inner_folds, self.random_state)
+        self.C_, self.chosen_ = self._choose(scaled, y, splits)
         self.model_ = LogisticRegression(C=self.C_, class_weight=self.class_weight, max_iter=MAX_ITERATIONS)
         self.model_.fit(scaled, y)
         return self
 
-    def _choose(self, scaled: Matrix, y: Matrix, splits: list[tuple[Matrix, Matrix]]) -> float:
+    def _choose(
+        self, scaled: Matrix, y: Matrix, splits: Sequence[tuple[Matrix, Matrix]]
+    ) -> tuple[float, dict[str, object]]:
         candidates = np.geomspace(self.smallest, self.largest, self.steps)
-        if not splits:
-            return float(candidates[len(candidates) // 2])
-        search = LogisticRegressionCV(
-            Cs=candidates,
-            cv=splits,
-            scoring="accuracy",
-            tol=_COARSE,
-            class_weight=self.class_weight,
-            max_iter=MAX_ITERATIONS,
-            l1_ratios=(0.0,),
-            use_legacy_attributes=False,
-        )
-        return float(search.fit(scaled, y).C_)
+        if not splits or self.steps == 1:
+            value = float(candidates[len(candidates) // 2])
+            reason = "given" if self.steps == 1 else "the middle of the grid: too few images for inner folds"
+            return value, {"C": value, "by": reason}
+        weights = row_weights(y, self.class_weight)
+        # Each fold's model starts from that of the C before, which is much quicker than from nothing.
+        models = [
+            LogisticRegression(class_weight=self.class_weight, max_iter=MAX_ITERATIONS, tol=_COARSE, warm_start=True)
+            for _ in splits
+        ]
+
+        sides = [_fewer_columns(scaled[train], scaled[test]) for train, test in splits]
+
+        def loss(strength: float) -> float:
+            total = 0.0
+            for model, (inside, outside), (train, test) in zip(models, sides, splits, strict=True):
+                given = model.set_params(C=strength).fit(inside, y[train]).predict_proba(outside)
+                of_true = given[np.arange(len(test)), np.searchsorted(model.classes_, y[test])]
+                total -= float(weights[test] @ np.log(np.maximum(of_true, SMALLEST_PROBABILITY)))
+            return total / float(sum(weights[test].sum() for _, test in splits))
+
+        choice = choose_strength(candidates, loss)
+        return choice.value, {"C": choice.value, "by": "log loss", **describe_choice(choice, len(splits))}
 
 
 class Calibrated(ClassifierMixin, BaseEstimator):
@@ -108,15 +120,29 @@ class Calibrated(ClassifierMixin, BaseEstimator):
     Args:
         estimator: a classifier with a decision_function.
         method: sigmoid (Platt 1999), or temperature (Guo et al. 2017, arXiv:1706.04599).
+        inner_folds: how many.
+        random_state: of the folds.
+        calibration_weight: class weight of the rows in a calibration by sigmoid; the estimator has one of its own.
+
+    Attributes:
+        scaler_, estimator_: the fitted StandardScaler and classifier.
+        slopes_, offsets_: of the sigmoids, one per column of scores; of a temperature, the slope alone.
+        chosen_: what the estimator's setting was chosen by, as plain values; empty if there is nothing to choose.
     """
 
     def __init__(
-        self, estimator: ClassifierMixin, method: str = "sigmoid", inner_folds: int = 5, random_state: int = 0
+        self,
+        estimator: ClassifierMixin,
+        method: str = "sigmoid",
+        inner_folds: int = 5,
+        random_state: int = 0,
+        calibration_weight: ClassWeight = None,
     ) -> None:
         self.estimator = estimator
         self.method = method
         self.inner_folds = inner_folds
         self.random_state = random_state
+        self.calibration_weight = calibration_weight
 
     def fit(self, X: Matrix, y: Matrix, groups: Matrix | None = None) -> Self:
         """Fit on all rows, calibrate on inner folds. X: (rows, features); y: (rows,)."""
@@ -124,21 +150,59 @@ class Calibrated(ClassifierMixin, BaseEstimator):
         self.classes_ = np.unique(y)
         splits = inner_splits(y, groups, self.inner_folds, self.random_state)
         if not splits:
-            raise ValueError("calibration needs two rows of each class, in different groups")
+            raise ValueError("calibration needs two rows of a class, in different groups")
         self.scaler_ = StandardScaler().fit(X)
-        self.model_ = CalibratedClassifierCV(clone(self.estimator), method=self.method, cv=splits, ensemble=False)
-        self.model_.fit(self.scaler_.transform(X), y)
+        scaled = self.scaler_.transform(X)
+        estimator, self.chosen_ = self._chosen(scaled, y, splits)
+        folds = [_scores(clone(estimator).fit(scaled[train], y[train]), scaled[test]) for train, test in splits]
+        self._calibrate(np.concatenate(folds), y, np.concatenate([test for _, test in splits]))
+        self.estimator_ = clone(estimator).fit(scaled, y)
         return self
+
+    def _chosen(
+        self,
+        scaled: Matrix,  # noqa: ARG002
+        y: Matrix,  # noqa: ARG002
+        splits: Sequence[tuple[Matrix, Matrix]],  # noqa: ARG002
+    ) -> tuple[ClassifierMixin, dict[str, object]]:
+        """The estimator to be fitted, and what its setting was chosen by."""
+        return self.estimator, {}
+
+    def _calibrate(self, scores: Floats, y: Matrix, rows: Matrix) -> None:
+        """From the out-of-fold scores of those rows of y."""
+        classes = np.searchsorted(self.classes_, y[rows])
+        if self.method == "temperature":
+            self.slopes_, self.offsets_ = np.array([fit_temperature(scores, classes)]), np.zeros(1)
+        else:
+            weights = row_weights(y, self.calibration_weight)[rows]
+            self.slopes_, self.offsets_ = fit_sigmoids(scores, classes, weights)
 
     def predict_proba(self, X: Matrix) -> Matrix:
         """(rows, classes)."""
         check_is_fitted(self)
-        return self.model_.predict_proba(self.scaler_.transform(_validated(self, X)))
+        scores = _scores(self.estimator_, self.scaler_.transform(_validated(self, X)))
+        if self.method == "temperature":
+            return apply_temperature(scores, float(self.slopes_[0]))
+        return apply_sigmoids(scores, self.slopes_, self.offsets_)
 
     def predict(self, X: Matrix) -> Matrix:
         """(rows,): the most probable class."""
         positions = self.predict_proba(X).argmax(axis=1)
         return self.classes_[positions]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """0.5.0 kept a fitted CalibratedClassifierCV as `model_`, with one calibrator per column of scores."""
+        if "model_" in state:
+            inner = state.pop("model_").calibrated_classifiers_[0]
+            state["estimator_"] = inner.estimator
+            if state["method"] == "temperature":
+                state["slopes_"], state["offsets_"] = np.array([float(inner.calibrators[0].beta_)]), np.zeros(1)
+            else:  # Platt's sigmoid is 1 / (1 + exp(a * score + b))
+                state["slopes_"] = np.array([-calibrator.a_ for calibrator in inner.calibrators])
+                state["offsets_"] = np.array([-calibrator.b_ for calibrator in inner.calibrators])
+            state.setdefault("calibration_weight", None)
+            state.setdefault("chosen_", {})
+        super().__setstate__(state)
 
 
 class StochasticGradient(_ScaledClassifier):
@@ -237,13 +301,25 @@ def _checked(estimator: BaseEstimator, X: Matrix, y: Matrix) -> tuple[Matrix, Ma
     return X, y
 
 
-def inner_splits(y: Matrix, groups: Matrix | None, count: int, seed: int) -> list[tuple[Matrix, Matrix]]:
-    """(train, test) positions of at most `count` folds, groups whole, every class in each training side; perhaps none."""
-    groups = np.arange(len(y)) if groups is None else groups
-    smallest = min(len(np.unique(groups[y == target])) for target in np.unique(y))
-    count = min(count, smallest)
-    if count < 2:
-        return []
-    splits = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(np.zeros(len(y)), y, groups)
-    classes = len(np.unique(y))
-    return [(train, test) for train, test in splits if len(test) and len(np.unique(y[train])) == classes]
+def _fewer_columns(X: Matrix, others: Matrix) -> tuple[Matrix, Matrix]:
+    """Both in coordinates of the space that the rows of X span, where there are fewer rows than columns.
+
+    A linear model with an L2 penalty has its coefficients in that space, so that it is the same model there, and is
+    fitted in a fraction of the time (Hastie & Tibshirani 2004, doi:10.1093/biostatistics/kxh010).
+    """
+    if len(X) >= X.shape[1]:
+        return X, others
+    axes = np.linalg.qr(X.T)[0]
+    return X @ axes, others @ axes
+
+
+def _scores(estimator: ClassifierMixin, scaled: Matrix) -> Floats:
+    """A classifier's scores as `fit.heads.calibration` takes them."""
+    scores: Floats = np.asarray(estimator.decision_function(scaled), np.float64)
+    return scores.reshape(len(scaled), -1)
+
+
+def describe_choice(choice: Choice, folds: int) -> dict[str, object]:
+    """A choice as metrics.json has it."""
+    tried = {f"{value:g}": loss for value, loss in sorted(choice.tried.items())}
+    return {"folds": folds, "tried": tried, "at_edge": choice.at_edge}

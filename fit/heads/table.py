@@ -128,6 +128,8 @@ class HeadKind:
             "continues": self.continues,
             "members": self.least_images,
             "takes_groups": self.takes_groups,
+            "stops_early": self.stops_early,
+            "exports": self.exports,
         }
 
     def require_possible(self, values: Mapping[str, Value]) -> None:
@@ -177,18 +179,18 @@ CUSTOM_TRAINING = (_EPOCHS, _BATCH, _RATE, _OPTIMIZER, _PATIENCE)
 _TABLE = (
     HeadKind(
         "logistic", "sklearn:Logistic", "scikit-learn",
-        "multinomial logistic regression on scaled features, its regularization chosen by inner cross-validation",
+        "multinomial logistic regression on scaled features, its regularization chosen by log loss in inner folds",
         (
             Parameter("smallest", 0.001, "the strongest regularization tried (C)"),
             Parameter("largest", 10.0, "the weakest one tried (C)"),
             Parameter("steps", 5, "how many are tried, evenly on a log scale", minimum=1),
             Parameter("inner_folds", 5, "folds of the inner cross-validation", minimum=1),
         ),
-        multi_label=True, weighted=True, linear=True, least_images=2, takes_groups=True,
+        multi_label=True, weighted=True, linear=True, takes_groups=True,
     ),
     HeadKind(
         "ridge", "estimators:ridge", "scikit-learn",
-        "ridge classifier on scaled features, regularization chosen by leave-one-out, sigmoid-calibrated",
+        "ridge classifier on scaled features, regularization chosen by squared error in inner folds, sigmoid-calibrated",
         (
             Parameter("smallest", 1.0, "the weakest regularization tried (alpha)"),
             Parameter("largest", 100000.0, "the strongest one tried (alpha)"),
@@ -215,8 +217,11 @@ _TABLE = (
     ),
     HeadKind(
         "knn", "estimators:nearest_neighbors", "scikit-learn",
-        "the nearest neighbors' votes, by cosine similarity",
-        (Parameter("neighbors", 10, "how many vote", minimum=1),),
+        "the nearest neighbors' votes, weighted by their cosine similarity",
+        (
+            Parameter("neighbors", 20, "how many vote, of fewer images all", minimum=1),
+            Parameter("temperature", 0.07, "a vote weighs exp(cosine / temperature)", minimum=1e-6),
+        ),
         multi_label=True,
     ),
     HeadKind(

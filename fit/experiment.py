@@ -20,11 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from extract.api import SILENT, Reporter
+from fit.choices import IGNORE
 from fit.data import Features, Source, load_features
-from fit.labelled import LabelledImages, label_images
+from fit.labelled import LabelledImages, keep_twins_together, label_images
 from fit.request import FitRequest, new_classifier
 from fit.splits import Positions, Split, cut, folds, reshuffled
 from fit.task import Targets, Task
+from fit.twins import find_near_twins
 from store.errors import UsageError
 from store.snapshot import all_views
 
@@ -154,4 +156,9 @@ def load_experiment(request: FitRequest, reporter: Reporter = SILENT) -> Experim
     views = store.recipe.views
     stored = all_views(images.rows.stored, views)
     features = load_features(store, request.output, request.reduction, stored, streams, reporter)
+    if options.near_twins != IGNORE:
+        unaltered = np.arange(len(images)) * views
+        twins = find_near_twins(features, unaltered, images.rows.texts("sha256"), reporter)
+        if twins is not None:
+            images = keep_twins_together(images, twins, options, request.kind, reporter)
     return Experiment(images, features, views, options.stop, options.seed)

@@ -15,12 +15,13 @@ from typing import Annotated, Self, cast
 import numpy as np
 import numpy.typing as npt
 
+from fit.choices import NEAR_TWINS
 from fit.experiment import Experiment
 from fit.options import FitOptions
 from fit.splits import TEST, TRAIN, VALIDATION, Positions
 from fit.task import Task
 from store.json_values import as_list, as_object
-from store.schema import InvalidField, Like, Range, read_fields, read_value, shown
+from store.schema import InvalidField, Like, OneOf, Range, read_fields, read_value, shown
 
 FORMAT, VERSION = "stillframe-experiment", 1
 MOST_BYTES = 2**31
@@ -52,6 +53,7 @@ class Choices:
     test: Annotated[float, Range(0, 1)]
     stop: Annotated[float, Range(0, 1)]
     group_by: str | None
+    near_twins: Annotated[str, OneOf(NEAR_TWINS)]
     cv: int
     repeats: int
     class_weight: str
@@ -243,7 +245,7 @@ def record_experiment(experiment: Experiment, options: FitOptions, stops_early: 
 
 
 def _choices(options: FitOptions) -> Choices:
-    names = ("val", "test", "stop", "group_by", "cv", "repeats", "class_weight", "seed")
+    names = ("val", "test", "stop", "group_by", "near_twins", "cv", "repeats", "class_weight", "seed")
     labels = None if options.labels is None else str(options.labels)
     return Choices(labels=labels, **{name: getattr(options, name) for name in names})
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Annotated
 
-from fit.choices import CLASS_WEIGHTS, REDUCTIONS, WHOLE
+from fit.choices import CLASS_WEIGHTS, NEAR_TWINS, REDUCTIONS, WHOLE
 from fit.completion import complete_head, complete_output
 from fit.heads.table import DEFAULT_HEAD, HEADS, HeadKind, Value, heads_with
 from store.errors import UsageError
@@ -48,6 +48,13 @@ class FitOptions:
     cv: Annotated[int, Option("Also cross-validate on train and validation with this number of folds; 0 for none.")] = 0
     repeats: Annotated[int, Option("How often to cross-validate, each time with other folds.")] = 1
     group_by: Annotated[str | None, Option("A column, such as group, whose equal values stay on one side.")] = None
+    near_twins: Annotated[
+        str,
+        Option(
+            "keep-together or ignore: whether images with nearly the same features stay on one side.",
+            complete=one_of(NEAR_TWINS),
+        ),
+    ] = NEAR_TWINS[0]
     class_weight: Annotated[str, Option("balanced or none.", complete=one_of(CLASS_WEIGHTS))] = "none"
     seed: Annotated[int, Option("Random seed of splits, folds and training.")] = 0
     tensorboard: Annotated[str | None, Option("A folder for TensorBoard: heads that Keras fits.")] = None
@@ -59,6 +66,8 @@ class FitOptions:
             raise UsageError(f"--reduce is {self.reduce!r}: expected one of {', '.join(REDUCTIONS)}")
         if self.class_weight not in CLASS_WEIGHTS:
             raise UsageError(f"--class-weight is {self.class_weight!r}: expected one of {', '.join(CLASS_WEIGHTS)}")
+        if self.near_twins not in NEAR_TWINS:
+            raise UsageError(f"--near-twins is {self.near_twins!r}: expected one of {', '.join(NEAR_TWINS)}")
         for name, value in (("--val", self.val), ("--test", self.test), ("--stop", self.stop)):
             if not 0 <= value < 1:
                 raise UsageError(f"{name} is {value}: expected a fraction from 0 to below 1")

@@ -5,7 +5,7 @@ of one group are never on both sides. Heads that are saved name these classes by
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, OneToOneFeatureMixin, TransformerMixin, clone
@@ -309,7 +309,7 @@ def _fewer_columns(X: Matrix, others: Matrix) -> tuple[Matrix, Matrix]:
     """
     if len(X) >= X.shape[1]:
         return X, others
-    axes = np.linalg.qr(X.T)[0]
+    axes = np.linalg.qr(cast(Floats, X.T))[0]
     return X @ axes, others @ axes
 
 

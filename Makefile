@@ -27,7 +27,7 @@ demo: $(VENV)/installed ## sample images, their features, a fitted head and its 
 	@$(BIN)/extract sample digits $(DEMO)/digits
 	$(BIN)/extract run $(DEMO)/digits --pooling max --out $(DEMO)/store
 	$(BIN)/store verify $(DEMO)/store
-	$(BIN)/fit head --features $(DEMO)/store --out $(DEMO)/head --force
+	$(BIN)/fit head --features $(DEMO)/store --out $(DEMO)/head --force --evaluate-test
 	$(BIN)/fit predict $(DEMO)/head $(DEMO)/digits/3/0003.png $(DEMO)/digits/8/0008.png --top 3
 	@echo "The images are in $(DEMO)/digits, their features in $(DEMO)/store, the head and its metrics in $(DEMO)/head."
 	@echo "Run make demo again: nothing is computed twice. Fit another head: $(BIN)/fit head --features $(DEMO)/store --head forest"

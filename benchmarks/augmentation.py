@@ -52,7 +52,7 @@ def _accuracies(stores: list[FeatureStore], name: str, images: int, seed: int, f
     """Test accuracy on each store, for one draw of training images."""
     labels = folder / "labels.csv"
     _write_split(stores[0], labels, images, seed)
-    fitted = [fit_head(store, name, labels=labels, seed=seed) for store in stores]
+    fitted = [fit_head(store, name, labels=labels, seed=seed, evaluate_test=True) for store in stores]
     return [head.metrics["test"]["accuracy"]["value"] for head in fitted]
 
 

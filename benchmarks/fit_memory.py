@@ -51,7 +51,20 @@ def fit(folder: Path, head: str, options: list[str]) -> dict[str, float]:
     """Peak memory of `fit head` in MB, seconds, and its test accuracy."""
     script = f"open('{GROUP}/cgroup.procs', 'w').write('0'); import cli; cli.fit_main()"
     out = folder.parent / head
-    fixed = ["head", "--features", folder, "--head", head, "--reduce", "flatten", "--out", out, "--force", "--json"]
+    fixed = [
+        "head",
+        "--features",
+        folder,
+        "--head",
+        head,
+        "--reduce",
+        "flatten",
+        "--out",
+        out,
+        "--force",
+        "--evaluate-test",
+        "--json",
+    ]
     started = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-c", script, *map(str, fixed), *options], stdout=subprocess.PIPE)
     output = process.stdout.read()

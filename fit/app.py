@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from fit.heads.table import Value
+from fit.heads.parameters import Value
 from fit.options import Shortcuts, parse_settings
 from store.command_line import Console, new_app
 from store.options import Argument, Option

@@ -5,6 +5,8 @@ WHOLE = "none"
 """The reduction of heads that take spatial tensors as they are."""
 
 CLASS_WEIGHTS = ("none", "balanced")
+IGNORE = "ignore"
+NEAR_TWINS = ("keep-together", IGNORE)
 
 SWEEP_METHODS = ("grid", "random", "one", "optuna")
 CHOOSING_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import fit.report.commands  # noqa: F401  (its commands join the app)
 from fit.app import (
@@ -22,7 +22,11 @@ from store.command_line import Console, command, format_count
 from store.command_options import Without
 from store.errors import UsageError
 from store.options import Argument, Option
+from store.suggestions import suggest
 from store.tables import columns, facts, paragraph
+
+if TYPE_CHECKING:
+    from fit.search.summary import Sweep
 
 __all__ = ["app"]
 
@@ -35,6 +39,9 @@ class HeadOutput:
 
     out: Annotated[Path | None, Option("The head's folder.", ("--out", "-o"), default="heads/<head>")] = None
     force: Annotated[bool, Option("Replace a head that is there.")] = False
+    like: Annotated[
+        Path | None, Option("A head's folder: fit again with its options; those that are given beside it win.")
+    ] = None
 
 
 @command(app, "head", StorePlace, FitOptions, ParameterOptions, HeadOutput, TableOptions)
@@ -46,15 +53,18 @@ def head(
     table: TableOptions,
     console: Console,
 ) -> None:
-    """Fit a head on a store's features and say how good it is."""
+    """Fit a head on a store's features and say how good it is on validation; on the test images only if asked to."""
     from fit.head_folder import require_place
-    from fit.next_steps import next_steps
+    from fit.like import as_like
+    from fit.next_steps import next_steps, test_notes
     from fit.train import fit_with
     from store.reader import open_store
 
-    folder = output.out or Path("heads") / options.head.replace(":", ".")
-    require_place(folder, output.force)
     asked = replace(options, parameters=parameters.given())
+    if output.like is not None:
+        asked = as_like(output.like, asked, console.reporter)
+    folder = output.out or Path("heads") / asked.head.replace(":", ".")
+    require_place(folder, output.force)
     fitted = fit_with(open_store(store.features), asked, console.reporter)
     fitted.save(folder, output.force)
     console.result({"head": str(folder), **fitted.metrics})
@@ -62,8 +72,9 @@ def head(
     console.summary(
         "",
         f"fitted in {fitted.metrics['seconds']:.1f} s; the head is in {folder}: metrics.json, predictions.parquet",
+        *test_notes(fitted, folder),
         "next:",
-        *(f"    {step}" for step in next_steps(fitted, folder, store.features, ":" in options.head)),
+        *(f"    {step}" for step in next_steps(fitted, folder, store.features, ":" in asked.head)),
     )
 
 
@@ -80,7 +91,7 @@ class SweepOutput(TableOptions):
     StorePlace,
     SweepOutput,
     SweepOptions,
-    Without(FitOptions, ("cv", "tensorboard", "by")),
+    Without(FitOptions, ("cv", "repeats", "tensorboard", "by")),
     ParameterOptions,
 )
 def sweep(
@@ -91,7 +102,7 @@ def sweep(
     parameters: ParameterOptions,
     console: Console,
 ) -> None:
-    """Fit a head with many settings, choose on validation, and evaluate the chosen one on the test set once."""
+    """Fit a head with many settings, choose on validation, and fit the chosen one as `fit head` does."""
     from fit.search.sweep import sweep_head
     from fit.text import format_metrics, format_refusals, format_sweep
     from store.reader import open_store
@@ -107,10 +118,18 @@ def sweep(
         "",
         *paragraph(
             f"chosen from {format_count(len(found.trials), 'trial')} by validation {options.metric}, so its "
-            "validation scores are optimistic; it was evaluated on the test set once"
+            f"validation scores are optimistic; {_tested(found, store.features)}"
         ),
         f"the head is in {found.best}; all trials are in {output.out / 'sweep.csv'}, {output.out / 'sweep.png'}",
     )
+
+
+def _tested(found: "Sweep", store: str) -> str:
+    """Whether the chosen head was evaluated on the test images, or how that is done."""
+    if found.metrics["test"] is not None:
+        return "it was evaluated on the test images once"
+    step = suggest("fit", "evaluate", str(found.best), "--features", store, "--split", "test")
+    return f"{step} evaluates it on the test images"
 
 
 @command(app, "heads")
@@ -135,7 +154,10 @@ class EvaluationOptions:
 
     features: Annotated[str, Option("A store of the same recipe.", ("--features", "-f"))]
     labels: Annotated[str | None, Option("A .csv or .parquet table of path,label[,split,group]: other labels.")] = None
-    split: Annotated[str | None, Option("Only rows of this split.")] = None
+    split: Annotated[
+        str | None,
+        Option("Only images of this split: train, validation or test of the head's own fit, or of the store."),
+    ] = None
     by: Annotated[str | None, Option("A column, such as group: print the accuracy of each of its values.")] = None
 
 
@@ -143,7 +165,7 @@ class EvaluationOptions:
 def evaluate(
     place: HeadPlace, options: EvaluationOptions, load: LoadOptions, table: TableOptions, console: Console
 ) -> None:
-    """Say how good a head is on another store."""
+    """Say how good a head is on images that it has not seen: its test images, or those of another store."""
     from fit.evaluation import evaluate_head
     from fit.head import load_head
     from store.reader import open_store

@@ -1,8 +1,9 @@
-"""Probabilities of labelled images -> numbers: of each evaluation of a fit, and of a head on another store."""
+"""Probabilities of labelled images -> numbers: of each evaluation of a fit, and of a head on a store, maybe another one."""
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -10,15 +11,19 @@ import pyarrow as pa
 
 from extract.api import SILENT, Reporter
 from fit.experiment import Experiment
+from fit.experiment_record import ExperimentRecord
 from fit.head import Head
+from fit.looks import describe_looks, look_now, looks_beside, read_looks, write_looks
 from fit.metrics.by_value import accuracy_by
-from fit.metrics.intervals import Sampling
-from fit.metrics.scores import Scores, score_classes, score_labels
-from fit.prediction import load_images
+from fit.metrics.intervals import NO_INTERVALS, Sampling
+from fit.metrics.scores import Scores, score, score_classes, score_labels
+from fit.prediction import read_unaltered, require_usable
 from fit.predictions import SPLIT_GROUP, prediction_columns
-from fit.rows import ImageRows
-from fit.splits import TEST, TRAIN, VALIDATION, Positions, find_split_groups
+from fit.rows import ImageRows, select_images
+from fit.splits import TEST, TRAIN, VALIDATION, Positions
 from fit.task import Targets, Task
+from fit.unseen import select_unseen
+from store.errors import EnvironmentFailure
 from store.reader import FeatureStore
 
 CV, EVALUATION = "cv", "evaluation"
@@ -69,9 +74,17 @@ class GroundTruth:
         found = accuracy_by([values[image] for image in images.tolist()], right, self.split_groups[images])
         return {"column": column, "of": evaluation.name, "values": [one.to_dict() for one in found]}
 
+    def plain_scores(self, images: Positions, probabilities: npt.NDArray[np.float64]) -> tuple[float, float]:
+        """Accuracy and log loss of those images, without intervals."""
+        scores = score(self.targets[images], probabilities, self.task.classes, NO_INTERVALS)
+        return cast(float, scores.accuracy.value), cast(float, scores.log_loss.value)
+
     def baseline(self, train: Positions, images: Positions) -> Scores:
         """Scores of the training images' class frequencies: always the most frequent class."""
-        frequencies = self.task.class_counts(self.targets[train]) / len(train)
+        return self.constant(self.task.class_counts(self.targets[train]) / len(train), images)
+
+    def constant(self, frequencies: npt.NDArray[np.float64], images: Positions) -> Scores:
+        """Scores of the same probabilities (classes,) for each of those images."""
         return self.score(images, np.tile(frequencies, (len(images), 1)))
 
 
@@ -122,42 +135,68 @@ def evaluate_head(
     by: str | None = None,
     reporter: Reporter = SILENT,
 ) -> dict[str, object]:
-    """Metrics of a head on a store of the same recipe: on all its images, or on those of one split.
+    """Metrics of a head on a store of the same recipe: on all images that it has not seen, or on those of one split.
 
     Args:
         head: what is evaluated.
         store: the features.
         labels: a table of other labels; images that it does not name are left out.
-        split: only images of this split.
+        split: only images of this split, see `fit.unseen.select_unseen`.
         by: a column of the listing, such as group: the accuracy of each of its values is measured too.
-        reporter: shows progress.
+        reporter: shows progress, and what is left out.
 
     Raises:
         RecipeMismatch: the store has another recipe.
-        UsageError: labels are missing, or the head does not know them.
+        UsageError: labels are missing, the head does not know them, or it has seen all images.
         StoppedEarly: the store is not complete.
     """
-    images, task = load_images(head, store, labels, split, reporter), head.info.task
-    targets = task.encode(images.rows.texts("label"))
-    groups = find_split_groups(images.rows.texts("sha256"), None, head.info.seed)
-    truth, every = GroundTruth(task, targets, groups.of_rows), np.arange(len(images.rows))
+    require_usable(head, store)
+    record, task, seed = head.experiment, head.info.task, head.info.seed
+    selected = select_unseen(select_images(store, labels, reporter), record, split, seed, reporter)
     if by is not None:
-        images.rows.column_values(by, "--by")  # a wrong column is refused before the predictions
+        selected.rows.column_values(by, "--by")  # a wrong column is refused before the predictions
+    targets = task.encode(selected.rows.texts("label"))
+    images = read_unaltered(head, store, selected.rows, reporter)
     probabilities = images.predict(head.predictor, reporter)
+    truth, every = GroundTruth(task, targets, selected.split_groups.of_rows), np.arange(len(targets))
+    evaluation = Evaluation(EVALUATION, every, probabilities)
     with reporter.step("scoring", None):
-        scores, baseline = truth.score(every, probabilities), truth.baseline(every, every)
+        scores, baseline = truth.score(every, probabilities), _baseline(truth, record)
     return {
         "head": head.info.head,
         "fingerprint": store.fingerprint,
         "classes": list(task.classes),
-        "rows": len(images.rows),
+        "rows": len(targets),
+        "left_out": selected.seen,
         "evaluation": scores.to_dict(),
         "baseline": baseline.to_dict(),
+        "baseline_of": "evaluation" if record is None else "training",
         "multi_label": task.multi_label,
         "confusion": [list(row) for row in scores.confusion],
-        **(
-            {}
-            if by is None
-            else {"by": truth.accuracy_by(images.rows, by, Evaluation(EVALUATION, every, probabilities))}
-        ),
+        "test_looks": _count_look(head, record, selected.tested, reporter) if record and selected.tested else 0,
+        **({} if by is None else {"by": truth.accuracy_by(selected.rows, by, evaluation)}),
     }
+
+
+def _baseline(truth: GroundTruth, record: ExperimentRecord | None) -> Scores:
+    """Scores of the class frequencies of the images that the head learned from; of these, where that is not known."""
+    every = np.arange(len(truth.targets))
+    if record is None:
+        return truth.baseline(every, every)
+    return truth.constant(np.array(record.class_counts) / record.train, every)
+
+
+def _count_look(head: Head, record: ExperimentRecord, tested: int, reporter: Reporter) -> int:
+    """Count that a head was evaluated on its test images, and report how often that has been done."""
+    look = look_now("fit evaluate", tested)
+    head.looks = (*head.looks, look)
+    if head.folder is None:
+        return len(head.looks)
+    looks = [*read_looks(head.folder, record.test_digest), look]
+    try:
+        write_looks(head.folder, record.test_digest, looks)
+    except EnvironmentFailure as error:
+        reporter.message(f"warning: this evaluation of test images is not counted: {error}")
+    beside = looks_beside(head.folder, record.test_digest)
+    reporter.message(describe_looks(len(looks), beside))
+    return len(looks) + beside

@@ -1,11 +1,18 @@
 """An experiment: the images of a store, their labels, and which of them are for what.
 
 Everything that a fit knows about its images is decided here, once. Fitting, cross-validation, sweeps and evaluations
-read it, and none decides by itself which images it may use.
+read it, and none decides by itself which images it may use. The roles are the same for every kind of head:
+
+- train: a head learns from these images. If it stops early, an inner part of them stops it and the rest is learned
+  from; if it chooses settings of its own, it does so on inner folds of them.
+- validation: chooses between heads and between settings of a sweep, and nothing else.
+- test: evaluated on request alone.
+
+The head that is evaluated on validation has learned from train. The head that is kept is fitted again in the same way on train
+and validation together, so that a validation score means the same for every kind of head.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,16 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from extract.api import SILENT, Reporter
+from fit.choices import IGNORE
 from fit.data import Features, Source, load_features
-from fit.heads.table import HEADS, HeadKind
-from fit.options import FitOptions
+from fit.labelled import LabelledImages, keep_twins_together, label_images
 from fit.request import FitRequest, new_classifier
-from fit.rows import ImageRows, select_images
-from fit.splits import Positions, Split, SplitGroups, cut, find_split_groups, folds, split_rows
-from fit.task import Targets, Task, find_task
+from fit.splits import Positions, Split, cut, folds, reshuffled
+from fit.task import Targets, Task
+from fit.twins import find_near_twins
 from store.errors import UsageError
-from store.files.names import printable
-from store.reader import FeatureStore
 from store.snapshot import all_views
 
 _NONE: Positions = np.empty(0, np.int64)
@@ -42,30 +47,11 @@ class Roles:
 
 
 @dataclass(frozen=True)
-class LabelledImages:
-    """Images with their labels and split, before their features are read.
+class Fold:
+    """One fold of a cross-validation: the images that are predicted, and those of the fit that predicts them."""
 
-    Attributes:
-        rows: one per image.
-        task: what is to be predicted.
-        targets: (images,) or (images, classes), see `fit.task.Targets`.
-        split_groups: which images must stay on one side of a split.
-        split: train, validation and test.
-    """
-
-    rows: ImageRows
-    task: Task
-    targets: Targets
-    split_groups: SplitGroups
-    split: Split
-
-    @property
-    def strata(self) -> npt.NDArray[np.int64]:
-        """(images,): the class by which splits distribute an image."""
-        return self.task.strata(self.targets)
-
-    def __len__(self) -> int:
-        return len(self.rows)
+    predicted: Positions
+    roles: Roles
 
 
 @dataclass(frozen=True)
@@ -79,14 +65,14 @@ class Experiment:
         images: with labels and split.
         features: of all views of each image: those of image i are rows i * views and on, the unaltered one first.
         views: the number of views of each image.
-        validation: the fraction of a fold's training images that stops a head early.
+        stop: the fraction of the images to learn from that stops a head early.
         seed: of the splits, and of the resamples of every interval.
     """
 
     images: LabelledImages
     features: Features
     views: int
-    validation: float
+    stop: float
     seed: int
 
     @property
@@ -107,33 +93,38 @@ class Experiment:
     # Which images are for what
 
     def first_roles(self, stops_early: bool) -> Roles:
-        """The fit that train and validation are predicted by: it learns from train alone."""
-        return Roles(self.split.train, self.split.validation if stops_early else _NONE)
+        """The fit that train and validation are predicted by: all of it is within train."""
+        return self._roles(self.split.train, stops_early)
 
-    def final_roles(self, stops_early: bool) -> Roles | None:
-        """The fit that is kept and that test is predicted by: it learns from validation too, unless that stops it.
+    def final_roles(self, stops_early: bool) -> Roles:
+        """The fit that is kept and that test is predicted by: within train and validation together."""
+        return self._roles(self.split.development, stops_early)
 
-        None where that is the first fit.
-        """
-        if stops_early or len(self.split.validation) == 0:
-            return None
-        return Roles(self.split.development, _NONE)
+    @property
+    def first_is_final(self) -> bool:
+        """Whether there is no validation, so that one fit is both."""
+        return len(self.split.validation) == 0
 
-    def folds(self, count: int, stops_early: bool) -> Iterator[tuple[Positions, Roles]]:
-        """For each fold of a cross-validation over all images: those that are predicted, and those of the fit.
+    def folds(self, count: int, repeat: int, stops_early: bool) -> Iterator[Fold]:
+        """Each fold of a cross-validation over train and validation; another repeat divides them in another way.
+
+        An image whose split group is the only one of its class there is learned from in every fold and never predicted.
 
         Raises:
             UsageError: there are more folds than the images can fill.
         """
-        every = np.arange(len(self.images))
-        strata, groups = self.images.strata, self.images.split_groups
-        for number, predicted in enumerate(folds(every, strata, groups, count), start=1):
+        images, groups = self.split.development, reshuffled(self.images.split_groups, repeat)
+        for number, predicted in enumerate(folds(images, self.images.strata, groups, count), start=1):
             if len(predicted) == 0:
                 raise UsageError(f"--cv {count}: fold {number} would be empty; ask for fewer folds")
-            learn, stop = np.setdiff1d(every, predicted), _NONE
-            if stops_early:
-                learn, stop, _ = cut(learn, strata, groups, self.validation, 0.0)
-            yield predicted, Roles(learn, stop)
+            yield Fold(predicted, self._roles(np.setdiff1d(images, predicted), stops_early))
+
+    def _roles(self, images: Positions, stops_early: bool) -> Roles:
+        """Those images as the images of one fit; those that stop it early are cut off as every split is cut."""
+        if not stops_early or self.stop == 0:
+            return Roles(images, _NONE)
+        learn, stop, _ = cut(images, self.images.strata, self.images.split_groups, self.stop, 0.0)
+        return Roles(learn, stop)
 
     # Features
 
@@ -165,81 +156,9 @@ def load_experiment(request: FitRequest, reporter: Reporter = SILENT) -> Experim
     views = store.recipe.views
     stored = all_views(images.rows.stored, views)
     features = load_features(store, request.output, request.reduction, stored, streams, reporter)
-    return Experiment(images, features, views, options.val, options.seed)
-
-
-def label_images(
-    store: FeatureStore, options: FitOptions, kind: HeadKind, reporter: Reporter = SILENT
-) -> LabelledImages:
-    """The images that a fit may use, with labels, split groups and split, checked.
-
-    Raises:
-        UsageError: there are no images or labels, or a class has too few images for the head.
-    """
-    rows = select_images(store, options.labels, reporter)
-    task, targets = find_task(rows.texts("label"), rows.texts("path"))
-    _require_suitable(kind, task)
-    groups = find_split_groups(
-        rows.texts("sha256"), None if options.group_by is None else rows.groups(options.group_by), options.seed
-    )
-    split = split_rows(rows.table["split"].to_pylist(), task.strata(targets), groups, options.val, options.test)
-    images = LabelledImages(rows, task, targets, groups, split)
-    _report_identical(images, reporter)
-    _require_enough(images, kind)
-    return images
-
-
-def _require_suitable(kind: HeadKind, task: Task) -> None:
-    if task.multi_label and not kind.multi_label:
-        raise UsageError(
-            f"some images have several labels (a|b), which the head {kind.name} cannot learn: "
-            f"use one of {', '.join(other.name for other in HEADS.values() if other.multi_label)}"
-        )
-
-
-def _report_identical(images: LabelledImages, reporter: Reporter) -> None:
-    """Report how many images are identical to others, and what follows from that."""
-    digests, labels = images.rows.texts("sha256"), images.rows.texts("label")
-    counts = [count for count in Counter(digests).values() if count > 1]
-    if counts:
-        reporter.message(
-            f"{sum(counts):,} images are identical to another ({len(counts):,} different ones): "
-            "they stay in the same split"
-        )
-    contradicting = _contradicting(digests, labels)
-    if contradicting:
-        reporter.message(f"warning: {contradicting:,} identical images have different labels")
-    left_out = len(images) - len(images.split.development) - len(images.split.test)
-    if left_out:
-        reporter.message(
-            f"{left_out:,} images of train or validation are left out: an identical one, or one of their group, "
-            "is in test or validation"
-        )
-
-
-def _contradicting(digests: Sequence[str], labels: Sequence[str]) -> int:
-    """How many image contents have several labels."""
-    found: dict[str, set[str]] = {}
-    for digest, label in zip(digests, labels, strict=True):
-        found.setdefault(digest, set()).add(label)
-    return sum(len(names) > 1 for names in found.values())
-
-
-def _require_enough(images: LabelledImages, kind: HeadKind) -> None:
-    """Raise UsageError unless every class has images to learn from, on each side of every fold too."""
-    groups = images.split_groups.of_rows
-    for name, has_class in zip(images.task.classes, images.task.membership(images.targets).T, strict=True):
-        members = np.flatnonzero(has_class)
-        different = len(np.unique(groups[members]))
-        trained = len(np.unique(groups[np.intersect1d(members, images.split.train)]))
-        if different < 2:
-            raise UsageError(
-                f"all {len(members)} images of the class {printable(name)} are identical or of one group: "
-                "they cannot be on both sides of a split; add others, or leave the class out with --labels FILE"
-            )
-        if trained < kind.least_images:
-            raise UsageError(
-                f"the class {printable(name)} has {trained} different images to train on, the head "
-                f"{kind.name} needs {kind.least_images}: add images, lower --val and --test, "
-                "or merge or leave out the class with --labels FILE"
-            )
+    if options.near_twins != IGNORE:
+        unaltered = np.arange(len(images)) * views
+        twins = find_near_twins(features, unaltered, images.rows.texts("sha256"), reporter)
+        if twins is not None:
+            images = keep_twins_together(images, twins, options, request.kind, reporter)
+    return Experiment(images, features, views, options.stop, options.seed)

@@ -11,9 +11,11 @@ import pyarrow as pa
 
 from extract.api import SILENT, FeatureExtractor, GivenImages, ImageLike, Reporter, start_keras, take_images
 from fit.data import reduce_tensor
-from fit.head_folder import HeadContent, read_head, write_head
+from fit.experiment_record import ExperimentRecord
+from fit.head_folder import HeadContent, read_experiment, read_head, write_head
 from fit.head_info import HeadInfo
 from fit.heads.base import CustomHead, Predictor
+from fit.looks import Look
 from fit.predictions import prediction_columns
 from store.errors import PrecisionMissing, RecipeMismatch, UsageError
 from store.files.names import file_path
@@ -33,6 +35,8 @@ class Head:
         predictor: its model, behind one way to predict for all kinds of heads.
         metrics: the content of metrics.json; empty before they are measured.
         predictions: of the rows that it was fitted and tested on; None once it is loaded from its folder.
+        folder: where it is, once it is saved or loaded.
+        looks: how often it was evaluated on its test images since it was fitted or loaded.
     """
 
     def __init__(
@@ -41,17 +45,32 @@ class Head:
         predictor: Predictor,
         metrics: Mapping[str, object],
         predictions: pa.Table | None = None,
+        experiment: ExperimentRecord | None = None,
     ) -> None:
         self.info = info
         self.predictor = predictor
         self.metrics = dict(metrics)
         self.predictions = predictions
+        self.folder: Path | None = None
+        self.looks: tuple[Look, ...] = ()
+        self._experiment = experiment
         self._extractors: dict[str, FeatureExtractor] = {}
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Their names, in the order of the probabilities' columns."""
         return self.info.classes
+
+    @property
+    def experiment(self) -> ExperimentRecord | None:
+        """Which image had which role in its fit, read when it is first asked for; None for heads of 0.5.0.
+
+        Raises:
+            DamagedHead: experiment.json is not what was written.
+        """
+        if self._experiment is None and self.folder is not None:
+            self._experiment = read_experiment(self.folder)
+        return self._experiment
 
     @property
     def model(self) -> "keras.Model | ClassifierMixin":
@@ -167,7 +186,9 @@ class Head:
             EnvironmentFailure: it cannot be written.
         """
         folder = Path(folder)
-        write_head(folder, HeadContent(self.info, self.predictor, self.metrics, self.predictions), force)
+        content = HeadContent(self.info, self.predictor, self.metrics, self.predictions, self.experiment, self.looks)
+        write_head(folder, content, force)
+        self.folder = folder
         return folder
 
     def export(self, path: str | os.PathLike[str], to: str, weights: str | None = None) -> float:
@@ -192,4 +213,6 @@ def load_head(folder: str | os.PathLike[str], custom_head: CustomHead | str | No
         DamagedHead: its files are not what was written.
     """
     content = read_head(Path(folder), custom_head)
-    return Head(content.info, content.predictor, content.metrics)
+    head = Head(content.info, content.predictor, content.metrics)
+    head.folder = Path(folder)
+    return head

@@ -1,4 +1,7 @@
-"""A head's folder: head.json, the model's file, metrics.json and predictions.parquet; see `fit.model_file` for the model."""
+"""A head's folder: head.json, the model's file, metrics.json, predictions.parquet, experiment.json and seen.json.
+
+See `fit.model_file` for the model, `fit.experiment_record` for experiment.json and `fit.looks` for seen.json.
+"""
 
 import io
 import json
@@ -13,8 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fit.experiment_record import MOST_BYTES, ExperimentRecord
 from fit.head_info import HeadInfo
 from fit.heads.base import CustomHead, Predictor
+from fit.looks import Look, read_looks, write_looks
 from fit.model_file import ModelFile, read_file, read_model, write_model
 from store.errors import DamagedHead, EnvironmentFailure, StillframeError, UnsafeFile, UsageError
 from store.json_values import as_object, parse
@@ -24,6 +29,7 @@ from store.suggestions import suggest
 FORMAT = "stillframe-head"
 VERSION = 1
 INFO, METRICS, PREDICTIONS = "head.json", "metrics.json", "predictions.parquet"
+EXPERIMENT = "experiment.json"
 
 _OF_THE_FOLDER = ("format", "version", "fingerprint", "model")
 """The fields of head.json that describe the folder, not the head."""
@@ -40,12 +46,16 @@ class HeadContent:
         predictor: its model.
         metrics: the content of metrics.json; empty if there is no such file.
         predictions: of the rows that it was fitted and tested on; None where they are not at hand.
+        experiment: which image had which role; None for heads of 0.5.0.
+        looks: at its test images, by this head.
     """
 
     info: HeadInfo
     predictor: Predictor
     metrics: Mapping[str, object]
     predictions: pa.Table | None = None
+    experiment: ExperimentRecord | None = None
+    looks: tuple[Look, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,7 @@ def write_head(folder: Path, content: HeadContent, force: bool) -> None:
     try:
         temporary.mkdir(parents=True)
         try:
-            _write_files(temporary, content)
+            _write_files(temporary, content, folder)
             _put_in_place(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -106,7 +116,8 @@ def _put_in_place(written: Path, folder: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _write_files(folder: Path, content: HeadContent) -> None:
+def _write_files(folder: Path, content: HeadContent, replaced: Path) -> None:
+    """Write all files of a head; the looks at the same test images of a head that it replaces are kept."""
     info = content.info
     described = {
         "format": FORMAT,
@@ -119,10 +130,16 @@ def _write_files(folder: Path, content: HeadContent) -> None:
     _write_json(folder / METRICS, content.metrics)
     if content.predictions is not None:
         pq.write_table(content.predictions, folder / PREDICTIONS, compression="zstd")
+    if content.experiment is not None:
+        _write_json(folder / EXPERIMENT, content.experiment.to_dict(), indent=None)
+        digest = content.experiment.test_digest
+        earlier = [look for look in read_looks(replaced, digest) if look not in content.looks]
+        if earlier or content.looks:
+            write_looks(folder, digest, [*earlier, *content.looks])
 
 
-def _write_json(path: Path, values: Mapping[str, object]) -> None:
-    path.write_text(json.dumps(values, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
+def _write_json(path: Path, values: Mapping[str, object], indent: int | None = 1) -> None:
+    path.write_text(json.dumps(values, indent=indent, ensure_ascii=True) + "\n", encoding="utf-8")
 
 
 def require_place(folder: Path, force: bool) -> None:
@@ -164,6 +181,31 @@ def read_results(folder: str | os.PathLike[str]) -> Results:
     except (OSError, pa.ArrowException) as error:
         raise DamagedHead(f"{folder / PREDICTIONS} cannot be read ({error}): fit the head again") from error
     return Results(folder, info, metrics, predictions)
+
+
+def read_experiment(folder: Path) -> ExperimentRecord | None:
+    """Which image had which role in a head's fit; None for heads of 0.5.0, which do not say so.
+
+    Raises:
+        DamagedHead: the file is not what was written.
+    """
+    path = folder / EXPERIMENT
+    if not path.is_file():
+        return None
+    try:
+        return ExperimentRecord.from_dict(_read_json(path, most=MOST_BYTES))
+    except InvalidField as error:
+        raise DamagedHead(f"{path} has a missing or invalid field ({error}): fit the head again") from error
+
+
+def read_info(folder: Path) -> HeadInfo:
+    """What a head is; its model stays where it is.
+
+    Raises:
+        UsageError: it is not a head's folder.
+        DamagedHead: head.json is not what was written.
+    """
+    return _read_description(folder)[0]
 
 
 def _read_metrics(folder: Path) -> dict[str, Any]:
@@ -208,8 +250,8 @@ def _require_head(folder: Path) -> None:
         raise UsageError(f"{folder} is not a head: it has no {INFO}; name the folder that `fit head` wrote")
 
 
-def _read_json(path: Path, finite: bool = True) -> dict[str, Any]:
+def _read_json(path: Path, finite: bool = True, most: int = _MOST_BYTES) -> dict[str, Any]:
     try:
-        return parse(read_file(path), _MOST_BYTES, finite)
+        return parse(read_file(path), most, finite)
     except ValueError as error:
         raise DamagedHead(f"{path} {error}: fit the head again") from error

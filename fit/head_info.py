@@ -7,7 +7,8 @@ from typing import Annotated, Any, Self, cast
 
 from fit.choices import CLASS_WEIGHTS, REDUCTIONS, WHOLE
 from fit.data import reduced_shape
-from fit.heads.table import HEADS, Value
+from fit.heads.parameters import Value
+from fit.heads.table import HEADS
 from fit.task import Task
 from store.errors import UsageError
 from store.json_values import JsonObject, as_object

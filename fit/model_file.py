@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 WEIGHTS, ESTIMATOR = "head.weights.h5", "head.skops"
 
 TRUSTED_TYPES = (
+    "fit.heads.labels.OnePerLabel",
+    "fit.heads.neighbors.SimilarNeighbors",
+    "fit.heads.ridge.CalibratedRidge",
     "fit.heads.sklearn.Calibrated",
     "fit.heads.sklearn.Logistic",
     "fit.heads.sklearn.Rounded",

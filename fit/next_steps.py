@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 from extract.api import image_root
+from fit.experiment_record import TESTS
 from fit.head import Head
 from fit.heads.build import find_kind
+from fit.looks import describe_looks, looks_beside, read_looks
 from store.files.names import file_path, is_url
 from store.suggestions import suggested_line
 
@@ -26,9 +28,30 @@ def next_steps(head: Head, folder: Path, store: str, custom_head: bool) -> list[
         suggested_line("fit", "report", folder),
         suggested_line("fit", "predict", folder, *images, *named),
     ]
+    if _untested(head):
+        steps.append(suggested_line("fit", "evaluate", folder, "--features", store, "--split", "test", *named))
     if not custom_head and find_kind(head.info.head).exports:  # Keras' own format needs no other package
         steps.append(suggested_line("fit", "export", folder, "--to", "keras", "--out", folder / "model.keras"))
     return steps
+
+
+def test_notes(head: Head, folder: Path) -> list[str]:
+    """What is to be known about the test images: that they wait, or how often they were looked at."""
+    record = head.experiment
+    if _untested(head) and record is not None:
+        return [
+            f"the {record.images.kept_fit.count(TESTS):,} test images are not evaluated yet; "
+            "do it once, when the head is chosen (--split test)"
+        ]
+    if record is None or not head.looks:
+        return []
+    own = len(read_looks(folder, record.test_digest))
+    return [describe_looks(own, looks_beside(folder, record.test_digest))]
+
+
+def _untested(head: Head) -> bool:
+    """Whether the head has test images that it was not evaluated on."""
+    return head.metrics["test"] is None and head.experiment is not None and TESTS in head.experiment.images.kept_fit
 
 
 def _an_image(head: Head) -> str | None:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Annotated
 
-from fit.choices import CLASS_WEIGHTS, REDUCTIONS, WHOLE
+from fit.choices import CLASS_WEIGHTS, NEAR_TWINS, REDUCTIONS, WHOLE
 from fit.completion import complete_head, complete_output
-from fit.heads.table import DEFAULT_HEAD, HEADS, HeadKind, Value, heads_with
+from fit.heads.parameters import Value
+from fit.heads.table import DEFAULT_HEAD, HEADS, HeadKind, heads_with
 from store.errors import UsageError
 from store.options import Option, one_of
 
@@ -39,9 +40,23 @@ class FitOptions:
     ] = None
     val: Annotated[float, Option("The fraction for validation, where the store has none.")] = 0.2
     test: Annotated[float, Option("The fraction for the test, where the store has no splits.")] = 0.2
-    cv: Annotated[int, Option("Also cross-validate with this number of folds; 0 for none.")] = 0
+    stop: Annotated[
+        float, Option("The fraction of the images to learn from that stops heads early which Keras fits; 0 for none.")
+    ] = 0.15
+    evaluate_test: Annotated[
+        bool, Option("Evaluate the head on the test images too: when it is chosen, for each look is counted.")
+    ] = False
+    cv: Annotated[int, Option("Also cross-validate on train and validation with this number of folds; 0 for none.")] = 0
+    repeats: Annotated[int, Option("How often to cross-validate, each time with other folds.")] = 1
     group_by: Annotated[str | None, Option("A column, such as group, whose equal values stay on one side.")] = None
     by: Annotated[str | None, Option("A column, such as group: print the accuracy of each of its values.")] = None
+    near_twins: Annotated[
+        str,
+        Option(
+            "keep-together or ignore: whether images with nearly the same features stay on one side.",
+            complete=one_of(NEAR_TWINS),
+        ),
+    ] = NEAR_TWINS[0]
     class_weight: Annotated[str, Option("balanced or none.", complete=one_of(CLASS_WEIGHTS))] = "none"
     seed: Annotated[int, Option("Random seed of splits, folds and training.")] = 0
     tensorboard: Annotated[str | None, Option("A folder for TensorBoard: heads that Keras fits.")] = None
@@ -53,13 +68,17 @@ class FitOptions:
             raise UsageError(f"--reduce is {self.reduce!r}: expected one of {', '.join(REDUCTIONS)}")
         if self.class_weight not in CLASS_WEIGHTS:
             raise UsageError(f"--class-weight is {self.class_weight!r}: expected one of {', '.join(CLASS_WEIGHTS)}")
-        for name, value in (("--val", self.val), ("--test", self.test)):
+        if self.near_twins not in NEAR_TWINS:
+            raise UsageError(f"--near-twins is {self.near_twins!r}: expected one of {', '.join(NEAR_TWINS)}")
+        for name, value in (("--val", self.val), ("--test", self.test), ("--stop", self.stop)):
             if not 0 <= value < 1:
                 raise UsageError(f"{name} is {value}: expected a fraction from 0 to below 1")
         if self.val + self.test >= 1:
             raise UsageError(f"--val {self.val} and --test {self.test} leave nothing to train on: lower them")
         if self.cv < 0 or self.cv == 1:
             raise UsageError(f"--cv is {self.cv}: expected 2 folds or more")
+        if self.repeats < 1 or (self.repeats > 1 and not self.cv):
+            raise UsageError(f"--repeats is {self.repeats}: expected 1 or more, and more than 1 only with --cv FOLDS")
         if self.seed < 0:
             raise UsageError(f"--seed is {self.seed}: expected 0 or more")
 

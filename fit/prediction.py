@@ -1,6 +1,5 @@
 """A head's probabilities and predictions for the rows of a store."""
 
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ from fit.data import Features, load_features
 from fit.head import Head
 from fit.heads.base import Predictor
 from fit.predictions import prediction_columns
-from fit.rows import ImageRows, require_complete, select_images, select_split
+from fit.rows import ImageRows, require_complete, select_images
 from fit.splits import Positions
 from store.errors import RecipeMismatch
 from store.reader import FeatureStore
@@ -45,35 +44,25 @@ class StoredImages:
         return predict_rows(predictor, self.features, np.arange(len(self.rows)), reporter)
 
 
-def load_images(
-    head: Head,
-    store: FeatureStore,
-    labels: str | os.PathLike[str] | None = None,
-    split: str | None = None,
-    reporter: Reporter = SILENT,
-) -> StoredImages:
-    """The images of a store, or those of one split, with their features for a head.
-
-    Args:
-        head: whose recipe the store must have.
-        store: the features.
-        labels: a table of other labels; images that it does not name are left out.
-        split: only images of this split.
-        reporter: shows progress.
+def require_usable(head: Head, store: FeatureStore) -> None:
+    """Check that a head can be used on a store.
 
     Raises:
         RecipeMismatch: the store has another recipe than the head.
-        UsageError: there are no such images.
         StoppedEarly: the store is not complete.
     """
     require_same_recipe(head, store)
     require_complete(store)
-    rows = select_images(store, labels, reporter)
-    if split is not None:
-        rows = select_split(rows, split, store)
+
+
+def read_unaltered(head: Head, store: FeatureStore, rows: ImageRows, reporter: Reporter = SILENT) -> StoredImages:
+    """Those images of a store with their features for a head.
+
+    Raises:
+        UsageError: a feature is not a number.
+    """
     unaltered = rows.stored * store.recipe.views
-    features = load_features(store, head.info.output, head.info.reduction, unaltered, True, reporter)
-    return StoredImages(rows, features)
+    return StoredImages(rows, load_features(store, head.info.output, head.info.reduction, unaltered, True, reporter))
 
 
 def require_same_recipe(head: Head, store: FeatureStore) -> None:
@@ -97,7 +86,8 @@ def predict_store(head: Head, store: FeatureStore, reporter: Reporter = SILENT) 
         UsageError: the store has no images.
         StoppedEarly: the store is not complete.
     """
-    images = load_images(head, store, reporter=reporter)
+    require_usable(head, store)
+    images = read_unaltered(head, store, select_images(store, reporter=reporter), reporter)
     columns = prediction_columns(images.predict(head.predictor, reporter), head.info.task)
     errors = pa.nulls(len(images.rows), pa.string())
     return pa.table({"path": images.rows.table["path"], **columns, "error": errors})

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from fit.data import reduced_shape
 from fit.heads.base import Classifier, HeadSpec, Origin
 from fit.heads.build import build_classifier
-from fit.heads.table import HeadKind, Value
+from fit.heads.parameters import Value
+from fit.heads.table import HeadKind
 from fit.options import FitOptions
 from fit.rows import require_complete
 from fit.task import Task

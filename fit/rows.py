@@ -88,15 +88,8 @@ def select_images(
     return labelled
 
 
-def select_split(rows: ImageRows, split: str, store: FeatureStore) -> ImageRows:
-    """Those of the rows that have this split.
-
-    Raises:
-        UsageError: there are none.
-    """
-    chosen = np.flatnonzero(np.array(rows.table["split"].to_pylist(), dtype=object) == split)
-    if len(chosen) == 0:
-        raise UsageError(f"no rows of split {split!r} in {store.folder}: leave --split out for all rows")
+def pick(rows: ImageRows, chosen: Positions) -> ImageRows:
+    """Those of the rows, by position."""
     return ImageRows(rows.table.take(pa.array(chosen)), rows.stored[chosen])
 
 

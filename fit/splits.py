@@ -19,6 +19,8 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 Positions = npt.NDArray[np.int64]
 
+_SPREADING_ROUNDS = 10
+
 
 @dataclass(frozen=True)
 class Split:
@@ -50,22 +52,28 @@ class SplitGroups:
         return np.bincount(self.of_rows, minlength=len(self.keys))
 
 
-def find_split_groups(sha256: Sequence[str], groups: Sequence[str | None] | None, seed: int) -> SplitGroups:
-    """Join rows of equal content and, where groups are given, rows of one group.
+def find_split_groups(
+    sha256: Sequence[str], groups: Sequence[str | None] | None, seed: int, twins: Positions | None = None
+) -> SplitGroups:
+    """Join rows of equal content and, where they are given, rows of one group and near twins.
 
     Args:
         sha256: the source's digest of each row.
         groups: each row's group; None in it is a row of no group.
         seed: goes into the hash that orders the groups.
+        twins: (rows,); rows with the same number are near twins.
     """
     names = [f"sha256:{value}" for value in sha256]
     contents = np.unique(names, return_inverse=True)[1]
     if groups is not None:
         names = [name if group is None else f"group:{group}" for name, group in zip(names, groups, strict=True)]
     owners = np.unique(names, return_inverse=True)[1]
-    # Rows of one content and rows of one owner are linked; each connected component is a split group.
-    count = int(max(contents.max(initial=-1), owners.max(initial=-1))) + 1
-    links = coo_array((np.ones(len(names), bool), (contents, owners + count)), shape=(2 * count, 2 * count))
+    # Rows of one content, of one owner and of one set of twins are linked; each connected component is a split group.
+    count = len(names)
+    ends = [owners + count] if twins is None else [owners + count, np.unique(twins, return_inverse=True)[1] + 2 * count]
+    starts = np.concatenate([contents] * len(ends))
+    size = (len(ends) + 1) * count
+    links = coo_array((np.ones(len(starts), bool), (starts, np.concatenate(ends))), shape=(size, size))
     of_rows = np.unique(connected_components(links, directed=False)[1][contents], return_inverse=True)[1]
     keys = np.full(int(of_rows.max(initial=-1)) + 1, np.iinfo(np.uint64).max, np.uint64)
     np.minimum.at(keys, of_rows, np.array([_hash(seed, name) for name in names], np.uint64))
@@ -82,7 +90,8 @@ def cut(
     """(train, validation, test) of these rows, class by class.
 
     A class of two split groups or more gives at least one to train and one to a requested test; a class of three or
-    more also gives one to a requested validation.
+    more also gives one to a requested validation. No class is missing from train: where groups are of several classes,
+    one group of a class that would be is taken from the other parts.
 
     Args:
         rows: positions to be split.
@@ -99,8 +108,28 @@ def cut(
         tested = min(tested, held_out)
         for part, chosen in zip(parts, (ordered[held_out:], ordered[tested:held_out], ordered[:tested]), strict=True):
             part.extend(chosen.tolist())
+    _keep_classes_in_train(parts, _groups_of_classes(rows, strata, groups))
     train, validated, tested_rows = (_rows_of(part, rows, groups) for part in parts)
     return train, validated, tested_rows
+
+
+def _keep_classes_in_train(parts: tuple[list[int], list[int], list[int]], of_classes: Sequence[Positions]) -> None:
+    """Move a split group of each class that train lacks to train, from validation where that has one."""
+    train = parts[0]
+    for members in of_classes:
+        if set(train).isdisjoint(members.tolist()):
+            held_out = next(part for part in parts[1:] if not set(part).isdisjoint(members.tolist()))
+            moved = next(group for group in members.tolist() if group in held_out)
+            held_out.remove(moved)
+            train.append(moved)
+
+
+def _groups_of_classes(rows: Positions, strata: npt.NDArray[np.int64], groups: SplitGroups) -> list[Positions]:
+    """For each class that occurs: the split groups that have a row of it, in hash order."""
+    pairs = np.unique(np.stack([strata[rows], groups.of_rows[rows]], axis=1), axis=0)
+    order = np.lexsort((groups.keys[pairs[:, 1]], pairs[:, 0]))
+    ordered = pairs[order]
+    return np.split(ordered[:, 1], np.flatnonzero(np.diff(ordered[:, 0])) + 1) if len(ordered) else []
 
 
 def _at_least(middles: npt.NDArray[np.float64], limit: float, least: int) -> int:
@@ -109,16 +138,58 @@ def _at_least(middles: npt.NDArray[np.float64], limit: float, least: int) -> int
 
 
 def folds(rows: Positions, strata: npt.NDArray[np.int64], groups: SplitGroups, count: int) -> list[Positions]:
-    """The rows of each fold: every row in one, split groups whole, classes spread evenly.
+    """The rows of each fold: split groups whole, classes spread evenly.
 
-    A class of two split groups or more is never in one fold alone.
+    Every class is in every training side, which is what is outside a fold. So a split group that is the only one of a
+    class is in no fold, and a class of two or more is never in one fold alone. All other rows are in one fold each.
     """
-    parts: list[list[int]] = [[] for _ in range(count)]
+    of_classes = _groups_of_classes(rows, strata, groups)
+    kept = {int(members[0]) for members in of_classes if len(members) == 1}
+    fold_of: dict[int, int] = {}
     for ordered, middles, total in _ordered_groups(rows, strata, groups):
         shift = int(groups.keys[ordered[0]] % count)  # so that small classes do not all begin in the first fold
         for group, middle in zip(ordered.tolist(), middles.tolist(), strict=True):
-            parts[(int(middle * count / total) + shift) % count].append(group)
-    return [_rows_of(part, rows, groups) for part in parts]
+            fold_of[group] = (int(middle * count / total) + shift) % count
+    for group in kept:
+        del fold_of[group]
+    _spread_classes(fold_of, of_classes, count)
+    number = np.full(len(groups.keys), -1, np.int64)
+    number[list(fold_of)] = list(fold_of.values())
+    return [rows[number[groups.of_rows[rows]] == fold] for fold in range(count)]
+
+
+def _spread_classes(fold_of: dict[int, int], of_classes: Sequence[Positions], count: int) -> None:
+    """Take classes apart that lie in one fold alone, as they may where split groups are of several classes.
+
+    Moving a group to the next fold may put another class into one fold; a group that is not settled after some rounds
+    is taken out of all folds.
+    """
+    for attempt in range(_SPREADING_ROUNDS):
+        settled = True
+        for members in of_classes:
+            within = [group for group in members.tolist() if group in fold_of]
+            if within and len(within) == len(members) and len({fold_of[group] for group in within}) == 1:
+                settled = False
+                if attempt == _SPREADING_ROUNDS - 1:
+                    del fold_of[within[-1]]
+                else:
+                    fold_of[within[-1]] = (fold_of[within[-1]] + 1) % count
+        if settled:
+            return
+
+
+def reshuffled(groups: SplitGroups, repeat: int) -> SplitGroups:
+    """The same split groups in another order for each repeat of a cross-validation; as they are for repeat 0.
+
+    The keys are mixed as in SplitMix64 (Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195).
+    """
+    if repeat == 0:
+        return groups
+    with np.errstate(over="ignore"):
+        mixed = groups.keys + np.uint64(repeat) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return SplitGroups(groups.of_rows, mixed ^ (mixed >> np.uint64(31)))
 
 
 def _ordered_groups(

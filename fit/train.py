@@ -1,29 +1,28 @@
 """A store and options -> a fitted head and numbers about it.
 
-Everything is checked before anything is trained. Choices are made on train and validation; a head that does not stop
-early on the validation is then fitted again on both; the test images are predicted once, at the end. Cross-validation
-is separate: of its heads only the predictions for images that they have not seen are kept.
+Everything is checked before anything is trained. A head that has learned from train is evaluated on validation; the
+head that is kept is fitted again, in the same way, on both; it is evaluated on the test images only if that is asked
+for. `fit.experiment` says which images have which role.
 """
 
 import time
-import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from extract.api import SILENT, Reporter, console_reporter
-from fit.evaluation import CV, Evaluation, measure, prediction_table
-from fit.experiment import Experiment, Roles, load_experiment
+from fit.cross_validation import cross_validate
+from fit.evaluation import measure, prediction_table
+from fit.experiment import Experiment, load_experiment
+from fit.experiment_record import record_experiment
+from fit.fitting import evaluate, fit_first, fit_roles
 from fit.head import Head
 from fit.head_info import HeadInfo, installed_versions
 from fit.heads.base import Classifier
+from fit.looks import look_now
 from fit.options import FitOptions, HeadCall
-from fit.prediction import predict_rows
 from fit.request import FitRequest, new_classifier, resolve_fit, weights_of
-from fit.splits import TEST, TRAIN, VALIDATION, Positions
+from fit.splits import TEST, TRAIN, VALIDATION
 from fit.task import Task
-from store.errors import UsageError
 from store.options import taking_first_and_fields_of
 from store.reader import FeatureStore, open_store
 
@@ -58,19 +57,23 @@ def fit_experiment(request: FitRequest, experiment: Experiment, reporter: Report
     Raises:
         UsageError: the head refuses the parameters or the data, or there are more folds than the images can fill.
     """
-    split, count = experiment.split, request.options.cv
-    if request.options.by is not None:
-        experiment.images.rows.column_values(request.options.by, "--by")  # a wrong column is refused before the fit
+    split, options = experiment.split, request.options
+    if options.by is not None:
+        experiment.images.rows.column_values(options.by, "--by")  # a wrong column is refused before the fit
     _report_start(request, experiment, reporter)
     started = time.perf_counter()
     first = fit_first(request, experiment, reporter)
     evaluations = [evaluate(first, experiment, TRAIN, split.train, reporter)]
     evaluations.append(evaluate(first, experiment, VALIDATION, split.validation, reporter))
-    final = _fit_final(request, experiment, first, reporter)
+    final = first if experiment.first_is_final else _fit_final(request, experiment, reporter)
     seconds = time.perf_counter() - started
-    if count:
-        evaluations.append(cross_validate(request, experiment, reporter))
-    evaluations.append(evaluate(final, experiment, TEST, split.test, reporter))
+    folds: dict[str, object] = {}
+    if options.cv:
+        crossed = cross_validate(request, experiment, reporter)
+        evaluations.append(crossed.first_repeat)
+        folds = crossed.to_dict()
+    if options.evaluate_test:
+        evaluations.append(evaluate(final, experiment, TEST, split.test, reporter))
     with reporter.step("scoring", None):
         measured = measure(experiment, evaluations, request.options.by)
     metrics = {
@@ -79,11 +82,20 @@ def fit_experiment(request: FitRequest, experiment: Experiment, reporter: Report
         "classes": list(experiment.task.classes),
         "rows": {TRAIN: len(split.train), VALIDATION: len(split.validation), TEST: len(split.test)},
         **measured,
+        **folds,
         "seconds": round(seconds, 3),
     }
+    if final.chosen:
+        metrics["chosen"] = final.chosen
+        _report_chosen(request.kind.name, final.chosen, reporter)
     if final.history is not None:
         metrics["history"] = final.history
-    return Head(describe_head(request, experiment.task), final, metrics, prediction_table(experiment, evaluations))
+    predictions = prediction_table(experiment, evaluations)
+    record = record_experiment(experiment, options, final.stops_early)
+    head = Head(describe_head(request, experiment.task), final, metrics, predictions, record)
+    if options.evaluate_test and len(split.test):
+        head.looks = (look_now("fit head", len(split.test)),)
+    return head
 
 
 def _report_start(request: FitRequest, experiment: Experiment, reporter: Reporter) -> None:
@@ -95,91 +107,21 @@ def _report_start(request: FitRequest, experiment: Experiment, reporter: Reporte
     )
 
 
-def fit_first(request: FitRequest, experiment: Experiment, reporter: Reporter = SILENT) -> Classifier:
-    """A head that learns from train and may stop early on validation, to be evaluated on both.
+def _report_chosen(name: str, chosen: Mapping[str, object], reporter: Reporter) -> None:
+    """Report what a head chose on inner folds where that is at the edge of what it tried."""
+    if chosen.get("at_edge"):
+        setting, value = next(iter(chosen.items()))
+        reporter.message(
+            f"note: {name} chose {setting} = {value:g} by {chosen['by']} in inner folds, the outermost value that it "
+            "tried; --set smallest=… or --set largest=… widens the grid"
+        )
 
-    Raises:
-        UsageError: see `fit_roles`.
-    """
+
+def _fit_final(request: FitRequest, experiment: Experiment, reporter: Reporter) -> Classifier:
+    """The head that is kept, which learns from validation too."""
     classifier = new_classifier(request, experiment.task)
-    fit_roles(request, classifier, experiment, experiment.first_roles(classifier.stops_early), reporter)
+    fit_roles(request, classifier, experiment, experiment.final_roles(classifier.stops_early), reporter)
     return classifier
-
-
-def _fit_final(request: FitRequest, experiment: Experiment, first: Classifier, reporter: Reporter) -> Classifier:
-    """The head that is kept: one that learns from validation too, or the first."""
-    roles = experiment.final_roles(first.stops_early)
-    if roles is None:
-        return first
-    classifier = new_classifier(request, experiment.task)
-    fit_roles(request, classifier, experiment, roles, reporter)
-    return classifier
-
-
-def fit_roles(
-    request: FitRequest, classifier: Classifier, experiment: Experiment, roles: Roles, reporter: Reporter = SILENT
-) -> None:
-    """Fit a head on the images that have those roles.
-
-    Raises:
-        UsageError: the library refuses the parameters or the data.
-    """
-    source = experiment.learning(roles.learn)
-    validation = experiment.unaltered(roles.stop) if len(roles.stop) else None
-    try:
-        with reporter.step(f"fitting {request.kind.name}", None), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about convergence and similar: the metrics show how good the head is
-            classifier.fit(source, validation, experiment.split_groups(source))
-    except UsageError:
-        raise
-    except ValueError as error:
-        raise UsageError(f"the head {request.kind.name} refused: {' '.join(str(error).split())}") from error
-
-
-def predict_images(
-    classifier: Classifier, experiment: Experiment, images: Positions, reporter: Reporter = SILENT
-) -> npt.NDArray[np.float64]:
-    """Probabilities (images, classes) of the unaltered views.
-
-    Raises:
-        UsageError: they are not numbers.
-    """
-    if len(images) == 0:
-        return np.empty((0, len(experiment.task.classes)))
-    probabilities = predict_rows(classifier, experiment.features, experiment.unaltered(images).rows, reporter)
-    if not np.isfinite(probabilities).all():
-        raise UsageError("training diverged: the head's probabilities are not numbers; try a smaller --learning-rate")
-    return probabilities
-
-
-def evaluate(
-    classifier: Classifier, experiment: Experiment, name: str, images: Positions, reporter: Reporter = SILENT
-) -> Evaluation:
-    """The predictions for some images, under the name of their evaluation.
-
-    Raises:
-        UsageError: see `predict_images`.
-    """
-    return Evaluation(name, images, predict_images(classifier, experiment, images, reporter))
-
-
-def cross_validate(request: FitRequest, experiment: Experiment, reporter: Reporter = SILENT) -> Evaluation:
-    """The predictions for all images, each from a head that has not seen the image or its split group.
-
-    Raises:
-        UsageError: there are more folds than the images can fill, or see `fit_roles`.
-    """
-    count = request.options.cv
-    every = np.arange(len(experiment.images))
-    probabilities = np.empty((len(every), len(experiment.task.classes)))
-    stops_early = new_classifier(request, experiment.task).stops_early
-    with reporter.step("cross-validating", count) as progress:
-        for predicted, roles in experiment.folds(count, stops_early):
-            classifier = new_classifier(request, experiment.task)
-            fit_roles(request, classifier, experiment, roles)
-            probabilities[predicted] = predict_images(classifier, experiment, predicted)
-            progress.advance(1, 0)
-    return Evaluation(CV, every, probabilities)
 
 
 def describe_head(request: FitRequest, task: Task) -> HeadInfo:

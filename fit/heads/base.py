@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fit.data import Source
-from fit.heads.table import Value
+from fit.heads.parameters import Value
 from fit.task import Task
 from store.recipe import Output, Recipe
 
@@ -101,6 +101,11 @@ class Classifier(Predictor):
             UsageError: the parameters or the data are not possible.
             ValueError: the library refuses them.
         """
+
+    @property
+    def chosen(self) -> Mapping[str, object]:
+        """What the fit chose by itself on inner folds, and by what, as plain values; empty if nothing."""
+        return {}
 
     @property
     def history(self) -> Mapping[str, Sequence[float]] | None:

@@ -63,10 +63,10 @@ def _build_estimator(kind: HeadKind, spec: HeadSpec) -> Classifier:
     estimator = _builder(kind)(**_arguments(kind, spec))
     if kind.streams:
         return BatchClassifier(estimator)
-    if spec.task.multi_label:
-        from fit.heads.estimators import one_per_label
+    if kind.takes_groups and spec.task.multi_label:
+        from fit.heads.labels import OnePerLabel
 
-        return ArrayClassifier(one_per_label(estimator))
+        return GroupedClassifier(OnePerLabel(estimator))
     if kind.takes_groups:
         return GroupedClassifier(estimator)
     return ArrayClassifier(estimator)

@@ -84,6 +84,9 @@ class ArrayEstimator(Estimator, Protocol):
 class GroupedEstimator(Estimator, Protocol):
     """An estimator that chooses something by inner folds, which keep groups of rows together."""
 
+    chosen_: Mapping[str, object]
+    """What it chose, and by what; empty if nothing. It is there once the estimator is fitted."""
+
     def fit(self, X: Features, y: Targets, groups: Groups, /) -> object:
         """Fit on all rows; rows with the same group stay on one side of the inner folds."""
         ...
@@ -128,7 +131,6 @@ class ArrayClassifier(LoadedEstimator, Classifier):
         """See `Classifier`."""
         features, targets = _arrays(source)
         self.estimator.fit(features, targets.astype(np.int64) if is_multi_label(targets) else targets)
-        self.estimator.predict(features[:1])  # scikit-learn refuses more neighbors than rows only here
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,13 @@ class GroupedClassifier(LoadedEstimator, Classifier):
 
     def fit(self, source: Source, validation: Source | None, split_groups: Groups) -> None:  # noqa: ARG002
         """See `Classifier`."""
-        self.estimator.fit(*_arrays(source), split_groups)
+        features, targets = _arrays(source)
+        self.estimator.fit(features, targets.astype(np.int64) if is_multi_label(targets) else targets, split_groups)
+
+    @property
+    def chosen(self) -> Mapping[str, object]:
+        """See `Classifier`."""
+        return self.estimator.chosen_
 
 
 def _arrays(source: Source) -> tuple[Features, Targets]:

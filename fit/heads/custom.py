@@ -1,5 +1,6 @@
 """Custom heads: a user's function, named module:function, that builds a Keras model or a scikit-learn estimator."""
 
+import hashlib
 import importlib
 import inspect
 from collections.abc import Set
@@ -9,7 +10,8 @@ from extract.api import quiet_libraries, search_path, start_keras
 from fit.choices import WHOLE
 from fit.heads.base import Classifier, CustomHead, HeadSpec
 from fit.heads.classifiers import ArrayClassifier, ArrayEstimator, GroupedClassifier, NetworkClassifier
-from fit.heads.table import CUSTOM_TRAINING, HEADS, HeadKind, Parameter
+from fit.heads.parameters import Parameter
+from fit.heads.table import CUSTOM_TRAINING, HEADS, HeadKind
 from store.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,6 +55,27 @@ def import_function(name: str) -> CustomHead:
     if not callable(found):
         raise UsageError(f"--head {name} is not a function: expected one that takes shape, outputs and seed")
     return found
+
+
+def source_digest(name: str, custom_head: CustomHead | str | None = None) -> str:
+    """SHA-256 of the code of a custom head: the source of the whole module, for the function may call others there.
+
+    Where there is no source, as in some notebooks, it is that of the function's bytecode and constants; empty for heads
+    of the table.
+
+    Raises:
+        UsageError: there is no such function.
+    """
+    if ":" not in name:
+        return ""
+    function = custom_head if callable(custom_head) else import_function(name)
+    for described in (inspect.getmodule(function), function):
+        try:
+            return hashlib.sha256(inspect.getsource(described).encode()).hexdigest()  # type: ignore[arg-type]
+        except (OSError, TypeError):
+            continue
+    code = getattr(function, "__code__", None)
+    return hashlib.sha256(repr((code and code.co_code, code and code.co_consts)).encode()).hexdigest()
 
 
 def require_custom_head(name: str, custom_head: CustomHead | str | None) -> None:

@@ -3,30 +3,27 @@
 The table of heads names these functions and describes what they make.
 """
 
-import numpy as np
-from sklearn.base import ClassifierMixin
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.linear_model import RidgeClassifierCV
-from sklearn.multiclass import OneVsRestClassifier
-from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+from sklearn.neighbors import NearestCentroid
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.svm import LinearSVC
 
+from fit.heads.neighbors import SimilarNeighbors
+from fit.heads.ridge import CalibratedRidge
 from fit.heads.sklearn import MAX_ITERATIONS, Calibrated, Rounded
 
 
-def ridge(smallest: float, largest: float, steps: int, class_weight: str | None, random_state: int) -> Calibrated:
+def ridge(smallest: float, largest: float, steps: int, class_weight: str | None, random_state: int) -> CalibratedRidge:
     """See the table."""
-    alphas = np.geomspace(smallest, largest, steps)
-    return Calibrated(RidgeClassifierCV(alphas, class_weight=class_weight), random_state=random_state)
+    return CalibratedRidge(smallest, largest, steps, class_weight=class_weight, random_state=random_state)
 
 
 def linear_svm(c: float, class_weight: str | None, random_state: int) -> Calibrated:
     """See the table."""
     machine = LinearSVC(C=c, class_weight=class_weight, random_state=random_state, max_iter=MAX_ITERATIONS)
-    return Calibrated(machine, random_state=random_state)
+    return Calibrated(machine, random_state=random_state, calibration_weight=class_weight)
 
 
 def nearest_centroid(random_state: int) -> Calibrated:
@@ -35,9 +32,9 @@ def nearest_centroid(random_state: int) -> Calibrated:
     return Calibrated(centroid, method="temperature", random_state=random_state)
 
 
-def nearest_neighbors(neighbors: int, random_state: int) -> Pipeline:  # noqa: ARG001  nothing is drawn
-    """See the table. Of vectors of length one, the Euclidean order is that of the cosine."""
-    return make_pipeline(Normalizer(), KNeighborsClassifier(neighbors, algorithm="brute"))
+def nearest_neighbors(neighbors: int, temperature: float, random_state: int) -> SimilarNeighbors:  # noqa: ARG001
+    """See the table; nothing is drawn."""
+    return SimilarNeighbors(neighbors, temperature)
 
 
 def forest(trees: int, min_leaf: int, class_weight: str | None, random_state: int) -> Pipeline:
@@ -69,8 +66,3 @@ def perceptron(units: int, alpha: float, epochs: int, random_state: int) -> Pipe
     """See the table."""
     network = MLPClassifier((units,), alpha=alpha, max_iter=epochs, random_state=random_state)
     return make_pipeline(StandardScaler(), network)
-
-
-def one_per_label(estimator: ClassifierMixin) -> OneVsRestClassifier:
-    """For rows with several labels: one estimator per label, each independent of the others."""
-    return OneVsRestClassifier(estimator)

@@ -16,7 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fit.data import InMemory, Source
-from fit.heads.sklearn import ClassWeight
+from fit.heads.inner import ClassWeight
 from fit.heads.training import Floats, TrainingLoop
 from fit.task import decide, is_multi_label
 from store.errors import UsageError
@@ -86,7 +86,8 @@ class Network(ClassifierMixin, BaseEstimator):
         Targets are whole numbers from 0, or bool (rows, labels).
         """
         multi_label = is_multi_label(source.targets)
-        count = source.targets.shape[1] if multi_label else int(source.targets[source.rows].max()) + 1
+        # Of all rows, not only of those that are learned from: a class that is missing among these has an output too.
+        count = source.targets.shape[1] if multi_label else int(source.targets.max()) + 1
         if multi_label and self.class_weight is not None:
             raise UsageError("--class-weight balanced is not for images with several labels: leave it out")
         self.start(source.features.shape, count, multi_label)
@@ -144,7 +145,7 @@ class Network(ClassifierMixin, BaseEstimator):
         if isinstance(self.class_weight, Mapping):
             return np.array([self.class_weight.get(int(target), 1.0) for target in self.classes_], np.float32)
         counts = np.bincount(source.targets[source.rows], minlength=len(self.classes_))
-        return (len(source) / (len(counts) * counts)).astype(np.float32)
+        return (len(source) / (len(counts) * np.maximum(counts, 1))).astype(np.float32)
 
     def _train(self, source: Source, validation: Source | None) -> None:
         exclusive = self.model_.output_shape[-1] > 1 and not self.multi_label_

@@ -1,31 +1,25 @@
 """Our own estimators, in the manner of scikit-learn: `fit` validates, attributes that are learnt end in an underscore.
 
 Targets are whole numbers from 0. Estimators that choose something by inner folds take, beside X and y, `groups`: rows
-of one group are never on both sides. Heads that are saved name these four classes by this module, so they stay here.
+of one group are never on both sides. Heads that are saved name these classes by this module, so they stay here.
 """
 
-from collections.abc import Mapping
-from typing import Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin, OneToOneFeatureMixin, TransformerMixin, clone
-from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression, SGDClassifier
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fit.data import InMemory, Source
-from fit.heads.softmax import Choice, Softmax, choose_c, fit_softmax, rotate, unrotate
+from fit.heads.calibration import Floats, apply_sigmoids, apply_temperature, fit_sigmoids, fit_temperature
+from fit.heads.inner import ClassWeight, Matrix, inner_splits, row_weights
+from fit.heads.softmax import FoldLosses, Softmax, fit_softmax, rotate, unrotate
+from fit.heads.strength import Choice, choose_strength
 from fit.heads.threads import few_threads
-from fit.splits import Positions
-
-Matrix = npt.NDArray[np.generic]
-ClassWeight = str | Mapping[int, float] | None
-"""balanced, a weight for each class, or none."""
 
 MAX_ITERATIONS = 2000
 _LEAST_DEVIATION = 0.5
@@ -59,8 +53,7 @@ class Logistic(_ScaledClassifier):
 
     Attributes:
         C_: the inverse strength of the regularization that was chosen.
-        log_losses_: (tried, 2): each C that was tried with its log loss in the inner folds; no rows without folds.
-        at_edge_: whether a smaller or larger C than those that were tried might be better.
+        chosen_: how, as plain values: C, by, folds, tried (the log loss of each C), at_edge.
         scaler_, model_: the fitted StandardScaler and LogisticRegression.
     """
 
@@ -85,22 +78,26 @@ class Logistic(_ScaledClassifier):
         X, y = _checked(self, X, y)
         self.classes_, targets = np.unique(y, return_inverse=True)
         self.scaler_ = floored(StandardScaler().fit(X))
-        weights = compute_sample_weight(self.class_weight, y)
+        weights = row_weights(y, self.class_weight)
         # scikit-learn has one column of weights for two classes, with half the penalty of our two.
         share = 0.5 if len(self.classes_) == 2 else 1.0
         with few_threads(X.size):
             rows = rotate(self.scaler_.transform(X))
             splits = inner_splits(y, groups, self.inner_folds, self.random_state)
-            grid = np.geomspace(self.smallest, self.largest, self.steps) * share
-            if splits:
-                choice = choose_c(rows, targets, weights, splits, grid.tolist())
-            else:
-                choice = Choice(float(grid[len(grid) // 2]), {}, at_edge=True)
-            found = unrotate(rows, fit_softmax(rows, targets, weights, choice.c))
-        self.C_, self.at_edge_ = choice.c / share, choice.at_edge
-        self.log_losses_ = np.array([(c / share, loss) for c, loss in choice.log_losses.items()]).reshape(-1, 2)
+            losses = FoldLosses(rows, targets, weights, splits)
+            self.C_, self.chosen_ = self._choose(lambda c: losses(c * share), len(splits))
+            found = unrotate(rows, fit_softmax(rows, targets, weights, self.C_ * share))
         self.model_ = _logistic_regression(found, self.classes_, self.C_, self.class_weight)
         return self
+
+    def _choose(self, loss: Callable[[float], float], folds: int) -> tuple[float, dict[str, object]]:
+        candidates = np.geomspace(self.smallest, self.largest, self.steps)
+        if not folds or self.steps == 1:
+            value = float(candidates[len(candidates) // 2])
+            reason = "given" if self.steps == 1 else "the middle of the grid: too few images for inner folds"
+            return value, {"C": value, "by": reason}
+        choice = choose_strength(candidates, loss)
+        return choice.value, {"C": choice.value, "by": "log loss", **describe_choice(choice, folds)}
 
 
 def _logistic_regression(found: Softmax, classes: Matrix, c: float, class_weight: ClassWeight) -> LogisticRegression:
@@ -120,15 +117,29 @@ class Calibrated(ClassifierMixin, BaseEstimator):
     Args:
         estimator: a classifier with a decision_function.
         method: sigmoid (Platt 1999), or temperature (Guo et al. 2017, arXiv:1706.04599).
+        inner_folds: how many.
+        random_state: of the folds.
+        calibration_weight: class weight of the rows in a calibration by sigmoid; the estimator has one of its own.
+
+    Attributes:
+        scaler_, estimator_: the fitted StandardScaler and classifier.
+        slopes_, offsets_: of the sigmoids, one per column of scores; of a temperature, the slope alone.
+        chosen_: what the estimator's setting was chosen by, as plain values; empty if there is nothing to choose.
     """
 
     def __init__(
-        self, estimator: ClassifierMixin, method: str = "sigmoid", inner_folds: int = 5, random_state: int = 0
+        self,
+        estimator: ClassifierMixin,
+        method: str = "sigmoid",
+        inner_folds: int = 5,
+        random_state: int = 0,
+        calibration_weight: ClassWeight = None,
     ) -> None:
         self.estimator = estimator
         self.method = method
         self.inner_folds = inner_folds
         self.random_state = random_state
+        self.calibration_weight = calibration_weight
 
     def fit(self, X: Matrix, y: Matrix, groups: Matrix | None = None) -> Self:
         """Fit on all rows, calibrate on inner folds. X: (rows, features); y: (rows,)."""
@@ -136,21 +147,59 @@ class Calibrated(ClassifierMixin, BaseEstimator):
         self.classes_ = np.unique(y)
         splits = inner_splits(y, groups, self.inner_folds, self.random_state)
         if not splits:
-            raise ValueError("calibration needs two rows of each class, in different groups")
+            raise ValueError("calibration needs two rows of a class, in different groups")
         self.scaler_ = floored(StandardScaler().fit(X))
-        self.model_ = CalibratedClassifierCV(clone(self.estimator), method=self.method, cv=splits, ensemble=False)
-        self.model_.fit(self.scaler_.transform(X), y)
+        scaled = self.scaler_.transform(X)
+        estimator, self.chosen_ = self._chosen(scaled, y, splits)
+        folds = [_scores(clone(estimator).fit(scaled[train], y[train]), scaled[test]) for train, test in splits]
+        self._calibrate(np.concatenate(folds), y, np.concatenate([test for _, test in splits]))
+        self.estimator_ = clone(estimator).fit(scaled, y)
         return self
+
+    def _chosen(
+        self,
+        scaled: Matrix,  # noqa: ARG002
+        y: Matrix,  # noqa: ARG002
+        splits: Sequence[tuple[Matrix, Matrix]],  # noqa: ARG002
+    ) -> tuple[ClassifierMixin, dict[str, object]]:
+        """The estimator to be fitted, and what its setting was chosen by."""
+        return self.estimator, {}
+
+    def _calibrate(self, scores: Floats, y: Matrix, rows: Matrix) -> None:
+        """From the out-of-fold scores of those rows of y."""
+        classes = np.searchsorted(self.classes_, y[rows])
+        if self.method == "temperature":
+            self.slopes_, self.offsets_ = np.array([fit_temperature(scores, classes)]), np.zeros(1)
+        else:
+            weights = row_weights(y, self.calibration_weight)[rows]
+            self.slopes_, self.offsets_ = fit_sigmoids(scores, classes, weights)
 
     def predict_proba(self, X: Matrix) -> Matrix:
         """(rows, classes)."""
         check_is_fitted(self)
-        return self.model_.predict_proba(self.scaler_.transform(_validated(self, X)))
+        scores = _scores(self.estimator_, self.scaler_.transform(_validated(self, X)))
+        if self.method == "temperature":
+            return apply_temperature(scores, float(self.slopes_[0]))
+        return apply_sigmoids(scores, self.slopes_, self.offsets_)
 
     def predict(self, X: Matrix) -> Matrix:
         """(rows,): the most probable class."""
         positions = self.predict_proba(X).argmax(axis=1)
         return self.classes_[positions]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """0.5.0 kept a fitted CalibratedClassifierCV as `model_`, with one calibrator per column of scores."""
+        if "model_" in state:
+            inner = state.pop("model_").calibrated_classifiers_[0]
+            state["estimator_"] = inner.estimator
+            if state["method"] == "temperature":
+                state["slopes_"], state["offsets_"] = np.array([float(inner.calibrators[0].beta_)]), np.zeros(1)
+            else:  # Platt's sigmoid is 1 / (1 + exp(a * score + b))
+                state["slopes_"] = np.array([-calibrator.a_ for calibrator in inner.calibrators])
+                state["offsets_"] = np.array([-calibrator.b_ for calibrator in inner.calibrators])
+            state.setdefault("calibration_weight", None)
+            state.setdefault("chosen_", {})
+        super().__setstate__(state)
 
 
 class StochasticGradient(_ScaledClassifier):
@@ -236,19 +285,6 @@ class Rounded(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return np.round(_validated(self, X) / self.step_)
 
 
-def floored(scaler: StandardScaler) -> StandardScaler:
-    """Let a fitted scaler divide no feature by less than half the features' median deviation; returns it.
-
-    Some channels of a network answer to nearly no image. Divided by their own deviation, one faint answer becomes a
-    value in the hundreds that no other image had, and decides alone.
-    """
-    deviation = np.sqrt(scaler.var_)
-    alive = deviation[deviation > 0]
-    if len(alive):
-        scaler.scale_ = np.maximum(scaler.scale_, _LEAST_DEVIATION * np.median(alive))
-    return scaler
-
-
 def _validated(estimator: BaseEstimator, X: Matrix) -> Matrix:
     """Features that a fitted estimator is given, checked."""
     return validate_data(estimator, X, reset=False, dtype=[np.float64, np.float32])
@@ -263,13 +299,26 @@ def _checked(estimator: BaseEstimator, X: Matrix, y: Matrix) -> tuple[Matrix, Ma
     return X, y
 
 
-def inner_splits(y: Matrix, groups: Matrix | None, count: int, seed: int) -> list[tuple[Positions, Positions]]:
-    """(train, test) positions of at most `count` folds, groups whole, every class in each training side; perhaps none."""
-    groups = np.arange(len(y)) if groups is None else groups
-    smallest = min(len(np.unique(groups[y == target])) for target in np.unique(y))
-    count = min(count, smallest)
-    if count < 2:
-        return []
-    splits = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(np.zeros(len(y)), y, groups)
-    classes = len(np.unique(y))
-    return [(train, test) for train, test in splits if len(test) and len(np.unique(y[train])) == classes]
+def floored(scaler: StandardScaler) -> StandardScaler:
+    """Let a fitted scaler divide no feature by less than half the features' median deviation; returns it.
+
+    Some channels of a network answer to nearly no image. Divided by their own deviation, one faint answer becomes a
+    value in the hundreds that no other image had, and decides alone.
+    """
+    deviation = np.sqrt(scaler.var_)
+    alive = deviation[deviation > 0]
+    if len(alive):
+        scaler.scale_ = np.maximum(scaler.scale_, _LEAST_DEVIATION * np.median(alive))
+    return scaler
+
+
+def _scores(estimator: ClassifierMixin, scaled: Matrix) -> Floats:
+    """A classifier's scores as `fit.heads.calibration` takes them."""
+    scores: Floats = np.asarray(estimator.decision_function(scaled), np.float64)
+    return scores.reshape(len(scaled), -1)
+
+
+def describe_choice(choice: Choice, folds: int) -> dict[str, object]:
+    """A choice as metrics.json has it."""
+    tried = {f"{value:g}": loss for value, loss in sorted(choice.tried.items())}
+    return {"folds": folds, "tried": tried, "at_edge": choice.at_edge}

@@ -8,7 +8,7 @@ L-BFGS (Liu and Nocedal 1989, Mathematical Programming 45, 503) takes tens of st
 features themselves. The axes are found once for all folds and all C.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,6 @@ _MOST_STEPS = 2000
 _COARSE = 1e-2  # tolerance while choosing
 _LEFT_OUT = 1e-3  # of the variance, while choosing
 _LAST = 5  # steps that the tolerance is about
-_MOST_BEYOND = 3  # values of C tried beyond either end of the grid
 
 
 @dataclass(frozen=True)
@@ -136,46 +135,36 @@ class _Settled:
             raise StopIteration
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The C of the smallest log loss on rows that were left out.
-
-    Attributes:
-        c: it.
-        log_losses: of each C that was tried, the mean over all rows.
-        at_edge: whether it is the smallest or the largest that was tried.
-    """
-
-    c: float
-    log_losses: Mapping[float, float]
-    at_edge: bool
-
-
-def choose_c(
-    rows: Rotated, targets: Ints, row_weights: Floats, splits: Sequence[tuple[Ints, Ints]], grid: Sequence[float]
-) -> Choice:
-    """Try each C of an ascending grid in every fold, and up to three more beyond an end of it that is the best.
+class FoldLosses:
+    """The log loss of any C on folds; each fold's solution is where its next one begins.
 
     Args:
         rows: of all folds.
         targets: (rows,), classes from 0.
         row_weights: (rows,).
         splits: for each fold the rows to learn from, in which every class occurs, and those to predict.
-        grid: evenly spaced on a log scale; one value is taken as it is.
     """
-    rows = _main_axes(rows)
-    tried = dict(zip(grid, _log_losses(rows, targets, row_weights, splits, grid), strict=True))
-    step = grid[1] / grid[0] if len(grid) > 1 else 1.0
-    for _ in range(_MOST_BEYOND if len(grid) > 1 else 0):
-        ordered = sorted(tried)
-        best = min(ordered, key=tried.__getitem__)
-        if best not in (ordered[0], ordered[-1]):
-            break
-        beyond = best / step if best == ordered[0] else best * step
-        tried[beyond] = _log_losses(rows, targets, row_weights, splits, [beyond])[0]
-    ordered = sorted(tried)
-    best = min(ordered, key=tried.__getitem__)
-    return Choice(best, {c: tried[c] for c in ordered}, len(grid) > 1 and best in (ordered[0], ordered[-1]))
+
+    def __init__(self, rows: Rotated, targets: Ints, row_weights: Floats, splits: Sequence[tuple[Ints, Ints]]) -> None:
+        rows = _main_axes(rows)
+        self._targets, self._row_weights, self._splits = targets, row_weights, splits
+        self._sides = [
+            (Rotated(rows.values[learn], None, rows.strength), rows.values[predict]) for learn, predict in splits
+        ]
+        self._found: list[Softmax | None] = [None] * len(splits)
+
+    def __call__(self, c: float) -> float:
+        """The weighted mean log loss of the rows that the folds predict."""
+        total = weight = 0.0
+        for number, ((learn, predict), (inside, outside)) in enumerate(zip(self._splits, self._sides, strict=True)):
+            found = fit_softmax(
+                inside, self._targets[learn], self._row_weights[learn], c, self._found[number], tolerance=_COARSE
+            )
+            self._found[number] = found
+            logs = found.log_probabilities(outside)[np.arange(len(predict)), self._targets[predict]]
+            total -= float(self._row_weights[predict] @ logs)
+            weight += float(self._row_weights[predict].sum())
+        return total / weight
 
 
 def _main_axes(rows: Rotated) -> Rotated:
@@ -184,22 +173,6 @@ def _main_axes(rows: Rotated) -> Rotated:
     shares = np.cumsum(rows.strength[order]) / rows.strength.sum()
     kept = order[: int(np.searchsorted(shares, 1 - _LEFT_OUT)) + 1]
     return Rotated(np.ascontiguousarray(rows.values[:, kept]), None, rows.strength[kept])
-
-
-def _log_losses(
-    rows: Rotated, targets: Ints, row_weights: Floats, splits: Sequence[tuple[Ints, Ints]], grid: Sequence[float]
-) -> list[float]:
-    """The weighted mean log loss of each C over the rows that the folds predict."""
-    totals, weight = np.zeros(len(grid)), 0.0
-    for learn, predict in splits:
-        part = Rotated(rows.values[learn], rows.axes, rows.strength)
-        found = None
-        for place, c in enumerate(grid):
-            found = fit_softmax(part, targets[learn], row_weights[learn], c, found, _COARSE)
-            logs = found.log_probabilities(rows.values[predict])[np.arange(len(predict)), targets[predict]]
-            totals[place] -= row_weights[predict] @ logs
-        weight += float(row_weights[predict].sum())
-    return list(totals / weight)
 
 
 def unrotate(rows: Rotated, found: Softmax) -> Softmax:

@@ -5,61 +5,14 @@ module beside this one, that makes the estimator from the head's parameters.
 """
 
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from fit.heads.parameters import Parameter, Value
 from store.errors import UsageError
 from store.suggestions import suggest
 
 DEFAULT_HEAD = "logistic"
-
-Value = int | float | str
-"""What a parameter can be."""
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of a head.
-
-    Attributes:
-        name: as --set takes it.
-        default: its value if nothing is given; all its values have this type.
-        help: what it is, in a line.
-        choices: all values that it can have, where they are few.
-        minimum: the smallest value that it can have.
-    """
-
-    name: str
-    default: Value
-    help: str
-    choices: tuple[str, ...] = ()
-    minimum: float | None = None
-
-    def parse(self, text: str) -> Value:
-        """A value of the default's type.
-
-        Raises:
-            UsageError: the text is none, or not among the choices.
-        """
-        if self.choices and text not in self.choices:
-            raise UsageError(f"{self.name} is {text!r}: expected one of {', '.join(self.choices)}")
-        kind = type(self.default)
-        try:
-            value = kind(text)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError
-            return value
-        except ValueError:
-            expected = {int: "a whole number", float: "a number"}[kind]
-            raise UsageError(
-                f"{self.name} is {text!r}: expected {expected}, as in {self.name}={self.default}"
-            ) from None
-
-    def require_possible(self, value: Value) -> None:
-        """Raise UsageError if a value is below the smallest one."""
-        if self.minimum is not None and float(value) < self.minimum:
-            raise UsageError(f"{self.name} is {value}: expected {self.minimum:g} or more")
 
 
 @dataclass(frozen=True)
@@ -128,6 +81,8 @@ class HeadKind:
             "continues": self.continues,
             "members": self.least_images,
             "takes_groups": self.takes_groups,
+            "stops_early": self.stops_early,
+            "exports": self.exports,
         }
 
     def require_possible(self, values: Mapping[str, Value]) -> None:
@@ -177,18 +132,18 @@ CUSTOM_TRAINING = (_EPOCHS, _BATCH, _RATE, _OPTIMIZER, _PATIENCE)
 _TABLE = (
     HeadKind(
         "logistic", "sklearn:Logistic", "scikit-learn",
-        "multinomial logistic regression on scaled features, its regularization chosen by inner cross-validation",
+        "multinomial logistic regression on scaled features, its regularization chosen by log loss in inner folds",
         (
             Parameter("smallest", 0.001, "the strongest regularization tried (C)"),
             Parameter("largest", 10.0, "the weakest one tried (C)"),
             Parameter("steps", 5, "how many are tried, evenly on a log scale", minimum=1),
             Parameter("inner_folds", 5, "folds of the inner cross-validation", minimum=1),
         ),
-        multi_label=True, weighted=True, linear=True, least_images=2, takes_groups=True,
+        multi_label=True, weighted=True, linear=True, takes_groups=True,
     ),
     HeadKind(
         "ridge", "estimators:ridge", "scikit-learn",
-        "ridge classifier on scaled features, regularization chosen by leave-one-out, sigmoid-calibrated",
+        "ridge classifier on scaled features, regularization chosen by squared error in inner folds, sigmoid-calibrated",
         (
             Parameter("smallest", 1.0, "the weakest regularization tried (alpha)"),
             Parameter("largest", 100000.0, "the strongest one tried (alpha)"),
@@ -215,8 +170,11 @@ _TABLE = (
     ),
     HeadKind(
         "knn", "estimators:nearest_neighbors", "scikit-learn",
-        "the nearest neighbors' votes, by cosine similarity",
-        (Parameter("neighbors", 10, "how many vote", minimum=1),),
+        "the nearest neighbors' votes, weighted by their cosine similarity",
+        (
+            Parameter("neighbors", 20, "how many vote, of fewer images all", minimum=1),
+            Parameter("temperature", 0.07, "a vote weighs exp(cosine / temperature)", minimum=1e-6),
+        ),
         multi_label=True,
     ),
     HeadKind(

@@ -65,10 +65,10 @@ def calibration_error(confidence: Floats, correct: Bools, clusters: Clusters) ->
     known = groups > 1
     if not known.any():
         return float("nan")
-    gaps = ratio(gaps, decisions)
-    noise = np.bincount(bins, weights=(sums - counts * gaps[bins]) ** 2, minlength=CALIBRATION_BINS)
-    groups, decisions, gaps, noise = groups[known], decisions[known], gaps[known], noise[known]
-    squared = gaps**2 - noise / decisions**2 * groups / (groups - 1)
+    mean_gaps = ratio(gaps, decisions)
+    noise = np.bincount(bins, weights=(sums - counts * mean_gaps[bins]) ** 2, minlength=CALIBRATION_BINS)
+    groups, decisions, mean_gaps, noise = groups[known], decisions[known], mean_gaps[known], noise[known]
+    squared = mean_gaps**2 - noise / decisions**2 * groups / (groups - 1)
     return float(np.sqrt(max(float((squared * decisions).sum() / decisions.sum()), 0.0)))
 
 

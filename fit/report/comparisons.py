@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from fit.heads.table import Value
+from fit.heads.parameters import Value
 from fit.metrics.intervals import Interval
 from fit.report.points import draw_horizontal_intervals, draw_vertical_intervals
 from fit.report.style import BLUE, GREY, LIGHT, ORANGE, drawable, log_axis, new_figure, percents, styled

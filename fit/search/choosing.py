@@ -9,6 +9,7 @@ from fit.head_folder import INFO, read_results
 from fit.request import resolve_fit
 from fit.search.request import SweepRequest
 from fit.search.trials import Trial
+from fit.splits import TEST
 from fit.train import fit_experiment
 
 
@@ -28,7 +29,7 @@ def fit_chosen_head(
 ) -> Mapping[str, object]:
     """The metrics of the head with a trial's parameters, which is fitted unless it is in the folder already.
 
-    This is the only place where a sweep evaluates on the test set, once.
+    This is the only place where a sweep evaluates on the test set, and only if that was asked for.
 
     Args:
         request: the sweep.
@@ -39,10 +40,17 @@ def fit_chosen_head(
     """
     if (folder / INFO).is_file():
         earlier = read_results(folder)
-        if earlier.info.parameters == trial.parameters and earlier.metrics.get("chosen_from") == chosen_from:
+        same = earlier.info.parameters == trial.parameters and earlier.metrics.get("chosen_from") == chosen_from
+        if same and _evaluated_as_asked(request, earlier.metrics):
             return earlier.metrics
     fit = resolve_fit(request.fit.store, replace(request.fit.options, parameters=trial.parameters))
     head = fit_experiment(fit, request.experiment, reporter)
     head.metrics["chosen_from"] = dict(chosen_from)
     head.save(folder, force=True)
     return head.metrics
+
+
+def _evaluated_as_asked(request: SweepRequest, metrics: Mapping[str, object]) -> bool:
+    """Whether the test images were evaluated, or nobody asks for that now, or there are none."""
+    asked = request.fit.options.evaluate_test and len(request.experiment.split.test) > 0
+    return metrics.get(TEST) is not None or not asked

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from extract.api import Reporter
 from fit.experiment import Experiment, load_experiment
-from fit.heads.table import Value
+from fit.heads.custom import source_digest
+from fit.heads.parameters import Value
 from fit.options import FitOptions
 from fit.request import FitRequest, resolve_fit
 from fit.search.options import SweepOptions
@@ -26,6 +27,7 @@ class SweepRequest:
         space: the parameters to change, and their values.
         settings: the changes to try, in order; None if each is proposed from the trials before it.
         experiment: the rows that all trials use.
+        source: the digest of a custom head's code, or "".
     """
 
     fit: FitRequest
@@ -33,6 +35,7 @@ class SweepRequest:
     space: tuple[Dimension, ...]
     settings: Sequence[Setting] | None
     experiment: Experiment
+    source: str = ""
 
     def parameters(self, setting: Setting) -> dict[str, Value]:
         """All parameters of the head: the base settings with a change."""
@@ -48,6 +51,7 @@ class SweepRequest:
             "output": self.fit.output.name,
             "reduction": self.fit.reduction,
             "class_weight": self.fit.options.class_weight,
+            "stop": self.fit.options.stop,
             "seed": self.fit.options.seed,
             "metric": self.options.metric,
             "split": _split_digest(self.experiment),
@@ -69,7 +73,8 @@ def resolve_sweep(
     experiment = load_experiment(fit, reporter)
     if len(experiment.split.validation) == 0:
         raise UsageError("there are no validation images to choose by: give --val a fraction above 0")
-    return SweepRequest(fit, options, space, settings, experiment)
+    source = source_digest(fit_options.head, fit_options.custom_head)
+    return SweepRequest(fit, options, space, settings, experiment, source)
 
 
 def _listed_settings(options: SweepOptions, space: Sequence[Dimension], fit: FitRequest) -> list[Setting] | None:

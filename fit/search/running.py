@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from extract.api import SILENT, Reporter
 from fit.evaluation import ground_truth
-from fit.heads.table import Value
+from fit.fitting import fit_first, predict_images
+from fit.heads.parameters import Value
 from fit.metrics.scores import METRICS
 from fit.request import resolve_fit
 from fit.search.optuna import propose
 from fit.search.request import SweepRequest
 from fit.search.space import Setting, format_setting, size
 from fit.search.trials import Trial, TrialFolder, trial_key
-from fit.train import fit_first, predict_images
 from store.errors import UsageError
 
 
@@ -45,7 +45,7 @@ def run_trial(
         scores = {name: measured.metric(name) for name in METRICS}
     except UsageError as error:
         refused = str(error)
-    return Trial(number, parameters, scores, round(time.perf_counter() - started, 3), refused)
+    return Trial(number, parameters, scores, round(time.perf_counter() - started, 3), refused, request.source)
 
 
 def _missing_trials(request: SweepRequest, folder: TrialFolder, reporter: Reporter) -> Iterator[dict[str, Value]]:
@@ -55,7 +55,7 @@ def _missing_trials(request: SweepRequest, folder: TrialFolder, reporter: Report
         return
     for number, setting in enumerate(request.settings, start=1):
         parameters = request.parameters(setting)
-        if trial_key(parameters) not in folder.trials:
+        if trial_key(parameters, request.source) not in folder.trials:
             reporter.message(f"trial {number:,} of {len(request.settings):,}: {format_setting(setting)}")
             yield parameters
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fit.heads.table import HeadKind, Parameter, Value
+from fit.heads.parameters import Parameter, Value
+from fit.heads.table import HeadKind
 from store.errors import UsageError
 from store.suggestions import suggest
 

@@ -1,4 +1,4 @@
-"""A sweep: many fits of one head with different parameters; the best is chosen on validation, tested once.
+"""A sweep: many fits of one head with different parameters; the best is chosen on validation.
 
 The rows are loaded once. Each trial is fitted on train, scored on validation and written down at once, so that the same
 command continues where it was stopped. The best is chosen from all trials in the folder, those of earlier sweeps too.
@@ -40,7 +40,7 @@ def sweep_head(
     if options.method == "optuna":
         require_optuna()
     request = resolve_sweep(store, fit_options, options, reporter)
-    folder = TrialFolder(out, request.study())
+    folder = TrialFolder(out, request.study(), request.source)
     try:
         run_trials(request, folder, reporter)
         return _conclude(request, folder, reporter)
@@ -58,6 +58,8 @@ def _conclude(request: SweepRequest, folder: TrialFolder, reporter: Reporter) ->
         raise UsageError(f"the head refused every trial, the first with: {trials[0].refused}")
     refused = sum(trial.scores is None for trial in trials)
     chosen_from = {"trials": len(trials), "refused": refused, "metric": metric}
+    if request.source:
+        chosen_from["source"] = request.source
     best = folder.root / BEST
     metrics = fit_chosen_head(request, best, trials[0], chosen_from, reporter)
     sweep = Sweep(metric, changed_names(request, trials), tuple(trials), best, metrics)

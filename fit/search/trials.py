@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self, cast
 
-from fit.heads.table import Value
+from fit.heads.parameters import Value
 from fit.metrics.intervals import Interval
 from fit.metrics.scores import read_intervals
 from store.errors import EnvironmentFailure, UsageError
@@ -35,6 +35,7 @@ class Trial:
         scores: on validation, by metric (METRICS); None where the head refused the parameters.
         seconds: what fitting and scoring took.
         refused: why the head refused, or "".
+        source: the digest of a custom head's code, or "".
     """
 
     number: int
@@ -42,6 +43,7 @@ class Trial:
     scores: Mapping[str, Interval] | None
     seconds: float
     refused: str = ""
+    source: str = ""
 
     def interval(self, metric: str) -> Interval | None:
         """Its score by a metric, if it has one."""
@@ -69,25 +71,30 @@ class Trial:
         return cls(**{**stored, "scores": scores and read_intervals(scores)})
 
 
-def trial_key(parameters: Mapping[str, Value]) -> str:
-    """The name of a trial's file: the first 16 digits of the SHA-256 of its parameters as sorted, compact JSON."""
-    canonical = json.dumps(parameters, sort_keys=True, separators=(",", ":"))
+def trial_key(parameters: Mapping[str, Value], source: str = "") -> str:
+    """The name of a trial's file: the first 16 digits of a SHA-256, of its parameters as sorted, compact JSON and, of a
+    custom head, of the digest of its code.
+    """
+    canonical = json.dumps(parameters, sort_keys=True, separators=(",", ":")) + source
     return hashlib.sha256(canonical.encode()).hexdigest()[:_KEY_LENGTH]
 
 
 class TrialFolder:
     """The folder of a sweep, with its `trials` by key in the order in which they were run.
 
+    Trials of a custom head whose code was another are passed over.
+
     Args:
         root: the folder; a new one gets its study written at once.
         study: what all trials have in common, plain JSON values.
+        source: the digest of a custom head's code, or "".
 
     Raises:
         UsageError: it is the folder of another study, or of something else, or a file of it is damaged.
         EnvironmentFailure: it cannot be read or written.
     """
 
-    def __init__(self, root: Path, study: Mapping[str, object]) -> None:
+    def __init__(self, root: Path, study: Mapping[str, object], source: str = "") -> None:
         self.root = root
         stored = _read(root / STUDY)
         if stored is None:
@@ -96,11 +103,11 @@ class TrialFolder:
             write_whole(root / STUDY, _encoded(study))
         else:
             _require_same_study(root, stored, study)
-        self.trials = _read_trials(root / TRIALS)
+        self.trials = {key: trial for key, trial in _read_trials(root / TRIALS).items() if trial.source == source}
 
     def add(self, trial: Trial) -> None:
         """Write a trial to its file, named by its key, and add it to `trials`."""
-        key = trial_key(trial.parameters)
+        key = trial_key(trial.parameters, trial.source)
         write_whole(self.root / TRIALS / f"{key}.json", _encoded(trial.to_dict()))
         self.trials[key] = trial
 

@@ -56,7 +56,7 @@ def digits(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def fitted(digits):
-    result = command("fit", "head", "--features", digits / "vectors", "--out", "head", cwd=digits)
+    result = command("fit", "head", "--features", digits / "vectors", "--out", "head", "--evaluate-test", cwd=digits)
     assert result.returncode == 0, result.stderr
     return result
 
@@ -73,6 +73,7 @@ def test_a_fit_says_how_good_it_is_and_where_it_is(fitted, digits):
     assert (
         metrics["test"]["accuracy"]["low"] < metrics["test"]["accuracy"]["value"] < metrics["test"]["accuracy"]["high"]
     )
+    assert "the test images have been evaluated once" in fitted.stdout
     assert "Traceback" not in fitted.stderr
 
 
@@ -93,7 +94,10 @@ def test_predicting_images_by_hand(fitted, digits):
 
 def test_evaluating_and_predicting_from_a_store(fitted, digits):
     result = command("fit", "evaluate", "head", "--features", "vectors", "--json", cwd=digits)
-    assert json.loads(result.stdout)["evaluation"]["accuracy"]["value"] > 0.9
+    evaluated = json.loads(result.stdout)
+    assert evaluated["evaluation"] == json.loads((digits / "head" / "metrics.json").read_text())["test"]
+    assert (evaluated["rows"], evaluated["left_out"], evaluated["test_looks"]) == (60, 240, 2)
+    assert "240 images are left out: the head has learned from them" in result.stderr
     result = command("fit", "predict", "head", "--features", "vectors", "--out", "out.parquet", cwd=digits)
     assert result.returncode == 0, result.stderr
     assert len(pq.read_table(digits / "out.parquet")) == 300
@@ -117,6 +121,7 @@ def test_json_alone_on_standard_output(digits):
         "seconds",
     }
     assert metrics["head"] == "centroid"
+    assert metrics["test"] is None
     assert (digits / "heads" / "centroid" / "head.json").is_file()
     again = command("fit", "head", "--features", "vectors", "--head", "centroid", cwd=digits)
     assert again.returncode == 2
@@ -133,7 +138,7 @@ def test_what_a_fit_suggests_next_runs_as_printed(digits):
         cwd=digits, env=environment,
     )  # fmt: skip
     steps = done.stdout.partition("next:\n")[2].splitlines()
-    assert [step.split()[1] for step in steps] == ["report", "predict", "export"]
+    assert [step.split()[1] for step in steps] == ["report", "predict", "evaluate", "export"]
     for step in steps:
         ended = subprocess.run(
             step, shell=True, capture_output=True, text=True, check=False, cwd=digits, env=environment

@@ -152,10 +152,10 @@ def test_an_unfinished_store_is_finished(old, command):
 
 
 @pytest.mark.parametrize("head", ["logistic", "linear_svm"])
-def test_a_fit_on_an_old_store_gives_the_numbers_of_0_5_0(old, command, head, tmp_path):
+def test_a_fit_on_an_old_store_has_the_split_and_the_keys_of_0_5_0(old, command, head, tmp_path):
     code, output = command(
         *("fit", "head", "--features", old / "stores" / STORE_OF_HEAD[head], "--head", head),
-        *("--val", "0.25", "--test", "0.25", "--out", tmp_path / "head", "--json"),
+        *("--val", "0.25", "--test", "0.25", "--evaluate-test", "--out", tmp_path / "head", "--json"),
     )
     assert code == 0
     recorded = numbers_of(json.loads((old / "heads" / head / "metrics.json").read_text()))
@@ -168,7 +168,11 @@ def test_a_fit_on_an_old_store_gives_the_numbers_of_0_5_0(old, command, head, tm
         if key[-1] not in ("low", "high") and "calibration_error" not in key
     }
     assert len(recorded) > 60
-    assert {key: metrics[key] for key in recorded} == pytest.approx(recorded, abs=1e-6)
+    assert recorded.keys() <= metrics.keys()
+    # What a head chooses by itself has changed since; which images are in which part, and what that implies, has not.
+    same = [key for key in recorded if key[0] in ("rows", "baseline") and key[-1] not in ("low", "high")]
+    assert len(same) > 5
+    assert {key: metrics[key] for key in same} == pytest.approx({key: recorded[key] for key in same}, abs=1e-6)
 
 
 @pytest.mark.parametrize("head", sorted(STORE_OF_HEAD))

@@ -20,7 +20,7 @@ from store.errors import UsageError
 def saved(color_store, tmp_path):
     """Two heads that were fitted and tested on the same images."""
     names = ("logistic", "centroid")
-    return [read_results(fit_head(color_store, name).save(tmp_path / name)) for name in names]
+    return [read_results(fit_head(color_store, name, evaluate_test=True).save(tmp_path / name)) for name in names]
 
 
 def edited(results, validation=None, wrong=0, drop=0):
@@ -198,16 +198,18 @@ def test_labels_with_spaces_are_those_without(color_store, tmp_path):
     paths = color_store.table()["path"].to_pylist()
     lines = [f"{path},{path.split('/')[0]}{' ' * (number % 2)}\n" for number, path in enumerate(paths)]
     (tmp_path / "labels.csv").write_text("path,label\n" + "".join(lines))
-    spaced = fit_head(color_store, "centroid", labels=tmp_path / "labels.csv")
+    spaced = fit_head(color_store, "centroid", labels=tmp_path / "labels.csv", evaluate_test=True)
     assert spaced.classes == ("blue", "green", "red")
-    assert evaluate_head(spaced, color_store, tmp_path / "labels.csv")["rows"] == 60
-    plain = fit_head(color_store, "centroid")
+    assert evaluate_head(spaced, color_store, tmp_path / "labels.csv")["rows"] == 12
+    plain = fit_head(color_store, "centroid", evaluate_test=True)
     compared = compare_heads([read_results(head.save(tmp_path / name)) for name, head in (("a", spaced), ("b", plain))])
     assert compared.heads[1].shared == 12
 
 
 def test_heads_of_other_splits(color_store, saved, tmp_path):
-    other = read_results(fit_head(color_store, "centroid", seed=3, test=0.1).save(tmp_path / "other"))
+    other = read_results(
+        fit_head(color_store, "centroid", seed=3, test=0.1, evaluate_test=True).save(tmp_path / "other")
+    )
     notes = compare_heads([*saved, other]).notes
     assert any("validated on different images" in note for note in notes)
     without = read_results(fit_head(color_store, "centroid", test=0.0).save(tmp_path / "without"))

@@ -6,8 +6,9 @@ import pytest
 
 from extract.api import Reporter
 from fit.data import InMemory
-from fit.experiment import Experiment, LabelledImages, label_images
+from fit.experiment import Experiment
 from fit.heads.table import get_head
+from fit.labelled import LabelledImages, label_images
 from fit.options import FitOptions
 from fit.rows import ImageRows
 from fit.splits import find_split_groups, split_rows
@@ -17,7 +18,7 @@ from store.errors import UsageError
 VIEWS = 2
 
 
-def experiment(count=24, validation=0.25, views=VIEWS, group_size=2):
+def experiment(count=24, validation=0.25, views=VIEWS, group_size=2, stop=0.25):
     """Images of two classes in groups of two; the feature of view v of image i is (i, v)."""
     paths = [f"{number:02d}.png" for number in range(count)]
     labels = ["a" if number % (2 * group_size) < group_size else "b" for number in range(count)]
@@ -27,44 +28,68 @@ def experiment(count=24, validation=0.25, views=VIEWS, group_size=2):
     split = split_rows([None] * count, task.strata(targets), groups, validation, 0.25)
     values = np.array([(image, view) for image in range(count) for view in range(views)], np.float32)
     images = LabelledImages(rows, task, targets, groups, split)
-    return Experiment(images, InMemory(values), views, validation, seed=0)
+    return Experiment(images, InMemory(values), views, stop, seed=0)
 
 
-def test_a_head_that_stops_early_learns_from_train_alone_and_is_kept():
+@pytest.mark.parametrize("which", ["first_roles", "final_roles"])
+def test_a_head_that_stops_early_stops_on_an_inner_part_of_what_it_learns_from(which):
+    made = experiment()
+    groups, roles = made.images.split_groups.of_rows, getattr(made, which)(stops_early=True)
+    images = made.split.train if which == "first_roles" else made.split.development
+    assert sorted([*roles.learn, *roles.stop]) == images.tolist()
+    assert len(roles.stop) > 0
+    assert not set(groups[roles.learn]) & set(groups[roles.stop])
+    assert not set(roles.stop) & set(made.split.test)
+
+
+def test_validation_stops_no_head_that_it_judges():
     made = experiment()
     roles = made.first_roles(stops_early=True)
-    assert np.array_equal(roles.learn, made.split.train)
-    assert np.array_equal(roles.stop, made.split.validation)
-    assert made.final_roles(stops_early=True) is None
+    assert not set(made.split.validation) & {*roles.learn, *roles.stop}
 
 
-def test_a_head_that_does_not_stop_early_is_fitted_again_on_train_and_validation():
+def test_the_head_that_is_kept_learns_from_train_and_validation_whatever_its_kind():
     made = experiment()
-    first, final = made.first_roles(stops_early=False), made.final_roles(stops_early=False)
-    assert np.array_equal(first.learn, made.split.train)
-    assert np.array_equal(final.learn, made.split.development)
-    assert len(first.stop) == len(final.stop) == 0
-    assert experiment(validation=0.0).final_roles(stops_early=False) is None
+    for stops_early in (False, True):
+        roles = made.final_roles(stops_early)
+        assert sorted([*roles.learn, *roles.stop]) == made.split.development.tolist()
+        assert (len(roles.stop) > 0) == stops_early
+    assert not made.first_is_final
+    assert experiment(validation=0.0).first_is_final
+
+
+def test_a_head_that_may_not_stop_early_learns_from_all():
+    roles = experiment(stop=0.0).first_roles(stops_early=True)
+    assert len(roles.stop) == 0
 
 
 @pytest.mark.parametrize("stops_early", [False, True])
-def test_folds_predict_every_image_once_by_a_fit_that_has_not_seen_its_group(stops_early):
+@pytest.mark.parametrize("repeat", [0, 1])
+def test_folds_predict_every_image_but_test_once_by_a_fit_that_has_not_seen_its_group(stops_early, repeat):
     made = experiment()
-    groups = made.images.split_groups.of_rows
+    groups, development = made.images.split_groups.of_rows, made.split.development
     seen = []
-    for predicted, roles in made.folds(3, stops_early):
+    for fold in made.folds(3, repeat, stops_early):
+        roles = fold.roles
         used = np.concatenate([roles.learn, roles.stop])
-        assert sorted([*used, *predicted]) == list(range(24))
-        assert not set(groups[used]) & set(groups[predicted])
+        assert sorted([*used, *fold.predicted]) == development.tolist()
+        assert not set(groups[used]) & set(groups[fold.predicted])
         assert not set(groups[roles.learn]) & set(groups[roles.stop])
         assert (len(roles.stop) > 0) == stops_early
-        seen += predicted.tolist()
-    assert sorted(seen) == list(range(24))
+        seen += fold.predicted.tolist()
+    assert sorted(seen) == development.tolist()
+
+
+def test_another_repeat_has_other_folds():
+    made = experiment()
+    first, second = ([fold.predicted.tolist() for fold in made.folds(3, repeat, False)] for repeat in (0, 1))
+    assert first != second
+    assert first == [fold.predicted.tolist() for fold in made.folds(3, 0, False)]
 
 
 def test_more_folds_than_groups_are_refused():
     with pytest.raises(UsageError, match=r"--cv 30: fold \d+ would be empty; ask for fewer folds"):
-        list(experiment().folds(30, stops_early=False))
+        list(experiment().folds(30, 0, stops_early=False))
 
 
 def test_all_views_are_learnt_from_and_the_unaltered_one_is_evaluated():

@@ -38,13 +38,19 @@ def test_a_head_is_the_same_after_loading(name, color_store, tmp_path):
 
 
 def test_the_folder_holds_what_the_contract_says(saved, color_store):
-    assert {path.name for path in saved.iterdir()} == {"head.json", "head.skops", "metrics.json", "predictions.parquet"}
+    assert {path.name for path in saved.iterdir()} == {
+        "head.json",
+        "head.skops",
+        "metrics.json",
+        "predictions.parquet",
+        "experiment.json",
+    }
     described = json.loads((saved / "head.json").read_text())
     assert described["fingerprint"] == color_store.fingerprint
     assert described["classes"] == ["blue", "green", "red"]
     assert described["weights"] == "random:0"
     assert set(described["versions"]) == {"stillframe", "numpy", "scikit-learn", "keras"}
-    assert len(pq.read_table(saved / "predictions.parquet")) == 60
+    assert len(pq.read_table(saved / "predictions.parquet")) == 48
 
 
 @pytest.mark.parametrize("name", ["logistic", "forest", "dense"])

@@ -7,7 +7,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
 from fit.heads.sklearn import Logistic, StochasticGradient
-from fit.heads.softmax import Rotated, choose_c, fit_softmax, rotate, unrotate
+from fit.heads.softmax import FoldLosses, Rotated, fit_softmax, rotate, unrotate
 
 
 def hard_rows(rows, features, classes, seed=0):
@@ -48,33 +48,22 @@ def splits_of(rows, count):
     return [(every[every % count != fold], every[every % count == fold]) for fold in range(count)]
 
 
-def test_the_log_losses_of_the_choice_are_those_of_the_left_out_rows():
+def test_the_log_loss_on_folds_is_that_of_the_rows_left_out():
     X, y = hard_rows(120, 15, 3)
-    rotated, splits, weights = rotate(X), splits_of(120, 3), compute_sample_weight("balanced", y)
-    choice = choose_c(rotated, y, weights, splits, [0.001, 0.01, 0.1])
-    for c, found in choice.log_losses.items():
+    splits, weights = splits_of(120, 3), compute_sample_weight("balanced", y)
+    losses = FoldLosses(rotate(X), y, weights, splits)
+    for c in (0.001, 0.1, 0.01):
         total = 0.0
         for learn, predict in splits:
             model = LogisticRegression(C=c, max_iter=5000).fit(X[learn], y[learn], weights[learn])
             logs = np.log(model.predict_proba(X[predict]))[np.arange(len(predict)), y[predict]]
             total -= weights[predict] @ logs
-        assert found == pytest.approx(total / weights.sum(), rel=2e-2)
-    assert choice.c == min(choice.log_losses, key=choice.log_losses.get)
+        assert losses(c) == pytest.approx(total / weights.sum(), rel=2e-2)
 
 
-def test_the_grid_grows_beyond_an_end_that_is_the_best():
-    X, y = hard_rows(120, 15, 3)
-    rotated, splits = rotate(X), splits_of(120, 3)
-    inside = choose_c(rotated, y, np.ones(120), splits, [0.001, 0.01, 0.1, 1.0])
-    assert not inside.at_edge
-    low = choose_c(rotated, y, np.ones(120), splits, [0.001, 0.01])
-    assert low.c == pytest.approx(inside.c) and not low.at_edge and len(low.log_losses) > 2
-    far = choose_c(rotated, y, np.ones(120), splits, [1e-6, 3e-6])
-    assert far.at_edge and len(far.log_losses) == 5
-    assert not choose_c(rotated, y, np.ones(120), splits, [5.0]).at_edge
-
-
-def test_ten_images_per_class_get_the_c_that_serves_other_images():
+def test_ten_images_per_class_get_a_c_that_serves_other_images():
+    """Within a fifth of the log loss of the C that is best in hindsight, and far from that of the worst."""
+    found, best, worst = [], [], []
     for seed in range(5):
         X, y = hard_rows(600, 60, 4, seed)
         few = np.concatenate([np.flatnonzero(y == target)[:10] for target in range(4)])
@@ -83,10 +72,11 @@ def test_ten_images_per_class_get_the_c_that_serves_other_images():
         def log_loss(model, X=X, y=y, few=few, rest=rest):
             return -np.log(model.fit(X[few], y[few]).predict_proba(X[rest])[np.arange(len(rest)), y[rest]]).mean()
 
-        head = Logistic()
-        found = log_loss(head)
-        assert head.C_ in head.log_losses_[:, 0]
-        assert found < 1.25 * min(log_loss(LogisticRegression(C=c, max_iter=5000)) for c in head.log_losses_[:, 0])
+        found.append(log_loss(Logistic()))
+        all_of_them = [log_loss(LogisticRegression(C=c, max_iter=5000)) for c in np.geomspace(1e-3, 10, 5)]
+        best.append(min(all_of_them))
+        worst.append(max(all_of_them))
+    assert np.mean(found) < 1.2 * np.mean(best) < 0.5 * np.mean(worst)
 
 
 @pytest.mark.parametrize("head", [Logistic(), StochasticGradient()], ids=lambda head: type(head).__name__)

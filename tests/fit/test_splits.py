@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fit.splits import cut, find_split_groups, folds, split_rows
+from fit.splits import cut, find_split_groups, folds, reshuffled, split_rows
 from store.errors import UsageError
 
 CLASSES = 3
@@ -41,7 +41,18 @@ def test_folds_are_a_partition_and_keep_units_whole(data, count):
     units = find_split_groups(digests, owners, 0)
     parts = folds(np.arange(len(digests)), strata, units, count)
     assert len(parts) == count
-    assert sorted(np.concatenate(parts).tolist()) == list(range(len(digests)))
+    alone = {
+        units.of_rows[strata == stratum][0]
+        for stratum in range(CLASSES)
+        if len(set(units.of_rows[strata == stratum])) == 1
+    }
+    in_folds = np.concatenate(parts)
+    assert len(set(in_folds.tolist())) == len(in_folds)
+    left_out = np.setdiff1d(np.arange(len(digests)), in_folds)
+    assert alone <= set(units.of_rows[left_out])
+    assert all(set(strata[np.setdiff1d(np.arange(len(digests)), part)]) == set(range(CLASSES)) for part in parts)
+    if all(len(set(strata[units.of_rows == unit])) == 1 for unit in range(len(units.keys))):
+        assert set(units.of_rows[left_out]) == alone
     for first in range(count):
         for second in range(first):
             assert not set(units.of_rows[parts[first]]) & set(units.of_rows[parts[second]])
@@ -104,6 +115,32 @@ def test_a_class_of_two_units_never_lies_in_one_fold():
         assert all(len(part) <= 2 for part in parts)
         for stratum in ([0, 1], [2, 3]):
             assert not any(set(stratum) <= set(part.tolist()) for part in parts)
+
+
+@given(data_sets(), st.sampled_from([0.2, 0.6]))
+def test_no_class_is_missing_from_train_where_groups_are_of_several_classes(data, validation):
+    digests, owners, strata = data
+    _, split = draw_split(digests, owners, strata, validation=validation)
+    assert set(strata[split.train]) == set(range(CLASSES))
+
+
+def test_a_group_that_is_the_only_one_of_its_class_is_in_no_fold():
+    units = find_split_groups(["a", "b", "c", "d", "e"], ["1", "2", "3", "4", "4"], 0)
+    parts = folds(np.arange(5), np.array([0, 0, 0, 1, 1]), units, 3)
+    assert sorted(np.concatenate(parts).tolist()) == [0, 1, 2]
+
+
+def test_repeats_have_other_keys_and_the_same_groups():
+    units = find_split_groups([str(number) for number in range(50)], None, 0)
+    again = reshuffled(units, 1)
+    assert reshuffled(units, 0) is units
+    assert np.array_equal(again.of_rows, units.of_rows)
+    assert len({units.keys.tobytes(), again.keys.tobytes(), reshuffled(units, 2).keys.tobytes()}) == 3
+
+
+def test_near_twins_are_of_one_split_group_with_what_else_belongs_to_them():
+    units = find_split_groups(["a", "b", "c", "a"], None, 0, np.array([0, 0, 1, 2]))
+    assert units.of_rows[0] == units.of_rows[1] == units.of_rows[3] != units.of_rows[2]
 
 
 def test_another_seed_is_another_split():

@@ -32,7 +32,9 @@ def lite0(tmp_path_factory, colors):
 
 
 def quick_fit(store, **options):
-    return fit_head(store, "tail", output=LAYER, parameters={"epochs": 3, "learning_rate": 0.001}, **options)
+    return fit_head(
+        store, "tail", output=LAYER, parameters={"epochs": 3, "learning_rate": 0.001}, evaluate_test=True, **options
+    )
 
 
 @pytest.fixture(scope="module")

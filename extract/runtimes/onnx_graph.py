@@ -62,7 +62,7 @@ def cut_shapes(model: OnnxModel) -> list[tuple[str, tuple[int, ...]]]:
             graph = _alone(model, [port.name])
         except UsageError:
             continue
-        shape = tuple(axis.get_length() for axis in graph.outputs[0].get_partial_shape() if axis.is_static)
+        shape = _shape(graph.outputs[0])
         if len(shape) == 3:
             found += _token_shapes(port.name, shape, model)
         elif len(shape) in (2, 4):
@@ -158,8 +158,8 @@ def _prepared(pixels: openvino.Output, preprocessing: Preprocessing) -> openvino
 
 def _part(values: openvino.Output, cut: Cut, model: OnnxModel) -> openvino.Output:
     """What a cut takes of an output: channels last, and of tokens what it names."""
-    shape = [axis.get_length() for axis in values.get_partial_shape()]
-    cut.require_possible(tuple(shape))
+    shape = _shape(values)
+    cut.require_possible(shape)
     if not cut.part:
         last = model.channels_first and len(shape) == 4
         return ops.transpose(values, _whole([0, 2, 3, 1])).output(0) if last else values
@@ -169,7 +169,14 @@ def _part(values: openvino.Output, cut: Cut, model: OnnxModel) -> openvino.Outpu
     patches = ops.slice(values, _whole([grid.prefix]), _whole([shape[1]]), _whole([1]), _whole([1])).output(0)
     if cut.part == "mean":
         return ops.reduce_mean(patches, _whole([1]), keep_dims=False).output(0)
-    return ops.reshape(patches, _whole([shape[0], *grid.shape, shape[2]]), special_zero=False).output(0)
+    return ops.reshape(patches, _whole([0, *grid.shape, shape[2]]), special_zero=True).output(
+        0
+    )  # 0: the batch as it is
+
+
+def _shape(values: openvino.Output) -> tuple[int, ...]:
+    """With -1 for axes that are open."""
+    return tuple(axis.get_length() if axis.is_static else -1 for axis in values.get_partial_shape())
 
 
 def _pooled(values: openvino.Output, pooling: str) -> openvino.Output:

@@ -63,7 +63,7 @@ def test_features_of_images_are_those_of_transformers(name, tmp_path):
     features, rows = open_store(tmp_path / "store").arrays()
     assert rows["path"].to_pylist() == sorted(path.name for path in IMAGES.iterdir())
     # DINOv3's image processor resizes numbers, not pixels, with torchvision: up to half a level of 255 remains.
-    allowed = 2e-2 if name == "dinov3" else 1e-5
+    allowed = 3e-3 if name == "dinov3" else 1e-5
     assert difference(features, reference(name, "features", DEFAULTS[name])) < allowed
 
 

@@ -36,8 +36,9 @@ _CODE = (
 """Classes of Keras' own that run code, or open files, which their description names."""
 
 _PLAIN = re.compile(
-    r"keras(\.src)?\.(layers|models|initializers|regularizers|constraints|activations|ops|dtype_policies)(\.\w+)*"
+    r"keras(\.src)?\.(layers|models|initializers|regularizers|constraints|activations|ops|dtype_policies)(\.[a-z]\w*)*"
 )
+_CLASS = re.compile(r"[A-Z]\w*|__(keras_tensor|numpy|tensor|ellipsis)__")
 _TOP = ("Functional", "Sequential", "Model", "DTypePolicy", "FloatDTypePolicy")
 """What a description may take of the module `keras` itself."""
 
@@ -103,7 +104,10 @@ def load_keras_file(path: Path) -> "keras.Model":
     """
     import keras
 
+    from extract.backbones.weights_file import require_plain_weights
+
     config = read_keras_config(path)
+    require_plain_weights(path)
     shown = printable(str(path))
     try:
         model = keras.saving.deserialize_keras_object(config, safe_mode=True)
@@ -131,7 +135,7 @@ def _require_plain(config: JsonObject, shown: str) -> None:
             )
         plain = module in (None, "builtins") or (module == "keras" and name in _TOP)
         plain = plain or (isinstance(module, str) and _PLAIN.fullmatch(module) is not None)
-        if not plain:
+        if not plain or not isinstance(name, str) or _CLASS.fullmatch(name) is None:
             raise UnsafeFile(
                 f"{shown} holds {printable(str(name))!r} of {printable(str(module))!r}: expected layers of Keras itself; its "
                 "module is never imported"

@@ -179,10 +179,10 @@ class _Reader:
         """The bytes that a tensor has in a file beside the model."""
         location = external.get("location", "")
         folder = os.path.realpath(self.path.parent)
-        place = os.path.realpath(os.path.join(folder, location))
+        place = os.path.realpath(os.path.join(folder, location.replace("\0", "")))
         parts = location.replace("\\", "/").split("/")
-        outside = os.path.isabs(location) or ".." in parts or os.path.commonpath([folder, place]) != folder
-        if not location or "\0" in location or outside:
+        inside = not os.path.isabs(location) and ".." not in parts and os.path.commonpath([folder, place]) == folder
+        if not location or "\0" in location or not inside:
             raise UnsafeFile(
                 f"{printable(str(self.path))} keeps the tensor {printable(name)!r} in {printable(location)!r}, outside of its "
                 "folder, which is never read: put the model and its weights into one folder, without links"

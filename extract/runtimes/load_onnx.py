@@ -49,14 +49,14 @@ def _load_onnxruntime(model: OnnxModel, asked: OnnxRequest) -> Runtime:
 
 
 def _load_openvino(model: OnnxModel, asked: OnnxRequest) -> Runtime:
-    from extract.runtimes.onnx_graph import feature_graph
+    from extract.runtimes.onnx_graph import OPENVINO_ERRORS, feature_graph
     from extract.runtimes.openvino import OpenvinoRuntime, require_precision
 
     require_precision(asked.precision)
     graph = feature_graph(model, asked.layers, asked.pooling, asked.dtype)
     try:
         return OpenvinoRuntime(graph, asked.precision, {})
-    except RuntimeError as error:
+    except OPENVINO_ERRORS as error:
         reason = " ".join(str(error).split())[-300:]
         raise UsageError(
             f"OpenVINO cannot compute {printable(str(model.file.path))} ({reason}): export it with another operator set, or "

@@ -3,6 +3,7 @@
 No other library reads the file. `extract.backbones.onnx_file` has checked it before.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,11 +14,15 @@ from extract.backbones.outputs import Cut, parse_cut
 from extract.backbones.tokens import find_grid
 from extract.runtimes.onnx_model import OnnxModel
 from extract.runtimes.openvino import openvino_core
-from store.errors import UsageError
+from store.errors import UnsafeFile, UsageError
 from store.files.names import printable
 from store.preprocessing import Preprocessing
 from store.recipe import stored_dtype
 
+OPENVINO_ERRORS = (RuntimeError, ValueError, MemoryError)
+"""What OpenVINO raises for models that it cannot take; ValueError if a name in its message is not UTF-8."""
+
+_MOST_ELEMENTS = 2**30  # of one tensor: 4 GB
 _MOST_REASON = 300  # characters of OpenVINO's own
 
 
@@ -87,7 +92,7 @@ def _alone(model: OnnxModel, outputs: Sequence[str]) -> openvino.Model:
     shown = printable(str(model.file.path))
     try:
         graph = openvino_core().read_model(model.file.path)
-    except RuntimeError as error:
+    except OPENVINO_ERRORS as error:
         raise UsageError(
             f"OpenVINO cannot read {shown} ({_reason(error)}): export it with another operator set, or use --runtime "
             "onnxruntime"
@@ -102,12 +107,25 @@ def _alone(model: OnnxModel, outputs: Sequence[str]) -> openvino.Model:
     try:
         alone = openvino.Model(results, [parameter], "stillframe")
         alone.reshape({alone.input(0): openvino.PartialShape([model.batch, *axes])})
-    except RuntimeError as error:
+    except OPENVINO_ERRORS as error:
         raise UsageError(
             f"{shown} gives no {', '.join(outputs)} for images of {height}x{width} alone ({_reason(error)}): choose another "
             "--layer or --image-size, or export the half of the model that takes images"
         ) from error
+    _require_reasonable(alone, shown)
     return alone
+
+
+def _require_reasonable(graph: openvino.Model, shown: str) -> None:
+    """Raise UnsafeFile if a tensor on the way would fill the memory: a file of some bytes can ask for any size."""
+    for node in graph.get_ops():
+        for output in node.outputs():
+            elements = math.prod(max(1, axis) for axis in _shape(output)) if output.get_partial_shape().is_static else 0
+            if elements > _MOST_ELEMENTS:
+                raise UnsafeFile(
+                    f"{shown} computes a tensor of {elements:,} elements ({node.get_type_name()}), {_MOST_ELEMENTS:,} at most "
+                    "are expected: it is damaged or made to do harm"
+                )
 
 
 def _reason(error: Exception) -> str:

@@ -122,7 +122,9 @@ def load_keras_file(path: Path) -> "keras.Model":
             f"{shown} takes {[tuple(tensor.shape) for tensor in model.inputs]}: expected one input of batch, height, width "
             "and three channels"
         )
-    return model
+    if not isinstance(model, keras.Sequential):
+        return model
+    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)  # it has no input before it is called
 
 
 def _require_plain(config: JsonObject, shown: str) -> None:

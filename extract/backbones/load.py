@@ -90,7 +90,9 @@ def load_keras_model(
         )
     if None in axes:
         pixels = keras.Input((*image_size, 3))
-        network = keras.models.clone_model(network, input_tensors=[pixels])
+        sized = keras.models.clone_model(network, input_tensors=[pixels])
+        sized.set_weights(network.get_weights())
+        network = sized
     _require_finite(network, weights)
     return network, value
 

@@ -90,7 +90,8 @@ def load_keras_model(
         )
     if None in axes:
         pixels = keras.Input((*image_size, 3))
-        sized = keras.models.clone_model(network, input_tensors=[pixels])
+        inputs = keras.tree.map_structure(lambda _: pixels, network.input)  # a tensor, or a list or dict of one
+        sized = keras.models.clone_model(network, input_tensors=inputs)
         sized.set_weights(network.get_weights())
         network = sized
     _require_finite(network, weights)

@@ -15,8 +15,9 @@ from typing import Annotated
 from store.choices import MOST_PIXELS, RESIZES
 from store.errors import EnvironmentFailure, UsageError
 from store.files.names import printable
-from store.json_values import JsonObject, parse
+from store.json_values import JsonObject, as_object, parse
 from store.preprocessing import CHANNELS, LAYOUTS, Preprocessing, require_crop
+from store.recipe import Recipe
 from store.schema import InvalidField, OneOf, Range, read_value, shown
 
 EXAMPLE = """\
@@ -67,7 +68,7 @@ def missing_preprocessing(what: str) -> UsageError:
 
 
 def read_processor_file(path: Path, layout: str) -> Processor:
-    """The processor that --preprocessing names: a TOML file, or a preprocessor_config.json.
+    """The processor that --preprocessing names: a TOML file, a preprocessor_config.json, or the store.json of a store.
 
     Args:
         path: the file.
@@ -79,7 +80,7 @@ def read_processor_file(path: Path, layout: str) -> Processor:
     try:
         text = path.read_bytes()
         if path.suffix.lower() == ".json":
-            return from_processor_config(parse(text), layout or "nchw", printable(str(path)))
+            return _from_json(parse(text), layout or "nchw", printable(str(path)))
         return _from_toml(tomllib.loads(text.decode()), layout)
     except UsageError:
         raise
@@ -91,6 +92,25 @@ def read_processor_file(path: Path, layout: str) -> Processor:
         raise EnvironmentFailure(f"{printable(str(path))} cannot be read ({error.strerror or error})") from error
     except (ValueError, InvalidField) as error:
         raise UsageError(f"--preprocessing {printable(str(path))}: {error}; a file that works:\n\n{EXAMPLE}") from error
+
+
+def _from_json(values: JsonObject, layout: str, name: str) -> Processor:
+    """From a preprocessor_config.json, or as a store was made."""
+    if "recipe" not in values:
+        return from_processor_config(values, layout, name)
+    recipe = Recipe.from_dict(as_object(values["recipe"], "recipe"), "recipe.")
+    if recipe.preprocessing is None:
+        raise InvalidField(
+            f"the store was made with {recipe.backbone}, which has its own preprocessing: expected a model file"
+        )
+    return Processor(
+        recipe.preprocessing,
+        recipe.image_size,
+        recipe.resize,
+        recipe.crop,
+        recipe.resize_to,
+        recipe.prefix_tokens or None,
+    )
 
 
 def _from_toml(values: Mapping[str, object], layout: str) -> Processor:

@@ -13,6 +13,7 @@ from extract.backbones.layers import list_layers
 from extract.runtimes.device import processor_precisions
 from store import open_store
 from store.errors import PrecisionMissing, RecipeMismatch, UsageError
+from store.information import run_options
 from tests.extract.backbones.networks import (
     FOLDER,
     IMAGES,
@@ -144,6 +145,26 @@ def test_another_run_computes_nothing_and_loads_nothing(tmp_path, monkeypatch):
     extract(IMAGES, out=tmp_path / "store", backbone=FOLDER / "vit")
     monkeypatch.setattr("extract.resolve.load_runtime", None)
     assert extract(IMAGES, out=tmp_path / "store", backbone=FOLDER / "vit").computed == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"backbone": FOLDER / "dinov2", "layer": ("patches", "pooled")},
+        {"backbone": FOLDER / "dinov2", "image_size": 32, "crop": "pad", "resize": "area"},
+        {
+            "backbone": model_of("clip"),
+            "layer": "image_embeds",
+            "preprocessing": FOLDER / "clip/preprocessor_config.json",
+        },
+        {"backbone": "pixels", "image_size": 24, "crop": "center", "crop_fraction": 0.875},
+    ],
+)
+def test_a_store_says_the_options_that_make_it_again(options, tmp_path):
+    extract(IMAGES, out=tmp_path / "store", **options)
+    again = run_options(open_store(tmp_path / "store"))
+    assert extract(**again, out=tmp_path / "store").computed == 0
+    assert not set(tmp_path.iterdir()) - {tmp_path / "store"}
 
 
 @pytest.mark.parametrize(

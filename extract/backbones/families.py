@@ -46,15 +46,10 @@ FAMILIES: Mapping[str, Family] = {
     "clip_vision_model": Family(1, "pooled", _PROJECTED),
     "siglip": Family(0, "pooled", _PROJECTED),
     "siglip_vision_model": Family(0, "pooled", _PROJECTED),
-    "siglip2": Family(0, "pooled", _PROJECTED),
     "swin": Family(0, "pooled"),
     "swinv2": Family(0, "pooled"),
     "convnext": Family(0, "pooled", tokens=False),
     "convnextv2": Family(0, "pooled", tokens=False),
-    "dinov3_convnext": Family(0, "pooled", tokens=False),
-    "resnet": Family(0, "pooled", tokens=False),
-    "efficientnet": Family(0, "pooled", tokens=False),
-    "bit": Family(0, "pooled", tokens=False),
 }
 
 

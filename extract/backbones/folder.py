@@ -20,18 +20,22 @@ _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "mo
 
 EXPORT = """\
 import torch, transformers
-model = transformers.AutoModel.from_pretrained(FOLDER).eval()
-model.set_attn_implementation("eager")
-size = SIZE  # the height and width that preprocessor_config.json makes
+
 class Outputs(torch.nn.Module):
     names = ("last_hidden_state", "pooler_output")
+    def __init__(self, model):
+        super().__init__()
+        self.model = getattr(model, "vision_model", model)
     def forward(self, pixel_values):
-        found = getattr(self.model, "vision_model", self.model)(pixel_values)
+        found = self.model(pixel_values)
         return tuple(found[name] for name in self.names)
-outputs = Outputs()
-outputs.model = model
-torch.onnx.export(outputs, (torch.zeros(1, 3, size, size),), FOLDER + "/model.onnx", input_names=["pixel_values"],
-                  output_names=list(outputs.names), dynamo=True, external_data=False)
+
+model = transformers.AutoModel.from_pretrained(FOLDER)
+model.set_attn_implementation("eager")
+torch.onnx.export(
+    Outputs(model).eval(), (torch.zeros(2, 3, SIZE, SIZE),), FOLDER + "/model.onnx", input_names=["pixel_values"],
+    output_names=list(Outputs.names), dynamic_shapes=({0: torch.export.Dim("batch")},), dynamo=True,
+    external_data=False)
 """
 """How a folder with other weights gets an ONNX model; docs/networks.md shows the same lines."""
 
@@ -100,7 +104,7 @@ def _without_model(path: Path) -> UsageError:
     if any(path.glob("*.safetensors")):
         return UsageError(
             f"{shown} has its weights as safetensors, and no ONNX model ({', '.join(MODELS)}). Export it once, where "
-            f"transformers and onnxscript are installed, with FOLDER and SIZE filled in:\n\n{EXPORT}"
+            f"transformers, torch and onnxscript are installed, with FOLDER and the images' SIZE filled in:\n\n{EXPORT}"
         )
     pickles = [name for name in _PICKLES if (path / name).is_file()]
     if pickles:

@@ -9,16 +9,18 @@ from store.lazy import exporting
 
 if TYPE_CHECKING:
     from extract.backbones.build import build, cut, keras_defaults, leaf_layers, remainder
-    from extract.backbones.load import load_network
+    from extract.backbones.file_backbone import FileBackbone, recipe_backbone, table_backbone
+    from extract.backbones.load import load_keras_model, load_network
     from extract.backbones.table import Backbone, get_backbone
     from extract.backbones.weights import Weights
     from extract.backbones.weights_file import fill_from_file
     from extract.bad_image import BadImage
-    from extract.extractor import FeatureExtractor
+    from extract.extractor import FeatureExtractor, recipe_weights
     from extract.images.given import GivenImages, ImageLike, take_images
     from extract.images.pixels import any_present, read_pixels
     from extract.process_state import logger_levels, quiet_libraries, search_path
     from extract.runtimes.backend import start_keras
+    from extract.runtimes.onnx_compose import HeadPlace, compose_onnx, compose_openvino, head_place
     from extract.sources.places import image_root
     from extract.sources.table import read_labels
     from store.progress import SILENT, Progress, Reporter, Silence, console_reporter
@@ -28,7 +30,9 @@ __all__ = [
     "Backbone",
     "BadImage",
     "FeatureExtractor",
+    "FileBackbone",
     "GivenImages",
+    "HeadPlace",
     "ImageLike",
     "Progress",
     "Reporter",
@@ -36,21 +40,28 @@ __all__ = [
     "Weights",
     "any_present",
     "build",
+    "compose_onnx",
+    "compose_openvino",
     "console_reporter",
     "cut",
     "fill_from_file",
     "get_backbone",
+    "head_place",
     "image_root",
     "keras_defaults",
     "leaf_layers",
+    "load_keras_model",
     "load_network",
     "logger_levels",
     "quiet_libraries",
     "read_labels",
     "read_pixels",
+    "recipe_backbone",
+    "recipe_weights",
     "remainder",
     "search_path",
     "start_keras",
+    "table_backbone",
     "take_images",
 ]
 
@@ -59,17 +70,19 @@ if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wro
         __name__,
         {
             "extract.backbones.build": ("build", "cut", "keras_defaults", "leaf_layers", "remainder"),
-            "extract.backbones.load": ("load_network",),
+            "extract.backbones.file_backbone": ("FileBackbone", "recipe_backbone", "table_backbone"),
+            "extract.backbones.load": ("load_keras_model", "load_network"),
             "extract.backbones.table": ("Backbone", "get_backbone"),
             "extract.backbones.weights": ("Weights",),
             "extract.backbones.weights_file": ("fill_from_file",),
             "extract.bad_image": ("BadImage",),
-            "extract.extractor": ("FeatureExtractor",),
+            "extract.extractor": ("FeatureExtractor", "recipe_weights"),
             "extract.images.given": ("GivenImages", "ImageLike", "take_images"),
             "extract.images.pixels": ("any_present", "read_pixels"),
             "extract.process_state": ("logger_levels", "quiet_libraries", "search_path"),
             "store.progress": ("SILENT", "Progress", "Reporter", "Silence", "console_reporter"),
             "extract.runtimes.backend": ("start_keras",),
+            "extract.runtimes.onnx_compose": ("HeadPlace", "compose_onnx", "compose_openvino", "head_place"),
             "extract.sources.places": ("image_root",),
             "extract.sources.table": ("read_labels",),
         },

@@ -6,5 +6,5 @@ Those that a recipe keeps are in `store.choices`.
 from store.choices import STORED_DTYPES
 
 DTYPES = ("auto", *STORED_DTYPES)
-RUNTIMES = ("auto", "keras", "openvino")
+RUNTIMES = ("auto", "keras", "openvino", "onnxruntime")
 SHARD_FORMATS = ("auto", "hdf5", "parquet")

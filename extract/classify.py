@@ -15,7 +15,7 @@ from extract.backbones.weights import Weights, require_weights
 from extract.choices import RUNTIMES
 from extract.extractor import extract_files
 from extract.images.decode import DecodePolicy, parse_color
-from extract.request import RunOptions
+from extract.request import DEFAULT_CROP, DEFAULT_RESIZE, MAX_PIXELS, RunOptions
 from extract.runtimes.load import NetworkSpec, load_runtime
 from extract.sources.listing import find_images
 from extract.sources.named import NamedFiles
@@ -118,7 +118,7 @@ def _with_classes(name: str) -> Backbone:
 def _default_policy(backbone: Backbone) -> DecodePolicy:
     """How `extract run` makes pixels by default."""
     background = parse_color(RunOptions.background)
-    return DecodePolicy(backbone.size, RunOptions.resize, RunOptions.crop, background, RunOptions.max_pixels)
+    return DecodePolicy(backbone.size, DEFAULT_RESIZE, DEFAULT_CROP, background, MAX_PIXELS)
 
 
 def best_guesses(probabilities: npt.NDArray[Any], top: int) -> tuple[Guess, ...]:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from extract.backbones.table import DEFAULT_BACKBONE, find_backbones
 from extract.completion import complete_backbone
-from extract.request import RunOptions, parse_duration, parse_image_size
+from extract.durations import parse_duration
+from extract.request import RunOptions, parse_image_size
 from extract.text import (
     format_backbones,
     format_checks,
@@ -90,9 +91,23 @@ def backbones(search: SearchWord, console: Console) -> None:
 
 @dataclass(frozen=True)
 class BackboneName:
-    """Which network."""
+    """Which network of the table."""
 
     backbone: Annotated[str, Argument("BACKBONE", complete=complete_backbone)]
+
+
+@dataclass(frozen=True)
+class BackboneSpelling:
+    """Which network."""
+
+    backbone: Annotated[
+        str,
+        Argument(
+            "BACKBONE",
+            "A name that `extract backbones` lists, a .onnx or .keras file, or a folder in Hugging Face layout.",
+            complete=complete_backbone,
+        ),
+    ]
 
 
 @dataclass(frozen=True)
@@ -102,8 +117,8 @@ class LayerOptions:
     image_size: Annotated[str | None, Option("N or HxW in pixels.", default="the backbone's")] = None
 
 
-@command(app, "layers", BackboneName, LayerOptions)
-def layers(which: BackboneName, options: LayerOptions, console: Console) -> None:
+@command(app, "layers", BackboneSpelling, LayerOptions)
+def layers(which: BackboneSpelling, options: LayerOptions, console: Console) -> None:
     """List every layer that a network can be cut at, with its output shape."""
     from extract.backbones.layers import list_layers
 

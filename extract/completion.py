@@ -17,6 +17,10 @@ def complete_backbone(_: Mapping[str, object]) -> Iterable[str]:
 def complete_layer(given: Mapping[str, object]) -> Iterable[str]:
     """The layers of the backbone that --backbone names; listing them takes seconds once, then they are remembered."""
     backbone = str(given.get("backbone") or DEFAULT_BACKBONE)
+    if backbone not in BACKBONES:
+        from extract.backbones.layers import list_layers
+
+        return [point.name for point in list_layers(backbone)]
     versions = "-".join(importlib.metadata.version(name) for name in ("stillframe", "keras"))
     remembered = cache_folder() / "layers" / versions / f"{backbone}.json"
     if remembered.exists():

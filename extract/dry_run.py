@@ -95,7 +95,7 @@ def dry_run(options: RunOptions, reporter: Reporter = SILENT) -> DryRun:
     Raises:
         UsageError, EnvironmentFailure: as `extract.run.extract`.
     """
-    request = resolve(options)
+    request = resolve(options, reporter)
     listing = list_data(options.data, options.include, options.exclude)
     report_listing(listing, reporter)
     resolved = resolve_store(request, reporter)

@@ -1,14 +1,17 @@
 """A recipe applied to new images: image files -> features, exactly as a store of that recipe would hold them."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL.Image import Image
 
-from extract.backbones.table import get_backbone
+from extract.backbones.file_backbone import FileBackbone, recipe_backbone
+from extract.backbones.folder import find_model
 from extract.backbones.weights import Weights
 from extract.images.decode import DecodePolicy, decode_policy, without_pillow_limits
 from extract.images.loader import ImageLoader
@@ -20,8 +23,9 @@ from extract.runtimes.device import usable_cores
 from extract.runtimes.load import NetworkSpec, load_runtime
 from extract.shard_builder import ImageGroup, unlabelled
 from extract.sources.named import NamedFiles
-from store.errors import RecipeMismatch
+from store.errors import RecipeMismatch, UsageError
 from store.files.base import ReadableFiles
+from store.files.names import printable
 from store.image_records import Failure
 from store.progress import SILENT, Reporter
 from store.recipe import Output, Recipe, stored_dtype
@@ -36,7 +40,7 @@ class FeatureExtractor:
     Args:
         recipe: what the features depend on.
         output: which of its columns to compute.
-        weights: where the weights are: imagenet, random:SEED or a file.
+        weights: where the weights are: imagenet, random:SEED or a file; of a model file, where it or its folder is.
         reporter: shows that the network is being loaded; with its `debug`, the messages of libraries.
 
     Raises:
@@ -49,8 +53,8 @@ class FeatureExtractor:
         self.recipe = recipe
         self.output = output
         network = NetworkSpec(
-            get_backbone(recipe.backbone),
-            Weights.parse(weights),
+            recipe_backbone(recipe),
+            recipe_weights(recipe, weights),
             recipe.image_size,
             (output.layer,),
             output.pooling,
@@ -80,6 +84,20 @@ class FeatureExtractor:
         size = self._runtime.batch_size
         calls = (self._runtime.start(list(pixels[start : start + size])) for start in range(0, len(pixels), size))
         return np.concatenate([call.result().tensors[0] for call in calls])
+
+
+def recipe_weights(recipe: Recipe, weights: str) -> Weights:
+    """Where a recipe's weights are now.
+
+    Raises:
+        UsageError: they are not there.
+    """
+    if not isinstance(recipe_backbone(recipe), FileBackbone):
+        return Weights.parse(weights)
+    path = find_model(Path(weights))
+    if not path.is_file():
+        raise UsageError(f"{printable(weights)}: no such file; expected the {recipe.backbone} model, or its folder")
+    return Weights("file", path=os.path.abspath(path))
 
 
 def _require_recipe(recipe: Recipe, output: Output, weights: str, digest: str, shape: tuple[int, ...]) -> None:

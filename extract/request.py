@@ -8,6 +8,7 @@ from typing import Annotated
 from extract.backbones.table import DEFAULT_BACKBONE
 from extract.choices import DTYPES, RUNTIMES, SHARD_FORMATS
 from extract.completion import complete_backbone, complete_layer
+from extract.durations import parse_duration
 from store.choices import (
     CROPS,
     FLIPS,
@@ -23,14 +24,13 @@ from store.options import Argument, Option, one_of
 from store.recipe import Augmentation
 
 MAX_PIXELS = 100_000_000
+DEFAULT_RESIZE = "bilinear"
+DEFAULT_CROP = "stretch"
 _IMAGE_PIXELS = 299 * 299
 
 _LARGEST = {"batch_size": 4096, "workers": 1024}
 
 _DEVICE = re.compile(r"auto|cpu|gpu|cuda:[0-9]{1,3}")
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)")
-_CLOCK = re.compile(r"([0-9]+):([0-5][0-9]):([0-5][0-9])")
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PARTS = "expected I/N, I from 0 to N - 1, as in 0/4, 1/4, 2/4 and 3/4"
 
 
@@ -55,9 +55,14 @@ class RunOptions:
     out: Annotated[
         str | os.PathLike[str], Option("The store's folder, or its URL (s3://, gs://, az://).", ("--out", "-o"))
     ] = "store"
-    backbone: Annotated[str, Option("The network; `extract backbones` lists them.", complete=complete_backbone)] = (
-        DEFAULT_BACKBONE
-    )
+    backbone: Annotated[
+        str | os.PathLike[str],
+        Option(
+            "The network: a name that `extract backbones` lists, a .onnx or .keras file, a folder in Hugging Face layout, "
+            "or hf:ORG/NAME.",
+            complete=complete_backbone,
+        ),
+    ] = DEFAULT_BACKBONE
     weights: Annotated[str, Option("imagenet, random[:SEED], or a .weights.h5, .h5 or .keras file.")] = "imagenet"
     layer: Annotated[
         tuple[str, ...],
@@ -69,12 +74,36 @@ class RunOptions:
     image_size: Annotated[
         int | str | tuple[int, int] | None, Option("N or HxW in pixels.", default="the backbone's")
     ] = None
-    resize: Annotated[str, Option("bilinear, nearest, bicubic, lanczos or area.", complete=one_of(RESIZES))] = (
-        "bilinear"
-    )
+    resize: Annotated[
+        str | None,
+        Option(
+            "bilinear, nearest, bicubic, lanczos or area.",
+            default=f"{DEFAULT_RESIZE}, or what a model's preprocessing says",
+            complete=one_of(RESIZES),
+        ),
+    ] = None
     crop: Annotated[
-        str, Option("stretch, center or pad: how an image is fitted to the network's shape.", complete=one_of(CROPS))
-    ] = "stretch"
+        str | None,
+        Option(
+            "stretch, center or pad: how an image is fitted to the network's shape.",
+            default=f"{DEFAULT_CROP}, or what a model's preprocessing says",
+            complete=one_of(CROPS),
+        ),
+    ] = None
+    crop_fraction: Annotated[
+        float | None,
+        Option(
+            "With --crop center: resize the shortest edge to the network's size divided by this, then crop; as in 0.875."
+        ),
+    ] = None
+    preprocessing: Annotated[
+        str | os.PathLike[str] | None,
+        Option(
+            "For a model from a file: a TOML file with its mean, deviation, size and so on, or its "
+            "preprocessor_config.json.",
+            metavar="<path>",
+        ),
+    ] = None
     background: Annotated[str, Option("The color under transparency and around padding.")] = "white"
     include: Annotated[tuple[str, ...], Option("Only paths or names that match this pattern; repeatable.")] = ()
     exclude: Annotated[tuple[str, ...], Option("No paths or names that match this pattern; repeatable.")] = ()
@@ -88,9 +117,12 @@ class RunOptions:
             "float32, bfloat16 or float16: the precision of the computation, if supported.", complete=one_of(PRECISIONS)
         ),
     ] = "float32"
-    runtime: Annotated[str, Option("auto, keras or openvino: which runtime computes.", complete=one_of(RUNTIMES))] = (
-        "auto"
-    )
+    runtime: Annotated[
+        str,
+        Option(
+            "auto, keras, openvino or (for ONNX models) onnxruntime: which runtime computes.", complete=one_of(RUNTIMES)
+        ),
+    ] = "auto"
     device: Annotated[str, Option("auto, cpu, gpu or cuda:N: what the network is computed on.")] = "auto"
     fast_decode: Annotated[bool, Option("Decode large JPEG files at a fraction of their size.")] = False
     augment: Annotated[int, Option("Altered views to store of each image beside the unaltered one.")] = 0
@@ -134,13 +166,19 @@ class RunOptions:
             object.__setattr__(self, "layer", (layer,))
         parse_color(self.background)
         for name, choices in _CHOICES.items():
-            _require_choice(name, getattr(self, name), choices)
+            if (value := getattr(self, name)) is not None:
+                _require_choice(name, value, choices)
         for name in ("limit", "max_pixels"):
             _require_positive(name, getattr(self, name))
         for name in ("batch_size", "workers", "shard_rows"):
             parse_automatic(name, getattr(self, name))
         parse_image_size(self.image_size)
         require_device_name(self.device)
+        if self.crop_fraction is not None and not (self.crop == "center" and 0.01 <= self.crop_fraction <= 1):
+            raise UsageError(
+                f"--crop-fraction is {self.crop_fraction} with --crop {self.crop}: expected a fraction up to 1, as in "
+                "--crop center --crop-fraction 0.875"
+            )
         if not 0 <= self.max_bad <= 1:
             raise UsageError(f"--max-bad is {self.max_bad}: expected a fraction from 0 to 1")
         if len(set(self.layer)) != len(self.layer):
@@ -299,22 +337,6 @@ def parse_scheduler(text: str) -> tuple[str, str]:
     if not known.get(kind, False):
         raise UsageError(f"--scheduler is {text!r}: expected tcp://HOST:PORT, file:PATH or local:N")
     return kind, place
-
-
-def parse_duration(text: str) -> float:
-    """Seconds from `90`, `90s`, `30m`, `8h`, `2d` or, as SLURM writes it, `7:30:00`.
-
-    Raises:
-        UsageError: it is not one of these, or not above 0.
-    """
-    seconds = 0.0
-    if match := _CLOCK.fullmatch(text):
-        seconds = 3600.0 * int(match[1]) + 60 * int(match[2]) + int(match[3])
-    elif match := _DURATION.fullmatch(text):
-        seconds = float(match[1]) * _UNITS[match[2]]
-    if seconds <= 0:
-        raise UsageError(f"--max-runtime is {text!r}: expected a time above 0 such as 90s, 30m, 8h, 2d or 7:30:00")
-    return seconds
 
 
 def automatic_batch_size(image_size: tuple[int, int], on_gpu: bool = False) -> int:

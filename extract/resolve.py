@@ -5,20 +5,21 @@ shapes only the network knows, and where the digest of its weights is not rememb
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from extract.backbones.table import get_backbone
-from extract.backbones.weights import Weights, remembered_digest, require_weights
+from extract.backbones.chosen import ChosenNetwork, Geometry, choose_network
+from extract.backbones.file_backbone import FileBackbone
+from extract.backbones.weights import remembered_digest
 from extract.images.decode import parse_color
-from extract.request import RunOptions, parse_automatic, parse_image_size, parse_part
+from extract.request import RunOptions, parse_automatic, parse_part
 from extract.runtimes.device import require_device, usable_cores
 from extract.runtimes.load import NetworkSpec, load_runtime
 from store.errors import RecipeMismatch
 from store.files.base import Files
 from store.files.names import is_url
 from store.files.opening import open_files
-from store.progress import Reporter
+from store.progress import SILENT, Reporter
 from store.recipe import Output, Recipe, differences, stored_dtype
 from store.records import StoreInfo
 from store.snapshot import Snapshot, load_snapshot
@@ -35,6 +36,7 @@ class Request:
         options: as the user gave them.
         store: the store's files; there may be none yet.
         network: the network to compute with.
+        geometry: how images are fitted to its input.
         background: the color under transparency, as #rrggbb.
         decoders: decoding threads.
         images_per_shard: of a new plan; None for the automatic number.
@@ -44,6 +46,7 @@ class Request:
     options: RunOptions
     store: Files
     network: NetworkSpec
+    geometry: Geometry
     background: str
     decoders: int
     images_per_shard: int | None
@@ -73,40 +76,43 @@ class ResolvedStore:
     loaded: LoadedNetwork | None
 
 
-def resolve(options: RunOptions) -> Request:
-    """Look up all that the options name.
+def resolve(options: RunOptions, reporter: Reporter = SILENT) -> Request:
+    """Look up all that the options name; a network on a hub is downloaded, unless it was before.
 
     Raises:
         UsageError: an unknown backbone, weights that do not exist, no such device, or an --out that is not a store.
-        EnvironmentFailure: the store's folder cannot be read.
+        EnvironmentFailure: the store's folder cannot be read, or a network cannot be downloaded.
     """
-    backbone, weights = get_backbone(options.backbone), Weights.parse(options.weights)
-    require_weights(backbone, weights)
+    chosen = choose_network(options, reporter)
     if options.scheduler is None:  # else it is the workers' machines that count
         require_device(options.device)
     store = open_files(options.out, options.single_writer)
     if not store.is_store():
         store.require_free(_own_files(options))
-    network = NetworkSpec(
-        backbone,
-        weights,
-        parse_image_size(options.image_size) or backbone.size,
-        options.layer or (backbone.layer,),
+    return Request(
+        options,
+        store,
+        _network(options, chosen),
+        chosen.geometry,
+        "#{:02x}{:02x}{:02x}".format(*parse_color(options.background)),
+        parse_automatic("workers", options.workers) or usable_cores(),
+        parse_automatic("shard_rows", options.shard_rows),
+        parse_part(options.part),
+    )
+
+
+def _network(options: RunOptions, chosen: ChosenNetwork) -> NetworkSpec:
+    return NetworkSpec(
+        chosen.backbone,
+        chosen.weights,
+        chosen.geometry.image_size,
+        chosen.layers,
         options.pooling,
         options.dtype,
         options.precision,
         options.runtime,
         parse_automatic("batch_size", options.batch_size),
         device=options.device,
-    )
-    return Request(
-        options,
-        store,
-        network,
-        "#{:02x}{:02x}{:02x}".format(*parse_color(options.background)),
-        parse_automatic("workers", options.workers) or usable_cores(),
-        parse_automatic("shard_rows", options.shard_rows),
-        parse_part(options.part),
     )
 
 
@@ -175,21 +181,26 @@ def require_same_recipe(request: Request, info: StoreInfo, digest: str) -> None:
 
 
 def _recipe(request: Request, digest: str, dtypes: tuple[str, ...]) -> Recipe:
-    options, network = request.options, request.network
-    return Recipe(
+    options, network, geometry = request.options, request.network, request.geometry
+    recipe = Recipe(
         backbone=network.backbone.name,
         weights=digest,
         layers=network.layers,
         pooling=network.pooling,
         image_size=network.image_size,
-        resize=options.resize,
-        crop=options.crop,
+        resize=geometry.resize,
+        crop=geometry.crop,
         background=request.background,
         precision=network.precision,
         dtypes=dtypes,
         fast_decode=options.fast_decode,
         augment=options.augmentation,
+        resize_to=geometry.resize_to,
     )
+    backbone = network.backbone
+    if isinstance(backbone, FileBackbone):
+        return replace(recipe, preprocessing=backbone.preprocessing, prefix_tokens=backbone.prefix_tokens)
+    return recipe
 
 
 def _new_info(request: Request, loaded: LoadedNetwork) -> StoreInfo:

@@ -54,7 +54,7 @@ def run(options: RunOptions, reporter: Reporter = SILENT) -> RunResult:
     """Do what `extract` does and report while it works; images that fail are only counted."""
     status_file = None if options.status_file is None else Path(options.status_file)
     with followed(status_file, os.fspath(options.out), reporter) as following:
-        request = resolve(options)
+        request = resolve(options, following)
         listing = list_data(options.data, options.include, options.exclude)
         report_listing(listing, following)
         planned = plan_run(request, listing, resolve_store(request, following))

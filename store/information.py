@@ -118,6 +118,12 @@ def run_options(features: FeatureStore) -> dict[str, object]:
     if recipe.augment:
         altered = asdict(recipe.augment)
         options |= {"augment": altered.pop("views"), **altered}
+    if recipe.preprocessing:  # a model file, whose images are prepared as this very store says
+        said = {"preprocessing": f"{features.folder}/store.json", "backbone": weights}
+        options |= {**dict.fromkeys(("weights", "image_size", "resize", "crop")), **said}
+    elif recipe.resize_to:
+        # In the middle of what gives this number, for the quotient is rounded down.
+        options["crop_fraction"] = round(max(recipe.image_size) / (recipe.resize_to[0] + 0.5), 9)
     return {name: value for name, value in options.items() if value is not None}
 
 

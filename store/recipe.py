@@ -27,6 +27,8 @@ from store.choices import (
     STORED_DTYPES,
 )
 from store.errors import NotAStore
+from store.json_values import as_object
+from store.preprocessing import Preprocessing, require_crop
 from store.schema import InvalidField, Like, OneOf, Range, Sha256, read_fields, shown
 
 ORIENTATION_POLICY = "exif"
@@ -118,7 +120,12 @@ class Recipe:
     """What a feature's value depends on, beside the image.
 
     `weights` is the SHA-256 of the weight arrays, `image_size` is (height, width), `layers` names
-    each cut in the backbone and `dtypes` the stored type of each, in the same order.
+    each cut in the backbone and `dtypes` the stored type of each, in the same order. The backbones onnx and keras are
+    models from files: `weights` is the digest of the whole model, and `preprocessing` says how its input is computed
+    (None for the networks of the table, which have their own). With crop center, `resize_to` is what an image is resized
+    to before its center is cut out: (R,) its shortest edge, (height, width) both edges; empty: the largest part of the
+    right shape is cut out and resized. `prefix_tokens` is how many tokens come before those of the patches, where the
+    mean or the grid of patch tokens is taken.
     """
 
     backbone: _Name
@@ -135,10 +142,15 @@ class Recipe:
     augment: Augmentation | None = None
     orientation: Annotated[str, OneOf((ORIENTATION_POLICY,))] = ORIENTATION_POLICY
     bit_depth: Annotated[str, OneOf((BIT_DEPTH_POLICY,))] = BIT_DEPTH_POLICY
+    preprocessing: Preprocessing | None = None
+    resize_to: Annotated[tuple[int, ...], Range(1, MOST_PIXELS)] = ()
+    prefix_tokens: Annotated[int, Range(0, MOST_PIXELS)] = 0
 
     def to_dict(self) -> dict[str, object]:
         """As plain JSON values, without later fields that have their default."""
         values = {**_written(self), "augment": _written(self.augment) if self.augment else 0}
+        if self.preprocessing:
+            values["preprocessing"] = self.preprocessing.to_dict()
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
@@ -160,7 +172,12 @@ class Recipe:
             made = {"augment": read_fields(Augmentation, augment, within=f"{within}augment.")}
         elif augment != 0 or isinstance(augment, bool):
             raise InvalidField(f"{within}augment is {shown(augment)}: expected 0 or an object")
-        return read_fields(cls, values, made, within)
+        if "preprocessing" in values:
+            described = as_object(values["preprocessing"], f"{within}preprocessing")
+            made["preprocessing"] = Preprocessing.from_dict(described, f"{within}preprocessing.")
+        recipe = read_fields(cls, values, made, within)
+        require_crop(recipe.image_size, recipe.crop, recipe.resize_to)
+        return recipe
 
     @property
     def views(self) -> int:
@@ -231,8 +248,10 @@ def differences(
 def _shown(value: object) -> str:
     if isinstance(value, Augmentation):
         return ", ".join(f"{name} {setting}" for name, setting in asdict(value).items())
-    if isinstance(value, tuple):
+    if isinstance(value, Preprocessing):
+        return value.sentence
+    if isinstance(value, tuple) and value:
         return ("x" if isinstance(value[0], int) else ", ").join(map(str, value))
-    text = "none" if value is None else str(value)
+    text = "none" if value in (None, ()) else str(value)
     is_digest = isinstance(value, str) and len(value) == 64
     return text[:12] + "…" if is_digest else text

@@ -9,7 +9,7 @@ from store.files.names import printable
 if TYPE_CHECKING:
     from store.information import StoreDescription
     from store.maintenance import Collected, Repair, Verification
-    from store.recipe import Augmentation
+    from store.recipe import Augmentation, Recipe
 
 
 def format_store(description: "StoreDescription") -> list[list[str]]:
@@ -39,10 +39,24 @@ def format_store(description: "StoreDescription") -> list[list[str]]:
     if recipe.augment:
         rows.append(["views", _format_augmentation(recipe.augment)])
     rows.append(
-        ["pixels", f"{format_shape(recipe.image_size)}, {recipe.crop}, {recipe.resize}, on {recipe.background}"]
+        [
+            "pixels",
+            f"{format_shape(recipe.image_size)}, {_format_crop(recipe)}, {recipe.resize}, on {recipe.background}",
+        ]
     )
+    if recipe.preprocessing:
+        rows.append(["input", recipe.preprocessing.sentence])
     rows.append(["fingerprint", description.fingerprint])
     return rows
+
+
+def _format_crop(recipe: "Recipe") -> str:
+    """How an image is fitted to its size, as in `center of an image whose shortest edge is 256`."""
+    if not recipe.resize_to:
+        return recipe.crop
+    if len(recipe.resize_to) == 1:
+        return f"center of an image whose shortest edge is {recipe.resize_to[0]}"
+    return f"center of an image of {format_shape(recipe.resize_to)}"
 
 
 def _format_augmentation(augmentation: "Augmentation") -> str:

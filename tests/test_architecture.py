@@ -35,6 +35,7 @@ KERAS_PLACES = {
     "extract/backbones/networks/efficientnet_lite.py",
     "extract/backbones/networks/inception_v1.py",
     "extract/backbones/networks/inception_v4.py",
+    "extract/backbones/keras_file.py",
     "extract/backbones/load.py",
     "extract/backbones/networks/pixels.py",
     "extract/backbones/networks/squeezenet.py",

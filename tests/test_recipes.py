@@ -8,6 +8,7 @@ minutes; `<!-- replaced: A: B -->` puts B for A.
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from sklearn.datasets import load_digits
 ROOT = Path(__file__).parent.parent
 RECIPES = sorted(page for page in (ROOT / "docs" / "recipes").glob("*.md") if page.name != "README.md")
 PAGES = [ROOT / "README.md", *RECIPES]
+NETWORKS = ROOT / "tests" / "data" / "networks"  # small random ones in the place of large ones
 CLASSES = ("animals", "clothes", "food", "household", "plants", "seasonal", "symbols", "town", "vehicles")
 IMAGES = 16
 NAMED = ("birds/duck.png", "birds/pink_flamingo.png", "mammals/badger.png", "mammals/elephant.png")  # on the pages
@@ -95,6 +97,7 @@ def test_the_commands_of_a_page_have_the_options_that_they_name(page):
 def test_the_commands_of_a_page_run(page, tmp_path):
     if page in RECIPES:
         write_stamps(tmp_path / "stamps")
+        shutil.copytree(NETWORKS, tmp_path / "networks")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     for command in shortened(page):
         ended = subprocess.run(

@@ -3,16 +3,16 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Self
 
+from extract.backbones.folder import MODELS
 from store.errors import UsageError
 
 PREFIX = "hf:"
 
 _SPEC = re.compile(r"hf:([\w.-]+)/([\w.-]+?)(?:@([\w./-]+))?", re.ASCII)
 _DESCRIPTIONS = ("config.json", "preprocessor_config.json", "LICENSE", "LICENSE.txt", "LICENSE.md")
-_ONNX = ("onnx/model.onnx", "model.onnx")
 _SAFETENSORS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
 
@@ -64,24 +64,23 @@ class HubFolder:
 
 
 def needed_files(files: Sequence[HubFile], model: HubModel) -> list[HubFile]:
-    """Those files of a repository that make a network: descriptions, and ONNX before safetensors.
+    """Those files of a repository that make a network: descriptions, and ONNX, or else safetensors to be exported.
 
     Raises:
         UsageError: it has neither.
     """
     known = {file.name: file for file in files}
     chosen = [name for name in _DESCRIPTIONS if name in known]
-    onnx = next((name for name in _ONNX if name in known), None)
+    onnx = next((name for name in MODELS if name in known), None)
     if onnx is not None:
-        beside = PurePosixPath(onnx)
-        data = (f"{onnx}_data", f"{onnx}.data", str(beside.with_name(f"{beside.stem}.onnx_data")))
-        return [known[name] for name in (*chosen, onnx, *dict.fromkeys(name for name in data if name in known))]
+        weights = [name for name in (f"{onnx}_data", f"{onnx}.data") if name in known]
+        return [known[name] for name in (*chosen, onnx, *weights)]
     weights = [name for name in known if _SAFETENSORS.fullmatch(name)]
     if weights:
         return [known[name] for name in (*chosen, *sorted(weights))]
     pickled = [name for name in known if name.endswith(_PICKLED)]
     instead = f"; {', '.join(pickled[:3])} can run code when loaded, and is never used" if pickled else ""
     raise UsageError(
-        f"{model} has none of onnx/model.onnx, model.onnx and model.safetensors{instead}; use a repository that has "
+        f"{model} has none of {', '.join(MODELS)} and model.safetensors{instead}; use a repository that has "
         "one, or export the network to ONNX and name that file"
     )

@@ -1,9 +1,19 @@
 """Listing the layers that a network can be cut at."""
 
+import importlib.util
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
+from extract.backbones.file_backbone import ONNX as ONNX_BACKBONE
+from extract.backbones.file_backbone import FileBackbone
+from extract.backbones.onnx_source import OnnxSource, find_onnx, find_processor
+from extract.backbones.spec import FOLDER, HUB, KERAS, ONNX, TABLE, no_presets, parse_backbone
 from extract.backbones.table import get_backbone
+from store.errors import UsageError
+from store.preprocessing import Preprocessing
 from store.progress import SILENT, Reporter
+from store.suggestions import suggest_install
 
 
 @dataclass(frozen=True)
@@ -15,22 +25,55 @@ class CutPoint:
 
 
 def list_layers(
-    backbone: str, image_size: tuple[int, int] | None = None, reporter: Reporter = SILENT
+    backbone: str | os.PathLike[str], image_size: tuple[int, int] | None = None, reporter: Reporter = SILENT
 ) -> list[CutPoint]:
-    """Every layer that a network can be cut at, in the network's order.
+    """Every layer that a network can be cut at, in the network's order; of an ONNX model, its outputs.
 
     Args:
-        backbone: the network's name.
+        backbone: the network, as `extract run` takes it.
         image_size: (height, width) in pixels; None for the network's own.
         reporter: with its `debug`, libraries' messages are shown.
 
     Raises:
         UsageError: there is no such network, or it cannot take images of that size.
     """
+    spec = parse_backbone(backbone)
+    if spec.kind in (ONNX, FOLDER, HUB):
+        return _onnx_layers(find_onnx(spec, reporter), image_size)
+    if spec.kind not in (TABLE, KERAS):
+        raise no_presets(spec)
     from extract.runtimes.backend import start_keras
 
-    known = get_backbone(backbone)
+    known = get_backbone(spec.place) if spec.kind == TABLE else None
     start_keras(reporter.debug)
     from extract.backbones.build import build, cut_points
+    from extract.backbones.keras_file import load_keras_file
 
-    return [CutPoint(name, shape) for name, shape in cut_points(build(known, image_size or known.size))]
+    network = build(known, image_size or known.size) if known else load_keras_file(Path(spec.place))
+    return [CutPoint(name, shape) for name, shape in cut_points(network)]
+
+
+def _onnx_layers(source: OnnxSource, image_size: tuple[int, int] | None) -> list[CutPoint]:
+    if importlib.util.find_spec("openvino") is None:
+        raise UsageError(f"OpenVINO reads ONNX models, and is not installed: {suggest_install('stillframe[openvino]')}")
+    from extract.runtimes.onnx_graph import cut_shapes
+    from extract.runtimes.onnx_model import OnnxModel
+
+    layout = source.layout or "nchw"
+    size = image_size or _size(source, layout)
+    prefix = source.outputs.prefix_tokens if source.outputs else 0
+    unchanged = Preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 1.0, layout=layout)  # shapes do not depend on it
+    backbone = FileBackbone(ONNX_BACKBONE, unchanged, prefix)
+    found = cut_shapes(OnnxModel(source.file, source.pixels, backbone, size))
+    return [CutPoint(name, shape) for name, shape in found if source.outputs or not name.endswith(".patches")]
+
+
+def _size(source: OnnxSource, layout: str) -> tuple[int, int]:
+    """The size of a model's images: what it has fixed, or else what its folder says."""
+    axes = source.pixels.shape or (None,) * 4
+    height, width = axes[2:] if layout == "nchw" else axes[1:3]
+    if height is not None and width is not None:
+        return height, width
+    if source.says_processor():
+        return find_processor(source, None).image_size
+    raise UsageError(f"{source.name} takes images of several sizes: say which with --image-size")

@@ -1,6 +1,7 @@
 """Loading a network: its weights, wherever they come from, and the digest that identifies them in a recipe.
 
-Each source of weights has a module: weights_random, weights_package, weights_keras and weights_file.
+Each source of weights has a module: weights_random, weights_package, weights_keras and weights_file; whole models come from
+keras_file.
 """
 
 import hashlib
@@ -9,7 +10,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from extract.backbones.build import build, leaf_layers
+from extract.backbones.build import build, keras_defaults, leaf_layers
+from extract.backbones.file_backbone import FileBackbone, model_digest
+from extract.backbones.keras_file import load_keras_file
 from extract.backbones.table import Backbone
 from extract.backbones.weights import Weights, remember_digest, require_weights
 from extract.backbones.weights_file import fill_from_file
@@ -17,6 +20,7 @@ from extract.backbones.weights_keras import imagenet_network
 from extract.backbones.weights_package import fill_from_package
 from extract.backbones.weights_random import fill_random
 from store.errors import UsageError
+from store.files.names import printable
 
 _IMAGENET_STDDEV = (0.229, 0.224, 0.225)
 
@@ -52,6 +56,45 @@ def load_network(
         _undo_double_scaling(network)
     _require_finite(network, weights)
     remember_digest(backbone, weights, value, include_top)
+    return network, value
+
+
+def load_keras_model(
+    backbone: FileBackbone, weights: Weights, image_size: tuple[int, int], precision: str = "float32"
+) -> tuple[keras.Model, str]:
+    """The network of a .keras file, and the file's digest.
+
+    Args:
+        backbone: what it takes.
+        weights: where the file is.
+        image_size: (height, width) in pixels.
+        precision: what it computes in, which must be what the file says.
+
+    Raises:
+        UsageError: the file cannot be loaded, takes images of another size, or computes in another precision.
+        UnsafeFile: it could run code.
+        EnvironmentFailure: it cannot be read now.
+    """
+    value = model_digest(backbone, weights.path)
+    with keras_defaults():
+        network = load_keras_file(Path(weights.path))
+    shown, axes = printable(weights.path), network.inputs[0].shape[1:3]
+    if any(axis not in (None, edge) for axis, edge in zip(axes, image_size, strict=True)):
+        raise UsageError(
+            f"{shown} takes images of {'x'.join(map(str, axes))} pixels, and its preprocessing makes "
+            f"{image_size[0]}x{image_size[1]}: correct image_size in the file that --preprocessing names"
+        )
+    if precision != "float32":
+        raise UsageError(
+            f"--precision {precision}: {shown} computes as it was saved; use --runtime openvino, or float32"
+        )
+    if None in axes:
+        pixels = keras.Input((*image_size, 3))
+        inputs = keras.tree.map_structure(lambda _: pixels, network.input)  # a tensor, or a list or dict of one
+        sized = keras.models.clone_model(network, input_tensors=inputs)
+        sized.set_weights(network.get_weights())
+        network = sized
+    _require_finite(network, weights)
     return network, value
 
 

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from extract.backbones.file_backbone import AnyBackbone, FileBackbone, model_digest
 from extract.backbones.table import DEFAULT_BACKBONE, Backbone
 from store.errors import UsageError
 from store.files.cache import cache_folder
@@ -86,8 +87,10 @@ class Weights:
         return f"random:{self.seed}" if self.kind == "random" else self.kind
 
 
-def require_weights(backbone: Backbone, weights: Weights) -> None:
+def require_weights(backbone: AnyBackbone, weights: Weights) -> None:
     """Raise UsageError unless there can be such weights for the network; nothing is downloaded."""
+    if isinstance(backbone, FileBackbone):
+        return
     if weights.kind == "imagenet" and backbone.weights_from == "file":
         raise UsageError(
             f"there are no ImageNet weights of {backbone.name} that could be downloaded: give yours with --weights FILE, "
@@ -122,14 +125,21 @@ def package_file(backbone: Backbone) -> Path | None:
         return None
 
 
-def remembered_digest(backbone: Backbone, weights: Weights, include_top: bool = False) -> str | None:
-    """The digest of these weights when they were last loaded; None if their file has another size or time now."""
+def remembered_digest(backbone: AnyBackbone, weights: Weights, include_top: bool = False) -> str | None:
+    """The digest of these weights when they were last loaded; None if their file has another size or time now.
+
+    That of a model file is computed, for it is quickly read.
+    """
+    if isinstance(backbone, FileBackbone):
+        return model_digest(backbone, weights.path)
     key = _memory_key(backbone, weights, include_top)
     return _memory().get(key) if key else None
 
 
-def remember_digest(backbone: Backbone, weights: Weights, value: str, include_top: bool = False) -> None:
-    """Remember a digest for the next run, if the cache folder can be written."""
+def remember_digest(backbone: AnyBackbone, weights: Weights, value: str, include_top: bool = False) -> None:
+    """Remember a digest for the next run, if the cache folder can be written; that of a model file is not."""
+    if isinstance(backbone, FileBackbone):
+        return
     key = _memory_key(backbone, weights, include_top)
     if key is None or _memory().get(key) == value:
         return

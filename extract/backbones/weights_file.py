@@ -76,6 +76,17 @@ def fill_from_file(network: keras.Model, backbone: str, path: Path) -> None:
     _refresh_normalization(network)
 
 
+def require_plain_weights(path: Path) -> None:
+    """Raise UsageError unless the HDF5 file inside a .keras archive can be read and refers to nothing outside of it."""
+    try:
+        with _opened(path) as file:
+            _refuse_links(file, path)
+    except (UsageError, EnvironmentFailure):
+        raise
+    except _UNREADABLE as error:
+        raise _unreadable(error, "the model in it", path) from error
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
     """The HDF5 file at `path`, or the one inside a .keras archive."""

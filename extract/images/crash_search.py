@@ -150,7 +150,8 @@ def main() -> None:
     """Decode the images that standard input names."""
     request = json.loads(sys.stdin.read())
     fields = request["policy"]
-    policy = DecodePolicy(**{**fields, "size": tuple(fields["size"]), "background": tuple(fields["background"])})
+    tuples = {name: tuple(fields[name]) for name in ("size", "background", "resize_to")}
+    policy = DecodePolicy(**{**fields, **tuples})
     try:
         _decode_all(request["root"], request["paths"], policy)
     except EnvironmentFailure as error:

@@ -8,6 +8,8 @@ The rules, which are part of the recipe:
 - grey, palette, CMYK and YCbCr become RGB as Pillow converts them;
 - transparency is composited over the background color, before resizing;
 - resizing is done on uint8 with Pillow's antialiased filters (`nearest` is not antialiased);
+- with a size to resize to before the center is cut out, sides and offsets are rounded down, as the image processors of
+  Hugging Face transformers that work with Pillow do (image_transforms.py, get_resize_output_image_size, center_crop);
 - with fast decoding, the JPEG decoder first scales a large image down, to no less than twice the final size.
 """
 
@@ -68,6 +70,8 @@ class DecodePolicy:
         background: the color under transparency and around padding, an RGB triple.
         max_pixels: images with more pixels are refused by their header.
         fast: whether the JPEG decoder may scale a large image down.
+        resize_to: with the crop center, (R,) or (height, width) that an image is resized to first; see
+            `store.recipe.Recipe`.
     """
 
     size: tuple[int, int]
@@ -76,12 +80,20 @@ class DecodePolicy:
     background: tuple[int, int, int]
     max_pixels: int
     fast: bool = False
+    resize_to: tuple[int, ...] = ()
 
 
 def decode_policy(recipe: Recipe, max_pixels: int) -> DecodePolicy:
     """How a recipe makes pixels from an image of at most `max_pixels`."""
-    background = parse_color(recipe.background)
-    return DecodePolicy(recipe.image_size, recipe.resize, recipe.crop, background, max_pixels, recipe.fast_decode)
+    return DecodePolicy(
+        recipe.image_size,
+        recipe.resize,
+        recipe.crop,
+        parse_color(recipe.background),
+        max_pixels,
+        recipe.fast_decode,
+        recipe.resize_to,
+    )
 
 
 @dataclass(frozen=True)
@@ -148,7 +160,7 @@ def decode(data: bytes, policy: DecodePolicy, memory: MemoryBudget = _UNLIMITED)
         with open_image(sealed or data, policy.max_pixels) as image:
             width, height = image.size
             if policy.fast and image.format == "JPEG":
-                _draft(image, policy.size)
+                _draft(image, (policy.resize_to[0], policy.resize_to[-1]) if policy.resize_to else policy.size)
             with memory.reserve(decoding_bytes(image)):
                 _load(image, sealed is not None)
                 require_few_pixels(*image.size, policy.max_pixels)  # an extra may find another size than its header has
@@ -230,8 +242,33 @@ def _to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image
 def _fit(image: Image.Image, policy: DecodePolicy) -> Image.Image:
     height, width = policy.size
     resample = RESIZE_FILTERS[policy.resize]
+    if policy.resize_to:
+        return _center(_resized_first(image, policy, resample), policy.size)
     if policy.crop == "center":
         return ImageOps.fit(image, (width, height), resample)
     if policy.crop == "pad":
         return ImageOps.pad(image, (width, height), resample, color=policy.background)
     return image if image.size == (width, height) else image.resize((width, height), resample)
+
+
+def _resized_first(image: Image.Image, policy: DecodePolicy, resample: Image.Resampling) -> Image.Image:
+    """The image at the size that its center is cut out of.
+
+    Raises:
+        BadImage: it is so narrow that it would have too many pixels then.
+    """
+    width, height = image.size
+    if len(policy.resize_to) == 2:
+        height, width = policy.resize_to
+    else:
+        edge = policy.resize_to[0]
+        # In this order of operations, so that the quotient is rounded down as the reference does it.
+        short, long = min(width, height), int(edge * max(width, height) / min(width, height))
+        width, height = (edge, long) if width == short else (long, edge)
+        require_few_pixels(width, height, policy.max_pixels)
+    return image if image.size == (width, height) else image.resize((width, height), resample)
+
+
+def _center(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    left, top = (image.width - size[1]) // 2, (image.height - size[0]) // 2
+    return image.crop((left, top, left + size[1], top + size[0]))

@@ -8,7 +8,7 @@ import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from extract.backbones.table import Backbone
+from extract.backbones.file_backbone import ONNX, AnyBackbone, FileBackbone
 from extract.backbones.weights import Weights, remembered_digest
 from extract.process_state import quiet_libraries
 from extract.request import automatic_batch_size
@@ -23,6 +23,8 @@ from extract.runtimes.device import (
     require_found,
     visible_devices,
 )
+from extract.runtimes.load_onnx import load_onnx
+from extract.runtimes.onnx_model import OnnxRequest
 from store.errors import StillframeError, UsageError
 from store.progress import SILENT, Reporter
 from store.suggestions import suggest_install
@@ -41,7 +43,7 @@ class NetworkSpec:
     is that of the network's last layer.
     """
 
-    backbone: Backbone
+    backbone: AnyBackbone
     weights: Weights
     image_size: tuple[int, int]
     layers: tuple[str, ...]
@@ -66,6 +68,11 @@ def load_runtime(spec: NetworkSpec, reporter: Reporter = SILENT) -> tuple[Runtim
         EnvironmentFailure: weights could not be downloaded.
     """
     require_device(spec.device)
+    if isinstance(spec.backbone, FileBackbone) and spec.backbone.name == ONNX:
+        asked = OnnxRequest(spec.layers, spec.pooling, spec.dtype, spec.precision, spec.runtime, spec.device)
+        return load_onnx(spec.backbone, spec.weights.path, spec.image_size, spec.batch_size or 1, asked)
+    if spec.runtime == "onnxruntime":
+        raise UsageError("--runtime onnxruntime computes ONNX models alone: leave it out")
     name, reason = choose_runtime(
         spec.runtime,
         backend=backend_name(),
@@ -136,7 +143,7 @@ def _load_keras(spec: NetworkSpec, debug: bool) -> tuple[Runtime, str]:
 
 
 def _load_openvino(spec: NetworkSpec, reporter: Reporter) -> tuple[Runtime, str]:
-    from extract.runtimes.openvino import OpenvinoRuntime, require_precision
+    from extract.runtimes.openvino import converted_runtime, require_precision
 
     require_backend()
     require_precision(spec.precision)
@@ -144,21 +151,22 @@ def _load_openvino(spec: NetworkSpec, reporter: Reporter) -> tuple[Runtime, str]
     digest = remembered_digest(spec.backbone, spec.weights, spec.include_top)
     found = find_converted(_key(spec, digest)) if digest else None
     if digest and found:
-        return OpenvinoRuntime(found, spec.precision, size), digest
+        return converted_runtime(found, spec.precision, size), digest
     start_keras(reporter.debug)
     model, digest = _feature_model(spec, "float32")
     reporter.message("converting the network for OpenVINO, once")
     with quiet_libraries(reporter.debug):
         path = convert(model, _key(spec, digest))
-    return OpenvinoRuntime(path, spec.precision, size), digest
+    return converted_runtime(path, spec.precision, size), digest
 
 
 def _key(spec: NetworkSpec, digest: str) -> str:
     """The converted model's name. Precision and batch size are not part of it, because they are chosen at compilation."""
+    preprocessing = spec.backbone.preprocessing
     return model_key(
         {
             "backbone": spec.backbone.name,
-            "preprocessing": spec.backbone.preprocessing,
+            "preprocessing": preprocessing if isinstance(preprocessing, str) else preprocessing.to_dict(),
             "weights": digest,
             "image_size": spec.image_size,
             "layers": spec.layers,
@@ -170,11 +178,15 @@ def _key(spec: NetworkSpec, digest: str) -> str:
 
 def _feature_model(spec: NetworkSpec, precision: str) -> "tuple[keras.Model, str]":
     from extract.backbones.build import keras_defaults
-    from extract.backbones.load import load_network
+    from extract.backbones.load import load_keras_model, load_network
     from extract.runtimes.model import feature_model
 
-    network, digest = load_network(spec.backbone, spec.weights, spec.image_size, spec.include_top, precision=precision)
+    backbone = spec.backbone
+    if isinstance(backbone, FileBackbone):
+        network, digest = load_keras_model(backbone, spec.weights, spec.image_size, precision)
+    else:
+        network, digest = load_network(backbone, spec.weights, spec.image_size, spec.include_top, precision=precision)
     layers = spec.layers or (network.layers[-1].name,)
     with keras_defaults():
-        model = feature_model(network, layers, spec.pooling, spec.backbone.preprocessing, spec.dtype)
+        model = feature_model(network, layers, spec.pooling, backbone.preprocessing, spec.dtype)
     return model, digest

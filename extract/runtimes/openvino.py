@@ -23,20 +23,16 @@ class OpenvinoRuntime:
     """See `extract.runtimes.base.Runtime`.
 
     Args:
-        path: the .xml file that `extract.runtimes.convert` wrote; its .bin is beside it.
+        model: from uint8 pixels (batch_size, height, width, 3) to [tensor, largest magnitude] of each output.
         precision: what it computes in.
-        batch_size: images per call.
+        versions: what commit records say of what made the model.
 
     Raises:
-        RuntimeError: the file cannot be read.
+        RuntimeError: it cannot be compiled.
     """
 
-    def __init__(self, path: Path, precision: str, batch_size: int) -> None:
-        core = _core()
-        model = core.read_model(path)
-        height_width_channels = [dimension.get_length() for dimension in list(model.inputs[0].partial_shape)[1:]]
-        model.reshape([batch_size, *height_width_channels])
-        compiled = core.compile_model(
+    def __init__(self, model: openvino.Model, precision: str, versions: Mapping[str, str]) -> None:
+        compiled = openvino_core().compile_model(
             model,
             "CPU",
             {
@@ -47,14 +43,14 @@ class OpenvinoRuntime:
                 "ENABLE_CPU_PINNING": False,  # decoding threads need the cores too
             },
         )
-        self.batch_size = batch_size
+        self.batch_size: int = compiled.input(0).shape[0]
         self.in_flight = 2 * usable_cores()
         self.shapes: Sequence[tuple[int, ...]] = [tuple(output.shape)[1:] for output in compiled.outputs[::2]]
         self.environment: Mapping[str, str] = {
             "runtime": "openvino",
             "device": CPU,
             "backend": f"openvino {version('openvino')}",
-            "keras": version("keras"),
+            **versions,
         }
         self._outputs = range(len(compiled.outputs))
         self._idle = deque(compiled.create_infer_request() for _ in range(self.in_flight))
@@ -94,8 +90,20 @@ class _Call:
         return self._runtime.finish(self._request, self._count)
 
 
+def converted_runtime(path: Path, precision: str, batch_size: int) -> OpenvinoRuntime:
+    """The runtime of a model that `extract.runtimes.convert` wrote: an .xml file, with its .bin beside it.
+
+    Raises:
+        RuntimeError: the file cannot be read.
+    """
+    model = openvino_core().read_model(path)
+    height_width_channels = [dimension.get_length() for dimension in list(model.inputs[0].partial_shape)[1:]]
+    model.reshape([batch_size, *height_width_channels])
+    return OpenvinoRuntime(model, precision, {"keras": version("keras")})
+
+
 @lru_cache(maxsize=1)
-def _core() -> openvino.Core:
+def openvino_core() -> openvino.Core:
     """OpenVINO's core, never freed.
 
     A core gives the thread that made it an alternate stack for signals and frees that stack with itself. If there were
@@ -107,7 +115,7 @@ def _core() -> openvino.Core:
 
 def require_precision(precision: str) -> None:
     """Raise PrecisionMissing unless this processor computes in that precision."""
-    able = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    able = openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if _CAPABILITIES[precision] not in able:
         known = tuple(name for name, capability in _CAPABILITIES.items() if capability in able)
         raise precision_missing("this processor", precision, known)

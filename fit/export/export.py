@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,8 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from extract.api import FeatureExtractor, Reporter, quiet_libraries
-from fit.export.base import FittedHead, Pixels, Probabilities, require_export_place, require_runnable
+from fit.export.base import FittedHead, Pixels, Probabilities, Target, require_export_place, require_runnable
+from fit.export.composed import ONNX, composed_writer
 from fit.export.targets import TARGETS, find_target
 from fit.export.whole_model import exported_model
 from store.errors import EnvironmentFailure, StillframeError, UsageError
@@ -54,12 +55,12 @@ def export_head(
     require_runnable(target)
     require_export_place(target, out, force)
     with quiet_libraries(debug):
-        model = exported_model(head, weights)
+        write = _writer(head, target, weights)
     pixels = sample_pixels(head.info.recipe.image_size)
     expected = _float32_probabilities(head, pixels, weights, debug)
     with _written_beside(out) as temporary:
         with _named_failures(head, to), quiet_libraries(debug), _silent_output(debug):
-            target.write(model, temporary)
+            write(temporary)
             found = target.run(temporary, pixels)
         difference = float(np.abs(found - expected).max())
         if not difference <= TOLERANCE:
@@ -69,6 +70,18 @@ def export_head(
             )
     _write_description(head, out)
     return difference
+
+
+def _writer(head: FittedHead, target: Target, weights: str | None) -> Callable[[Path], None]:
+    """What writes a head and its backbone as one model to a path, looked up and loaded already.
+
+    Raises:
+        UsageError: the head, or the backbone, cannot be written so.
+    """
+    if head.info.recipe.backbone == ONNX:
+        return composed_writer(head, target, weights)
+    model = exported_model(head, weights)
+    return lambda path: target.write(model, path)
 
 
 def _float32_probabilities(head: FittedHead, pixels: Pixels, weights: str | None, debug: bool) -> Probabilities:

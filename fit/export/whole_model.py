@@ -5,15 +5,25 @@ So it needs none of this package's code to be loaded, and every converter knows 
 
 import keras
 import numpy as np
+import numpy.typing as npt
 from keras import layers
 
-from extract.api import Weights, cut, get_backbone, keras_defaults, load_network
+from extract.api import (
+    FileBackbone,
+    cut,
+    keras_defaults,
+    load_keras_model,
+    load_network,
+    recipe_backbone,
+    recipe_weights,
+)
 from fit.export.base import FittedHead
 from fit.heads.build import find_kind
 from fit.heads.keras import linear_model
 from fit.heads.linear import linear_form
 from store.errors import UsageError
 from store.files.names import file_path
+from store.preprocessing import Preprocessing
 
 # The means of ImageNet's pixels as keras.applications.imagenet_utils has them: of 0..255 in BGR, and of 0..1 in RGB
 # with their standard deviations.
@@ -34,8 +44,12 @@ def exported_model(head: FittedHead, weights: str | None) -> keras.Model:
     """
     info = head.info
     layers_of_head = head_model(head)
-    backbone = get_backbone(info.recipe.backbone)
-    network, _ = load_network(backbone, Weights.parse(weights or file_path(info.weights)), info.recipe.image_size)
+    backbone = recipe_backbone(info.recipe)
+    chosen = recipe_weights(info.recipe, weights or file_path(info.weights))
+    if isinstance(backbone, FileBackbone):
+        network, _ = load_keras_model(backbone, chosen, info.recipe.image_size)
+    else:
+        network, _ = load_network(backbone, chosen, info.recipe.image_size)
     return whole_model(network, info.output.layer, info.output.pooling, backbone.preprocessing, layers_of_head)
 
 
@@ -59,14 +73,16 @@ def head_model(head: FittedHead) -> keras.Model:
         return keras.Model(inputs, probabilities, name="head")
 
 
-def whole_model(network: keras.Model, layer: str, pooling: str, preprocessing: str, head: keras.Model) -> keras.Model:
+def whole_model(
+    network: keras.Model, layer: str, pooling: str, preprocessing: str | Preprocessing, head: keras.Model
+) -> keras.Model:
     """One model from uint8 pixels (batch, height, width, 3) to probabilities (batch, classes).
 
     Args:
         network: a backbone without its classifier.
         layer: the name of the layer whose output the head takes.
         pooling: what is done to that output over height and width: avg, max, flatten or none.
-        preprocessing: how the backbone wants its pixels: tf, torch, caffe or inside.
+        preprocessing: how the backbone wants its pixels: tf, torch, caffe or inside; or the data of a model file.
         head: from features to probabilities.
 
     Raises:
@@ -88,19 +104,26 @@ def _reduced(tensor: keras.KerasTensor, reduction: str) -> keras.KerasTensor:
     return kinds[reduction]()(tensor)
 
 
-def _preprocessed(pixels: keras.KerasTensor, mode: str) -> keras.KerasTensor:
-    """keras.applications.imagenet_utils.preprocess_input in layers that every converter knows."""
+def _preprocessed(pixels: keras.KerasTensor, mode: str | Preprocessing) -> keras.KerasTensor:
+    """keras.applications.imagenet_utils.preprocess_input, or that of a model file, in layers that every converter knows."""
     if mode == "tf":
         return layers.Rescaling(1 / 127.5, -1.0, name="preprocess")(pixels)
     values = layers.Rescaling(1.0, name="as_float")(pixels)
     if mode == "inside":
         return values
-    kernel, bias = np.eye(3), -np.array(_CAFFE_MEAN)
-    if mode == "caffe":
-        kernel = kernel[::-1]
-    else:
-        kernel, bias = kernel / 255 / _TORCH_DEVIATION, -np.array(_TORCH_MEAN) / _TORCH_DEVIATION
+    kernel, bias = _mixing(mode)
     mix = layers.Conv2D(3, 1, trainable=False, name="preprocess")
     mixed = mix(values)
     mix.set_weights([kernel.reshape(1, 1, 3, 3).astype(np.float32), bias.astype(np.float32)])
     return mixed
+
+
+def _mixing(mode: str | Preprocessing) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Preprocessing as a product with (3, 3) and a sum with (3,) numbers."""
+    if isinstance(mode, Preprocessing):
+        std = np.array(mode.std)
+        order = slice(None, None, -1) if mode.channels == "bgr" else slice(None)
+        return np.eye(3)[order] * mode.rescale / std, -np.array(mode.mean) / std
+    if mode == "caffe":
+        return np.eye(3)[::-1], -np.array(_CAFFE_MEAN)
+    return np.eye(3) / 255 / _TORCH_DEVIATION, -np.array(_TORCH_MEAN) / _TORCH_DEVIATION

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import layers
 
-from extract.api import Weights, build, get_backbone, leaf_layers, load_network, remainder
+from extract.api import Weights, build, leaf_layers, load_network, remainder, table_backbone
 from fit.heads.base import Origin
 from fit.heads.network import Network
 from store.errors import RecipeMismatch, UsageError
@@ -33,7 +33,7 @@ class Tail(Network):
     def hidden(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """See `Network`; the rest's weights are yet to be filled in."""
         recipe = self.origin.recipe
-        rest = remainder(build(get_backbone(recipe.backbone), recipe.image_size), self.origin.output.layer)
+        rest = remainder(build(table_backbone(recipe, "the head tail"), recipe.image_size), self.origin.output.layer)
         for layer in leaf_layers(rest):
             if isinstance(layer, layers.BatchNormalization):
                 layer.trainable = False
@@ -65,7 +65,7 @@ def _first_weights(origin: Origin) -> list[npt.NDArray[np.generic]]:
             f"the head tail starts from the weights that the features were extracted with ({error}): put them back "
             "there, or extract again"
         ) from error
-    network, digest = load_network(get_backbone(recipe.backbone), weights, recipe.image_size)
+    network, digest = load_network(table_backbone(recipe, "the head tail"), weights, recipe.image_size)
     if digest != recipe.weights:
         raise RecipeMismatch(
             f"the weights {origin.weights} have the digest {digest[:12]}…, those that the features were extracted with "

@@ -5,10 +5,10 @@ from dataclasses import asdict
 
 import pytest
 
+from extract.durations import parse_duration
 from extract.request import (
     RunOptions,
     automatic_batch_size,
-    parse_duration,
     parse_image_size,
     parse_part,
     parse_scheduler,
@@ -19,12 +19,8 @@ from store.errors import UsageError
 def test_defaults_are_those_of_the_command_line():
     options = RunOptions("data")
     assert (options.out, options.backbone, options.weights) == ("store", "efficientnet_lite0", "imagenet")
-    assert (options.pooling, options.resize, options.crop, options.background) == (
-        "none",
-        "bilinear",
-        "stretch",
-        "white",
-    )
+    assert (options.pooling, options.background) == ("none", "white")
+    assert (options.resize, options.crop) == (None, None)  # the network's: bilinear and stretch, or its preprocessing's
     assert (options.format, options.dtype, options.max_bad, options.max_pixels) == ("auto", "auto", 0.05, 100_000_000)
 
 

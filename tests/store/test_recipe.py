@@ -7,11 +7,22 @@ from hypothesis import strategies as st
 
 from store.choices import CROPS, FLIPS, POOLINGS, PRECISIONS, RESIZES, STORED_DTYPES
 from store.errors import NotAStore
+from store.preprocessing import CHANNELS, LAYOUTS, Preprocessing
 from store.recipe import Augmentation, Output, Recipe, differences
+from store.schema import InvalidField
 from tests.store.build import SPATIAL, VECTOR, make_recipe
 
 texts = st.text(max_size=5)
 numbers = st.integers(1, 3)
+triples = st.tuples(*[st.floats(0.25, 4)] * 3)
+preprocessings = st.builds(
+    Preprocessing,
+    triples,
+    triples,
+    st.sampled_from([1 / 255, 1.0]),
+    st.sampled_from(CHANNELS),
+    st.sampled_from(LAYOUTS),
+)
 recipes = st.builds(
     Recipe,
     backbone=st.sampled_from(["vgg16", "resnet50"]),
@@ -26,6 +37,8 @@ recipes = st.builds(
     dtypes=st.lists(st.sampled_from(STORED_DTYPES), max_size=2).map(tuple),
     fast_decode=st.booleans(),
     augment=st.none() | st.builds(Augmentation, views=numbers, seed=numbers, flip=st.sampled_from(FLIPS)),
+    preprocessing=st.none() | preprocessings,
+    prefix_tokens=numbers,
 )
 
 OTHER = {
@@ -43,6 +56,9 @@ OTHER = {
     "augment": Augmentation(3),
     "orientation": "ignored",
     "bit_depth": "low_byte",
+    "preprocessing": Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 1 / 255),
+    "resize_to": (256,),
+    "prefix_tokens": 1,
 }
 
 
@@ -136,7 +152,10 @@ def test_the_fields_of_0_5_0_are_always_written():
     assert len(make_recipe(augment=Augmentation(2)).to_dict()["augment"]) == 8
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(Recipe)])
+LATER = ("preprocessing", "resize_to", "prefix_tokens")
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Recipe) if field.name not in LATER])
 def test_a_recipe_that_lacks_a_field_of_0_5_0_is_refused(name):
     values = make_recipe().to_dict()
     del values[name]
@@ -150,3 +169,31 @@ def test_a_recipe_of_a_newer_version_is_refused():
     augmented = make_recipe(augment=Augmentation(2)).to_dict()
     with pytest.raises(NotAStore, match="newer version"):
         Recipe.from_dict({**augmented, "augment": {**augmented["augment"], "blur": 1}})
+
+
+def test_a_later_field_at_its_default_is_not_written():
+    assert not set(LATER) & set(make_recipe().to_dict())
+
+
+PREPARED = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "rescale": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"preprocessing": 1}, "preprocessing is 1: expected an object"),
+        ({"preprocessing": {**PREPARED, "std": [0.5, 0.5, 0]}}, "preprocessing.std"),
+        ({"preprocessing": {**PREPARED, "mean": [0.5, 0.5]}}, "preprocessing.mean"),
+        ({"preprocessing": {**PREPARED, "gamma": 2}}, "gamma is not known"),
+        ({"preprocessing": {"mean": [0.5, 0.5, 0.5]}}, "preprocessing.std is missing"),
+        ({"preprocessing": {**PREPARED, "layout": "chwn"}}, "preprocessing.layout"),
+        ({"crop": "center", "resize_to": [10]}, "too small to crop"),
+        ({"crop": "center", "resize_to": [256, 256, 256]}, "one or two numbers"),
+        ({"crop": "stretch", "resize_to": [256]}, "crop stretch"),
+        ({"resize_to": [0]}, "resize_to"),
+        ({"prefix_tokens": -1}, "prefix_tokens"),
+    ],
+)
+def test_preprocessing_that_cannot_be_is_refused(changes, message):
+    with pytest.raises(InvalidField, match=message):
+        Recipe.from_dict({**make_recipe().to_dict(), **changes})

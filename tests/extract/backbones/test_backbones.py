@@ -24,7 +24,7 @@ from extract.runtimes.convert import convert, model_key
 from extract.runtimes.device import CPU, Device
 from extract.runtimes.keras import KerasRuntime
 from extract.runtimes.model import feature_model
-from extract.runtimes.openvino import OpenvinoRuntime
+from extract.runtimes.openvino import converted_runtime
 from extract.samples import write_samples
 from store.errors import EnvironmentFailure, UsageError
 from tests.stub import make_images, read_file
@@ -84,7 +84,7 @@ def test_features_are_those_of_the_reference_and_the_table_is_true(name):
     spread = float(expected.max() - expected.min())
     for runtime in (
         KerasRuntime(model, 1, Device(CPU, ("float32",))),
-        OpenvinoRuntime(convert(model, model_key({"test": name})), "float32", 1),
+        converted_runtime(convert(model, model_key({"test": name})), "float32", 1),
     ):
         assert tuple(runtime.shapes[0]) == backbone.shape
         (ours,) = runtime.start([image]).result().tensors

@@ -10,10 +10,12 @@ from collections import namedtuple
 
 import pytest
 
+from extract import extract
 from extract.backbones.hub import fetch_hub, find_hub
 from extract.backbones.hub_download import COMPLETE
 from extract.backbones.hub_model import HubFile, HubModel, needed_files
 from store.errors import EnvironmentFailure, UsageError
+from tests.extract.backbones.networks import FOLDER as NETWORKS
 from tests.hub import COMMIT, Hub, serving
 
 WEIGHTS = (
@@ -184,3 +186,19 @@ def test_offline_is_said_in_one_line(hub):
 def test_to_is_for_hubs(tmp_path):
     done = run("fetch", "vgg16", "--to", tmp_path / "x")
     assert done.returncode == 2 and "--to is for networks of a hub" in done.stderr
+
+
+def test_a_run_computes_with_a_network_of_a_hub_and_then_needs_none(hub, tmp_path):
+    folder = NETWORKS / "vit"
+    hub.files["org/vit"] = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.suffix in (".json", ".onnx")
+    }
+    first = extract(NETWORKS / "images", backbone="hf:org/vit", out=tmp_path / "store", limit=2)
+    assert first.computed == 2
+    hub.requests.clear()
+    assert extract(NETWORKS / "images", backbone="hf:org/vit", out=tmp_path / "store", limit=4).computed == 2
+    assert hub.requests == []
+    same = extract(NETWORKS / "images", backbone=folder, out=tmp_path / "store", limit=4)
+    assert (same.computed, same.reused) == (0, 4)

@@ -16,7 +16,7 @@ from extract.runtimes.device import CPU, Device, machine_has_gpu, peak_memory, p
 from extract.runtimes.keras import KerasRuntime
 from extract.runtimes.load import NetworkSpec, choose_runtime, load_runtime
 from extract.runtimes.model import feature_model
-from extract.runtimes.openvino import OpenvinoRuntime
+from extract.runtimes.openvino import converted_runtime
 from store.errors import UsageError
 from store.progress import Reporter
 
@@ -53,7 +53,7 @@ def small_network(poison=None):
 def both(model, batch_size=2):
     """The model in either runtime."""
     path = convert(model, hashlib.sha256(model.to_json().encode()).hexdigest())
-    return KerasRuntime(model, batch_size, PROCESSOR), OpenvinoRuntime(path, "float32", batch_size)
+    return KerasRuntime(model, batch_size, PROCESSOR), converted_runtime(path, "float32", batch_size)
 
 
 def test_several_layers_are_in_order_pooled_and_of_the_stored_type():

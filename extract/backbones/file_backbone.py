@@ -1,0 +1,75 @@
+"""A network from a model file: what it takes to load it beside the file, and its content's digest."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from extract.backbones.onnx_file import read_onnx_file
+from extract.backbones.table import Backbone, get_backbone
+from store.errors import EnvironmentFailure, UsageError
+from store.files.names import printable
+from store.preprocessing import Preprocessing
+from store.recipe import Recipe
+
+ONNX, KERAS = "onnx", "keras"
+KINDS = (ONNX, KERAS)
+"""The names that model files have as backbones in recipes: their format, for the digest says which model it is."""
+
+
+@dataclass(frozen=True)
+class FileBackbone:
+    """A network from a model file; where the file is, `extract.backbones.weights.Weights` says.
+
+    Attributes:
+        name: onnx or keras.
+        preprocessing: from pixels to its input.
+        prefix_tokens: how many of its tokens come before those of the patches, where an output depends on it.
+    """
+
+    name: str
+    preprocessing: Preprocessing
+    prefix_tokens: int = 0
+
+
+AnyBackbone = Backbone | FileBackbone
+
+
+def recipe_backbone(recipe: Recipe) -> AnyBackbone:
+    """The network that a recipe names.
+
+    Raises:
+        UsageError: there is no such network in the table.
+    """
+    if recipe.backbone in KINDS and recipe.preprocessing is not None:
+        return FileBackbone(recipe.backbone, recipe.preprocessing, recipe.prefix_tokens)
+    return get_backbone(recipe.backbone)
+
+
+def table_backbone(recipe: Recipe, purpose: str) -> Backbone:
+    """The network of the table that a recipe names.
+
+    Raises:
+        UsageError: it names a model file, which `purpose` cannot be done with.
+    """
+    backbone = recipe_backbone(recipe)
+    if isinstance(backbone, FileBackbone):
+        raise UsageError(
+            f"{purpose} needs a network that `extract backbones` lists: these features are of a model file ({backbone.name})"
+        )
+    return backbone
+
+
+def model_digest(backbone: FileBackbone, path: str) -> str:
+    """SHA-256 of a model file, with the files that it keeps its weights in.
+
+    Raises:
+        UsageError, UnsafeFile: it is not such a model.
+        EnvironmentFailure: it cannot be read now.
+    """
+    if backbone.name == ONNX:
+        return read_onnx_file(Path(path)).digest()
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise EnvironmentFailure(f"{printable(path)} cannot be read ({error.strerror or error})") from error

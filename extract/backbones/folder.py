@@ -1,0 +1,127 @@
+"""A model's folder in Hugging Face layout: config.json, preprocessor_config.json, and the model as ONNX.
+
+Nothing in it is run. Weights that only a pickle holds, and a config.json that names code (`auto_map`), are refused.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from extract.backbones.families import TokenOutputs, find_family
+from store.errors import EnvironmentFailure, UnsafeFile, UsageError
+from store.files.names import printable
+from store.json_values import JsonObject, parse
+
+CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
+
+MODELS = ("onnx/vision_model.onnx", "onnx/model.onnx", "vision_model.onnx", "model.onnx")
+"""Where the model may be, in this order: the image half of models of images and texts comes first."""
+
+_PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth", "model.ckpt", "tf_model.h5")
+
+EXPORT = """\
+import torch, transformers
+
+class Outputs(torch.nn.Module):
+    names = ("last_hidden_state", "pooler_output")
+    def __init__(self, model):
+        super().__init__()
+        self.model = getattr(model, "vision_model", model)
+    def forward(self, pixel_values):
+        found = self.model(pixel_values)
+        return tuple(found[name] for name in self.names)
+
+model = transformers.AutoModel.from_pretrained(FOLDER)
+model.set_attn_implementation("eager")
+torch.onnx.export(
+    Outputs(model).eval(), (torch.zeros(2, 3, SIZE, SIZE),), FOLDER + "/model.onnx", input_names=["pixel_values"],
+    output_names=list(Outputs.names), dynamic_shapes=({0: torch.export.Dim("batch")},), dynamo=True,
+    external_data=False)
+"""
+"""How a folder with other weights gets an ONNX model; docs/networks.md shows the same lines."""
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A folder's model, and what is beside it.
+
+    Attributes:
+        path: the folder.
+        model: the ONNX file.
+        config: the content of config.json.
+        processor: the content of preprocessor_config.json; None if there is none.
+        outputs: what is known about the outputs of its family; None for other families.
+    """
+
+    path: Path
+    model: Path
+    config: JsonObject
+    processor: JsonObject | None
+    outputs: TokenOutputs | None
+
+
+def read_folder(path: Path) -> ModelFolder:
+    """Look at a model's folder.
+
+    Raises:
+        UsageError: it is not one, or its model has to be exported to ONNX first.
+        UnsafeFile: it names code to run, or its weights are pickles.
+        EnvironmentFailure: it cannot be read now.
+    """
+    shown = printable(str(path))
+    config = _read_json(path / CONFIG)
+    if config is None:
+        raise UsageError(f"{shown} has no {CONFIG}: expected a model's folder in Hugging Face layout, or a model file")
+    model = next((path / name for name in MODELS if (path / name).is_file()), None)
+    processor = _read_json(path / PROCESSOR)
+    for name, content in ((CONFIG, config), (PROCESSOR, processor)):
+        if content is not None and "auto_map" in content:
+            raise UnsafeFile(
+                f"{shown}: {name} names code of the model's own to run (auto_map), which is never run: "
+                + _way_past_code(model)
+            )
+    if model is None:
+        raise _without_model(path)
+    return ModelFolder(path, model, config, processor, find_family(config))
+
+
+def find_model(path: Path) -> Path:
+    """The model's file, from itself or from its folder.
+
+    Raises:
+        UsageError, UnsafeFile, EnvironmentFailure: see `read_folder`.
+    """
+    return read_folder(path).model if path.is_dir() else path
+
+
+def _way_past_code(model: Path | None) -> str:
+    if model is None:
+        return "export the model to ONNX where you trust it, and name that file"
+    return f"name {printable(str(model))} itself as --backbone, with --preprocessing FILE.toml"
+
+
+def _without_model(path: Path) -> UsageError:
+    shown = printable(str(path))
+    if any(path.glob("*.safetensors")):
+        return UsageError(
+            f"{shown} has its weights as safetensors, and no ONNX model ({', '.join(MODELS)}). Export it once, where "
+            f"transformers, torch and onnxscript are installed, with FOLDER and the images' SIZE filled in:\n\n{EXPORT}"
+        )
+    pickles = [name for name in _PICKLES if (path / name).is_file()]
+    if pickles:
+        return UnsafeFile(
+            f"{shown} has its weights in {pickles[0]}, which can run code when it is loaded and is never opened: get the "
+            f"model as safetensors, export it to ONNX, and put it there as {MODELS[1]}"
+        )
+    return UsageError(f"{shown} holds no model: expected one of {', '.join(MODELS)}")
+
+
+def _read_json(path: Path) -> JsonObject | None:
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            return parse(file.read(2**20 + 1))
+    except ValueError as error:
+        raise UsageError(f"{printable(str(path))} {error}") from error
+    except OSError as error:
+        raise EnvironmentFailure(f"{printable(str(path))} cannot be read ({error.strerror or error})") from error

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from extract.process_state import logger_levels, quiet_libraries, search_path
     from extract.runtimes.backend import start_keras
     from extract.sources.places import image_root
-    from extract.sources.table import read_labels
+    from extract.sources.table import read_labels, read_paths
     from store.progress import SILENT, Progress, Reporter, Silence, console_reporter
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "logger_levels",
     "quiet_libraries",
     "read_labels",
+    "read_paths",
     "read_pixels",
     "remainder",
     "search_path",
@@ -71,6 +72,6 @@ if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wro
             "store.progress": ("SILENT", "Progress", "Reporter", "Silence", "console_reporter"),
             "extract.runtimes.backend": ("start_keras",),
             "extract.sources.places": ("image_root",),
-            "extract.sources.table": ("read_labels",),
+            "extract.sources.table": ("read_labels", "read_paths"),
         },
     )

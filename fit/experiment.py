@@ -176,7 +176,7 @@ def label_images(
     Raises:
         UsageError: there are no images or labels, or a class has too few images for the head.
     """
-    rows = select_images(store, options.labels, reporter)
+    rows = select_images(store, options.labels, reporter, options.exclude_from)
     task, targets = find_task(rows.texts("label"), rows.texts("path"))
     _require_suitable(kind, task)
     groups = find_split_groups(

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from fit.splits import Positions
-
 LEAK, DUPLICATE, NEAR_DUPLICATE, MIRRORED = "leak", "duplicate", "near_duplicate", "mirrored"
 LABEL_ERROR, OUTLIER = "label_error", "outlier"
 TINY, NARROW, UNIFORM, DARK, BLURRED = "tiny", "narrow", "uniform", "dark", "blurred"
@@ -102,10 +100,3 @@ def finding_table(findings: Sequence[Finding], paths: Sequence[str], labels: Seq
         },
         schema=SCHEMA,
     )
-
-
-def rows_of(findings: Sequence[Finding], kinds: Sequence[str]) -> Positions:
-    """The images that have a finding of one of these kinds, ascending."""
-    import numpy as np
-
-    return np.unique(np.array([finding.row for finding in findings if finding.kind in kinds], np.int64))

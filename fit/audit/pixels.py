@@ -76,18 +76,20 @@ def read_looks(
                 numbers.append(describe_pixels(pixels))
     described = np.array(numbers, np.float32).reshape(-1, 3)
     grid = np.array(fields, np.float32).reshape(-1, GRID, GRID, 3)
-    return Looks(np.array(read, np.int64), grid, *described.T, unreadable=len(rows) - len(read))
+    brightness, contrast, sharpness = described.T
+    return Looks(np.array(read, np.int64), grid, brightness, contrast, sharpness, len(rows) - len(read))
 
 
 def mean_fields(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """(GRID, GRID, 3): mean colors of the fields of pixels (height, width, 3), less the mean of all."""
-    values = pixels.astype(np.float32)
+    values: npt.NDArray[np.float32] = pixels.astype(np.float32)
     for axis in (0, 1):
         edges = np.linspace(0, values.shape[axis], GRID + 1).astype(int)[:-1]
         sizes = np.diff(np.append(edges, values.shape[axis]))
         sums = np.add.reduceat(values, edges, axis=axis)
         # Fewer pixels than fields: a field without any repeats the pixel that it begins with.
-        values = sums / np.maximum(sizes, 1).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1)).astype(np.float32)
+        counts = np.maximum(sizes, 1).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+        values = (sums / counts).astype(np.float32)
     centered: npt.NDArray[np.float32] = values - values.mean()
     return centered
 

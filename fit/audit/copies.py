@@ -93,8 +93,8 @@ def find_copies(pairs: CopyPairs, splits: Sequence[str | None]) -> list[Copy]:
     count = len(splits)
     if len(pairs) == 0:
         return []
-    # A spanning tree of the most certain pairs, and a root above all groups, linked with the image of each that is kept.
-    weights = 1.0 + pairs.how + np.clip(1.0 - pairs.scores, 0, 0.999)
+    # A spanning tree of the nearest pairs, and a root above all groups, linked with the image of each that is kept.
+    weights = 2.0 - pairs.scores + 1e-4 * pairs.how
     links = coo_array((weights, (pairs.first, pairs.second)), shape=(count, count)).tocsr()
     forest = minimum_spanning_tree(links).tocoo()
     groups = connected_components(links, directed=False)[1]

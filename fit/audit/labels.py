@@ -20,16 +20,17 @@ class LabelDoubts:
     """How well images' labels agree with their out-of-fold probabilities.
 
     Attributes:
-        suggested: (images,), the class that the image most confidently belongs to; its own where there is none.
-        suspected: (images,), whether that is another class than its label: the confident joint's off-diagonal.
         own: (images,), the probability of its label: the paper's self-confidence, by which doubts are ranked.
-        thresholds: (classes,), the probability from which an image confidently belongs to a class.
+        suggested: (images,), the most probable other class.
+        joint: (classes, classes), the estimated number of images by label (row) and by class (column).
+        suspected: (images,), whether the label is probably wrong: of the most doubtful as many as the joint has beside
+            its diagonal, without those whose label is the most probable class all the same.
     """
 
-    suggested: Positions
-    suspected: npt.NDArray[np.bool_]
     own: Probabilities
-    thresholds: Probabilities
+    suggested: Positions
+    joint: Probabilities
+    suspected: npt.NDArray[np.bool_]
 
     @property
     def ranking(self) -> Positions:
@@ -40,19 +41,35 @@ class LabelDoubts:
 def doubt_labels(labels: Positions, probabilities: Probabilities) -> LabelDoubts:
     """Doubts of each label.
 
-    A class's threshold is the average probability of it among the images that are labelled so (equation 2 of the
-    paper). An image confidently belongs to the most probable of the classes whose thresholds it reaches (equation 1).
-
     Args:
         labels: (images,), class numbers; every class has an image.
         probabilities: (images, classes), out of fold.
     """
-    every, classes = np.arange(len(labels)), probabilities.shape[1]
+    every = np.arange(len(labels))
     own = probabilities[every, labels]
-    thresholds = np.bincount(labels, own, classes) / np.bincount(labels, minlength=classes)
-    confident = np.where(probabilities >= thresholds, probabilities, -1.0)
-    found = confident.max(axis=1) >= 0
-    suggested = np.where(found, confident.argmax(axis=1), labels)
-    # A label whose probability ties with the most probable class is not in doubt.
-    suspected = found & (suggested != labels) & (own < probabilities[every, suggested])
-    return LabelDoubts(np.where(suspected, suggested, labels), suspected, own, thresholds)
+    others = probabilities.copy()
+    others[every, labels] = -1.0
+    suggested = others.argmax(axis=1)
+    joint = estimate_joint(labels, probabilities)
+    most = round(float(joint.sum() - np.trace(joint)))
+    suspected = np.zeros(len(labels), bool)
+    suspected[np.argsort(own, kind="stable")[:most]] = True
+    return LabelDoubts(own, suggested, joint, suspected & (own < others[every, suggested]))
+
+
+def estimate_joint(labels: Positions, probabilities: Probabilities) -> Probabilities:
+    """(classes, classes): the estimated number of images by label (row) and by class (column).
+
+    An image confidently belongs to the most probable of the classes whose thresholds it reaches (equation 1 of the
+    paper); a class's threshold is the average probability of it among the images labelled so (equation 2). The counts
+    of these are scaled so that each label has its number of images (equation 3, without the division by all images).
+    """
+    classes = probabilities.shape[1]
+    counts = np.bincount(labels, minlength=classes)
+    thresholds = np.bincount(labels, probabilities[np.arange(len(labels)), labels], classes) / counts
+    reached = np.where(probabilities >= thresholds, probabilities, -1.0)
+    confident = reached.max(axis=1) >= 0
+    joint = np.zeros((classes, classes))
+    np.add.at(joint, (labels[confident], reached[confident].argmax(axis=1)), 1)
+    scaled: Probabilities = joint * (counts / np.maximum(joint.sum(axis=1), 1))[:, None]
+    return scaled

@@ -31,7 +31,7 @@ from fit.audit.findings import (
     finding_table,
     in_order,
 )
-from fit.audit.labels import doubt_labels
+from fit.audit.labels import doubt_labels, estimate_joint
 from fit.audit.outliers import describe_columns, find_outliers
 from fit.audit.pixels import (
     GRID,
@@ -74,7 +74,7 @@ def test_of_a_group_the_image_of_the_test_is_kept_and_the_others_name_their_near
     splits = ["train", "train", "test", "validation", "train", None]
     found = find_copies(pairs((0, 1, 0, 1.0), (1, 2, 1, 0.995), (2, 3, 1, 0.999), (0, 2, 2, 0.999)), splits)
     described = [(copy.row, copy.other, copy.kept, copy.how) for copy in found]
-    assert described == [(0, 1, 2, DUPLICATE), (3, 2, 2, NEAR_DUPLICATE), (1, 2, 2, NEAR_DUPLICATE)]
+    assert described == [(1, 0, 2, DUPLICATE), (3, 2, 2, NEAR_DUPLICATE), (0, 2, 2, MIRRORED)]
     assert copy_groups(pairs((0, 1, 0, 1.0)), 3).tolist() == [0, 0, 1]
 
 
@@ -103,26 +103,41 @@ def test_labels_that_contradict_confident_probabilities_are_suspected():
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     second = np.array([0.1, 0.1, 0.2, 0.97, 0.9, 0.9, 0.8, 0.05])
     doubts = doubt_labels(labels, np.stack([1 - second, second], axis=1))
-    assert np.allclose(doubts.thresholds, [np.mean(1 - second[:4]), np.mean(second[4:])])
+    # The thresholds are 0.6575 and 0.6625: every image reaches one, and of each label one of four is the other's.
+    assert doubts.joint.tolist() == [[3, 1], [1, 3]]
     assert np.flatnonzero(doubts.suspected).tolist() == [3, 7]
-    assert doubts.suggested.tolist() == [0, 0, 0, 1, 1, 1, 1, 0]
+    assert doubts.suggested[[3, 7]].tolist() == [1, 0]
     assert doubts.ranking[:2].tolist() == [3, 7]
 
 
-def test_the_joint_counts_a_confident_image_for_its_most_probable_class_of_those_reached():
-    # The first image's label is 0; class 2 is more probable than class 1, but below its own threshold.
+def test_an_image_counts_for_its_most_probable_class_of_those_reached():
+    # Class 2 is more probable for the first image than class 1, but below its own threshold, 0.9.
     labels = np.array([0, 0, 1, 2])
-    probabilities = np.array([[0.1, 0.44, 0.46], [0.9, 0.05, 0.05], [0.3, 0.4, 0.3], [0.0, 0.0, 1.0]])
+    probabilities = np.array([[0.1, 0.44, 0.46], [0.9, 0.05, 0.05], [0.3, 0.4, 0.3], [0.0, 0.1, 0.9]])
+    assert estimate_joint(labels, probabilities).tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
+    assert doubt_labels(labels, probabilities).suspected.tolist() == [True, False, False, False]
+
+
+def test_images_that_reach_no_threshold_are_counted_as_the_others_of_their_label():
+    labels = np.array([0, 0, 0, 1, 1])
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.49, 0.51], [0.2, 0.8], [0.1, 0.9]])
+    # 0.53 and 0.85: the second image reaches neither, nor does the third, nor the fourth.
+    assert estimate_joint(labels, probabilities).tolist() == [[3, 0], [0, 2]]
+    assert not doubt_labels(labels, probabilities).suspected.any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 5), st.integers(5, 60))
+def test_the_joint_has_each_label_as_often_as_there_are_images_of_it(seed, classes, count):
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([np.arange(classes), rng.integers(0, classes, count)])
+    probabilities = rng.dirichlet(np.full(classes, 0.4), len(labels))
     doubts = doubt_labels(labels, probabilities)
-    assert doubts.suspected.tolist() == [True, False, False, False]
-    assert doubts.suggested[0] == 1
-
-
-def test_an_image_that_no_class_is_confident_of_is_not_suspected():
-    labels = np.array([0, 0, 1, 1])
-    doubts = doubt_labels(labels, np.array([[0.9, 0.1], [0.45, 0.55], [0.2, 0.8], [0.1, 0.9]]))
-    assert not doubts.suspected.any()
-    assert doubts.suggested.tolist() == labels.tolist()
+    counts = np.bincount(labels, minlength=classes)
+    sums = doubts.joint.sum(axis=1)
+    assert np.all(np.isclose(sums, counts) | (sums == 0))
+    assert np.all(doubts.suggested != labels)
+    assert np.all(doubts.own[doubts.suspected] < probabilities.max(axis=1)[doubts.suspected])
 
 
 # Outliers and features

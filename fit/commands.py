@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import fit.audit.commands
+import fit.lookup.commands
 import fit.report.commands  # noqa: F401  (its commands join the app)
 from fit.app import (
     HeadPlace,

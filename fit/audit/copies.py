@@ -33,13 +33,13 @@ class CopyPairs:
 
 
 def join_pairs(*parts: CopyPairs) -> CopyPairs:
-    """All pairs, each once: as it is in the most certain way, and the higher score."""
+    """All pairs, each once: in the way with the highest score, of equal ones the first of HOW."""
     first = np.concatenate([part.first for part in parts])
     second = np.concatenate([part.second for part in parts])
     how = np.concatenate([part.how for part in parts])
     scores = np.concatenate([part.scores for part in parts])
     low, high = np.minimum(first, second), np.maximum(first, second)
-    order = np.lexsort((-scores, how, high, low))
+    order = np.lexsort((how, -scores, high, low))
     low, high, how, scores = low[order], high[order], how[order], scores[order]
     new = np.ones(len(low), bool)
     new[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])

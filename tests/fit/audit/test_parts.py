@@ -64,10 +64,10 @@ def test_identical_images_are_paired_with_the_first():
     assert first.tolist() == [0, 1, 3]
 
 
-def test_a_pair_that_is_found_in_several_ways_is_the_most_certain_one():
-    joined = join_pairs(pairs((2, 1, 1, 0.99), (0, 1, 2, 0.995)), pairs((1, 2, 0, 1.0), (0, 1, 1, 0.991)))
+def test_a_pair_that_is_found_in_several_ways_is_that_of_the_highest_score():
+    joined = join_pairs(pairs((2, 1, 1, 1.0), (0, 1, 2, 0.995)), pairs((1, 2, 0, 1.0), (0, 1, 1, 0.991)))
     assert (joined.first.tolist(), joined.second.tolist()) == ([0, 1], [1, 2])
-    assert (joined.how.tolist(), joined.scores.tolist()) == ([1, 0], [0.991, 1.0])
+    assert (joined.how.tolist(), joined.scores.tolist()) == ([2, 0], [0.995, 1.0])
 
 
 def test_of_a_group_the_image_of_the_test_is_kept_and_the_others_name_their_nearest():

@@ -57,7 +57,7 @@ class LabelledSubset:
 
     @property
     def possible(self) -> bool:
-        """Whether there is anything to tell classes apart by."""
+        """Whether there are two classes or more."""
         return len(self.task.classes) > 1
 
 

@@ -35,7 +35,7 @@ class Section:
         title: its heading.
         text: a sentence below the heading.
         cards: those that are shown.
-        count: how many there are.
+        count: the number of all of them.
         command: what to do about them, as it can be typed; or nothing.
     """
 

@@ -232,7 +232,7 @@ def test_odd_images_are_named_and_common_oddities_are_not():
         disc(),
     ]
     enlarged = np.ones(145)
-    enlarged[143] = 8  # of a small image it is no surprise
+    enlarged[143] = 8  # every image that is made so much larger is smooth
     found = {oddity.kind: oddity.rows.tolist() for oddity in odd_looks(looks_of(images), enlarged)}
     assert found == {UNIFORM: [140], DARK: [141], BLURRED: [142]}
     sizes = odd_sizes(np.array([500, 20, 900, 64]), np.array([400, 300, 100, 16 * 4]))

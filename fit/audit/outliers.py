@@ -67,7 +67,7 @@ def describe_columns(batches: Iterable[npt.NDArray[np.float32]], count: int) -> 
         low, high = np.minimum(low, values.min(axis=0)), np.maximum(high, values.max(axis=0))
         total += values.sum(axis=0, dtype=np.float64)
         rows += len(values)
-    same = low == high
+    same = (low == high) & (rows > 1)  # of one image every feature is
     return FeatureColumns(
         count, np.flatnonzero(same & (low == 0)), np.flatnonzero(same & (low != 0)), (total / rows).astype(np.float32)
     )

@@ -20,6 +20,8 @@ from fit.audit.run import audit_store
 from fit.audit.text import format_findings, next_steps
 from fit.audit.write import require_audit_place, write_audit
 from fit.commands import app
+from fit.lookup.options import SearchOptions
+from fit.lookup.search import search_store
 from store import open_store
 from store.command_line import run_app
 from store.errors import StoppedEarly, UsageError
@@ -212,6 +214,20 @@ def test_the_command_runs_as_a_user_types_it(planted_store, tmp_path, monkeypatc
     monkeypatch.setattr(sys, "argv", ["fit", "head", "--features", "store", "--exclude-from", "audit/duplicates.csv"])
     assert run_app(app, "fit") == 0
     assert "left out, as audit/duplicates.csv says: 4 of 55 images" in capsys.readouterr().err
+
+
+def test_only_the_unaltered_views_are_audited(stub, planted, tmp_path):
+    settings = {"backbone": "mobilenet", "weights": "random", "image_size": (32, 32)}
+    run_extract(planted, out=tmp_path / "views", augment=2, **settings)
+    store = open_store(tmp_path / "views")
+    assert len(store) == 3 * 55
+    audit = audit_store(store, replace(OPTIONS, folds=0))
+    assert len(audit.images) == 55
+    assert len(described(audit, DUPLICATE)) == 2
+    assert described(audit, NEAR_DUPLICATE) == {("train/green/000.png", "test/green/smaller.jpg")}
+    nearest = search_store(store, ["train/red/000.png"], SearchOptions(top=60, reduce="flatten"))[0].matches
+    assert len(nearest) == 54
+    assert audit.images.paths[nearest[0].row] == "test/red/copy.png"
 
 
 def test_an_unfinished_store_is_refused(tmp_path):

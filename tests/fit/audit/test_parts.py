@@ -169,6 +169,11 @@ def test_columns_that_are_the_same_for_every_image_are_named():
     assert np.allclose(columns.mean, values.mean(axis=0), atol=1e-6)
 
 
+def test_of_one_image_no_feature_is_called_constant():
+    columns = describe_columns([np.ones((1, 4), np.float32)], 4)
+    assert len(columns.dead) == len(columns.constant) == 0
+
+
 # Pixels
 
 

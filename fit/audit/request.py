@@ -56,16 +56,22 @@ class AuditedImages:
 
 @dataclass(frozen=True)
 class FeatureRows:
-    """Some rows of features as `fit.neighbors.Rows`: slices that are read when they are needed."""
+    """Some rows of features as `fit.neighbors.Rows`: slices that are read when they are needed, less their mean.
+
+    Without that, features that are about the same for all images, as those of early layers are, make all images alike.
+    """
 
     features: Features
     rows: Positions
+    mean: npt.NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, part: slice, /) -> npt.NDArray[np.float32]:
-        return self.features.take(self.rows[part])
+        values = self.features.take(self.rows[part])
+        centered: npt.NDArray[np.float32] = values - self.mean
+        return centered
 
 
 def load_audited(store: FeatureStore, options: AuditOptions, reporter: Reporter = SILENT) -> AuditedImages:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from extract.api import SILENT, Reporter, any_present, image_root
 from fit.audit.assessment import (
@@ -50,6 +51,7 @@ NEIGHBORS = 10
 """How many nearest images an outlier's distance is the mean of."""
 
 _READ_ROWS = 1024
+_LEAST_CENTERED = 50  # images: the mean of fewer is too near each of them
 _LOOKED_FOR = 200  # if none of these images is there, they have moved
 _WAYS = {
     DUPLICATE: "the same bytes as {other}",
@@ -122,7 +124,7 @@ def audit_store(store: FeatureStore, options: AuditOptions | None = None, report
     audited = load_audited(store, options, reporter)
     columns = _columns(audited)
     identical, different = identical_pairs(audited.rows.texts("sha256"))
-    neighbors, near = _compare(audited, different, reporter)
+    neighbors, near = _compare(audited, different, columns.mean, reporter)
     root, notes = _find_root(audited)
     looks = _look(audited, different, neighbors, root, reporter)
     looked = () if looks is None else pairs_of_looks(looks, options.near)
@@ -158,11 +160,15 @@ def _columns(audited: AuditedImages) -> FeatureColumns:
     return describe_columns(batches, audited.features.shape[0])
 
 
-def _compare(audited: AuditedImages, different: Positions, reporter: Reporter) -> tuple[Neighbors, CopyPairs]:
+def _compare(
+    audited: AuditedImages, different: Positions, mean: npt.NDArray[np.float32], reporter: Reporter
+) -> tuple[Neighbors, CopyPairs]:
     """The neighbors of each different image, by position in `different`, and the pairs that are near by features."""
+    # Two images are opposite each other, seen from the middle between them.
+    center = mean if len(different) >= _LEAST_CENTERED else np.zeros_like(mean)
     with reporter.step("comparing all images", len(different)) as progress:
         neighbors, near = compare_all(
-            FeatureRows(audited.features, different),
+            FeatureRows(audited.features, different, center),
             NEIGHBORS,
             audited.options.near,
             done=lambda rows: progress.advance(rows, 0),

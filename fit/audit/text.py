@@ -45,6 +45,8 @@ def next_steps(audit: Audit, store: str, folder: Path) -> Sequence[str]:
     return again
 
 
-def where(folder: Path) -> str:
-    """The sentence that says what was written."""
+def where(audit: Audit, folder: Path) -> str:
+    """The sentence that says what was written, and what to do with it."""
+    if not audit.findings:
+        return f"the page is {folder / PAGE}; next:"
     return f"look at {folder / PAGE}; what is right goes from the tables in {folder}; then fit without the rest:"

@@ -28,6 +28,7 @@ LEAST_IMAGES = 10
 """A class of fewer different images is too small to assess: out of five folds, one has two of them."""
 
 _ARRAY_BYTES = 256e6  # of features: more are learned from batch by batch, in constant memory
+_VISITS = 300_000  # images that descent learns from, one after the other, however often each
 _WEAKEST, _PER_IMAGE = 0.01, 15.0
 """C of the logistic regression, fixed, is 15 / images: that is as much regularization for each image, however many there
 are, but C is no less than 0.01. Strong regularization follows wrong labels less than a C chosen by inner folds, whose
@@ -140,8 +141,8 @@ def _fit(audited: AuditedImages, subset: LabelledSubset, learn: Positions) -> Cl
     large = len(learn) * float(np.prod(audited.features.shape)) * 4 > _ARRAY_BYTES
     kind = HEADS["sgd" if large else "logistic"]
     strength = max(_WEAKEST, _PER_IMAGE / len(learn))
-    fixed = {} if large else {"smallest": strength, "largest": strength, "steps": 1, "inner_folds": 1}
-    parameters = kind.complete(fixed)
+    fixed = {"smallest": strength, "largest": strength, "steps": 1, "inner_folds": 1}
+    parameters = kind.complete({"epochs": max(2, _VISITS // len(learn))} if large else fixed)
     spec = HeadSpec(kind.name, parameters, audited.features.shape, subset.task, "none", audited.options.seed)
     head = build_classifier(spec)
     # On one thread: small products in several threads spend their time waiting for each other, which on a machine that

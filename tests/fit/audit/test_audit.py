@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+import fit.audit.assessment
 from extract import extract as run_extract
 from extract.samples import write_samples
 from fit import fit_head
@@ -214,6 +215,19 @@ def test_the_command_runs_as_a_user_types_it(planted_store, tmp_path, monkeypatc
     monkeypatch.setattr(sys, "argv", ["fit", "head", "--features", "store", "--exclude-from", "audit/duplicates.csv"])
     assert run_app(app, "fit") == 0
     assert "left out, as audit/duplicates.csv says: 4 of 55 images" in capsys.readouterr().err
+
+
+def test_of_many_features_labels_are_doubted_batch_by_batch(planted_store, monkeypatch):
+    kinds = []
+    build = fit.audit.assessment.build_classifier
+    monkeypatch.setattr(fit.audit.assessment, "_ARRAY_BYTES", 0)
+    monkeypatch.setattr(fit.audit.assessment, "_VISITS", 600)
+    monkeypatch.setattr(fit.audit.assessment, "build_classifier", lambda spec: kinds.append(spec) or build(spec))
+    audit = audit_store(planted_store, replace(OPTIONS, pixels=0))
+    assert {(spec.name, spec.parameters["epochs"]) for spec in kinds} <= {("sgd", 600 // n) for n in range(30, 45)}
+    assert len(kinds) == 3 + 1
+    first = audit.assessment.images[audit.assessment.doubts.ranking[0]]
+    assert audit.images.paths[first] == "train/blue/wrong.png"
 
 
 def test_only_the_unaltered_views_are_audited(stub, planted, tmp_path):

@@ -122,7 +122,7 @@ def audit_store(store: FeatureStore, options: AuditOptions | None = None, report
     """
     started, options = time.perf_counter(), options or AuditOptions()
     audited = load_audited(store, options, reporter)
-    columns = _columns(audited)
+    columns = _columns(audited, reporter)
     identical, different = identical_pairs(audited.rows.texts("sha256"))
     neighbors, near = _compare(audited, different, columns.mean, reporter)
     root, notes = _find_root(audited)
@@ -154,10 +154,11 @@ def audit_store(store: FeatureStore, options: AuditOptions | None = None, report
     )
 
 
-def _columns(audited: AuditedImages) -> FeatureColumns:
+def _columns(audited: AuditedImages, reporter: Reporter) -> FeatureColumns:
     every = np.arange(len(audited))
-    batches = (values for values, _ in audited.features.batches(every, _READ_ROWS, None))
-    return describe_columns(batches, audited.features.shape[0])
+    with reporter.step("describing features", None):
+        batches = (values for values, _ in audited.features.batches(every, _READ_ROWS, None))
+        return describe_columns(batches, audited.features.shape[0])
 
 
 def _compare(

@@ -15,8 +15,10 @@ import fit.audit.assessment
 from extract import extract as run_extract
 from extract.samples import write_samples
 from fit import fit_head
+from fit.audit.assessment import choose_labelled
 from fit.audit.findings import DUPLICATE, FILES, KINDS, LABEL_ERROR, LEAK, MIRRORED, NEAR_DUPLICATE, UNIFORM
 from fit.audit.options import AuditOptions
+from fit.audit.request import load_audited
 from fit.audit.run import audit_store
 from fit.audit.text import format_findings, next_steps
 from fit.audit.write import require_audit_place, write_audit
@@ -215,6 +217,22 @@ def test_the_command_runs_as_a_user_types_it(planted_store, tmp_path, monkeypatc
     monkeypatch.setattr(sys, "argv", ["fit", "head", "--features", "store", "--exclude-from", "audit/duplicates.csv"])
     assert run_app(app, "fit") == 0
     assert "left out, as audit/duplicates.csv says: 4 of 55 images" in capsys.readouterr().err
+
+
+def test_copies_and_groups_are_in_one_fold(planted_store, tmp_path):
+    paths = planted_store.images()["path"].to_pylist()
+    lines = [f'"{path}",{path.split("/")[1]},{number // 5}' for number, path in enumerate(paths) if '"' not in path]
+    (tmp_path / "labels.csv").write_text("path,label,group\n" + "\n".join(lines) + "\n")
+    grouped = replace(OPTIONS, labels=tmp_path / "labels.csv", group_by="group", pixels=0)
+    for options in (OPTIONS, grouped):
+        audited = load_audited(planted_store, options)
+        at = {path: row for row, path in enumerate(audited.paths)}
+        copies = np.arange(len(audited))
+        copies[at["train/green/001.png"]] = copies[at["train/red/002.png"]]
+        of_rows = choose_labelled(audited, copies).split_groups.of_rows
+        assert of_rows[at["train/green/001.png"]] == of_rows[at["train/red/002.png"]]
+        together = options is grouped
+        assert (of_rows[at["test/blue/012.png"]] == of_rows[at["test/blue/013.png"]]) == together
 
 
 def test_of_many_features_labels_are_doubted_batch_by_batch(planted_store, monkeypatch):

@@ -28,7 +28,7 @@ LEAST_IMAGES = 10
 """A class of fewer different images is too small to assess: out of five folds, one has two of them."""
 
 _ARRAY_BYTES = 256e6  # of features: more are learned from batch by batch, in constant memory
-_VISITS = 300_000  # images that descent learns from, one after the other, however often each
+_VISITS = 200_000  # images that descent learns from, one after the other, however often each
 _WEAKEST, _PER_IMAGE = 0.01, 15.0
 """C of the logistic regression, fixed, is 15 / images: that is as much regularization for each image, however many there
 are, but C is no less than 0.01. Strong regularization follows wrong labels less than a C chosen by inner folds, whose

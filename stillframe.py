@@ -31,12 +31,17 @@ if TYPE_CHECKING:
     from extract.request import RunOptions
     from extract.run import extract
     from extract.summary import RunResult
+    from fit.audit.options import AuditOptions
+    from fit.audit.run import audit_store
     from fit.head import Head, load_head
+    from fit.lookup.options import SearchOptions
+    from fit.lookup.search import search_store
     from fit.options import FitOptions
     from fit.train import fit_head
     from store.reader import FeatureStore, open_store
 
 __all__ = [
+    "AuditOptions",
     "DamagedHead",
     "DamagedStore",
     "EnvironmentFailure",
@@ -48,15 +53,18 @@ __all__ = [
     "RecipeMismatch",
     "RunOptions",
     "RunResult",
+    "SearchOptions",
     "StillframeError",
     "StoppedEarly",
     "TooManyFailures",
     "UnsafeFile",
     "UsageError",
+    "audit_store",
     "extract",
     "fit_head",
     "load_head",
     "open_store",
+    "search_store",
 ]
 
 if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wrong name is an error
@@ -66,7 +74,11 @@ if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wro
             "extract.request": ("RunOptions",),
             "extract.run": ("extract",),
             "extract.summary": ("RunResult",),
+            "fit.audit.options": ("AuditOptions",),
+            "fit.audit.run": ("audit_store",),
             "fit.head": ("Head", "load_head"),
+            "fit.lookup.options": ("SearchOptions",),
+            "fit.lookup.search": ("search_store",),
             "fit.options": ("FitOptions",),
             "fit.train": ("fit_head",),
             "store.reader": ("FeatureStore", "open_store"),

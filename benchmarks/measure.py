@@ -23,7 +23,17 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name("RESULTS.md")
 LIBRARIES = ("tensorflow", "keras", "openvino", "torch", "numpy", "h5py", "pyarrow", "pillow")
 REPEATS = 5
-TITLES = ("Speed", "GPU", "Storage", "Epochs", "Memory and start-up", "Planning", "Augmentation", "Workers")
+TITLES = (
+    "Speed",
+    "GPU",
+    "Storage",
+    "Epochs",
+    "Memory and start-up",
+    "Planning",
+    "Augmentation",
+    "Workers",
+    "Audit and search",
+)
 """The sections of RESULTS.md, in order."""
 
 _HEAD = """# Results

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from extract.runtimes.backend import start_keras
     from extract.runtimes.onnx_compose import HeadPlace, compose_onnx, compose_openvino, head_place
     from extract.sources.places import image_root
-    from extract.sources.table import read_labels
+    from extract.sources.table import read_labels, read_paths
     from store.progress import SILENT, Progress, Reporter, Silence, console_reporter
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "logger_levels",
     "quiet_libraries",
     "read_labels",
+    "read_paths",
     "read_pixels",
     "recipe_backbone",
     "recipe_weights",
@@ -84,6 +85,6 @@ if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wro
             "extract.runtimes.backend": ("start_keras",),
             "extract.runtimes.onnx_compose": ("HeadPlace", "compose_onnx", "compose_openvino", "head_place"),
             "extract.sources.places": ("image_root",),
-            "extract.sources.table": ("read_labels",),
+            "extract.sources.table": ("read_labels", "read_paths"),
         },
     )

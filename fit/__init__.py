@@ -12,15 +12,26 @@ from typing import TYPE_CHECKING
 from store.lazy import exporting
 
 if TYPE_CHECKING:
+    from fit.audit.options import AuditOptions
+    from fit.audit.run import audit_store
     from fit.head import Head, load_head
+    from fit.lookup.options import SearchOptions
+    from fit.lookup.search import search_store
     from fit.train import fit_head
 
-__all__ = ["Head", "fit_head", "load_head"]
+__all__ = ["AuditOptions", "Head", "SearchOptions", "audit_store", "fit_head", "load_head", "search_store"]
 
 
 # Loaded on first use: the command line's --help must not wait for libraries.
 if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wrong name is an error
     __getattr__ = exporting(
         __name__,
-        {"fit.head": ("Head", "load_head"), "fit.train": ("fit_head",)},
+        {
+            "fit.audit.options": ("AuditOptions",),
+            "fit.audit.run": ("audit_store",),
+            "fit.head": ("Head", "load_head"),
+            "fit.lookup.options": ("SearchOptions",),
+            "fit.lookup.search": ("search_store",),
+            "fit.train": ("fit_head",),
+        },
     )

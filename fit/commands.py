@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import fit.audit.commands
+import fit.lookup.commands
 import fit.report.commands  # noqa: F401  (its commands join the app)
 from fit.app import (
     HeadPlace,

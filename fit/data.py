@@ -31,7 +31,7 @@ def reduce_tensor(tensor: Tensor, reduction: str) -> Tensor:
     if tensor.ndim == 2 or reduction == WHOLE:
         return tensor
     if reduction == "flatten":
-        return tensor.reshape(len(tensor), -1)
+        return tensor.reshape(len(tensor), int(np.prod(tensor.shape[1:])))  # not -1, which no rows do not determine
     axes = tuple(range(1, tensor.ndim - 1))
     reduced: Tensor = tensor.mean(axis=axes, dtype=np.float32) if reduction == "avg" else tensor.max(axis=axes)
     return reduced

@@ -53,7 +53,7 @@ def label_images(
     Raises:
         UsageError: there are no images or labels, or a class has too few images for the head.
     """
-    rows = select_images(store, options.labels, reporter)
+    rows = select_images(store, options.labels, reporter, options.exclude_from)
     task, targets = find_task(rows.texts("label"), rows.texts("path"))
     _require_suitable(kind, task)
     images = _split(rows, task, targets, options, None)

@@ -101,23 +101,26 @@ class _Best:
         self._rows = np.full((queries, k), NO_ROW, np.int64)
         self._cosines = np.full((queries, k), -np.inf, np.float32)
 
-    def offer(self, cosines: Cosines, first: int, rows: Positions) -> None:
-        """Take in the cosines (queries, rows) of consecutive queries, from number `first`, with some rows."""
+    def offer(self, cosines: Cosines, first: int, rows: Positions, across: bool = False) -> None:
+        """Take in the cosines (queries, rows) of consecutive queries, from number `first`, with some rows.
+
+        With `across` they are (rows, queries); a transposed view would have to be copied.
+        """
         if cosines.size == 0:
             return
         # Where fewer than k rows are found yet, the limit is -infinity, which every row reaches.
-        limits = self._cosines[first : first + len(cosines), -1]
-        open_to = np.flatnonzero(cosines.max(axis=1) >= limits)
-        if len(open_to) == 0:
-            return
-        limits, cosines = limits[open_to], np.ascontiguousarray(cosines[open_to])
-        possible = cosines >= limits[:, None]
-        crowded = np.flatnonzero(np.count_nonzero(possible, axis=1) > _CROWDED * self.k)
+        limits = self._cosines[first : first + cosines.shape[1 if across else 0], -1].copy()
+        possible = cosines >= (limits if across else limits[:, None])
+        crowded = np.flatnonzero(np.count_nonzero(possible, axis=0 if across else 1) > _CROWDED * self.k)
         if len(crowded):
-            kth = np.partition(cosines[crowded], -self.k, axis=1)[:, -self.k]
-            possible[crowded] = cosines[crowded] >= np.maximum(limits[crowded], kth)[:, None]
-        of, at = _where(possible)
-        self._take_in(open_to[of] + first, cosines[of, at], rows[at])
+            chosen = np.ascontiguousarray(cosines[:, crowded].T) if across else cosines[crowded]
+            kth = np.partition(chosen, -self.k, axis=1)[:, -self.k]
+            limits[crowded] = np.maximum(limits[crowded], kth)
+            possible = cosines >= (limits if across else limits[:, None])
+        place = _where(possible)
+        of, at = place[::-1] if across else place
+        if len(of):
+            self._take_in(of + first, cosines[place], rows[at])
 
     def _take_in(self, of: Positions, cosines: Cosines, rows: Positions) -> None:
         changed = np.unique(of)
@@ -206,7 +209,7 @@ def compare_all(
         if k:
             best.offer(cosines, at, np.arange(start, start + cosines.shape[1]))
             if start > at:
-                best.offer(cosines.T, start, np.arange(at, at + len(cosines)))
+                best.offer(cosines, start, np.arange(at, at + len(cosines)), across=True)
     return best.neighbors(), pairs.near_pairs()
 
 

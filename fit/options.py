@@ -38,6 +38,9 @@ class FitOptions:
     labels: Annotated[
         str | os.PathLike[str] | None, Option("A .csv or .parquet table of path,label[,split,group]: other labels.")
     ] = None
+    exclude_from: Annotated[
+        str | os.PathLike[str] | None, Option("A .csv or .parquet table with a column path: images to leave out.")
+    ] = None
     val: Annotated[float, Option("The fraction for validation, where the store has none.")] = 0.2
     test: Annotated[float, Option("The fraction for the test, where the store has no splits.")] = 0.2
     stop: Annotated[

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from extract.api import SILENT, Reporter, read_labels
+from extract.api import SILENT, Reporter, read_labels, read_paths
 from fit.splits import Positions
 from store.errors import StoppedEarly, UsageError
-from store.files.names import printable
+from store.files.names import printable, row_name
 from store.reader import FeatureStore
 
 
@@ -67,30 +67,78 @@ def require_complete(store: FeatureStore) -> None:
 
 
 def select_images(
-    store: FeatureStore, labels: str | os.PathLike[str] | None = None, reporter: Reporter = SILENT
+    store: FeatureStore,
+    labels: str | os.PathLike[str] | None = None,
+    reporter: Reporter = SILENT,
+    exclude_from: str | os.PathLike[str] | None = None,
 ) -> ImageRows:
     """All images of a store; or those that a table names, with its labels.
 
+    Args:
+        store: the images.
+        labels: a table of path, label[, split, group]; images that it does not name are left out.
+        reporter: receives what was left out.
+        exclude_from: a table with a column path; images that it names are left out.
+
     Raises:
-        UsageError: there are no images, or the table cannot be used.
+        UsageError: there are no images, or a table cannot be used.
     """
     table = store.images()
     if len(table) == 0:
         raise UsageError(f"{store.folder} has no rows: extract images first")
     rows = ImageRows(table, np.arange(len(table)))
+    if exclude_from is not None:
+        rows = exclude(rows, exclude_from, reporter)
     if labels is None:
         return rows
     labelled, unknown = relabel(rows, labels, reporter)
     if len(labelled) < len(rows):
         reporter.message(f"{len(rows) - len(labelled):,} images of the store are not in {labels}: left out")
-    if unknown:
+    if unknown and exclude_from is None:  # else the unknown ones may be those that are left out
         reporter.message(f"warning: {unknown:,} paths of {labels} are not in the store")
     return labelled
+
+
+def exclude(rows: ImageRows, path: str | os.PathLike[str], reporter: Reporter = SILENT) -> ImageRows:
+    """The rows without those that a table names in its column path; it may name one more than once.
+
+    Raises:
+        UsageError: the table is malformed, names none of the rows, or all of them.
+    """
+    given = read_paths(os.fspath(path))
+    names = {*given, *map(row_name, given)}  # as a store writes them, or as the file is named
+    paths = rows.texts("path")
+    kept = np.array([position for position, name in enumerate(paths) if name not in names], np.int64)
+    left_out = len(rows) - len(kept)
+    if given and left_out == 0:
+        raise UsageError(
+            f"{path} names no image of the store: it has paths such as {printable(given[0])!r}, "
+            f"the store has {printable(paths[0])!r}; paths are relative to the folder that was extracted"
+        )
+    if len(kept) == 0:
+        raise UsageError(f"{path} names all {len(rows):,} images: nothing would be left; take out what is to stay")
+    unknown = len(set(given)) - left_out
+    reporter.message(f"left out, as {path} says: {left_out:,} of {len(rows):,} images")
+    if unknown > 0:
+        reporter.message(f"warning: {unknown:,} paths of {path} are not in the store")
+    return pick(rows, kept)
 
 
 def pick(rows: ImageRows, chosen: Positions) -> ImageRows:
     """Those of the rows, by position."""
     return ImageRows(rows.table.take(pa.array(chosen)), rows.stored[chosen])
+
+
+def select_split(rows: ImageRows, split: str, store: FeatureStore) -> ImageRows:
+    """Those of the rows that have this split.
+
+    Raises:
+        UsageError: there are none.
+    """
+    chosen = np.flatnonzero(np.array(rows.table["split"].to_pylist(), dtype=object) == split)
+    if len(chosen) == 0:
+        raise UsageError(f"no rows of split {split!r} in {store.folder}: leave --split out for all rows")
+    return pick(rows, chosen)
 
 
 def relabel(rows: ImageRows, path: str | os.PathLike[str], reporter: Reporter = SILENT) -> tuple[ImageRows, int]:

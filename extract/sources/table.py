@@ -40,8 +40,7 @@ def read_labels(path: str) -> LabelTable:
         UsageError: there is no such table, it has no column path, repeats a path, or a column is not text.
         EnvironmentFailure: it cannot be read.
     """
-    if not is_table(path) or place_kind(path) != "file":
-        raise UsageError(f"{path} is not a table: expected a .csv, .tsv or .parquet file with a column path")
+    _require_table(path)
     given = read_text_table(path)
     columns = dict(given.columns)
     notes = list(given.notes)
@@ -54,6 +53,22 @@ def read_labels(path: str) -> LabelTable:
     columns["path"], changed = _row_names(columns["path"], path)
     table = pa.table({name: pa.array(columns[name], pa.string()) for name in COLUMNS if name in columns})
     return LabelTable(table, (*notes, *changed))
+
+
+def read_paths(path: str) -> list[str]:
+    """The texts in the column path of a CSV or Parquet table, as they are, in its order; one may be there repeatedly.
+
+    Raises:
+        UsageError: there is no such table, it has no column path, or a row has none.
+        EnvironmentFailure: it cannot be read.
+    """
+    _require_table(path)
+    return [_path(name, number, path) for number, name in enumerate(read_text_table(path).columns["path"], start=1)]
+
+
+def _require_table(path: str) -> None:
+    if not is_table(path) or place_kind(path) != "file":
+        raise UsageError(f"{path} is not a table: expected a .csv, .tsv or .parquet file with a column path")
 
 
 def _plain_texts(texts: list[str | None], what: str) -> tuple[list[str | None], list[str]]:

@@ -2,7 +2,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fit.rows import ImageRows, relabel
+from extract.api import Reporter
+from fit.rows import ImageRows, exclude, relabel, select_images
 from store.errors import UsageError
 
 TABLE = pa.table(
@@ -45,3 +46,54 @@ def test_a_table_of_labels_that_cannot_be_is_refused(text, words, tmp_path):
 def test_no_such_table(tmp_path):
     with pytest.raises(UsageError, match="is not a table"):
         relabel(ROWS, tmp_path / "nothing.csv")
+
+
+def test_images_that_a_table_names_are_left_out_however_often_it_names_them(tmp_path):
+    (tmp_path / "found.csv").write_text("kind,path,other\nleak,b.png,a.png\nduplicate,b.png,\nodd,z.png,\n")
+    said = []
+    rows = exclude(ROWS, tmp_path / "found.csv", Reporter(said.append))
+    assert rows.texts("path") == ["a.png", "c.png"]
+    assert rows.stored.tolist() == [0, 2]
+    assert said == [
+        f"left out, as {tmp_path}/found.csv says: 1 of 3 images",
+        f"warning: 1 paths of {tmp_path}/found.csv are not in the store",
+    ]
+
+
+def test_names_are_left_out_as_the_store_writes_them_and_as_the_files_are_named(tmp_path):
+    names = ["a\\\\b.png", "x\\xff.png", 'q"\n.png', "=1+2.png"]
+    rows = ImageRows(pa.table({"path": names}), np.arange(4))
+    (tmp_path / "found.csv").write_text('path\na\\b.png\nx\\xff.png\n"q""\n.png"\n')
+    assert exclude(rows, tmp_path / "found.csv").texts("path") == ["=1+2.png"]
+
+
+def test_a_table_without_findings_leaves_nothing_out(tmp_path):
+    (tmp_path / "found.csv").write_text("path,kind\n")
+    assert len(exclude(ROWS, tmp_path / "found.csv")) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("path\nq.png\n", "names no image of the store"),
+        ("path\na.png\nb.png\nc.png\n", "names all 3 images"),
+        ("image\na.png\n", "expected one named path"),
+        ("path,kind\n,leak\n", "has no path"),
+    ],
+)
+def test_a_table_of_images_to_leave_out_that_cannot_be_is_refused(text, words, tmp_path):
+    (tmp_path / "found.csv").write_text(text)
+    with pytest.raises(UsageError, match=words):
+        exclude(ROWS, tmp_path / "found.csv")
+
+
+def test_labels_and_exclusions_are_both_applied(color_store, tmp_path):
+    (tmp_path / "labels.csv").write_text("path,label\nred/000.png,warm\nred/001.png,warm\nblue/000.png,cold\n")
+    (tmp_path / "found.csv").write_text("path\nred/001.png\n")
+    said = []
+    rows = select_images(color_store, tmp_path / "labels.csv", Reporter(said.append), tmp_path / "found.csv")
+    assert rows.table.select(["path", "label"]).to_pylist() == [
+        {"path": "blue/000.png", "label": "cold"},
+        {"path": "red/000.png", "label": "warm"},
+    ]
+    assert not any("warning" in line for line in said)

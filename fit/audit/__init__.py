@@ -1,0 +1,1 @@
+"""What is wrong with the images of a store: copies, leaks between splits, wrong labels, outliers, odd images."""

@@ -1,0 +1,40 @@
+"""What can be asked of a search in a store, checked."""
+
+import os
+from dataclasses import dataclass
+from typing import Annotated
+
+from fit.choices import REDUCTIONS
+from store.errors import UsageError
+from store.options import Option, one_of
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """The options of `fit search`.
+
+    Raises:
+        UsageError: a value that cannot be, or two that do not go together.
+    """
+
+    top: Annotated[int, Option("How many images to find for each query.")] = 10
+    output: Annotated[str | None, Option("Which output, where the store has several.")] = None
+    reduce: Annotated[
+        str, Option("avg, max or flatten: how spatial tensors become vectors.", complete=one_of(REDUCTIONS))
+    ] = "avg"
+    split: Annotated[str | None, Option("Only images of this split.")] = None
+    label: Annotated[str | None, Option("Only images with this label.")] = None
+    head: Annotated[str | os.PathLike[str] | None, Option("A head's folder: find images of its class --class.")] = None
+    class_name: Annotated[str | None, Option("The class of the head.", ("--class",))] = None
+    weights: Annotated[str | None, Option("Where the backbone's weights are, if no longer where they were.")] = None
+    images: Annotated[
+        str | os.PathLike[str] | None, Option("The folder that the images are in, if no longer where they were.")
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.top < 1:
+            raise UsageError(f"--top is {self.top}: expected 1 or more")
+        if self.reduce not in REDUCTIONS:
+            raise UsageError(f"--reduce is {self.reduce!r}: expected one of {', '.join(REDUCTIONS)}")
+        if (self.head is None) != (self.class_name is None):
+            raise UsageError("--head and --class go together: the head's folder, and the class to find images of")

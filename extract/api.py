@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from extract.bad_image import BadImage
     from extract.extractor import FeatureExtractor
     from extract.images.given import GivenImages, ImageLike, take_images
-    from extract.images.pixels import any_present, read_pixels
+    from extract.images.pixels import any_present, read_pixels, read_thumbnails
     from extract.process_state import logger_levels, quiet_libraries, search_path
     from extract.runtimes.backend import start_keras
     from extract.sources.places import image_root
@@ -48,6 +48,7 @@ __all__ = [
     "quiet_libraries",
     "read_labels",
     "read_pixels",
+    "read_thumbnails",
     "remainder",
     "search_path",
     "start_keras",
@@ -66,7 +67,7 @@ if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wro
             "extract.bad_image": ("BadImage",),
             "extract.extractor": ("FeatureExtractor",),
             "extract.images.given": ("GivenImages", "ImageLike", "take_images"),
-            "extract.images.pixels": ("any_present", "read_pixels"),
+            "extract.images.pixels": ("any_present", "read_pixels", "read_thumbnails"),
             "extract.process_state": ("logger_levels", "quiet_libraries", "search_path"),
             "store.progress": ("SILENT", "Progress", "Reporter", "Silence", "console_reporter"),
             "extract.runtimes.backend": ("start_keras",),

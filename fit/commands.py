@@ -35,6 +35,7 @@ class HeadOutput:
 
     out: Annotated[Path | None, Option("The head's folder.", ("--out", "-o"), default="heads/<head>")] = None
     force: Annotated[bool, Option("Replace a head that is there.")] = False
+    no_report: Annotated[bool, Option("Write no report.html.")] = False
 
 
 @command(app, "head", StorePlace, FitOptions, ParameterOptions, HeadOutput, TableOptions)
@@ -49,19 +50,23 @@ def head(
     """Fit a head on a store's features and say how good it is."""
     from fit.head_folder import require_place
     from fit.next_steps import next_steps
+    from fit.page.write import write_page_beside
     from fit.train import fit_with
     from store.reader import open_store
 
     folder = output.out or Path("heads") / options.head.replace(":", ".")
     require_place(folder, output.force)
     asked = replace(options, parameters=parameters.given())
-    fitted = fit_with(open_store(store.features), asked, console.reporter)
+    features = open_store(store.features)
+    fitted = fit_with(features, asked, console.reporter)
     fitted.save(folder, output.force)
-    console.result({"head": str(folder), **fitted.metrics})
+    page = None if output.no_report else write_page_beside(folder, features, console.reporter)
+    console.result({"head": str(folder), "page": None if page is None else str(page.page), **fitted.metrics})
     print_metrics(fitted.metrics, table, console)
     console.summary(
         "",
         f"fitted in {fitted.metrics['seconds']:.1f} s; the head is in {folder}: metrics.json, predictions.parquet",
+        *([] if page is None else [f"to look at it, open {page.page} in a browser"]),
         "next:",
         *(f"    {step}" for step in next_steps(fitted, folder, store.features, ":" in options.head)),
     )
@@ -86,12 +91,15 @@ def sweep(
     console: Console,
 ) -> None:
     """Fit a head with many settings, choose on validation, and evaluate the chosen one on the test set once."""
+    from fit.page.write import write_page_beside
     from fit.search.sweep import sweep_head
     from fit.text import format_metrics, format_refusals, format_sweep
     from store.reader import open_store
 
     base = replace(fit_options, parameters=parameters.given())
-    found = sweep_head(open_store(store.features), base, options, output.out, console.reporter)
+    features = open_store(store.features)
+    found = sweep_head(features, base, options, output.out, console.reporter)
+    write_page_beside(found.best, features, console.reporter)
     console.result({"sweep": str(output.out), **found.to_dict()})
     console.summary(
         *columns(format_sweep(found)),

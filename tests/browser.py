@@ -10,8 +10,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
-
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SWITCHES = (
     "--headless=new",
@@ -35,22 +33,21 @@ KEYS |= {name: ("", code) for name, code in (("ArrowLeft", 37), ("ArrowUp", 38),
 
 
 def find_chromium():
-    """The program, or the test is skipped."""
-    found = next((path for name in PROGRAMS if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip("no Chromium: install it (apt-get install chromium) to test pages in a browser")
-    return found
+    """The program, or None."""
+    return next((path for name in PROGRAMS if (path := shutil.which(name))), None)
 
 
 class Browser:
     """One Chromium with one tab. What it writes to the console and what it asks the network for is collected."""
 
     def __init__(self, profile):
+        program = find_chromium()
+        assert program, "no Chromium: install it (apt-get install chromium)"
         to_browser, self._write = os.pipe()
         self._read, from_browser = os.pipe()
         command = 'exec "$@" 3<&"$IN" 4>&"$OUT"'
         self._process = subprocess.Popen(
-            ["/bin/bash", "-c", command, "chromium", find_chromium(), *SWITCHES, f"--user-data-dir={profile}"],
+            ["/bin/bash", "-c", command, "chromium", program, *SWITCHES, f"--user-data-dir={profile}"],
             env={**os.environ, "IN": str(to_browser), "OUT": str(from_browser), "HOME": str(profile)},
             pass_fds=(to_browser, from_browser),
             stdout=subprocess.DEVNULL,
@@ -117,12 +114,14 @@ class Browser:
 
     # A page
 
-    def open(self, path, width=1280, dark=False, height=900):
+    def open(self, path, width=1280, dark=False, height=900, scale=1):
         """Open a file in a window of this size and with this theme of the system."""
         self.problems.clear()
         self.requests.clear()
         mobile = width < 500
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=mobile
+        )
         self.call(
             "Emulation.setEmulatedMedia",
             features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],

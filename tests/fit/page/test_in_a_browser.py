@@ -6,7 +6,7 @@ import re
 import pytest
 
 from store.files.names import printable
-from tests.browser import Browser
+from tests.browser import Browser, find_chromium
 from tests.fit.page.conftest import HOSTILE_CLASSES, HOSTILE_FILES, HOSTILE_GROUPS
 
 SIZES = [(360, False), (360, True), (1280, False), (1280, True)]
@@ -14,6 +14,8 @@ SIZES = [(360, False), (360, True), (1280, False), (1280, True)]
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
+    if find_chromium() is None:
+        pytest.skip("no Chromium: install it (apt-get install chromium) to test pages in a browser")
     started = Browser(tmp_path_factory.mktemp("profile"))
     yield started
     started.close()

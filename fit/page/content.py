@@ -12,10 +12,17 @@ _SHORT_NAME = 3
 
 @dataclass(frozen=True)
 class Number:
-    """A measured value in words, such as 95.8 %, and its 95 % interval, such as 93.6 to 97.8 %; empty if it has none."""
+    """A measured value in words.
+
+    Attributes:
+        value: such as 95.8 %.
+        interval: its 95 % interval, such as 93.6 to 97.8 %; empty if it has none.
+        reason: why it has none, where metrics.json says so.
+    """
 
     value: str
     interval: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -26,11 +33,13 @@ class ScoreTable:
         evaluations: the name of each column.
         rows: the name of each metric, with a number per column.
         notes: for each column, of how many images it is, and what they were used for.
+        reasons: why metrics have no interval: the reason, and which metrics of which evaluations.
     """
 
     evaluations: Sequence[str]
     rows: Sequence[tuple[str, Sequence[Number]]]
     notes: Sequence[tuple[str, str]]
+    reasons: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -94,16 +103,20 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Group:
-    """The images of one group that were evaluated, and how many are right."""
+    """The images of one group that were evaluated: how many, the share that is right, and that in words."""
 
     name: str
     images: int
-    right: int
+    share: float
+    accuracy: Number
 
-    @property
-    def accuracy(self) -> float:
-        """The share that is right."""
-        return self.right / self.images
+
+@dataclass(frozen=True)
+class GroupTable:
+    """Accuracy by the values of a column, the lowest first."""
+
+    column: str
+    groups: Sequence[Group]
 
 
 @dataclass(frozen=True)
@@ -181,7 +194,7 @@ class Content:
         confusion: of them.
         mistakes: most confident errors first.
         per_class: scores of each class.
-        groups: accuracy by group, the lowest first.
+        groups: accuracy by group, or by the column that `fit head --by` names; None without one.
         reliability: how often predictions are right, by their probability.
         training: loss and accuracy of each epoch.
         kept: which epoch's weights are kept, in a sentence.
@@ -210,7 +223,7 @@ class Content:
     confusion: Confusion
     mistakes: Sequence[Mistake]
     per_class: Sequence[ClassScores]
-    groups: Sequence[Group]
+    groups: GroupTable | None
     reliability: ReliabilityChart
     training: Sequence[LineChart]
     kept: str

@@ -17,7 +17,7 @@ from fit.page.charts import (
     reliability_chart,
     training_charts,
 )
-from fit.page.content import ClassLook, Content, Listed, Mistake, NearImage
+from fit.page.content import ClassLook, Content, GroupTable, Listed, Mistake, NearImage
 from fit.page.features import NoFeatures, StoredFeatures, find_features, nearest_images, project
 from fit.page.images import (
     MOST_IMAGES,
@@ -28,7 +28,7 @@ from fit.page.images import (
     largest_classes,
     order_of_need,
 )
-from fit.page.numbers import USES, confusion_table, group_table, label_table, number, score_table
+from fit.page.numbers import USES, by_table, confusion_table, group_table, label_table, number, score_table
 from fit.page.run import command_blocks, recipe_facts, version_facts
 from fit.page.sources import Evaluation, NoImages, find_images_of, gather_evaluation, monitor_of
 from fit.page.thumbnails import Thumbnails, Wanting, make_thumbnails
@@ -206,7 +206,7 @@ def _content(results: Results, parts: _Parts, samples: Mapping[int, Positions], 
         confusion=table(info.classes, np.array(metrics["confusion"]), evaluation.of),
         mistakes=_mistakes(parts),
         per_class=[replace(entry, name=printable(entry.name)) for entry in evaluation.scores.per_class],
-        groups=group_table(parts.images, parts.images.of_evaluation(reported), features.group_of if features else {}),
+        groups=by_table(metrics["by"]) if metrics.get("by") else _groups(parts, reported),
         reliability=reliability_chart(reliability(*evaluation.evaluated.decisions())),
         training=training_charts(history, kept_epoch(history, monitor)) if history else [],
         kept=kept_note(history, monitor) if history else "",
@@ -219,6 +219,11 @@ def _content(results: Results, parts: _Parts, samples: Mapping[int, Positions], 
         blocks=command_blocks(info, results.folder, run_options(features.store) if features else None),
         notes=notes,
     )
+
+
+def _groups(parts: _Parts, reported: str) -> GroupTable | None:
+    group_of = parts.features.group_of if parts.features else {}
+    return group_table(parts.images, parts.images.of_evaluation(reported), group_of)
 
 
 def _metric(evaluation: Mapping[str, object], name: str) -> Mapping[str, object]:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fit.page.charts import percent
-from fit.page.content import Cell, Confusion, Group, Number, ScoreTable
+from fit.page.content import Cell, Confusion, Group, GroupTable, Number, ScoreTable
 from fit.page.images import PageImages
 from fit.page.sources import CV
 from fit.splits import TEST, TRAIN, VALIDATION, Positions
@@ -36,11 +36,12 @@ USES = {
 def number(name: str, metric: Mapping[str, Any], with_interval: bool = True) -> Number:
     """A metric of metrics.json in words."""
     value, low, high = metric["value"], metric.get("low"), metric.get("high")
+    reason = printable(metric.get("reason") or "") if with_interval else ""
     if value is None:
-        return Number("-")
+        return Number("-", reason=reason)
     written = _plain if name in _NOT_SHARES else percent
     if not with_interval or low is None or high is None:
-        return Number(written(value))
+        return Number(written(value), reason=reason)
     return Number(written(value), f"{written(low).removesuffix(_PERCENT)} to {written(high)}")
 
 
@@ -63,7 +64,19 @@ def score_table(metrics: Mapping[str, Any]) -> ScoreTable:
         for key in known
     ]
     notes = [(name, f"{metrics[name]['rows']:,} images, {USES[name]}") for name in names if name != _BASELINE]
-    return ScoreTable(names, rows, [*notes, (_BASELINE, USES[_BASELINE])] if _BASELINE in names else notes)
+    if _BASELINE in names:
+        notes.append((_BASELINE, USES[_BASELINE]))
+    return ScoreTable(names, rows, notes, _reasons(names, rows))
+
+
+def _reasons(names: Sequence[str], rows: Sequence[tuple[str, Sequence[Number]]]) -> list[tuple[str, str]]:
+    """Each reason for which metrics have no interval, with their names."""
+    found = dict[str, list[str]]()
+    for metric, numbers in rows:
+        for name, value in zip(names, numbers, strict=True):
+            if value.reason:
+                found.setdefault(value.reason, []).append(f"{metric} ({name})")
+    return [(reason, ", ".join(metrics)) for reason, metrics in found.items()]
 
 
 def _metrics_of(evaluation: Mapping[str, Any]) -> list[str]:
@@ -158,8 +171,8 @@ def _left_out(shown: int, classes: int, which: str) -> str:
 # Groups
 
 
-def group_table(images: PageImages, positions: Positions, group_of: Mapping[str, str | None]) -> list[Group]:
-    """The evaluated images of each group, the lowest accuracy first; none where no image has a group."""
+def group_table(images: PageImages, positions: Positions, group_of: Mapping[str, str | None]) -> GroupTable | None:
+    """The evaluated images of each group, the lowest accuracy first; None where no image has a group."""
     counts = dict[str, list[int]]()
     for position in positions.tolist():
         name = group_of.get(images.paths[position])
@@ -167,5 +180,23 @@ def group_table(images: PageImages, positions: Positions, group_of: Mapping[str,
             count = counts.setdefault(name, [0, 0])
             count[0] += 1
             count[1] += bool(images.right[position])
-    groups = [Group(printable(name), total, right) for name, (total, right) in counts.items()]
-    return sorted(groups, key=lambda group: (group.accuracy, -group.images, group.name))
+    groups = [
+        Group(printable(name), total, right / total, Number(percent(right / total)))
+        for name, (total, right) in counts.items()
+    ]
+    ordered = sorted(groups, key=lambda group: (group.share, -group.images, group.name))
+    return GroupTable("group", ordered) if groups else None
+
+
+def by_table(by: Mapping[str, Any]) -> GroupTable:
+    """What `fit head --by COLUMN` measured: the accuracy of each value of the column, with its interval."""
+    groups = [
+        Group(
+            printable("none" if found["value"] is None else str(found["value"])),
+            found["rows"],
+            found["accuracy"]["value"] or 0.0,
+            number("accuracy", found["accuracy"]),
+        )
+        for found in by["values"]
+    ]
+    return GroupTable(printable(by["column"]), groups)

@@ -62,8 +62,8 @@ def command_blocks(info: HeadInfo, folder: Path, run_options: Mapping[str, objec
     options += ["--class-weight", info.class_weight] if info.class_weight != "none" else []
     fit = ["--features", store, "--head", info.head, "--output", info.output.name, *options, "--seed", f"{info.seed}"]
     use = [
-        suggested_line("fit", "predict", place, "IMAGE…").replace("'IMAGE…'", "IMAGE…"),
-        suggested_line("fit", "evaluate", place, "--features", store),
+        suggested_line("fit", "predict", place, "photo.jpg"),
+        suggested_line("fit", "evaluate", place, "--features", "OTHER_STORE"),
         suggested_line("fit", "report", place),
     ]
     blocks = [Block("Use the head", "\n".join(use))]

@@ -21,6 +21,7 @@ from fit.head_folder import read_results
 from fit.metrics.calibration import reliability
 from fit.page.card import markdown_text
 from fit.page.charts import reliability_chart, training_charts
+from fit.page.content import Number
 from fit.page.features import find_features, project
 from fit.page.gather import BESIDE_A_FIT, PageOptions, gather_content
 from fit.page.images import gather_images, order_of_need
@@ -180,13 +181,40 @@ def test_groups_come_worst_first(hostile):
     group_of = hostile.store.images().to_pydict()
     groups = dict(zip(group_of["path"], group_of["group"], strict=True))
     test = [row for row in hostile.results.predictions.to_pylist() if row["split"] == "test"]
-    for group in content.groups:
+    assert content.groups.column == "group"
+    for group in content.groups.groups:
         members = [row for row in test if groups[row["path"]] == group.name]
         assert group.images == len(members)
-        assert group.right == sum(row["label"] == row["predicted"] for row in members)
-    assert sum(group.images for group in content.groups) == len(test)
-    accuracies = [group.accuracy for group in content.groups]
-    assert accuracies == sorted(accuracies)
+        assert group.share == np.mean([row["label"] == row["predicted"] for row in members])
+    assert sum(group.images for group in content.groups.groups) == len(test)
+    shares = [group.share for group in content.groups.groups]
+    assert shares == sorted(shares)
+
+
+def test_the_column_that_was_asked_for_takes_the_place_of_groups(hostile):
+    accuracy = {"value": 0.25, "low": 0.1, "high": 0.5}
+    values = [{"value": None, "rows": 4, "groups": 4, "accuracy": accuracy}]
+    values.append({"value": "<i>", "rows": 2, "groups": 2, "accuracy": {**accuracy, "low": None, "reason": "too few"}})
+    metrics = {**hostile.results.metrics, "by": {"column": "<b>site", "of": "test", "values": values}}
+    content = gather_content(replace(hostile.results, metrics=metrics), PageOptions())
+    assert [(group.name, group.accuracy.interval) for group in content.groups.groups] == [
+        ("none", "10.0 to 50.0\u00a0%"),
+        ("<i>", ""),
+    ]
+    html = render_page(content)
+    assert "By &lt;b&gt;site</h2>" in html
+    assert "<bdi>&lt;i&gt;</bdi>" in html
+
+
+def test_the_reason_why_there_is_no_interval_is_given(hostile):
+    few = {"value": 0.5, "low": None, "high": None, "reason": "12 images"}
+    metrics = {**hostile.results.metrics, "test": {**hostile.results.metrics["test"], "accuracy": few}}
+    scores = score_table(metrics)
+    assert scores.reasons == [("12 images", "accuracy (test)")]
+    content = replace(gather_content(hostile.results, PageOptions()), scores=scores, accuracy=number("accuracy", few))
+    html = render_page(content)
+    assert "<li>No interval of accuracy (test): 12 images.</li>" in html
+    assert "no interval: 12 images</dd>" in html
 
 
 # What is missing
@@ -245,7 +273,7 @@ def test_numbers_have_their_units_and_intervals():
     assert number("accuracy", metric).interval == "93.0 to 97.8\u00a0%"
     assert number("log_loss", metric).interval == "0.930 to 0.978"
     few = {"value": 0.5, "low": None, "high": None, "reason": "too few groups"}
-    assert number("accuracy", few).interval == ""
+    assert number("accuracy", few) == Number("50.0\u00a0%", "", "too few groups")
     assert number("accuracy", {"value": None, "low": None, "high": None}).value == "-"
 
 

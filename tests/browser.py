@@ -137,11 +137,19 @@ class Browser:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
+    def until(self, expression):
+        """Wait for a JavaScript expression to be true."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.run(expression):
+            assert time.monotonic() < deadline, f"never true: {expression}"
+            time.sleep(0.02)
+
     def click(self, selector):
-        """Press the mouse in the middle of an element."""
+        """Press the mouse in the middle of an element, once the page is at rest."""
         x, y = self.run(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); "
+            f"(async () => {{ const e = document.querySelector({json.dumps(selector)}); "
             "e.scrollIntoView({block: 'center', behavior: 'instant'}); "
+            "await new Promise((rest) => requestAnimationFrame(() => requestAnimationFrame(rest))); "
             "const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"
         )
         for kind in ("mousePressed", "mouseReleased"):

@@ -30,7 +30,7 @@ from fit.page.images import (
 )
 from fit.page.numbers import USES, by_table, confusion_table, group_table, label_table, number, score_table
 from fit.page.run import command_blocks, recipe_facts, version_facts
-from fit.page.sources import Evaluation, NoImages, find_images_of, gather_evaluation, monitor_of
+from fit.page.sources import Evaluation, NoImages, find_images_of, gather_evaluation, monitor_of, unseen_note
 from fit.page.thumbnails import Thumbnails, Wanting, make_thumbnails
 from fit.splits import TRAIN, Positions
 from store.errors import EnvironmentFailure
@@ -99,6 +99,7 @@ def gather_content(results: Results, options: PageOptions, reporter: Reporter = 
     """Everything that a page of a head says."""
     notes = list[str]()
     images, reported = gather_images(results), results.metrics["confusion_of"]
+    notes += unseen_note(results)
     features = _features(results, options, notes)
     mistakes = errors_of(images, reported)[:SHOWN_MISTAKES]
     near = _near(images, mistakes, features, reporter)

@@ -51,6 +51,14 @@ def gather_evaluation(results: Results) -> Evaluation:
     return Evaluation(evaluated, f"{len(evaluated):,} {EVALUATIONS[name]}", scores)
 
 
+def unseen_note(results: Results) -> list[str]:
+    """A sentence about test images that there are, but that the head was not evaluated on; none otherwise."""
+    images = results.metrics["rows"].get(TEST, 0)
+    if not images or results.metrics.get(TEST) is not None:
+        return []
+    return [f"The {images:,} test images are not on this page: the head was not evaluated on them."]
+
+
 def monitor_of(info: HeadInfo) -> str:
     """What decides which epoch's weights of a head are kept."""
     return HEADS[info.head].monitor if info.head in HEADS else HeadKind.monitor

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from PIL import Image
 from sklearn.decomposition import PCA
@@ -210,7 +211,7 @@ def test_the_reason_why_there_is_no_interval_is_given(hostile):
     few = {"value": 0.5, "low": None, "high": None, "reason": "12 images"}
     metrics = {**hostile.results.metrics, "test": {**hostile.results.metrics["test"], "accuracy": few}}
     scores = score_table(metrics)
-    assert scores.reasons == [("12 images", "accuracy (test)")]
+    assert ("12 images", "accuracy (test)") in scores.reasons
     content = replace(gather_content(hostile.results, PageOptions()), scores=scores, accuracy=number("accuracy", few))
     html = render_page(content)
     assert "<li>No interval of accuracy (test): 12 images.</li>" in html
@@ -262,6 +263,20 @@ def test_a_page_that_cannot_be_written_is_a_warning_beside_a_fit(hostile, tmp_pa
     monkeypatch.setattr("fit.page.write.write_page", fails)
     assert write_page_beside(hostile.results.folder, hostile.store, Recorder()) is None
     assert messages == ["warning: there is no report.html: the disk is full"]
+
+
+def test_test_images_that_were_not_evaluated_are_mentioned(hostile):
+    rows = hostile.results.predictions
+    unseen = replace(
+        hostile.results,
+        metrics={**hostile.results.metrics, "test": None, "confusion_of": "validation"},
+        predictions=rows.filter(pc.not_equal(rows["split"], "test")),
+    )
+    content = gather_content(unseen, PageOptions())
+    tested = hostile.results.metrics["rows"]["test"]
+    assert content.notes == [f"The {tested} test images are not on this page: the head was not evaluated on them."]
+    assert content.total == 72 - tested
+    assert "optimistic" in content.chosen_on
 
 
 # Numbers

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 
@@ -142,8 +143,8 @@ def _chart(title: str, series: Mapping[str, Sequence[float]], kept: int) -> Line
     def up(value: float) -> float:
         return HEIGHT * (1 - (value - low) / (high - low))
 
-    def written(value: float) -> str:
-        if not np.isfinite(value):
+    def written(value: float | None) -> str:
+        if value is None or not np.isfinite(value):
             return "-"
         return percent(value) if share else f"{value:.3g}"
 
@@ -158,7 +159,8 @@ def _chart(title: str, series: Mapping[str, Sequence[float]], kept: int) -> Line
         for name, values in series.items()
     ]
     numbers = np.unique(np.linspace(1, epochs, min(_TICKS, epochs)).round().astype(int))
-    table = [[f"{epoch + 1}", *(written(values[epoch]) for values in series.values())] for epoch in range(epochs)]
+    rows = zip_longest(*series.values())
+    table = [[f"{epoch}", *map(written, values)] for epoch, values in enumerate(rows, 1)]
     return LineChart(
         title,
         lines,

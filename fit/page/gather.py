@@ -283,7 +283,7 @@ def _listed(parts: _Parts) -> Listed:
         paths=[printable(path) for path in paths],
         actual=[np.flatnonzero(images.actual[row]).tolist() for row in shown],
         predicted=[np.flatnonzero(images.predicted[row]).tolist() for row in shown],
-        probability=[round(float(images.confidence[row]), 4) for row in shown],
+        probability=[round(float(np.nan_to_num(images.confidence[row])), 4) for row in shown],
         evaluation=[evaluations.index(images.evaluations[row]) for row in shown],
         evaluations=evaluations,
         right=[int(images.right[row]) for row in shown],

@@ -177,6 +177,20 @@ def test_the_nearest_training_images_are_beside_a_mistake(hostile):
         assert content.listed.paths[mistake.near[0].image] == best[0]
 
 
+def test_the_features_are_those_of_the_unaltered_view(stub, colors, tmp_path):
+    options = {"backbone": "mobilenet", "weights": "random", "image_size": (16, 16)}
+    run_extract(colors, out=tmp_path / "altered", augment=2, **options)
+    run_extract(colors, out=tmp_path / "plain", **options)
+    results = read_results(fit_head(tmp_path / "altered", "centroid").save(tmp_path / "head"))
+    altered = find_features(results.info, None)
+    plain = find_features(results.info, str(tmp_path / "plain"))
+    paths = ["red/003.png", "no such image", "blue/001.png"]
+    (values, rows), (expected, _) = altered.take(paths), plain.take(paths)
+    assert sorted(rows.tolist()) == [0, 2]
+    assert rows.tolist() == [2, 0]  # as they are in the store
+    np.testing.assert_array_equal(values, expected)
+
+
 def test_groups_come_worst_first(hostile):
     content = gather_content(hostile.results, PageOptions())
     group_of = hostile.store.images().to_pydict()

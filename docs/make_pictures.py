@@ -1,8 +1,8 @@
-"""Writes docs/pictures/: what README's three first commands print, and pictures of the head that they fit.
+"""Writes docs/pictures/: what README's three first commands print, and the report of the head that they fit.
 
     python -m docs.make_pictures
 
-Everything comes from a real run in a temporary folder.
+Everything comes from a real run in a temporary folder. The report is photographed in Chromium, which must be installed.
 """
 
 import os
@@ -16,10 +16,13 @@ from PIL import Image
 from rich.console import Console
 from rich.text import Text
 
+from tests.browser import Browser
+
 ROOT = Path(__file__).parent.parent
 PICTURES = Path(__file__).with_name("pictures")
 COLUMNS = 92
-HEIGHT = 900  # pixels of each picture of a head
+WIDTH, HEIGHT, SCALE = 1180, 1100, 1.5
+"""Of the window that shows the report, in CSS pixels."""
 
 
 def first_commands() -> list[str]:
@@ -53,16 +56,25 @@ def draw_terminal(commands: list[str], folder: Path) -> None:
         console.save_svg(str(PICTURES / "terminal.svg"), title="three commands")
 
 
-def draw_head(head: Path) -> None:
-    """head.png: the confusion matrix and the most confident errors, side by side."""
-    pictures = [Image.open(head / f"{name}.png").convert("RGB") for name in ("confusion", "mistakes")]
-    scaled = [picture.resize((picture.width * HEIGHT // picture.height, HEIGHT)) for picture in pictures]
-    sheet = Image.new("RGB", (sum(picture.width for picture in scaled), HEIGHT), "white")
-    left = 0
-    for picture in scaled:
-        sheet.paste(picture, (left, 0))
-        left += picture.width
-    sheet.quantize(256).save(PICTURES / "head.png", optimize=True)
+def draw_report(report: Path, folder: Path) -> None:
+    """report-light.png and report-dark.png: the numbers, the confusion matrix and the images of its largest mistake."""
+    browser = Browser(folder / "profile")
+    try:
+        for theme in ("light", "dark"):
+            browser.open(report, WIDTH, theme == "dark", HEIGHT, SCALE)
+            browser.run("document.querySelector('details.all').open = false")
+            browser.run(
+                "[...document.querySelectorAll('td[class^=miss] button')]"
+                ".sort((a, b) => b.dataset.images - a.dataset.images)[0].id = 'largest'"
+            )
+            browser.click("#largest")
+            browser.run("document.documentElement.style.scrollBehavior = 'auto', scrollTo(0, 0)")
+            browser.run("Promise.all([...document.images].map((image) => image.decode()))")
+            file = PICTURES / f"report-{theme}.png"
+            browser.screenshot(file)
+            Image.open(file).convert("RGB").quantize(256).save(file, optimize=True)
+    finally:
+        browser.close()
 
 
 def main() -> None:
@@ -70,8 +82,7 @@ def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         draw_terminal(first_commands(), Path(folder))
-        run("fit report heads/logistic", Path(folder))
-        draw_head(Path(folder) / "heads" / "logistic" / "report")
+        draw_report(Path(folder) / "heads" / "logistic" / "report.html", Path(folder))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from extract.bad_image import BadImage
     from extract.extractor import FeatureExtractor, recipe_weights
     from extract.images.given import GivenImages, ImageLike, take_images
-    from extract.images.pixels import any_present, read_pixels
+    from extract.images.pixels import any_present, read_pixels, read_thumbnails
     from extract.process_state import logger_levels, quiet_libraries, search_path
     from extract.runtimes.backend import start_keras
     from extract.runtimes.onnx_compose import HeadPlace, compose_onnx, compose_openvino, head_place
@@ -57,6 +57,7 @@ __all__ = [
     "read_labels",
     "read_paths",
     "read_pixels",
+    "read_thumbnails",
     "recipe_backbone",
     "recipe_weights",
     "remainder",
@@ -79,7 +80,7 @@ if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wro
             "extract.bad_image": ("BadImage",),
             "extract.extractor": ("FeatureExtractor", "recipe_weights"),
             "extract.images.given": ("GivenImages", "ImageLike", "take_images"),
-            "extract.images.pixels": ("any_present", "read_pixels"),
+            "extract.images.pixels": ("any_present", "read_pixels", "read_thumbnails"),
             "extract.process_state": ("logger_levels", "quiet_libraries", "search_path"),
             "store.progress": ("SILENT", "Progress", "Reporter", "Silence", "console_reporter"),
             "extract.runtimes.backend": ("start_keras",),

@@ -12,6 +12,7 @@ from extract.runtimes.device import machine_has_gpu, processor_precisions, usabl
 from extract.sources.base import describe_left_out
 from store.errors import EnvironmentFailure, require_few_failed
 from store.information import ComputedBy, find_computed_by
+from store.notebook import notebook_table
 from store.snapshot import Snapshot, with_records
 from store.suggestions import suggest
 
@@ -86,6 +87,17 @@ class RunResult:
     changes: Changes
     failures_by_code: Mapping[str, int]
     left_out: str
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        facts = {
+            "images": f"{self.images:,}",
+            "rows": f"{self.rows:,}",
+            "failures": f"{self.failures:,}",
+            "computed": f"{self.computed:,} in {self.seconds:,.1f} s, {self.images_per_second:,.1f} images/s",
+            "limited by": self.bottleneck,
+        }
+        return notebook_table(f"Run into {self.store}", {name: value for name, value in facts.items() if value})
 
     def to_dict(self) -> dict[str, object]:
         """The keys of `extract run --json`."""

@@ -44,6 +44,7 @@ class HeadOutput:
     like: Annotated[
         Path | None, Option("A head's folder: fit again with its options; those that are given beside it win.")
     ] = None
+    no_report: Annotated[bool, Option("Write no report.html.")] = False
 
 
 @command(app, "head", StorePlace, FitOptions, ParameterOptions, HeadOutput, TableOptions)
@@ -59,6 +60,7 @@ def head(
     from fit.head_folder import require_place
     from fit.like import as_like
     from fit.next_steps import next_steps, test_notes
+    from fit.page.write import write_page_beside
     from fit.train import fit_with
     from store.reader import open_store
 
@@ -67,14 +69,17 @@ def head(
         asked = as_like(output.like, asked, console.reporter)
     folder = output.out or Path("heads") / asked.head.replace(":", ".")
     require_place(folder, output.force)
-    fitted = fit_with(open_store(store.features), asked, console.reporter)
+    features = open_store(store.features)
+    fitted = fit_with(features, asked, console.reporter)
     fitted.save(folder, output.force)
-    console.result({"head": str(folder), **fitted.metrics})
+    page = None if output.no_report else write_page_beside(folder, features, console.reporter)
+    console.result({"head": str(folder), "page": None if page is None else str(page.page), **fitted.metrics})
     print_metrics(fitted.metrics, table, console)
     console.summary(
         "",
         f"fitted in {fitted.metrics['seconds']:.1f} s; the head is in {folder}: metrics.json, predictions.parquet",
         *test_notes(fitted, folder),
+        *([] if page is None else [f"to look at it, open {page.page} in a browser"]),
         "next:",
         *(f"    {step}" for step in next_steps(fitted, folder, store.features, ":" in asked.head)),
     )
@@ -105,12 +110,15 @@ def sweep(
     console: Console,
 ) -> None:
     """Fit a head with many settings, choose on validation, and fit the chosen one as `fit head` does."""
+    from fit.page.write import write_page_beside
     from fit.search.sweep import sweep_head
     from fit.text import format_metrics, format_refusals, format_sweep
     from store.reader import open_store
 
     base = replace(fit_options, parameters=parameters.given())
-    found = sweep_head(open_store(store.features), base, options, output.out, console.reporter)
+    features = open_store(store.features)
+    found = sweep_head(features, base, options, output.out, console.reporter)
+    write_page_beside(found.best, features, console.reporter)
     console.result({"sweep": str(output.out), **found.to_dict()})
     console.summary(
         *columns(format_sweep(found)),

@@ -19,12 +19,14 @@ from fit.looks import Look
 from fit.predictions import prediction_columns
 from store.errors import PrecisionMissing, RecipeMismatch, UsageError
 from store.files.names import file_path
+from store.notebook import notebook_table
 
 if TYPE_CHECKING:
     import keras
     from sklearn.base import ClassifierMixin
 
 _PREDICTED_ROWS = 1024
+_SHOWN_CLASSES = 12
 
 
 class Head:
@@ -84,6 +86,23 @@ class Head:
 
     def __repr__(self) -> str:
         return f"Head({self.info.head!r}, {len(self.classes)} classes, on {self.info.recipe.backbone})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from fit.page.numbers import score_table
+
+        rest = ", …" if len(self.classes) > _SHOWN_CLASSES else ""
+        classes = f"{len(self.classes):,}: {', '.join(self.classes[:_SHOWN_CLASSES])}{rest}"
+        table = score_table(self.metrics)
+        accuracies = {
+            f"accuracy, {name}": f"{number.value} ({number.interval})" if number.interval else number.value
+            for metric, numbers in table.rows
+            for name, number in zip(table.evaluations, numbers, strict=True)
+            if metric == "accuracy"
+        }
+        accuracies = {name: value.replace("\N{NO-BREAK SPACE}", " ") for name, value in accuracies.items()}
+        facts = {"classes": classes, "backbone": self.info.recipe.backbone, **accuracies}
+        return notebook_table(f"Head {self.info.head}", facts)
 
     def predict_features(self, features: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
         """Probabilities (rows, classes) of features (rows, *shape) as the store holds them.

@@ -33,6 +33,7 @@ class HeadInfo:
         weights: where the backbone's weights were: imagenet, random:SEED or a file; their digest is the recipe's.
         versions: of the libraries that it was fitted with.
         data: where the images were, as a row name: a folder, or the table that lists them; empty in older heads.
+        store: where the features were, as a row name: a folder or a URL; empty in older heads.
     """
 
     head: Annotated[str, Like(".+", "a head's name")]
@@ -47,6 +48,7 @@ class HeadInfo:
     weights: str
     versions: Mapping[str, str]
     data: str = ""
+    store: str = ""
 
     @property
     def task(self) -> Task:

@@ -23,6 +23,7 @@ from fit.options import FitOptions, HeadCall
 from fit.request import FitRequest, new_classifier, resolve_fit, weights_of
 from fit.splits import TEST, TRAIN, VALIDATION
 from fit.task import Task
+from store.files.names import row_name
 from store.options import taking_first_and_fields_of
 from store.reader import FeatureStore, open_store
 
@@ -140,4 +141,5 @@ def describe_head(request: FitRequest, task: Task) -> HeadInfo:
         weights=weights_of(store),
         versions=installed_versions(),
         data=store.snapshot.current.data if store.snapshot.current else "",
+        store=row_name(store.folder.absolute),
     )

@@ -15,6 +15,8 @@ from store.files.base import Files
 from store.files.opening import open_files
 from store.formats import Format, get_format
 from store.formats.base import ROW_SCHEMA
+from store.labels import count_labels
+from store.notebook import notebook_table
 from store.recipe import Output, Recipe
 from store.shard_file import read_shard
 from store.snapshot import ShardRows, Snapshot, load_snapshot
@@ -67,6 +69,25 @@ class FeatureStore:
 
     def __repr__(self) -> str:
         return f"FeatureStore({str(self.folder)!r}, {len(self)} rows, outputs {', '.join(self.outputs)})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        counts, recipe = self.snapshot.counts(), self.recipe
+        outputs = (
+            f"{name}: {' × '.join(map(str, output.shape))}, {output.dtype}" for name, output in self.outputs.items()
+        )
+        facts = {
+            "images": f"{counts.images:,}",
+            "rows": f"{counts.rows:,}",
+            "failures": f"{counts.failures:,}",
+            "outputs": "; ".join(outputs),
+            "backbone": f"{recipe.backbone}, {' × '.join(map(str, recipe.image_size))}",
+        }
+        if counts.pending:
+            facts["not computed yet"] = f"{counts.pending:,}"
+        if self.snapshot.plan is not None:
+            facts["labels"] = count_labels(self.snapshot.plan.rows).sentence
+        return notebook_table(f"Features in {self.folder}", facts)
 
     @cached_property
     def _shards(self) -> list[ShardRows]:

@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -43,3 +45,17 @@ def test_data_folders_with_the_names_of_packages_hide_nothing(tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert "None" not in found.stdout
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_every_file_of_the_rooms(tmp_path):
+    built = ["uv", "build", "--wheel", "--quiet", "--out-dir", str(tmp_path), str(ROOT)]
+    subprocess.run([sys.executable, "-m", *built], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    tracked = subprocess.run(
+        ["git", "ls-files", "store", "extract", "fit"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert {"fit/page/report.html", "fit/page/page.css", "fit/page/map.js", "fit/page/card.md"} <= set(
+        tracked.stdout.split()
+    )
+    assert set(tracked.stdout.split()) <= set(zipfile.ZipFile(wheel).namelist())

@@ -44,6 +44,8 @@ RESIZE_FILTERS = {
     "area": Image.Resampling.BOX,
 }
 
+WHOLE = "whole"
+
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -66,7 +68,7 @@ class DecodePolicy:
     Attributes:
         size: (height, width) of the result.
         resize: a key of RESIZE_FILTERS.
-        crop: one of CROPS.
+        crop: one of CROPS; or WHOLE, which is for people: the result has the image's shape and fits into `size`.
         background: the color under transparency and around padding, an RGB triple.
         max_pixels: images with more pixels are refused by their header.
         fast: whether the JPEG decoder may scale a large image down.
@@ -242,6 +244,10 @@ def _to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image
 def _fit(image: Image.Image, policy: DecodePolicy) -> Image.Image:
     height, width = policy.size
     resample = RESIZE_FILTERS[policy.resize]
+    if policy.crop == WHOLE:
+        scale = min(1.0, width / image.width, height / image.height)
+        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        return image if size == image.size else image.resize(size, resample)
     if policy.resize_to:
         return _center(_resized_first(image, policy, resample), policy.size)
     if policy.crop == "center":

@@ -1,4 +1,4 @@
-"""Image files -> pixels as a recipe sees them, without a network: for pictures of what the network was shown."""
+"""Image files -> pixels without a network: as a recipe sees them, and small for people to look at."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from extract.bad_image import BadImage
-from extract.images.decode import DecodePolicy, decode, decode_policy, without_pillow_limits
+from extract.images.decode import WHOLE, DecodePolicy, decode, decode_policy, parse_color, without_pillow_limits
 from extract.images.memory import BYTES_PER_DECODER, MemoryBudget
 from extract.request import MAX_PIXELS
 from extract.runtimes.device import usable_cores
@@ -32,7 +32,33 @@ def read_pixels(
     Raises:
         EnvironmentFailure: an image cannot be read now.
     """
-    policy = decode_policy(recipe, MAX_PIXELS)
+    yield from _read_all(root, names, decode_policy(recipe, MAX_PIXELS))
+
+
+def read_thumbnails(
+    root: str | os.PathLike[str], names: Sequence[str], background: str, side: int
+) -> Iterator[npt.NDArray[np.uint8] | BadImage]:
+    """Small copies of images, (height, width, 3) with neither side longer than `side`, or what is wrong with each; in order.
+
+    The shape is the image's, an image that is small already is not enlarged, and large JPEGs are decoded at a fraction
+    of their size.
+
+    Args:
+        root: the folder or URL that the names are relative to.
+        names: row names.
+        background: the color under transparency.
+        side: the length of the longer side, in pixels.
+
+    Raises:
+        EnvironmentFailure: an image cannot be read now.
+    """
+    policy = DecodePolicy((side, side), "bilinear", WHOLE, parse_color(background), MAX_PIXELS, fast=True)
+    yield from _read_all(root, names, policy)
+
+
+def _read_all(
+    root: str | os.PathLike[str], names: Sequence[str], policy: DecodePolicy
+) -> Iterator[npt.NDArray[np.uint8] | BadImage]:
     files = open_images(root)
     memory = MemoryBudget(usable_cores() * BYTES_PER_DECODER)
     for start in range(0, len(names), _IN_MEMORY):

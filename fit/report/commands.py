@@ -12,20 +12,31 @@ from store.tables import columns, facts, paragraph
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """Where pictures come from and go to."""
+    """Where a report comes from and goes to."""
 
     images: Annotated[Path | None, Option("The folder that the images are in, if no longer where they were.")] = None
-    out: Annotated[Path | None, Option("A folder.", ("--out", "-o"), default="HEAD/report")] = None
+    features: Annotated[
+        str | None, Option("The store of the head's features, if no longer where it was.", ("--features", "-f"))
+    ] = None
+    out: Annotated[
+        Path | None,
+        Option("A folder for the page and the pictures.", ("--out", "-o"), default="HEAD, pictures in HEAD/report"),
+    ] = None
 
 
 @command(app, "report", HeadPlace, ReportOptions)
 def report(place: HeadPlace, options: ReportOptions, console: Console) -> None:
-    """Draw a head's correct and wrong predictions and its training images, as PNG files."""
+    """Write a page, report.html, of all that is known about a head and its images, and pictures as PNG files."""
     from fit.head_folder import read_results
+    from fit.page.gather import PageOptions
+    from fit.page.write import write_page
     from fit.report.pictures import write_report
 
+    results = read_results(place.folder)
     with console.reporter.step("drawing", None):
-        written = write_report(read_results(place.folder), options.out, options.images)
+        written = write_report(results, options.out, options.images)
+    parts = PageOptions(options.images, options.features)
+    page = write_page(results, options.out or place.folder, parts, console.reporter)
     if written.left_out:
         reasons = "; ".join(dict.fromkeys(written.left_out.values()))
         console.message(
@@ -34,13 +45,20 @@ def report(place: HeadPlace, options: ReportOptions, console: Console) -> None:
     console.result(
         {
             "report": str(written.folder),
-            "page": str(written.page),
+            "page": str(page.page),
+            "card": None if page.card is None else str(page.card),
             "pictures": written.pictures,
             "left_out": written.left_out,
+            "notes": list(page.notes),
         }
     )
-    shown = {**written.pictures, written.page.name: "all of these on a page, with the paths of the mistakes"}
-    console.summary(*facts([[str(written.folder / name), shows] for name, shows in shown.items()]))
+    shown = [[str(page.page), f"open it in a browser: {page.images:,} images, {page.thumbnails:,} thumbnails"]]
+    if page.card is not None:
+        shown.append([str(page.card), "a model card to fill in"])
+    shown += [[str(written.folder / name), shows] for name, shows in written.pictures.items()]
+    console.summary(*facts(shown))
+    for note in page.notes:
+        console.summary(*paragraph(note))
     if written.no_mistakes:
         console.summary(written.no_mistakes)
 

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from fit.metrics.calibration import ReliabilityBin
 from fit.metrics.intervals import Interval
 from fit.metrics.scores import ClassScores
+from fit.page.charts import kept_epoch, kept_note
 from fit.report.points import draw_vertical_intervals
 from fit.report.style import BLUE, GREEN, GREY, INK, LIGHT, ORANGE, SHADES, drawable, new_figure, percents, styled
 
@@ -110,11 +111,8 @@ def draw_training(history: Mapping[str, Sequence[float]], monitor: str = "val_lo
         monitor: which of these two decides which epoch is the best, the lowest loss or the highest accuracy.
     """
     epochs = np.arange(1, len(history["loss"]) + 1)
-    kept = _kept_epoch(history, monitor)
-    note = f"{len(epochs)} epoch{'s' if len(epochs) > 1 else ''}; the weights of epoch {kept} are kept"
-    if monitor in history:
-        note += f", where validation {monitor.removeprefix('val_')} is {_EXTREMES[monitor]}"
-    figure = new_figure(10.4, 4.4, "Training", note)
+    kept = kept_epoch(history, monitor)
+    figure = new_figure(10.4, 4.4, "Training", kept_note(history, monitor))
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         lines = (("training", name, BLUE), ("validation", f"val_{name}", ORANGE))
         for label, key, color in lines:
@@ -129,17 +127,6 @@ def draw_training(history: Mapping[str, Sequence[float]], monitor: str = "val_lo
             axes.yaxis.set_major_formatter(percents())
         axes.legend()
     return figure
-
-
-_EXTREMES = {"val_loss": "lowest", "val_accuracy": "highest"}
-
-
-def _kept_epoch(history: Mapping[str, Sequence[float]], monitor: str) -> int:
-    """From 1: the first of the best epochs, or the last one without a validation."""
-    if monitor not in history or np.isnan(history[monitor]).all():
-        return len(history["loss"])
-    best = np.nanargmin if _EXTREMES[monitor] == "lowest" else np.nanargmax
-    return int(best(history[monitor])) + 1
 
 
 @styled

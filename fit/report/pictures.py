@@ -8,21 +8,18 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fit.head_folder import Results
-from fit.heads.table import HEADS, HeadKind
 from fit.metrics.calibration import reliability
-from fit.report.gather import (
-    SAMPLED_IMAGES,
+from fit.page.sources import (
     Evaluation,
     NoImages,
     find_images_of,
-    gather_averages,
     gather_evaluation,
-    gather_mistakes,
-    gather_samples,
+    monitor_of,
     most_confident_errors,
     paths_of_classes,
 )
-from fit.report.images import Mistake, draw_averages, draw_mistakes, draw_samples
+from fit.report.gather import SAMPLED_IMAGES, gather_averages, gather_mistakes, gather_samples
+from fit.report.images import draw_averages, draw_mistakes, draw_samples
 from fit.report.numbers import (
     draw_calibration,
     draw_classes,
@@ -30,7 +27,6 @@ from fit.report.numbers import (
     draw_label_confusion,
     draw_training,
 )
-from fit.report.page import INDEX, report_page
 from fit.report.style import to_png
 from store.errors import UsageError
 from store.files.local import write_whole
@@ -54,11 +50,6 @@ class Report:
     pictures: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     no_mistakes: str = ""
-
-    @property
-    def page(self) -> Path:
-        """The page with all pictures."""
-        return self.folder / INDEX
 
     def add(self, name: str, figure: Figure, shows: str) -> None:
         """Write a picture.
@@ -89,16 +80,8 @@ def write_report(results: Results, out: Path | None = None, images: Path | None 
         raise UsageError(f"--out {report.folder} is a file: name a folder for the pictures")
     evaluation = gather_evaluation(results)
     _add_numbers(report, results, evaluation)
-    mistakes = _add_images(report, results, evaluation, images)
-    _write_page(report, results, mistakes)
+    _add_images(report, results, evaluation, images)
     return report
-
-
-def _write_page(report: Report, results: Results, mistakes: Sequence[Mistake]) -> None:
-    title = f"{results.info.head} on {results.info.recipe.backbone}: {results.folder}"
-    notes = [f"{name} is not here: {reason}" for name, reason in report.left_out.items()]
-    notes += [report.no_mistakes] if report.no_mistakes else []
-    write_whole(report.page, report_page(title, report.pictures, mistakes, notes).encode())
 
 
 def _add_numbers(report: Report, results: Results, evaluation: Evaluation) -> None:
@@ -111,16 +94,13 @@ def _add_numbers(report: Report, results: Results, evaluation: Evaluation) -> No
     figure = draw_calibration(reliability(*evaluation.evaluated.decisions()), evaluation.scores.calibration_error, of)
     report.add(CALIBRATION, figure, "how often predictions are right, by the probability they were given")
     if "history" in metrics:
-        report.add(TRAINING, draw_training(metrics["history"], _monitor(results)), "loss and accuracy of each epoch")
+        report.add(
+            TRAINING, draw_training(metrics["history"], monitor_of(results.info)), "loss and accuracy of each epoch"
+        )
 
 
-def _monitor(results: Results) -> str:
-    """What decides which epoch's weights are kept."""
-    return HEADS[results.info.head].monitor if results.info.head in HEADS else HeadKind.monitor
-
-
-def _add_images(report: Report, results: Results, evaluation: Evaluation, images: Path | None) -> list[Mistake]:
-    """The pictures of images, as far as those can be read; returns the mistakes that are shown."""
+def _add_images(report: Report, results: Results, evaluation: Evaluation, images: Path | None) -> None:
+    """The pictures of images, as far as those can be read."""
     errors = most_confident_errors(evaluation.evaluated)
     if not errors:
         report.no_mistakes = f"no mistakes among the {evaluation.of}"
@@ -129,22 +109,18 @@ def _add_images(report: Report, results: Results, evaluation: Evaluation, images
         root = find_images_of(results, images)
     except NoImages as reason:
         report.left_out.update(dict.fromkeys(names, str(reason)))
-        return []
+        return
     members = paths_of_classes(results)
-    mistakes: list[Mistake] = []
     draw: dict[str, Callable[[], tuple[Figure, str]]] = {
         SAMPLES: lambda: _samples(results, root, members),
         AVERAGE: lambda: _averages(results, root, members),
-        MISTAKES: lambda: _mistakes(mistakes, len(errors), evaluation),
+        MISTAKES: lambda: _mistakes(results, root, errors, evaluation),
     }
     for name in names:
         try:
-            if name == MISTAKES:
-                mistakes += gather_mistakes(results, root, evaluation.evaluated, errors)
             report.add(name, *draw[name]())
         except NoImages as reason:
             report.left_out[name] = str(reason)
-    return mistakes
 
 
 # Each returns a picture and what it shows.
@@ -160,6 +136,7 @@ def _averages(results: Results, root: str, members: Sequence[Sequence[str]]) -> 
     return draw_averages(averages, note), f"the average image of each class, of {of}"
 
 
-def _mistakes(mistakes: Sequence[Mistake], wrong: int, evaluation: Evaluation) -> tuple[Figure, str]:
-    figure = draw_mistakes(mistakes, wrong, evaluation.of)
-    return figure, f"the {wrong:,} of {evaluation.of} that are wrong, most confident errors first"
+def _mistakes(results: Results, root: str, errors: Sequence[int], evaluation: Evaluation) -> tuple[Figure, str]:
+    mistakes = gather_mistakes(results, root, evaluation.evaluated, errors)
+    figure = draw_mistakes(mistakes, len(errors), evaluation.of)
+    return figure, f"the {len(errors):,} of {evaluation.of} that are wrong, most confident errors first"

@@ -254,6 +254,9 @@ def test_pictures_of_a_head(fitted, digits):
     result = command("fit", "report", "head", cwd=digits, MPLCONFIGDIR=str(digits / "no" / "such"))
     assert result.returncode == 0, result.stderr
     assert without_progress(result.stderr) == []
+    page = (digits / "head" / "report.html").read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert "head/report.html" in result.stdout
     named = [line.split()[0] for line in result.stdout.splitlines() if line.startswith("head/report/")]
     assert sorted(named) == sorted(str(path.relative_to(digits)) for path in (digits / "head" / "report").iterdir())
     assert {"head/report/confusion.png", "head/report/mistakes.png", "head/report/average.png"} <= set(named)
@@ -264,7 +267,10 @@ def test_pictures_of_a_head(fitted, digits):
         (line,) = without_progress(result.stderr)
         assert line.startswith("warning: not written: samples.png, average.png, mistakes.png: none of the ")
         result = command("fit", "report", "head", "--out", "pictures", "--images", "moved", "--json", cwd=digits)
-        assert json.loads(result.stdout)["left_out"] == {}
+        answer = json.loads(result.stdout)
+        assert answer["left_out"] == {}
+        assert answer["notes"] == []
+        assert answer["page"] == "pictures/report.html"
     finally:
         (digits / "moved").rename(digits / "data")
 

@@ -1,0 +1,24 @@
+"""The model card of a head: README.md, with the sections that people know from model cards.
+
+Mitchell et al. 2019, Model Cards for Model Reporting, and the template of Hugging Face. What only people know is left for
+them to fill in, and says so.
+"""
+
+import re
+
+from fit.page.content import Content
+from fit.page.render import environment
+
+_MARKUP = re.compile(r"([\\`*_\[\]<>#|~$&])")
+
+
+def model_card(content: Content) -> str:
+    """The text of README.md: Markdown."""
+    templates = environment(escapes=False)
+    templates.filters["text"] = markdown_text
+    return templates.get_template("card.md").render(page=content)
+
+
+def markdown_text(text: str) -> str:
+    """Text in which Markdown and HTML mean nothing."""
+    return _MARKUP.sub(r"\\\1", text)

@@ -1,0 +1,202 @@
+"""The numbers of metrics.json as a page says them: a table of scores, and the confusion matrix. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fit.page.charts import percent
+from fit.page.content import Cell, Confusion, Group, GroupTable, Number, ScoreTable
+from fit.page.images import PageImages
+from fit.page.sources import CV
+from fit.splits import TEST, TRAIN, VALIDATION, Positions
+from store.files.names import printable
+
+MATRIX_CLASSES = 30
+"""Of more classes, the confusion matrix has those with the most mistakes."""
+
+SHADES = 8
+
+_SHOWN = (TEST, CV, VALIDATION)
+_BASELINE = "baseline"
+_PERCENT = "\N{NO-BREAK SPACE}%"
+_NOT_SHARES = ("log_loss", "brier_score", "brier", "kappa", "cohen_kappa")
+
+USES = {
+    TEST: "not used to fit or to choose anything",
+    CV: "each predicted by a head that has not seen it",
+    VALIDATION: "for choosing between heads and settings: optimistic once it was used for that",
+    TRAIN: "the head learned from these images: far too optimistic",
+    _BASELINE: "always the class frequencies of the training images",
+}
+"""What the images of an evaluation were used for."""
+
+
+def number(name: str, metric: Mapping[str, Any], with_interval: bool = True) -> Number:
+    """A metric of metrics.json in words."""
+    value, low, high = metric["value"], metric.get("low"), metric.get("high")
+    reason = printable(metric.get("reason") or "") if with_interval else ""
+    if value is None:
+        return Number("-", reason=reason)
+    written = _plain if name in _NOT_SHARES else percent
+    if not with_interval or low is None or high is None:
+        return Number(written(value), reason=reason)
+    return Number(written(value), f"{written(low).removesuffix(_PERCENT)} to {written(high)}")
+
+
+def _plain(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def score_table(metrics: Mapping[str, Any]) -> ScoreTable:
+    """All metrics of all evaluations that there are."""
+    names = [name for name in (*_SHOWN, _BASELINE) if metrics.get(name)]
+    known = list(dict.fromkeys(key for name in names for key in _metrics_of(metrics[name])))
+    rows = [
+        (
+            key.replace("_", " "),
+            [
+                number(key, metrics[name][key], name != _BASELINE) if key in metrics[name] else Number("-")
+                for name in names
+            ],
+        )
+        for key in known
+    ]
+    notes = [(name, f"{metrics[name]['rows']:,} images, {USES[name]}") for name in names if name != _BASELINE]
+    if _BASELINE in names:
+        notes.append((_BASELINE, USES[_BASELINE]))
+    return ScoreTable(names, rows, notes, _reasons(names, rows))
+
+
+def _reasons(names: Sequence[str], rows: Sequence[tuple[str, Sequence[Number]]]) -> list[tuple[str, str]]:
+    """Each reason for which metrics have no interval, with their names."""
+    found = dict[str, list[str]]()
+    for metric, numbers in rows:
+        for name, value in zip(names, numbers, strict=True):
+            if value.reason:
+                found.setdefault(value.reason, []).append(f"{metric} ({name})")
+    return [(reason, ", ".join(metrics)) for reason, metrics in found.items()]
+
+
+def _metrics_of(evaluation: Mapping[str, Any]) -> list[str]:
+    return [name for name, value in evaluation.items() if isinstance(value, Mapping) and "value" in value]
+
+
+# The confusion matrix
+
+
+def confusion_table(classes: Sequence[str], matrix: npt.NDArray[np.int64], of: str) -> Confusion:
+    """Actual class by predicted class; of many classes, those most often confused.
+
+    Args:
+        classes: their names.
+        matrix: (classes, classes), images of true class x predicted class.
+        of: which images, in words.
+    """
+    wrong = matrix - np.diag(np.diag(matrix))
+    shown = _most_mistakes(wrong.sum(axis=0) + wrong.sum(axis=1))
+    names = [printable(classes[at]) for at in shown]
+    rows = []
+    for actual in shown:
+        total = int(matrix[actual].sum())
+        cells = [
+            Cell(
+                images=int(matrix[actual, given]),
+                shade=_shade(matrix[actual, given], total),
+                actual=f"{actual}",
+                predicted=f"{given}",
+                says=_says(printable(classes[actual]), printable(classes[given])),
+                right=bool(actual == given),
+            )
+            for given in shown
+        ]
+        if len(shown) < len(classes):
+            others = total - sum(cell.images for cell in cells)
+            cells.append(
+                Cell(
+                    others,
+                    _shade(others, total),
+                    "",
+                    "",
+                    f"{printable(classes[actual])} taken for another class",
+                    False,
+                )
+            )
+        rows.append((printable(classes[actual]), cells))
+    columns = names if len(shown) == len(classes) else [*names, "others"]
+    return Confusion(columns, rows, of, _left_out(len(shown), len(classes), "classes that are most often confused"))
+
+
+def _says(actual: str, predicted: str) -> str:
+    return f"{actual}, predicted rightly" if actual == predicted else f"{actual} taken for {predicted}"
+
+
+def label_table(classes: Sequence[str], counts: npt.NDArray[np.int64], of: str) -> Confusion:
+    """True and false positives and negatives of each label; of many labels, those with the most mistakes.
+
+    Args:
+        classes: their names.
+        counts: (classes, 4): true negatives, false positives, false negatives, true positives.
+        of: which images, in words.
+    """
+    shown = _most_mistakes(counts[:, 1] + counts[:, 2])
+    rows = []
+    for at in shown:
+        name, (absent, given, missed, found) = printable(classes[at]), counts[at].tolist()
+        cells = [
+            Cell(found, _shade(found, found + missed), f"{at}", f"{at}", f"{name}, found", True),
+            Cell(missed, _shade(missed, found + missed), f"{at}", f"!{at}", f"{name}, missed", False),
+            Cell(given, _shade(given, given + absent), f"!{at}", f"{at}", f"{name}, given wrongly", False),
+            Cell(absent, _shade(absent, given + absent), f"!{at}", f"!{at}", f"not {name}, and not given", True),
+        ]
+        rows.append((name, cells))
+    columns = ["found", "missed", "given wrongly", "rightly not given"]
+    return Confusion(columns, rows, of, _left_out(len(shown), len(classes), "labels with the most mistakes"))
+
+
+def _most_mistakes(mistakes: npt.NDArray[np.int64]) -> list[int]:
+    return sorted(np.argsort(-mistakes, kind="stable")[:MATRIX_CLASSES].tolist())
+
+
+def _shade(images: int, total: int) -> int:
+    """0 for none, else 1 to SHADES - 1 by the share."""
+    return int(np.ceil((SHADES - 1) * images / total)) if total and images else 0
+
+
+def _left_out(shown: int, classes: int, which: str) -> str:
+    return "" if shown == classes else f"the {shown} of {classes:,} {which}"
+
+
+# Groups
+
+
+def group_table(images: PageImages, positions: Positions, group_of: Mapping[str, str | None]) -> GroupTable | None:
+    """The evaluated images of each group, the lowest accuracy first; None where no image has a group."""
+    counts = dict[str, list[int]]()
+    for position in positions.tolist():
+        name = group_of.get(images.paths[position])
+        if name is not None:
+            count = counts.setdefault(name, [0, 0])
+            count[0] += 1
+            count[1] += bool(images.right[position])
+    groups = [
+        Group(printable(name), total, right / total, Number(percent(right / total)))
+        for name, (total, right) in counts.items()
+    ]
+    ordered = sorted(groups, key=lambda group: (group.share, -group.images, group.name))
+    return GroupTable("group", ordered) if groups else None
+
+
+def by_table(by: Mapping[str, Any]) -> GroupTable:
+    """What `fit head --by COLUMN` measured: the accuracy of each value of the column, with its interval."""
+    groups = [
+        Group(
+            printable("none" if found["value"] is None else str(found["value"])),
+            found["rows"],
+            found["accuracy"]["value"] or 0.0,
+            number("accuracy", found["accuracy"]),
+        )
+        for found in by["values"]
+    ]
+    return GroupTable(printable(by["column"]), groups)

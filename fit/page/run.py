@@ -1,0 +1,92 @@
+"""What was run: the recipe, the versions, and commands to copy. Pure."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from fit.head_info import HeadInfo
+from fit.page.content import Block
+from store.config_file import write_config
+from store.files.names import file_path, printable
+from store.suggestions import suggested_line
+
+_WIDE = 88
+
+
+def recipe_facts(info: HeadInfo) -> dict[str, str]:
+    """What the features depend on, by its name in words."""
+    recipe = info.recipe
+    facts: dict[str, object] = {
+        "backbone": recipe.backbone,
+        "weights": f"{info.weights} ({recipe.weights[:12]}…)",
+        "layer": info.output.layer,
+        "pooling": recipe.pooling,
+        "features": f"{' × '.join(map(str, info.output.shape))}, {info.output.dtype}",
+        "reduced by": info.reduction if info.output.spatial else "nothing: they are vectors",
+        "image size": " × ".join(map(str, recipe.image_size)),
+        "resize": recipe.resize,
+        "crop": recipe.crop,
+        "background": recipe.background,
+        "precision": recipe.precision,
+        "fingerprint": recipe.fingerprint,
+        "head": info.head,
+        **{f"{info.head}: {name}": value for name, value in info.parameters.items()},
+        "class weight": info.class_weight,
+        "seed": info.seed,
+        "images": info.data or "not noted",
+        "store": info.store or "not noted",
+    }
+    return {name: printable(str(value)) for name, value in facts.items()}
+
+
+def version_facts(info: HeadInfo) -> dict[str, str]:
+    """The versions of the libraries that a head was fitted with."""
+    return {name: printable(version) for name, version in info.versions.items()}
+
+
+def command_blocks(info: HeadInfo, folder: Path, run_options: Mapping[str, object] | None) -> list[Block]:
+    """Commands and settings to copy.
+
+    Args:
+        info: the head's.
+        folder: where it is.
+        run_options: the options of the `extract run` that made the store; None where it is not at hand.
+    """
+    place = str(folder)
+    store = file_path(info.store) if info.store else "STORE"
+    settings = [word for name, value in info.parameters.items() for word in ("--set", f"{name}={value}")]
+    options = (
+        ["--reduce", info.reduction] if info.output.spatial and info.reduction in ("avg", "max", "flatten") else []
+    )
+    options += ["--class-weight", info.class_weight] if info.class_weight != "none" else []
+    fit = ["--features", store, "--head", info.head, "--output", info.output.name, *options, "--seed", f"{info.seed}"]
+    use = [
+        suggested_line("fit", "predict", place, "photo.jpg"),
+        suggested_line("fit", "evaluate", place, "--features", "OTHER_STORE"),
+        suggested_line("fit", "report", place),
+    ]
+    blocks = [Block("Use the head", "\n".join(use))]
+    again = _on_lines("fit", ["head", *fit, *settings, "--out", "heads/again"])
+    blocks.append(Block("Fit a head with the same parameters", again))
+    if run_options is not None:
+        blocks.append(Block("Extract such features: features.toml", write_config(dict(run_options), "extract run")))
+        blocks.append(Block("and", suggested_line("extract", "run", "--config", "features.toml", "--out", "features")))
+    blocks.append(Block("The recipe", json.dumps(info.recipe.to_dict(), indent=1)))
+    return [Block(block.title, _shown(block.text)) for block in blocks]
+
+
+def _on_lines(program: str, words: Sequence[str]) -> str:
+    """A command, with each option on a line of its own where one line would be long."""
+    line = suggested_line(program, *words)
+    if len(line) <= _WIDE:
+        return line
+    starts = [at for at, word in enumerate(words) if word.startswith("--")]
+    parts = [words[start:end] for start, end in zip([0, *starts], [*starts, len(words)], strict=True)]
+    first, *options = parts
+    return " \\\n    ".join([suggested_line(program, *first), *map(shlex.join, options)])
+
+
+def _shown(text: str) -> str:
+    """Its lines, with nothing in them that cannot be seen."""
+    return "\n".join(printable(line) for line in text.split("\n"))

@@ -1,0 +1,73 @@
+"""Writing a head's page and its model card."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from extract.api import SILENT, Reporter
+from fit.head_folder import Results, read_results
+from fit.page.card import model_card
+from fit.page.gather import BESIDE_A_FIT, PageOptions, gather_content
+from fit.page.render import render_page
+from store.errors import StillframeError
+from store.files.local import write_whole
+from store.reader import FeatureStore
+
+PAGE, CARD = "report.html", "README.md"
+
+
+@dataclass(frozen=True)
+class WrittenPage:
+    """What was written.
+
+    Attributes:
+        page: the file.
+        card: the model card; None where there was one already, which may have been edited.
+        images: how many images are on the page.
+        thumbnails: how many of them have a thumbnail.
+        notes: what is missing from the page, and why, in sentences.
+    """
+
+    page: Path
+    card: Path | None
+    images: int
+    thumbnails: int
+    notes: tuple[str, ...]
+
+
+def write_page(
+    results: Results, folder: Path, options: PageOptions | None = None, reporter: Reporter = SILENT
+) -> WrittenPage:
+    """Write report.html, and README.md unless there is one.
+
+    Args:
+        results: what the head's folder holds.
+        folder: where to write.
+        options: where the page's parts come from, and how much of them it takes.
+        reporter: shows progress.
+
+    Raises:
+        EnvironmentFailure: they cannot be written.
+    """
+    content = gather_content(results, options or PageOptions(), reporter)
+    page, card = folder / PAGE, folder / CARD
+    write_whole(page, render_page(content).encode())
+    new = not card.exists()
+    if new:
+        write_whole(card, model_card(content).encode())
+    return WrittenPage(page, card if new else None, len(content.listed.paths), content.thumbnails, tuple(content.notes))
+
+
+def write_page_beside(folder: Path, store: FeatureStore, reporter: Reporter = SILENT) -> WrittenPage | None:
+    """The page of a head that was fitted just now, in its folder; None, and a warning, if it cannot be made.
+
+    Args:
+        folder: the head's.
+        store: what it was fitted on.
+        reporter: shows progress.
+    """
+    try:
+        options = replace(BESIDE_A_FIT, features=store)
+        return write_page(read_results(folder), folder, options, reporter)
+    except StillframeError as error:
+        reporter.message(f"warning: there is no report.html: {error}")
+        return None

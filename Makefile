@@ -32,6 +32,11 @@ demo: $(VENV)/installed ## sample images, their features, a fitted head and its 
 	@echo "The images are in $(DEMO)/digits, their features in $(DEMO)/store, the head and its metrics in $(DEMO)/head."
 	@echo "Run make demo again: nothing is computed twice. Fit another head: $(BIN)/fit head --features $(DEMO)/store --head forest"
 
+# Tests run side by side on all cores: threads of one matrix product that wait for each other take many times as long
+# (fit/heads/threads.py).
+test test-all docs-test: export OPENBLAS_NUM_THREADS := 1
+test test-all docs-test: export OMP_NUM_THREADS := 1
+
 test: $(VENV)/installed-dev ## linters, types and tests; CI runs this
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -59,15 +59,16 @@ def calibration_error(confidence: Floats, correct: Bools, clusters: Clusters) ->
     used, cell_of_decision, counts = np.unique(cells, return_inverse=True, return_counts=True)
     sums = np.bincount(cell_of_decision, weights=(correct - confidence).ravel(), minlength=len(used))
     bins = used % CALIBRATION_BINS
-    groups = np.bincount(bins, minlength=CALIBRATION_BINS)
-    decisions, total = (np.bincount(bins, weights=values, minlength=CALIBRATION_BINS) for values in (counts, sums))
+    groups, decisions, gaps = (
+        np.bincount(bins, weights=values, minlength=CALIBRATION_BINS) for values in (None, counts, sums)
+    )
     known = groups > 1
     if not known.any():
         return float("nan")
-    gaps = ratio(total, decisions)
-    noise = np.bincount(bins, weights=(sums - counts * gaps[bins]) ** 2, minlength=CALIBRATION_BINS)
-    groups, decisions, gaps, noise = groups[known], decisions[known], gaps[known], noise[known]
-    squared = gaps**2 - noise / decisions**2 * groups / (groups - 1)
+    mean_gaps = ratio(gaps, decisions)
+    noise = np.bincount(bins, weights=(sums - counts * mean_gaps[bins]) ** 2, minlength=CALIBRATION_BINS)
+    groups, decisions, mean_gaps, noise = groups[known], decisions[known], mean_gaps[known], noise[known]
+    squared = mean_gaps**2 - noise / decisions**2 * groups / (groups - 1)
     return float(np.sqrt(max(float((squared * decisions).sum() / decisions.sum()), 0.0)))
 
 

@@ -194,8 +194,8 @@ MUTATIONS = (
     Mutation(
         "the calibration error keeps the noise",
         CALIBRATION,
-        "squared = gaps**2 - noise / decisions**2",
-        "squared = gaps**2 - 0 * noise / decisions**2",
+        "squared = mean_gaps**2 - noise / decisions**2",
+        "squared = mean_gaps**2 - 0 * noise / decisions**2",
         (tests_of("calibration"),),
     ),
     Mutation(

@@ -1,7 +1,7 @@
 """Makes the small networks of this folder, and what Hugging Face transformers computes with them.
 
-    python -m venv /tmp/hf && /tmp/hf/bin/pip install torch==2.13.0 torchvision transformers==5.24.0 onnx onnxscript pillow
-    /tmp/hf/bin/python tests/data/networks/make.py PHOTOGRAPHS
+    pip install torch==2.13.0 torchvision transformers==5.24.0 onnx onnxscript pillow     # in an environment of its own
+    python tests/data/networks/make.py PHOTOGRAPHS
 
 PHOTOGRAPHS is the folder of scikit-learn's two sample photographs (sklearn/datasets/images). Each network gets a folder in
 Hugging Face layout, and a file references.npz:

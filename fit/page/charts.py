@@ -134,14 +134,14 @@ def _chart(title: str, series: Mapping[str, Sequence[float]], kept: int) -> Line
     series = {name: values for name, values in series.items() if len(values)}
     known = [value for values in series.values() for value in values if np.isfinite(value)]
     share = title == "accuracy"
-    low, high = (0.0, 1.0) if share else (0.0, max(known, default=1.0) or 1.0)
+    high = 1.0 if share else _round_top(max(known, default=1.0))
     epochs = max(map(len, series.values()))
 
     def across(epoch: float) -> float:
         return WIDTH * (0.5 if epochs == 1 else (epoch - 1) / (epochs - 1))
 
     def up(value: float) -> float:
-        return HEIGHT * (1 - (value - low) / (high - low))
+        return HEIGHT * (1 - value / high)
 
     def written(value: float | None) -> str:
         if value is None or not np.isfinite(value):
@@ -165,9 +165,20 @@ def _chart(title: str, series: Mapping[str, Sequence[float]], kept: int) -> Line
         title,
         lines,
         [Tick(across(number), f"{number}") for number in numbers],
-        [Tick(up(value), written(value)) for value in np.linspace(low, high, _TICKS)],
+        [Tick(up(value), f"{100 * value:.0f} %" if share else f"{value:g}") for value in np.linspace(0, high, _TICKS)],
         across(kept),
         table,
+    )
+
+
+def _round_top(value: float) -> float:
+    """The end of an axis from 0 that has `value` on it, and whose ticks are round numbers."""
+    if value <= 0:
+        return 1.0
+    step = value / (_TICKS - 1)
+    power = 10.0 ** np.floor(np.log10(step))
+    return float(
+        (_TICKS - 1) * power * next(round_step for round_step in (1, 2, 2.5, 5, 10) if round_step * power >= step)
     )
 
 

@@ -202,6 +202,7 @@ class Content:
         listed: the images.
         total: how many images the head has, listed or not.
         rows: how many images each split has.
+        hint: how there would be more thumbnails, in a sentence, or "".
         recipe: what the features depend on.
         versions: of the libraries.
         blocks: commands and settings to copy.
@@ -231,6 +232,7 @@ class Content:
     listed: Listed
     total: int
     rows: Mapping[str, int]
+    hint: str
     recipe: Mapping[str, str]
     versions: Mapping[str, str]
     blocks: Sequence[Block]

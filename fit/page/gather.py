@@ -110,7 +110,11 @@ def gather_content(results: Results, options: PageOptions, reporter: Reporter = 
         results, options, _wanting(results, images, order[: options.thumbnails], samples), notes, reporter
     )
     parts = _Parts(images, gather_evaluation(results), mistakes, near, np.sort(order), features, thumbnails)
-    return _content(results, parts, samples, notes)
+    content = _content(results, parts, samples, notes)
+    more = min(len(order), PageOptions.thumbnails)
+    if options.thumbnails < more and content.thumbnails:
+        content = replace(content, hint=f"`fit report` makes up to {more:,}.")
+    return content
 
 
 def _features(results: Results, options: PageOptions, notes: list[str]) -> StoredFeatures | None:
@@ -215,6 +219,7 @@ def _content(results: Results, parts: _Parts, samples: Mapping[int, Positions], 
         listed=_listed(parts),
         total=len(parts.images),
         rows=metrics["rows"],
+        hint="",
         recipe=recipe_facts(info),
         versions=version_facts(info),
         blocks=command_blocks(info, results.folder, run_options(features.store) if features else None),

@@ -102,7 +102,7 @@ def test_caps_are_kept_and_reported(hostile, monkeypatch):
     assert content.thumbnails == 10
     html = render_page(content)
     assert "30 of 72 images are on this page" in html
-    assert "10 have a thumbnail" in html
+    assert "10 have a thumbnail. `fit report` makes up to 30." in html
     shown = [content.listed.paths[mistake.image] for mistake in content.mistakes]
     assert shown == [mistake.path for mistake in content.mistakes]
 
@@ -367,6 +367,11 @@ def test_charts_have_their_points_where_the_values_are():
     assert loss.lines[0].last == "-"
     assert accuracy.lines[0].points == "0.0,300.0 200.0,150.0 400.0,0.0"
     assert loss.kept == accuracy.kept == 200
+    assert [tick.label for tick in accuracy.up] == ["0 %", "25 %", "50 %", "75 %", "100 %"]
+    (uneven, *_) = training_charts({"loss": [1.76, 0.4]}, 1)
+    assert [tick.label for tick in uneven.up] == ["0", "0.5", "1", "1.5", "2"]
+    (flat, *_) = training_charts({"loss": [0.0]}, 1)
+    assert [tick.label for tick in flat.up] == ["0", "0.25", "0.5", "0.75", "1"]
 
 
 # The style

@@ -40,13 +40,6 @@ EXPERIMENT_MUTATIONS = (
         SPLITS,
     ),
     Mutation(
-        "the only group of a class is in a fold",
-        "fit/splits.py",
-        "    for group in kept:\n        del fold_of[group]\n",
-        "",
-        SPLITS,
-    ),
-    Mutation(
         "a class may lie in one fold alone",
         "fit/splits.py",
         "    _spread_classes(fold_of, of_classes, count)\n",

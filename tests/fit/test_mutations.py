@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.fit.experiment_mutations import EXPERIMENT_MUTATIONS
 from tests.fit.mutations import MUTATIONS
+
+ALL = (*MUTATIONS, *EXPERIMENT_MUTATIONS)
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("benchmarks", "extract", "fit", "store", "tests", "cli.py", "stillframe.py", "pyproject.toml")
 FAILED = 1  # pytest's exit code for failed tests; anything else means that they did not run
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.fault)
+@pytest.mark.parametrize("mutation", ALL, ids=lambda mutation: mutation.fault)
 def test_a_fault_applies_to_one_place(mutation):
     text = (ROOT / mutation.file).read_text(encoding="utf-8")
     assert text.count(mutation.old) == 1, f"{mutation.file} has changed: adapt the fault {mutation.fault!r}"
@@ -24,7 +27,7 @@ def test_a_fault_applies_to_one_place(mutation):
 
 
 def test_no_fault_is_listed_twice():
-    assert len({mutation.fault for mutation in MUTATIONS}) == len(MUTATIONS) >= 25
+    assert len({mutation.fault for mutation in ALL}) == len(ALL) >= 60
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +67,13 @@ def run_tests(folder, tests):
 
 @pytest.mark.slow
 def test_the_tests_pass_without_a_fault(copy):
-    tests = sorted({test for mutation in MUTATIONS for test in mutation.tests})
+    tests = sorted({test for mutation in ALL for test in mutation.tests})
     result = run_tests(copy, tests)
     assert result.returncode == 0, result.stdout[-3000:]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.fault)
+@pytest.mark.parametrize("mutation", ALL, ids=lambda mutation: mutation.fault)
 def test_the_tests_notice(copy, mutation):
     file = copy / mutation.file
     original = file.read_text(encoding="utf-8")

@@ -1,0 +1,260 @@
+"""Deliberate faults in the experiment, its splits and the heads; see `tests/fit/mutations.py`."""
+
+from tests.fit.mutations import Mutation
+
+SPLITS, EXPERIMENT = ("tests/fit/test_splits.py",), ("tests/fit/test_experiment.py",)
+UNSEEN, RECORD = ("tests/fit/test_unseen.py",), ("tests/fit/test_experiment_record.py",)
+CHOICES, TWINS = ("tests/fit/test_inner_choices.py",), ("tests/fit/test_twins.py",)
+SWEEP = ("tests/fit/search/test_sweep.py::test_trials_of_a_custom_head_are_run_again_once_its_code_is_another",)
+
+EXPERIMENT_MUTATIONS = (
+    Mutation(
+        "a split ignores the groups of --group-by",
+        "fit/splits.py",
+        'names = [name if group is None else f"group:{group}" for name, group in zip(names, groups, strict=True)]',
+        "names = list(names)",
+        SPLITS,
+    ),
+    Mutation(
+        "identical images may be on two sides",
+        "fit/splits.py",
+        'names = [f"sha256:{value}" for value in sha256]',
+        'names = [f"sha256:{value}{at}" for at, value in enumerate(sha256)]',
+        SPLITS,
+    ),
+    Mutation(
+        "near twins are not joined",
+        "fit/splits.py",
+        "ends = [owners + count] if twins is None else",
+        "ends = [owners + count] if True else",
+        SPLITS,
+    ),
+    Mutation(
+        "the seed does not reach the split", "fit/splits.py", 'f"{seed}:{name}".encode()', 'f"{name}".encode()', SPLITS
+    ),
+    Mutation(
+        "a class may be missing from train",
+        "fit/splits.py",
+        "    _keep_classes_in_train(parts, _groups_of_classes(rows, strata, groups))\n",
+        "",
+        SPLITS,
+    ),
+    Mutation(
+        "a class may lie in one fold alone",
+        "fit/splits.py",
+        "    _spread_classes(fold_of, of_classes, count)\n",
+        "",
+        SPLITS,
+    ),
+    Mutation(
+        "every repeat has the same folds",
+        "fit/splits.py",
+        "    if repeat == 0:\n        return groups\n",
+        "    return groups\n",
+        SPLITS,
+    ),
+    Mutation(
+        "train keeps what is in a given test too",
+        "fit/splits.py",
+        "train = _without(parts[TRAIN], groups, np.concatenate([tested, validated]))",
+        "train = parts[TRAIN]",
+        SPLITS,
+    ),
+    Mutation(
+        "validation stops a head early",
+        "fit/experiment.py",
+        "return self._roles(self.split.train, stops_early)",
+        "return Roles(self.split.train, self.split.validation if stops_early else _NONE)",
+        EXPERIMENT,
+    ),
+    Mutation(
+        "the head that is kept does not learn from validation",
+        "fit/experiment.py",
+        "return self._roles(self.split.development, stops_early)",
+        "return self._roles(self.split.train, stops_early)",
+        EXPERIMENT,
+    ),
+    Mutation(
+        "a cross-validation covers the test images",
+        "fit/experiment.py",
+        "images, groups = self.split.development, reshuffled(",
+        "images, groups = np.arange(len(self.images)), reshuffled(",
+        EXPERIMENT,
+    ),
+    Mutation(
+        "a fold learns from what it predicts",
+        "fit/experiment.py",
+        "self._roles(np.setdiff1d(images, predicted), stops_early)",
+        "self._roles(images, stops_early)",
+        EXPERIMENT,
+    ),
+    Mutation(
+        "heads are evaluated on altered views",
+        "fit/experiment.py",
+        "return Source(self.features, images * self.views, self.targets)",
+        "return Source(self.features, images * self.views + self.views - 1, self.targets)",
+        EXPERIMENT,
+    ),
+    Mutation(
+        "heads learn from one view alone",
+        "fit/experiment.py",
+        "return Source(self.features, all_views(images, self.views), self.targets)",
+        "return Source(self.features, images * self.views, self.targets)",
+        EXPERIMENT,
+    ),
+    Mutation(
+        "the split groups of views are those of other images",
+        "fit/experiment.py",
+        "np.repeat(self.images.split_groups.of_rows, self.views)[source.rows]",
+        "np.tile(self.images.split_groups.of_rows, self.views)[source.rows]",
+        EXPERIMENT,
+    ),
+    Mutation(
+        "an evaluation counts images that were learned from",
+        "fit/unseen.py",
+        "kept = chosen & ~seen if split in (None, TEST) else chosen",
+        "kept = chosen",
+        UNSEEN,
+    ),
+    Mutation(
+        "images of a learned group count as new",
+        "fit/unseen.py",
+        "learned |= np.array([name in known for name in owners], bool)",
+        "learned |= False",
+        UNSEEN,
+    ),
+    Mutation(
+        "the split test is that of the store alone",
+        "fit/unseen.py",
+        "known = {} if record is None else record.splits",
+        "known: dict[str, str] = {}",
+        UNSEEN,
+    ),
+    Mutation(
+        "no look is counted",
+        "fit/looks.py",
+        'write_whole(folder / SEEN, (json.dumps(values, indent=1) + "\\n").encode())',
+        "json.dumps(values)",
+        UNSEEN,
+    ),
+    Mutation(
+        "looks of heads of another split count",
+        "fit/looks.py",
+        'if values.get("format") != _FORMAT or values.get("test_digest") != test_digest:',
+        'if values.get("format") != _FORMAT:',
+        UNSEEN,
+    ),
+    Mutation(
+        "the baseline is that of the labels that are evaluated",
+        "fit/evaluation.py",
+        "return truth.constant(np.array(record.class_counts) / record.train, every)",
+        "return truth.baseline(every, every)",
+        UNSEEN,
+    ),
+    Mutation(
+        "the roles of the kept fit are those of the first",
+        "fit/experiment_record.py",
+        "first, kept = experiment.first_roles(stops_early), experiment.final_roles(stops_early)",
+        "first = kept = experiment.first_roles(stops_early)",
+        RECORD,
+    ),
+    Mutation(
+        "a head fitted again forgets its fractions",
+        "fit/like.py",
+        "known |= {field.name: getattr(choices, field.name) for field in fields(choices)}",
+        "known |= {}",
+        RECORD,
+    ),
+    Mutation(
+        "near twins are looked for in raw features",
+        "fit/twins.py",
+        "near_pairs(values - values.mean(axis=0), NEAR)",
+        "near_pairs(values, NEAR)",
+        TWINS,
+    ),
+    Mutation("near twins are of any cosine", "fit/twins.py", "NEAR = 0.99\n", "NEAR = 0.9\n", TWINS),
+    Mutation(
+        "the largest loss chooses a strength",
+        "fit/heads/strength.py",
+        "best = min(tried, key=lambda value: tried[value])\n    return",
+        "best = max(tried, key=lambda value: tried[value])\n    return",
+        CHOICES,
+    ),
+    Mutation(
+        "the grid of strengths is never widened",
+        "fit/heads/strength.py",
+        "    if len(grid) > 1:\n",
+        "    if len(grid) > 99:\n",
+        CHOICES,
+    ),
+    Mutation(
+        "inner folds ignore groups",
+        "fit/heads/inner.py",
+        "of_rows = every if groups is None else",
+        "of_rows = every if True else",
+        CHOICES,
+    ),
+    Mutation(
+        "balanced is not balanced",
+        "fit/heads/inner.py",
+        "(len(y) / (len(classes) * counts))[position]",
+        "(np.ones(len(classes)))[position]",
+        CHOICES,
+    ),
+    Mutation(
+        "calibration is unweighted",
+        "fit/heads/sklearn.py",
+        "weights = row_weights(y, self.calibration_weight)[rows]",
+        "weights = row_weights(y, None)[rows]",
+        CHOICES,
+    ),
+    Mutation(
+        "calibration is in-sample",
+        "fit/heads/sklearn.py",
+        "_scores(clone(estimator).fit(scaled[train], y[train]), scaled[test])",
+        "_scores(clone(estimator).fit(scaled, y), scaled[test])",
+        CHOICES,
+    ),
+    Mutation(
+        "sigmoids are fitted to 0 and 1",
+        "fit/heads/calibration.py",
+        "np.where(positive, (inside + 1) / (inside + 2), 1 / (outside + 2))",
+        "np.where(positive, 1.0, 0.0)",
+        CHOICES,
+    ),
+    Mutation(
+        "ridge is chosen without weights",
+        "fit/heads/ridge.py",
+        "targets[train], weights[train], values[test]",
+        "targets[train], np.ones(len(train)), values[test]",
+        CHOICES,
+    ),
+    Mutation(
+        "distances are not normalized", "fit/heads/neighbors.py", "self.rows_ = unit_rows(X)", "self.rows_ = X", CHOICES
+    ),
+    Mutation(
+        "neighbors vote alike",
+        "fit/heads/neighbors.py",
+        "weights = np.exp((cosines - cosines.max(axis=1, keepdims=True)) / self.temperature)",
+        "weights = np.ones_like(cosines)",
+        CHOICES,
+    ),
+    Mutation(
+        "a split group of each label's fit is lost",
+        "fit/heads/labels.py",
+        "y[:, label].astype(np.int64), groups)",
+        "y[:, label].astype(np.int64), None)",
+        CHOICES,
+    ),
+    Mutation(
+        "a fold's score is that of another repeat",
+        "fit/cross_validation.py",
+        "                if repeat == 0:\n",
+        "                if repeat == options.repeats - 1:\n",
+        UNSEEN,
+    ),
+    Mutation(
+        "the test is evaluated unasked", "fit/train.py", "    if options.evaluate_test:\n", "    if True:\n", UNSEEN
+    ),
+    Mutation("a trial's key forgets the code", "fit/search/trials.py", "if trial.source == source}", "}", SWEEP),
+)

@@ -98,7 +98,7 @@ def test_every_fold_starts_from_the_original_weights(lite0, monkeypatch):
     monkeypatch.setattr(Tail, "begin", begin)
     quick_fit(lite0, cv=2)
     original = weights_by_name(begun(lite0).model_)
-    assert len(started) == 4
+    assert len(started) == 5  # the first fit, the kept one, two folds, and `begun`
     for weights in started:
         assert all(np.array_equal(values, original[name]) for name, values in weights.items())
 

@@ -62,5 +62,7 @@ def hostile(tmp_path_factory):
         patch.setattr(extract.extractor, "load_runtime", load_stub)
         run_extract(table, out=folder / "store", backbone="mobilenet", weights="random", image_size=(16, 16))
     store = open_store(folder / "store")
-    results = read_results(fit_head(store, "dense", test=0.4, epochs=3, seed=1).save(folder / "head"))
+    results = read_results(
+        fit_head(store, "dense", test=0.4, epochs=3, seed=1, evaluate_test=True).save(folder / "head")
+    )
     return SimpleNamespace(store=store, results=results, written=write_page(results, results.folder))

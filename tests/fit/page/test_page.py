@@ -340,7 +340,9 @@ def test_several_labels_have_a_page(color_store, tmp_path):
     (tmp_path / "labels.csv").write_text(
         "path,label\n" + "".join(f"{path},{words[path.split('/')[0]]}\n" for path in paths)
     )
-    head = fit_head(color_store, "knn", labels=tmp_path / "labels.csv", parameters={"neighbors": 36})
+    head = fit_head(
+        color_store, "knn", labels=tmp_path / "labels.csv", parameters={"neighbors": 36}, evaluate_test=True
+    )
     written = write_page(read_results(head.save(tmp_path / "head")), tmp_path / "head")
     data = data_of(written.page.read_text())
     assert data["multi_label"]
@@ -348,7 +350,9 @@ def test_several_labels_have_a_page(color_store, tmp_path):
     assert "rightly not given" in written.page.read_text()
 
 
-@pytest.mark.parametrize("options", [{"test": 0.0}, {"test": 0.0, "cv": 2}, {"test": 0.0, "val": 0.0}, {"cv": 2}])
+@pytest.mark.parametrize(
+    "options", [{"test": 0.0}, {"test": 0.0, "cv": 2}, {"test": 0.0, "val": 0.0}, {"cv": 2, "evaluate_test": True}]
+)
 def test_every_kind_of_evaluation_has_a_page(color_store, tmp_path, options):
     results = read_results(fit_head(color_store, "centroid", **options).save(tmp_path / "head"))
     content = gather_content(results, PageOptions())

@@ -24,7 +24,7 @@ IMAGES = {"samples.png", "average.png"}
 
 @pytest.fixture
 def results(color_store, tmp_path):
-    return read_results(fit_head(color_store).save(tmp_path / "head"))
+    return read_results(fit_head(color_store, evaluate_test=True).save(tmp_path / "head"))
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_bad_images_are_skipped_and_a_listing_is_found(stub, colors, tmp_path, d
     listing = tmp_path / "data" / "listing.csv"
     listing.write_text("path,label\n" + "".join(f"{name},{name.split('/')[0]}\n" for name in names))
     run_extract(listing, out=tmp_path / "store", backbone="mobilenet", weights="random", image_size=(16, 16))
-    results = read_results(fit_head(tmp_path / "store").save(tmp_path / "head"))
+    results = read_results(fit_head(tmp_path / "store", evaluate_test=True).save(tmp_path / "head"))
     (tmp_path / "data" / "red" / "003.png").write_bytes(b"broken")
     (tmp_path / "data" / "red" / "004.png").unlink()
     assert write_report(results).left_out == {}
@@ -174,7 +174,7 @@ def test_several_labels(color_store, tmp_path, drawn):
     paths = color_store.table()["path"].to_pylist()
     table = tmp_path / "labels.csv"
     table.write_text("path,label\n" + "".join(f"{path},{words[path.split('/')[0]]}\n" for path in paths))
-    head = fit_head(color_store, "knn", labels=table, parameters={"neighbors": 36})
+    head = fit_head(color_store, "knn", labels=table, parameters={"neighbors": 36}, evaluate_test=True)
     results = read_results(head.save(tmp_path / "head"))
     report = write_report(results)
     assert set(report.pictures) >= NUMBERS | IMAGES

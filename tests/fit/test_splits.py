@@ -124,6 +124,14 @@ def test_no_class_is_missing_from_train_where_groups_are_of_several_classes(data
     assert set(strata[split.train]) == set(range(CLASSES))
 
 
+def test_a_class_that_only_minorities_of_groups_are_of_is_in_train():
+    owners = [str(row // 3) for row in range(18)]
+    strata = np.array([0, 0, 1] * 2 + [0, 0, 0] * 4)
+    for seed in range(20):
+        _, split = draw_split([str(row) for row in range(18)], owners, strata, seed, validation=0.3, test=0.5)
+        assert set(strata[split.train]) == {0, 1}
+
+
 def test_a_group_that_is_the_only_one_of_its_class_is_in_no_fold():
     units = find_split_groups(["a", "b", "c", "d", "e"], ["1", "2", "3", "4", "4"], 0)
     parts = folds(np.arange(5), np.array([0, 0, 0, 1, 1]), units, 3)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import fit.audit.commands
 import fit.lookup.commands
-import fit.report.commands  # noqa: F401  (its commands join the app)
+import fit.page.commands  # noqa: F401  (its commands join the app)
 from fit.app import (
     HeadPlace,
     LoadOptions,

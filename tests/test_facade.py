@@ -87,9 +87,10 @@ def test_a_name_of_an_earlier_version_still_works(tmp_path):
         stillframe.extract(tmp_path, layers=("a", "a"))
 
 
-def test_importing_it_loads_no_numerical_library():
-    heavy = ("keras", "tensorflow", "sklearn", "h5py", "dask", "distributed", "pyarrow", "matplotlib")
-    code = f"import sys, stillframe; print([name for name in {heavy} if name in sys.modules])"
+@pytest.mark.parametrize("module", ["stillframe", "cli"])
+def test_importing_it_loads_no_numerical_library(module):
+    heavy = ("keras", "tensorflow", "sklearn", "h5py", "dask", "distributed", "pyarrow", "matplotlib", "numpy", "PIL")
+    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout == "[]\n"
 

@@ -272,6 +272,6 @@ def export(
         )
     console.result({"file": str(options.out), "largest_difference": difference})
     console.report(
-        f"wrote {options.out}; on 20 images it is within {difference:.1e} of `fit predict`; recipe and classes stand "
+        f"wrote {options.out}; on 20 images it is within {difference:.1e} of `fit predict`; recipe and classes are "
         "beside it"
     )

@@ -31,20 +31,20 @@ def make_rows(rows, features, classes, seed):
     return np.maximum(drawn @ mixing.T, 0), y
 
 
-def same_grid(X, y, splits):
+def same_grid(rows, y, splits):
     """Our solver along the grid in all folds, and once on all rows."""
-    rows = rotate(floored(StandardScaler().fit(X)).transform(X))
-    losses = FoldLosses(rows, y, np.ones(len(y)), splits)
+    axes = rotate(floored(StandardScaler().fit(rows)).transform(rows))
+    losses = FoldLosses(axes, y, np.ones(len(y)), splits)
     best = min(GRID.tolist(), key=losses)
-    fit_softmax(rows, y, np.ones(len(y)), best)
+    fit_softmax(axes, y, np.ones(len(y)), best)
 
 
-def theirs(X, y, splits):
+def theirs(rows, y, splits):
     """scikit-learn's search."""
     search = LogisticRegressionCV(
         Cs=GRID, cv=splits, scoring="neg_log_loss", max_iter=2000, l1_ratios=(0.0,), use_legacy_attributes=False
     )
-    return search.fit(StandardScaler().fit_transform(X), y)
+    return search.fit(StandardScaler().fit_transform(rows), y)
 
 
 def timed(work, *arguments):
@@ -53,27 +53,27 @@ def timed(work, *arguments):
     return work(*arguments), time.process_time() - start
 
 
-def log_loss(model, X, y):
+def log_loss(model, rows, y):
     """On other rows."""
-    return -np.log(np.maximum(model.predict_proba(X)[np.arange(len(y)), y], 1e-12)).mean()
+    return -np.log(np.maximum(model.predict_proba(rows)[np.arange(len(y)), y], 1e-12)).mean()
 
 
 def main():
+    """Print the times of each round, and how good the results are."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     for name, default in (("rows", 10_000), ("features", 1280), ("classes", 100), ("rounds", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     given = parser.parse_args()
     for number in range(given.rounds):
-        X, y = make_rows(given.rows + TESTED, given.features, given.classes, number)
-        (X, others), (y, labels) = (X[:-TESTED], X[-TESTED:]), (y[:-TESTED], y[-TESTED:])
+        rows, y = make_rows(given.rows + TESTED, given.features, given.classes, number)
+        (rows, others), (y, labels) = (rows[:-TESTED], rows[-TESTED:]), (y[:-TESTED], y[-TESTED:])
         splits = inner_splits(y, None, 5, 0)
-        _, ours = timed(same_grid, X, y, splits)
-        search, scikit = timed(theirs, X, y, splits)
-        head, whole = timed(Logistic().fit, X, y)
+        _, ours = timed(same_grid, rows, y, splits)
+        search, scikit = timed(theirs, rows, y, splits)
+        head, whole = timed(Logistic().fit, rows, y)
         print(f"same grid: ours {ours:.1f} s, scikit-learn {scikit:.1f} s, {scikit / ours:.1f} times as long")
-        print(
-            f"    scikit-learn: C {search.C_:g}, log loss {log_loss(search, StandardScaler().fit(X).transform(others), labels):.3f}"
-        )
+        scaled = StandardScaler().fit(rows).transform(others)
+        print(f"    scikit-learn: C {search.C_:g}, log loss {log_loss(search, scaled, labels):.3f}")
         print(
             f"    `logistic`, its grid widened: {whole:.1f} s, C {head.C_:g}, log loss {log_loss(head, others, labels):.3f}"
         )

@@ -9,7 +9,7 @@ from store.lazy import exporting
 
 if TYPE_CHECKING:
     from extract.backbones.build import build, cut, keras_defaults, leaf_layers, remainder
-    from extract.backbones.file_backbone import FileBackbone, recipe_backbone, table_backbone
+    from extract.backbones.file_backbone import ONNX, FileBackbone, recipe_backbone, table_backbone
     from extract.backbones.load import load_keras_model, load_network
     from extract.backbones.table import Backbone, get_backbone
     from extract.backbones.weights import Weights
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from store.progress import SILENT, Progress, Reporter, Silence, console_reporter
 
 __all__ = [
+    "ONNX",
     "SILENT",
     "Backbone",
     "BadImage",
@@ -72,7 +73,7 @@ if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wro
         __name__,
         {
             "extract.backbones.build": ("build", "cut", "keras_defaults", "leaf_layers", "remainder"),
-            "extract.backbones.file_backbone": ("FileBackbone", "recipe_backbone", "table_backbone"),
+            "extract.backbones.file_backbone": ("ONNX", "FileBackbone", "recipe_backbone", "table_backbone"),
             "extract.backbones.load": ("load_keras_model", "load_network"),
             "extract.backbones.table": ("Backbone", "get_backbone"),
             "extract.backbones.weights": ("Weights",),

@@ -23,7 +23,7 @@ from extract.runtimes.device import usable_cores
 from extract.runtimes.load import NetworkSpec, load_runtime
 from extract.shard_builder import ImageGroup, unlabelled
 from extract.sources.named import NamedFiles
-from store.errors import RecipeMismatch, UsageError
+from store.errors import PrecisionMissing, RecipeMismatch, UsageError
 from store.files.base import ReadableFiles
 from store.files.names import printable
 from store.image_records import Failure
@@ -63,7 +63,12 @@ class FeatureExtractor:
             recipe.precision,
         )
         with reporter.step(f"loading {recipe.backbone}", None):
-            self._runtime, digest = load_runtime(network, Reporter(debug=reporter.debug))
+            try:
+                self._runtime, digest = load_runtime(network, Reporter(debug=reporter.debug))
+            except (RecipeMismatch, PrecisionMissing):
+                raise
+            except UsageError as error:
+                raise _weights_needed(recipe, error) from error
         _require_recipe(recipe, output, weights, digest, tuple(self._runtime.shapes[0]))
 
     def extract(
@@ -92,12 +97,27 @@ def recipe_weights(recipe: Recipe, weights: str) -> Weights:
     Raises:
         UsageError: they are not there.
     """
+    try:
+        return _find_weights(recipe, weights)
+    except UsageError as error:
+        raise _weights_needed(recipe, error) from error
+
+
+def _find_weights(recipe: Recipe, weights: str) -> Weights:
     if not isinstance(recipe_backbone(recipe), FileBackbone):
         return Weights.parse(weights)
     path = find_model(Path(weights))
     if not path.is_file():
         raise UsageError(f"{printable(weights)}: no such file; expected the {recipe.backbone} model, or its folder")
     return Weights("file", path=os.path.abspath(path))
+
+
+def _weights_needed(recipe: Recipe, error: UsageError) -> UsageError:
+    return UsageError(
+        f"the weights of {recipe.backbone} that the features were extracted with are needed ({error.message}); "
+        "name them with --weights FILE",
+        error.example,
+    )
 
 
 def _require_recipe(recipe: Recipe, output: Output, weights: str, digest: str, shape: tuple[int, ...]) -> None:

@@ -223,7 +223,7 @@ def _notes_on_tests(tests: Sequence[Evaluated], compared: Sequence[ComparedHead]
     notes = []
     without = [printable(head.name) for head in compared if head.test is None]
     if without:
-        notes.append(f"without a test: {', '.join(without)}")
+        notes.append(f"without a test, which `fit head --evaluate-test` gives: {', '.join(without)}")
     tested = [(head, test) for head, test in zip(compared, tests, strict=True) if len(test)]
     differing = [printable(head.name) for head, test in tested if head.shared < max(len(test), len(best_test))]
     if differing and len(best_test):
@@ -231,7 +231,7 @@ def _notes_on_tests(tests: Sequence[Evaluated], compared: Sequence[ComparedHead]
             f"other test images than the best's: {', '.join(differing)}; the difference is on those that both have"
         )
     apart = [printable(head.name) for head, _ in tested if head.shared == 0]
-    if apart:
+    if apart and len(best_test):
         notes.append(f"no test image in common with the best: {', '.join(apart)}")
     return notes
 

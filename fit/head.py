@@ -17,7 +17,7 @@ from fit.head_info import HeadInfo
 from fit.heads.base import CustomHead, Predictor
 from fit.looks import Look
 from fit.predictions import prediction_columns
-from store.errors import PrecisionMissing, RecipeMismatch, UsageError
+from store.errors import UsageError
 from store.files.names import file_path
 from store.notebook import notebook_table
 
@@ -186,15 +186,7 @@ class Head:
         """The head's recipe, with its network loaded once."""
         chosen = os.fspath(weights) if weights is not None else file_path(self.info.weights)
         if chosen not in self._extractors:
-            try:
-                self._extractors[chosen] = FeatureExtractor(self.info.recipe, self.info.output, chosen, reporter)
-            except (RecipeMismatch, PrecisionMissing):
-                raise
-            except UsageError as error:
-                raise UsageError(
-                    f"the weights of {self.info.recipe.backbone} that the features were extracted with are needed "
-                    f"({error}); name them with --weights FILE"
-                ) from error
+            self._extractors[chosen] = FeatureExtractor(self.info.recipe, self.info.output, chosen, reporter)
         return self._extractors[chosen]
 
     def save(self, folder: str | os.PathLike[str], force: bool = False) -> Path:

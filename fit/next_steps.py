@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from extract.api import image_root
+from extract.api import ONNX, image_root
 from fit.experiment_record import TESTS
 from fit.head import Head
 from fit.heads.build import find_kind
@@ -30,8 +30,10 @@ def next_steps(head: Head, folder: Path, store: str, custom_head: bool) -> list[
     ]
     if _untested(head):
         steps.append(suggested_line("fit", "evaluate", folder, "--features", store, "--split", "test", *named))
-    if not custom_head and find_kind(head.info.head).exports:  # Keras' own format needs no other package
-        steps.append(suggested_line("fit", "export", folder, "--to", "keras", "--out", folder / "model.keras"))
+    if not custom_head and find_kind(head.info.head).exports:
+        # Keras' own format needs no other package, but does not hold an ONNX model.
+        to, file = ("openvino", "model.xml") if head.info.recipe.backbone == ONNX else ("keras", "model.keras")
+        steps.append(suggested_line("fit", "export", folder, "--to", to, "--out", folder / file))
     return steps
 
 
@@ -40,7 +42,7 @@ def test_notes(head: Head, folder: Path) -> list[str]:
     record = head.experiment
     if _untested(head) and record is not None:
         return [
-            f"the {record.images.kept_fit.count(TESTS):,} test images are not evaluated yet; "
+            f"not yet evaluated on the {record.images.kept_fit.count(TESTS):,} test images; "
             "do it once, when the head is chosen (--split test)"
         ]
     if record is None or not head.looks:

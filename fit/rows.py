@@ -12,6 +12,7 @@ from fit.splits import Positions
 from store.errors import StoppedEarly, UsageError
 from store.files.names import printable, row_name
 from store.reader import FeatureStore
+from store.suggestions import suggest
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,10 @@ def select_images(
     """
     table = store.images()
     if len(table) == 0:
+        failed = store.snapshot.counts().failures
+        if failed:
+            named = suggest("store", "failures", str(store.folder))
+            raise UsageError(f"{store.folder} has no rows: all {failed:,} images failed, {named} says why")
         raise UsageError(f"{store.folder} has no rows: extract images first")
     rows = ImageRows(table, np.arange(len(table)))
     if exclude_from is not None:

@@ -57,17 +57,22 @@ def format_remarks(metrics: Mapping[str, Any], everything: bool = False) -> list
 
 def _join_reasons(reasons: Sequence[tuple[str, str]]) -> list[str]:
     """One sentence for the metrics whose reasons differ only by the number that each needs, in brackets at the end."""
-    found = dict[str, tuple[list[str], list[str]]]()
+    found = dict[str, dict[str, list[str]]]()
     for metric, reason in reasons:
         sentence, _, needed = reason.partition(" (")
-        names, needs = found.setdefault(sentence, ([], []))
-        names.append(metric.replace("_", " "))
-        if needed and needed.rstrip(")") not in needs:
-            needs.append(needed.rstrip(")"))
+        found.setdefault(sentence, {}).setdefault(needed.rstrip(")"), []).append(metric.replace("_", " "))
     return [
-        f"{', '.join(names)}: {printable(sentence)}" + (f" ({'; '.join(needs)})" if needs else "")
-        for sentence, (names, needs) in found.items()
+        f"{', '.join(name for names in needs.values() for name in names)}: {printable(sentence)}{_format_needs(needs)}"
+        for sentence, needs in found.items()
     ]
+
+
+def _format_needs(needs: Mapping[str, Sequence[str]]) -> str:
+    """What metrics need, in brackets; by metric, where they need different numbers."""
+    if len(needs) == 1:
+        return "".join(f" ({needed})" for needed in needs if needed)
+    parts = [f"{needed} for {', '.join(names)}" for needed, names in needs.items() if needed]
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def format_by(by: Mapping[str, Any]) -> list[list[str]]:

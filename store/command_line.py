@@ -211,7 +211,10 @@ def _run(app: typer.Typer, name: str) -> int:
             traceback.print_exc()
         code, reason = outcome(error)
         if reason:
-            say(f"{_kind(error)}{printable(reason)}")
+            example = error.example if isinstance(error, UsageError) else ""
+            say(f"{_kind(error)}{printable(reason.removesuffix(example).rstrip())}")
+            if example:  # below the line, as it is: to be copied
+                say("\n" + "\n".join(map(printable, example.splitlines())))
         return code
 
 

@@ -24,9 +24,22 @@ class StillframeError(Exception):
 
 
 class UsageError(StillframeError, ValueError):
-    """The request itself is wrong: running it again unchanged cannot help."""
+    """The request itself is wrong: running it again unchanged cannot help.
+
+    Args:
+        message: what was expected, what came and what to do, in one line.
+        example: lines that a user can copy, such as those of a file to write; they are shown below the message.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str = "", example: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.example = example
+
+    def __str__(self) -> str:
+        return f"{self.message}\n\n{self.example}" if self.example else self.message
 
 
 class NotAStore(UsageError):

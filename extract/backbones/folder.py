@@ -104,7 +104,8 @@ def _without_model(path: Path) -> UsageError:
     if any(path.glob("*.safetensors")):
         return UsageError(
             f"{shown} has its weights as safetensors, and no ONNX model ({', '.join(MODELS)}). Export it once, where "
-            f"transformers, torch and onnxscript are installed, with FOLDER and the images' SIZE filled in:\n\n{EXPORT}"
+            f"transformers, torch and onnxscript are installed, with FOLDER and the images' SIZE filled in",
+            EXPORT,
         )
     pickles = [name for name in _PICKLES if (path / name).is_file()]
     if pickles:

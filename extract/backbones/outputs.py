@@ -88,9 +88,11 @@ def resolve_layers(
             return (default.layer,)
     if len(ports) == 1 and not _is_sequence(ports[0]):
         return (names[0],)
+    sequence = next((port.name for port in ports if _is_sequence(port)), None)
+    parts = ", ".join(f"{sequence}.{part}" for part in CUTS)
     raise UsageError(
-        f"{model} has the outputs {_listed(ports)}: say with --layer which one, and of a sequence of tokens which part "
-        f"({', '.join(f'{names[0]}.{part}' for part in CUTS)})"
+        f"{model} has the outputs {_listed(ports)}: say with --layer which one"
+        + (f", and of a sequence of tokens which part ({parts})" if sequence else "")
     )
 
 

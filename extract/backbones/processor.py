@@ -62,8 +62,8 @@ def missing_preprocessing(what: str) -> UsageError:
     """The error for a model that does not say its preprocessing, with the file to write."""
     return UsageError(
         f"{what} does not say how its pixels are to be prepared, and a wrong guess would give features that look right: "
-        f"write a file such as the following with the model's own values, and name it with --preprocessing FILE.toml\n\n"
-        f"{EXAMPLE}"
+        f"write a file such as the following with the model's own values, and name it with --preprocessing FILE.toml",
+        EXAMPLE,
     )
 
 
@@ -86,12 +86,12 @@ def read_processor_file(path: Path, layout: str) -> Processor:
         raise
     except (FileNotFoundError, IsADirectoryError):
         raise UsageError(
-            f"--preprocessing {printable(str(path))}: no such file; write one such as\n\n{EXAMPLE}"
+            f"--preprocessing {printable(str(path))}: no such file; write one such as the following", EXAMPLE
         ) from None
     except OSError as error:
         raise EnvironmentFailure(f"{printable(str(path))} cannot be read ({error.strerror or error})") from error
     except (ValueError, InvalidField) as error:
-        raise UsageError(f"--preprocessing {printable(str(path))}: {error}; a file that works:\n\n{EXAMPLE}") from error
+        raise UsageError(f"--preprocessing {printable(str(path))}: {error}; a file that works is", EXAMPLE) from error
 
 
 def _from_json(values: JsonObject, layout: str, name: str) -> Processor:
@@ -333,5 +333,6 @@ def _whole(value: object, name: str, least: int = 1) -> int:
 def _unusable(name: str, error: InvalidField) -> UsageError:
     return UsageError(
         f"{name}: {error}. Write the model's preprocessing into a file such as the following, and name it with "
-        f"--preprocessing FILE.toml\n\n{EXAMPLE}"
+        "--preprocessing FILE.toml",
+        EXAMPLE,
     )

@@ -67,8 +67,12 @@ def read_paths(path: str) -> list[str]:
 
 
 def _require_table(path: str) -> None:
-    if not is_table(path) or place_kind(path) != "file":
-        raise UsageError(f"{path} is not a table: expected a .csv, .tsv or .parquet file with a column path")
+    expected = "expected a .csv, .tsv or .parquet file with a column path"
+    kind = place_kind(path)
+    if kind == "nothing":
+        raise UsageError(f"there is no file {path}: {expected}")
+    if kind == "folder" or not is_table(path):
+        raise UsageError(f"{path} is not a table: {expected}")
 
 
 def _plain_texts(texts: list[str | None], what: str) -> tuple[list[str | None], list[str]]:

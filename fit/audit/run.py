@@ -66,6 +66,7 @@ class Audit:
 
     Attributes:
         images: what was audited.
+        options: how, as the user asked.
         findings: in the order of the kinds, the worst of each kind first.
         counts: classes, splits and groups of the images.
         small_classes: those too small to assess, with their numbers of different images.
@@ -78,6 +79,7 @@ class Audit:
     """
 
     images: AuditedImages
+    options: AuditOptions
     findings: Sequence[Finding]
     counts: LabelCounts
     small_classes: Mapping[str, int]
@@ -142,6 +144,7 @@ def audit_store(store: FeatureStore, options: AuditOptions | None = None, report
     ]
     return Audit(
         images=audited,
+        options=options,
         findings=in_order(findings),
         counts=count_labels(audited.rows.table),
         small_classes=subset.small,

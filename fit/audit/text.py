@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fit.audit.findings import count_kinds
 from fit.audit.run import Audit
-from fit.audit.write import PAGE, fit_again
+from fit.audit.write import PAGE, fit_again, given, same_rows
 from store.files.names import printable
 from store.suggestions import suggested_line
 from store.tables import display_width
@@ -37,16 +37,25 @@ def shorten(text: str, most: int) -> str:
 
 
 def next_steps(audit: Audit, store: str, folder: Path) -> Sequence[str]:
-    """Commands that run as printed: fit as it is, then without what was found, and compare."""
+    """Commands that run as printed: fit without what was found; as it is, where nothing was; none without two classes."""
+    if not _can_be_fitted(audit):
+        return []
     found = [kind for kind, count in count_kinds(audit.findings).items() if count]
-    again = list(dict.fromkeys(fit_again(store, kind, folder) for kind in found))
-    if not again:
-        return [suggested_line("fit", "head", "--features", store)]
-    return again
+    if found:
+        return list(dict.fromkeys(fit_again(audit.options, store, kind, folder) for kind in found))
+    options = audit.options
+    tables = [*given("--labels", options.labels), *given("--exclude-from", options.exclude_from)]
+    return [suggested_line("fit", "head", "--features", store, *same_rows(options), *tables)]
 
 
 def where(audit: Audit, folder: Path) -> str:
     """The sentence that says what was written, and what to do with it."""
+    if not _can_be_fitted(audit):
+        return f"look at {folder / PAGE}"
     if not audit.findings:
         return f"the page is {folder / PAGE}; next:"
-    return f"look at {folder / PAGE}; what is right goes from the tables in {folder}; then fit without the rest:"
+    return f"look at {folder / PAGE}, take the images that are fine out of the tables in {folder}, then fit without the rest:"
+
+
+def _can_be_fitted(audit: Audit) -> bool:
+    return len(audit.counts.classes) > 1

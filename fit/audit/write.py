@@ -1,6 +1,7 @@
 """An audit's folder: tables that other commands take, a JSON file, and a page."""
 
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import pyarrow.csv
 
 from extract.api import SILENT, Reporter
 from fit.audit.findings import FILES, KINDS, LABEL_ERROR, finding_table
+from fit.audit.options import AuditOptions
 from fit.audit.run import Audit
 from fit.gallery.page import Card, Page, Picture, Section, render
 from fit.gallery.thumbnails import NONE, make_thumbnails, rows_of
@@ -163,8 +165,8 @@ def _section(audit: Audit, kind: str, folder: Path, thumbnails: Mapping[str, str
         for finding in found[:SHOWN]
     ]
     text = f"{KINDS[kind].capitalize()}."
-    store = str(audit.images.store.folder)
-    return Section(kind, title_of(kind), text, cards, len(found), fit_again(store, kind, folder))
+    again = fit_again(audit.options, str(audit.images.store.folder), kind, folder)
+    return Section(kind, title_of(kind), text, cards, len(found), again)
 
 
 def title_of(kind: str) -> str:
@@ -172,17 +174,37 @@ def title_of(kind: str) -> str:
     return kind.replace("_", " ").capitalize()
 
 
-def fit_again(store: str, kind: str, folder: Path) -> str:
+def fit_again(options: AuditOptions, store: str, kind: str, folder: Path) -> str:
     """The command that fits a head without the images that have findings of a kind, or with the labels suggested.
 
     Args:
+        options: of the audit: the head is fitted on the same features, labels and groups.
         store: as the user named it.
         kind: of findings.
         folder: the audit's.
     """
     file = next(name for name, kinds in FILES.items() if kind in kinds)
-    way = ("--labels", folder / LABELS) if kind == LABEL_ERROR else ("--exclude-from", folder / file)
-    return suggested_line("fit", "head", "--features", store, *way, "--out", f"heads/without_{Path(file).stem}")
+    if kind == LABEL_ERROR:
+        way = ["--labels", os.fspath(folder / LABELS)]
+    else:
+        way = [*given("--labels", options.labels), "--exclude-from", os.fspath(folder / file)]
+    out = f"heads/without_{Path(file).stem}"
+    return suggested_line("fit", "head", "--features", store, *same_rows(options), *way, "--out", out)
+
+
+def same_rows(options: AuditOptions) -> list[str]:
+    """The options with which `fit head` takes the features and groups of an audit."""
+    reduce = None if options.reduce == AuditOptions.reduce else options.reduce
+    return [
+        *given("--output", options.output),
+        *given("--reduce", reduce),
+        *given("--group-by", options.group_by),
+    ]
+
+
+def given(option: str, value: str | os.PathLike[str] | None) -> list[str]:
+    """An option as words of a command, if it has a value."""
+    return [] if value is None else [option, os.fspath(value)]
 
 
 def _interval(interval: Interval) -> str:

@@ -10,9 +10,6 @@ from fit.export.whole_model import head_model
 from store.errors import UsageError
 from store.files.names import file_path
 
-ONNX = "onnx"
-"""The name of such a backbone in recipes."""
-
 _COMPOSERS: Mapping[str, Callable[[HeadPlace, Path, Path], None]] = {"onnx": compose_onnx, "openvino": compose_openvino}
 
 

@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from extract.api import FeatureExtractor, Reporter, quiet_libraries
+from extract.api import ONNX, FeatureExtractor, Reporter, quiet_libraries
 from fit.export.base import FittedHead, Pixels, Probabilities, Target, require_export_place, require_runnable
-from fit.export.composed import ONNX, composed_writer
+from fit.export.composed import composed_writer
 from fit.export.targets import TARGETS, find_target
 from fit.export.whole_model import exported_model
 from store.errors import EnvironmentFailure, StillframeError, UsageError

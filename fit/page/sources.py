@@ -56,7 +56,7 @@ def unseen_note(results: Results) -> list[str]:
     images = results.metrics["rows"].get(TEST, 0)
     if not images or results.metrics.get(TEST) is not None:
         return []
-    return [f"The {images:,} test images are not on this page: the head was not evaluated on them."]
+    return [f"The {images:,} test images are not on this page: the head was fitted without --evaluate-test."]
 
 
 def monitor_of(info: HeadInfo) -> str:

@@ -16,6 +16,7 @@ from PIL import Image
 import cli
 import extract.resolve
 import extract.run
+from extract.backbones.processor import EXAMPLE
 from extract.backbones.table import BACKBONES
 from store import open_store
 from tests.stub import load_stub, make_images
@@ -60,6 +61,17 @@ def real(program, *arguments, **options):
 
 def one_line(text):
     return text.startswith("error: ") and text.count("\n") == 1 and "Traceback" not in text
+
+
+def test_an_example_can_be_copied_from_the_terminal(data, out, tmp_path):
+    model = Path("tests/data/networks/convnextv2/onnx/model.onnx").resolve()
+    done = real("extract", "run", data, "--out", out, "--backbone", model, env={**os.environ, "COLUMNS": "60"})
+    assert done.returncode == 2
+    message, example = done.stderr.split("\n\n")
+    assert one_line(message + "\n")
+    assert example == EXAMPLE
+    as_json = real("extract", "run", data, "--out", out, "--backbone", model, "--json")
+    assert json.loads(as_json.stdout)["reason"].endswith(EXAMPLE)
 
 
 # The everyday way

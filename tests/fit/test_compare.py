@@ -216,9 +216,17 @@ def test_heads_of_other_splits(color_store, saved, tmp_path):
     assert without.metrics["test"] is None
     comparison = compare_heads([edited(saved[0], 1.0), without])
     assert comparison.heads[1].difference is None
-    assert any(note.startswith("without a test: ") for note in comparison.notes)
+    sentence = "without a test, which `fit head --evaluate-test` gives: "
+    assert any(note.startswith(sentence) for note in comparison.notes)
     assert format_comparison(comparison)[2][2:] == ["-", "-", "-", "-", "0", "-"]
     assert len(comparison_figure(comparison).axes) == 2
+
+
+def test_no_head_is_apart_from_the_test_of_a_best_head_without_one(color_store, saved, tmp_path):
+    best = read_results(fit_head(color_store, "centroid").save(tmp_path / "best"))
+    comparison = compare_heads([edited(best, 1.0), edited(saved[0], 0.5)])
+    assert comparison.heads[0].test is None
+    assert not any("no test image in common" in note for note in comparison.notes)
 
 
 def test_what_cannot_be_compared_is_refused(saved, color_store, tmp_path):

@@ -4,7 +4,9 @@ import pytest
 
 from extract.api import Reporter
 from fit.rows import ImageRows, exclude, relabel, select_images
+from store import open_store
 from store.errors import UsageError
+from tests.store.build import BROKEN, SmallStore, make_images
 
 TABLE = pa.table(
     {
@@ -44,8 +46,14 @@ def test_a_table_of_labels_that_cannot_be_is_refused(text, words, tmp_path):
 
 
 def test_no_such_table(tmp_path):
-    with pytest.raises(UsageError, match="is not a table"):
+    with pytest.raises(UsageError, match=r"there is no file .*nothing\.csv: expected a \.csv"):
         relabel(ROWS, tmp_path / "nothing.csv")
+
+
+def test_another_file_is_no_table(tmp_path):
+    (tmp_path / "labels.txt").write_text("path,label\n")
+    with pytest.raises(UsageError, match="is not a table"):
+        relabel(ROWS, tmp_path / "labels.txt")
 
 
 def test_images_that_a_table_names_are_left_out_however_often_it_names_them(tmp_path):
@@ -97,3 +105,9 @@ def test_labels_and_exclusions_are_both_applied(color_store, tmp_path):
         {"path": "red/000.png", "label": "warm"},
     ]
     assert not any("warning" in line for line in said)
+
+
+def test_a_store_of_failures_alone_says_so(tmp_path):
+    SmallStore(tmp_path / "store").update(make_images("a.png", "b.png", content=BROKEN))
+    with pytest.raises(UsageError, match=r"no rows: all 2 images failed, `store failures .*store` says why"):
+        select_images(open_store(tmp_path / "store"))

@@ -84,8 +84,9 @@ def test_a_metric_without_interval_says_why():
     found["baseline"] = {**found["baseline"], "accuracy": without}
     assert format_metrics(found)[2][2] == "0.900"
     start = "12 images in 3 groups: too few groups for an interval"
-    assert format_remarks(found) == [f"test accuracy, macro f1, log loss: {start} (10 or more; 100 or more)"]
-    assert format_remarks(found, everything=True)[0].startswith("test accuracy, macro f1, log loss, brier: 12 images")
+    needs = "10 or more for accuracy, macro f1; 100 or more for log loss"
+    assert format_remarks(found) == [f"test accuracy, macro f1, log loss: {start} ({needs})"]
+    assert format_remarks(found, everything=True)[0].startswith("test accuracy, macro f1, brier, log loss: 12 images")
     other = {**found, "test": {**found["test"], "accuracy": {**without, "reason": "too near 1 for an interval"}}}
     assert format_remarks(other)[0] == "test accuracy: too near 1 for an interval"
     assert format_remarks(metrics("test")) == []

@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 
 from store import errors
@@ -20,3 +22,10 @@ def test_each_error_has_its_exit_code_and_is_a_builtin_one_too(error, code, buil
     assert error.exit_code == code
     assert issubclass(error, builtin)
     assert issubclass(error, errors.StillframeError)
+
+
+def test_an_example_is_shown_below_the_message_and_reaches_other_processes():
+    error = pickle.loads(pickle.dumps(errors.UnsafeFile("write a file", "a = 1\nb = 2\n")))
+    assert (error.message, error.example) == ("write a file", "a = 1\nb = 2\n")
+    assert str(error) == "write a file\n\na = 1\nb = 2\n"
+    assert str(errors.UsageError("alone")) == "alone"

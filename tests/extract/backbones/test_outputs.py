@@ -83,3 +83,11 @@ def test_tokens_that_are_not_a_grid_are_refused(tokens, prefix, size):
     assert find_grid(tokens, prefix, size) is None
     with pytest.raises(UsageError, match="not a grid"):
         Cut("x", "mean").require_grid(tokens, prefix, size)
+
+
+def test_the_parts_that_are_suggested_are_those_of_a_sequence():
+    with pytest.raises(UsageError, match=r"which part \(last_hidden_state\.cls, ") as raised:
+        resolve_layers((), [Port("image_embeds", (None, 8)), TOKENS], None, "m")
+    assert "image_embeds.cls" not in str(raised.value)
+    with pytest.raises(UsageError, match=r"say with --layer which one$"):
+        resolve_layers((), [Port("a", (None, 8)), Port("b", (None, 8))], None, "m")

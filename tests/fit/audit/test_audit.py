@@ -20,8 +20,8 @@ from fit.audit.findings import DUPLICATE, FILES, KINDS, LABEL_ERROR, LEAK, MIRRO
 from fit.audit.options import AuditOptions
 from fit.audit.request import load_audited
 from fit.audit.run import audit_store
-from fit.audit.text import format_findings, next_steps
-from fit.audit.write import require_audit_place, write_audit
+from fit.audit.text import format_findings, next_steps, where
+from fit.audit.write import fit_again, require_audit_place, write_audit
 from fit.commands import app
 from fit.lookup.options import SearchOptions
 from fit.lookup.search import search_store
@@ -175,8 +175,24 @@ def test_the_terminal_shows_each_kind_in_80_columns_and_commands(planted_store):
     assert any(line.startswith("duplicate") and " 2 " in line for line in lines)
     steps = next_steps(audit, "a store", Path("audit"))
     assert steps[0] == (
-        "fit head --features 'a store' --exclude-from audit/duplicates.csv --out heads/without_duplicates"
+        "fit head --features 'a store' --reduce flatten --exclude-from audit/duplicates.csv --out heads/without_duplicates"
     )
+
+
+def test_a_head_is_fitted_on_what_was_audited(planted_store, tmp_path):
+    table = tmp_path / "labels.csv"
+    paths = [path for path in planted_store.images()["path"].to_pylist() if '"' not in path]
+    rows = [f"{path},{path.split('/')[1]},{number}\n" for number, path in enumerate(paths)]
+    table.write_text("path,label,group\n" + "".join(rows))
+    options = replace(OPTIONS, labels=table, output="features", group_by="group")
+    audit = audit_store(planted_store, options)
+    same = "fit head --features store --output features --reduce flatten --group-by group"
+    steps = next_steps(audit, "store", Path("audit"))
+    assert steps[0].startswith(f"{same} --labels {table} --exclude-from audit/duplicates.csv --out ")
+    steps = next_steps(replace(audit, findings=[]), "store", Path("audit"))
+    assert steps == [f"{same} --labels {table}"]
+    doubted = fit_again(options, "store", LABEL_ERROR, Path("audit"))
+    assert doubted == f"{same} --labels audit/labels.csv --out heads/without_label_errors"
 
 
 def test_images_without_labels_or_with_several_are_audited_all_the_same(stub, tmp_path):
@@ -186,6 +202,8 @@ def test_images_without_labels_or_with_several_are_audited_all_the_same(stub, tm
     audit = audit_store(open_store(tmp_path / "store"))
     assert (audit.assessment, audit.leakage, audit.small_classes) == (None, None, {})
     assert audit.notes == ["labels are not assessed of 12 images without one"]
+    assert next_steps(audit, "store", Path("audit")) == []  # no head can be fitted
+    assert where(audit, Path("audit")) == "look at audit/audit.html"
     (tmp_path / "labels.csv").write_text("path,label\n" + "".join(f"{number}.png,a|b\n" for number in range(12)))
     audit = audit_store(open_store(tmp_path / "store"), AuditOptions(labels=tmp_path / "labels.csv"))
     assert audit.notes[0] == "labels are not assessed of 12 images with several (a|b)"

@@ -9,6 +9,9 @@ import pytest
 from extract import extract
 from fit import fit_head, load_head
 from fit.export.targets import TARGETS
+from fit.lookup.options import SearchOptions
+from fit.lookup.search import search_store
+from fit.next_steps import next_steps
 from store import open_store
 from store.errors import RecipeMismatch, UsageError
 from tests.extract.backbones.networks import FOLDER, TOML, model_of
@@ -55,6 +58,8 @@ EXPORTED = [
 def test_a_head_predicts_on_files_and_is_exported_with_its_backbone(name, options, to, colors, tmp_path):
     head, store = fitted(colors, tmp_path, name, **options)
     check_predictions(head, store, colors)
+    step = next(step for step in next_steps(head, tmp_path, "store", custom_head=False) if "export" in step)
+    assert f"--to openvino --out {tmp_path}/model.xml" in step  # not keras, which is refused
     out = tmp_path / f"model{TARGETS[to].ending}"
     assert head.export(out, to=to) < 1e-4
     pixels = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
@@ -118,8 +123,13 @@ def test_a_model_that_moved_is_named_with_weights(colors, tmp_path):
     fit_head(store).save(tmp_path / "head")
     shutil.rmtree(copy)
     image = next(colors.rglob("*.png"))
-    with pytest.raises(UsageError, match=r"no such file; expected the onnx model.*--weights FILE"):
+    gone = r"no such file; expected the onnx model.*--weights FILE"
+    with pytest.raises(UsageError, match=gone):
         load_head(tmp_path / "head").predict(image)
+    with pytest.raises(UsageError, match=gone):
+        load_head(tmp_path / "head").export(tmp_path / "model.onnx", to="onnx")
+    with pytest.raises(UsageError, match=gone):
+        search_store(store, [str(image)], SearchOptions())
     head = load_head(tmp_path / "head")
     for weights in (FOLDER / "vit", model_of("vit")):
         check_predictions(head, store, colors, weights=weights)

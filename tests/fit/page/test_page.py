@@ -288,7 +288,9 @@ def test_test_images_that_were_not_evaluated_are_mentioned(hostile):
     )
     content = gather_content(unseen, PageOptions())
     tested = hostile.results.metrics["rows"]["test"]
-    assert content.notes == [f"The {tested} test images are not on this page: the head was not evaluated on them."]
+    assert content.notes == [
+        f"The {tested} test images are not on this page: the head was fitted without --evaluate-test."
+    ]
     assert content.total == 72 - tested
     assert "optimistic" in content.chosen_on
 

@@ -60,16 +60,24 @@ class TableOptions:
     everything: Annotated[bool, Option("Print all metrics; without it, the main ones.", ("--all",))] = False
 
 
-def print_metrics(metrics: Mapping[str, object], options: TableOptions, console: Console) -> None:
-    """Print the scores of the evaluations, and the confusion matrix if there is one for them."""
+def print_metrics(metrics: Mapping[str, object], options: TableOptions, console: Console, asked: bool = False) -> None:
+    """Print the scores of the evaluations, and the confusion matrix if there is one for them.
+
+    Args:
+        metrics: of an evaluation or of all of a head.
+        options: which metrics.
+        console: prints them.
+        asked: whether they are what the command is for: then the scores are printed with --quiet too.
+    """
     from fit.text import format_by, format_confusion, format_metrics, format_remarks
 
-    console.summary(*columns(format_metrics(metrics, options.everything)))
+    show = console.output if asked else console.summary
+    show(*columns(format_metrics(metrics, options.everything)))
     remarks = format_remarks(metrics, options.everything)
     if remarks:
         console.summary("", *(line for remark in remarks for line in paragraph(remark)))
     by = metrics.get("by")
     if isinstance(by, Mapping):
-        console.summary("", *columns(format_by(by)))
+        show("", *columns(format_by(by)))
     if "confusion" in metrics:
         console.summary("", *columns(format_confusion(metrics, terminal_width())))

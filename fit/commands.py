@@ -189,7 +189,7 @@ def evaluate(
         console.reporter,
     )
     console.result(metrics)
-    print_metrics(metrics, table, console)
+    print_metrics(metrics, table, console, asked=True)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 A head is rebuilt from its own parameters and given its weights: no serialised code is ever loaded.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -15,6 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from extract.api import logger_levels
 from fit.data import InMemory, Source
 from fit.heads.inner import ClassWeight
 from fit.heads.training import Floats, TrainingLoop
@@ -22,6 +25,11 @@ from fit.task import decide, is_multi_label
 from store.errors import UsageError
 
 Matrix = npt.NDArray[np.generic]
+
+
+def _without_advice() -> AbstractContextManager[None]:
+    """TensorFlow advises against compiling again, which several heads in one process must: one for each fit."""
+    return logger_levels(logging.ERROR, "tensorflow")
 
 
 # A dataclass writes the __init__ that scikit-learn wants: it stores its arguments and does nothing else.
@@ -161,7 +169,8 @@ class Network(ClassifierMixin, BaseEstimator):
             augment=self.augmentation(),
             callbacks=self._callbacks(validation is not None),
         )
-        self.history_ = loop.run(source, validation)
+        with _without_advice():
+            self.history_ = loop.run(source, validation)
         self.model_.optimizer = None  # its state would be saved too, up to twice the weights
 
     def predict_proba(self, X: Matrix) -> npt.NDArray[np.float64]:
@@ -180,7 +189,8 @@ class Network(ClassifierMixin, BaseEstimator):
         """Every call has the same shape, so that a row's value does not depend on the other rows of its batch."""
         padded = np.zeros((self.predicted_rows, *X.shape[1:]), np.float32)
         padded[: len(X)] = X
-        return np.asarray(self.model_.predict_on_batch(padded))[: len(X)]
+        with _without_advice():
+            return np.asarray(self.model_.predict_on_batch(padded))[: len(X)]
 
     def predict(self, X: Matrix) -> Matrix:
         """(rows,): the most probable class; or bool (rows, labels)."""

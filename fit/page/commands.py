@@ -88,4 +88,5 @@ def compare(options: ComparisonOptions, table: TableOptions, console: Console) -
         write_whole(options.out, to_png(comparison_figure(comparison)))
     console.result(comparison.to_dict())
     notes = [line for note in comparison.notes for line in paragraph(note)]
-    console.summary(*columns(format_comparison(comparison, table.everything)), "", *notes)
+    console.output(*columns(format_comparison(comparison, table.everything)))
+    console.summary("", *notes)

@@ -9,10 +9,12 @@ import pyarrow.compute as pc
 import pytest
 
 from fit import fit_head
+from fit.commands import app
 from fit.compare import compare_heads, comparison_figure
 from fit.evaluation import evaluate_head
 from fit.head_folder import read_results
 from fit.text import format_comparison
+from store.command_line import run_app
 from store.errors import UsageError
 
 
@@ -227,6 +229,16 @@ def test_no_head_is_apart_from_the_test_of_a_best_head_without_one(color_store, 
     comparison = compare_heads([edited(best, 1.0), edited(saved[0], 0.5)])
     assert comparison.heads[0].test is None
     assert not any("no test image in common" in note for note in comparison.notes)
+
+
+@pytest.mark.parametrize("words", [["compare", "a", "b"], ["evaluate", "a", "--features", "store"]])
+def test_scores_that_were_asked_for_are_printed_with_quiet_too(words, color_store, tmp_path, monkeypatch, capsys):
+    for name in ("a", "b"):
+        fit_head(color_store, "centroid").save(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["fit", *words, "--quiet"])
+    assert run_app(app, "fit") == 0
+    assert "accuracy" in capsys.readouterr().out
 
 
 def test_what_cannot_be_compared_is_refused(saved, color_store, tmp_path):

@@ -1,4 +1,5 @@
 import importlib
+import logging
 
 import keras
 import numpy as np
@@ -332,3 +333,18 @@ def test_a_parameter_that_is_not_a_finite_number_is_refused(text):
     """JSON has no such numbers: the head could not be loaded again."""
     with pytest.raises(UsageError, match=f"alpha is '{text}': expected a number"):
         HEADS["sgd"].complete({"alpha": text})
+
+
+def test_several_networks_in_one_process_are_fitted_without_advice_of_tensorflow():
+    said = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    logger = logging.getLogger("tensorflow")
+    logger.addHandler(handler)
+    try:
+        X, y = blobs()
+        for _ in range(3):
+            Dense(units=0, epochs=1).fit(X, y).predict(X)
+    finally:
+        logger.removeHandler(handler)
+    assert said == []

@@ -78,7 +78,6 @@ class Cnn(Network):
     zoom: float = 0.2
     flip: str = "horizontal"
 
-    monitor: ClassVar[str] = "val_loss"
     predicted_rows: ClassVar[int] = 32
 
     def hidden(self, inputs: keras.KerasTensor) -> keras.KerasTensor:

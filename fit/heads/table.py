@@ -246,11 +246,9 @@ _TABLE = (
             Parameter("zoom", 0.2, "and zoomed in or out by up to this fraction"),
             Parameter("flip", "horizontal", "and mirrored: horizontal or none", ("horizontal", "none")),
             _EPOCHS, _BATCH, _RATE, _OPTIMIZER,
-            Parameter(
-                "patience", 10, "epochs without a better validation accuracy before it stops; halved: before the rate is cut", minimum=1
-            ),
+            Parameter("patience", 10, "epochs without a smaller loss before it stops; halved: before the rate is cut", minimum=1),
         ),
-        streams=True, spatial=True, multi_label=True, weighted=True, monitor="val_accuracy",
+        streams=True, spatial=True, multi_label=True, weighted=True,
     ),
     HeadKind(
         "dropout_dense", "keras:DropoutDense", "keras",

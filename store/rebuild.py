@@ -34,7 +34,8 @@ def rebuild(files: Files) -> list[str]:
 
 
 def _rebuild_info(files: Files) -> list[str]:
-    info, copy = _sound_info(files, INFO), _sound_info(files, COPY)
+    copy = _sound_info(files, COPY)  # first, for it is created second: a store that is being created has no copy yet
+    info = _sound_info(files, INFO)
     writer = StoreWriter(files)
     if info is None and copy is not None:
         writer.restore(INFO, copy)
@@ -42,7 +43,7 @@ def _rebuild_info(files: Files) -> list[str]:
     if info is None:
         files.require_store()
         StoreInfo.from_bytes(files.read_small(INFO, MOST_BYTES))  # says what is wrong
-    elif copy != info and files.status(COPY) is not None:
+    elif files.status(COPY) is not None and _sound_info(files, COPY) != info:
         writer.restore(COPY, info)
         return [f"{COPY} was damaged: it is rebuilt from {INFO}"]
     return []

@@ -158,9 +158,12 @@ class Files(ReadableFiles):
         """
         if self.status(INFO) is not None:
             return True
-        if self.status(COPY) is not None:
+        # The copy is created second: where it is there, the store may have been created since the first look.
+        if self.status(COPY) is None:
+            return False
+        if self.status(INFO) is None:
             raise DamagedStore(f"{self}/{INFO} is missing: run {suggest('store', 'repair', str(self))}")
-        return False
+        return True
 
     def require_store(self) -> None:
         """Raise NotAStore unless this is a store."""

@@ -4,12 +4,14 @@ import threading
 
 import pytest
 
+from store.errors import DamagedStore
+from store.files.base import INFO
 from store.files.local import LocalFiles
 from store.maintenance import collect_garbage, repair, verify
 from store.plan import make_plan
 from store.records import ShardSlot
 from store.writer import StoreWriter
-from tests.store.build import flip_bit, keys_of, make_images, make_listing
+from tests.store.build import flip_bit, keys_of, make_images, make_info, make_listing
 
 IMAGES = make_images("a.png", "b.png")
 SECONDS = 20
@@ -192,3 +194,21 @@ def test_repair_reports_only_what_it_withdrew_itself(small):
     done = repair(Files(small.folder.root))
     assert {damage.shard for damage in done.withdrawn} == {f"{plan.name}/1"}
     assert small.snapshot.uncommitted_shards() == [0, 1]
+
+
+def test_a_store_that_is_created_between_two_looks_is_a_store(tmp_path, monkeypatch):
+    """store.json is created, then its copy: who looked for the first too early may see the second."""
+    folder = LocalFiles(tmp_path / "store")
+
+    def status(name, original=folder.status):
+        if name == INFO and not folder.path(INFO).exists():
+            StoreWriter(folder).create(make_info())
+            return None
+        return original(name)
+
+    monkeypatch.setattr(folder, "status", status)
+    assert folder.is_store()
+    folder.path(INFO).unlink()
+    monkeypatch.undo()
+    with pytest.raises(DamagedStore, match=r"store.json is missing"):
+        folder.is_store()

@@ -117,6 +117,15 @@ def test_a_class_of_two_units_never_lies_in_one_fold():
             assert not any(set(stratum) <= set(part.tolist()) for part in parts)
 
 
+def test_no_class_lies_in_one_fold_where_groups_are_of_several_classes():
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        strata = rng.choice(CLASSES, 30, p=[0.8, 0.15, 0.05])
+        owners = rng.integers(0, 9, 30).astype(str).tolist()
+        for part in folds(np.arange(30), strata, find_split_groups([str(row) for row in range(30)], owners, seed), 3):
+            assert set(np.delete(strata, part)) == set(strata)
+
+
 @given(data_sets(), st.sampled_from([0.2, 0.6]))
 def test_no_class_is_missing_from_train_where_groups_are_of_several_classes(data, validation):
     digests, owners, strata = data

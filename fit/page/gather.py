@@ -31,7 +31,7 @@ from fit.page.images import (
 from fit.page.numbers import USES, by_table, confusion_table, group_table, label_table, number, score_table
 from fit.page.run import command_blocks, recipe_facts, version_facts
 from fit.page.sources import Evaluation, NoImages, find_images_of, gather_evaluation, monitor_of, unseen_note
-from fit.page.thumbnails import Thumbnails, Wanting, make_thumbnails
+from fit.page.thumbnails import ThumbnailRequest, Thumbnails, make_thumbnails
 from fit.splits import TRAIN, Positions
 from store.errors import EnvironmentFailure
 from store.files.names import printable
@@ -107,7 +107,7 @@ def gather_content(results: Results, options: PageOptions, reporter: Reporter = 
     near_positions = np.array([position for found in near for position, _ in found], np.int64)
     order = order_of_need(images, [mistakes, near_positions, *_in_turn(samples)], reported)[:MOST_IMAGES]
     thumbnails = _thumbnails(
-        results, options, _wanting(results, images, order[: options.thumbnails], samples), notes, reporter
+        results, options, _thumbnail_request(results, images, order[: options.thumbnails], samples), notes, reporter
     )
     parts = _Parts(images, gather_evaluation(results), mistakes, near, np.sort(order), features, thumbnails)
     content = _content(results, parts, samples, notes)
@@ -163,8 +163,10 @@ def _in_turn(samples: Mapping[int, Positions]) -> list[Positions]:
 # Thumbnails
 
 
-def _wanting(results: Results, images: PageImages, order: Positions, samples: Mapping[int, Positions]) -> Wanting:
-    return Wanting(
+def _thumbnail_request(
+    results: Results, images: PageImages, order: Positions, samples: Mapping[int, Positions]
+) -> ThumbnailRequest:
+    return ThumbnailRequest(
         [images.paths[position] for position in order],
         {at: [images.paths[position] for position in positions] for at, positions in samples.items()},
         results.info.recipe.background,
@@ -172,7 +174,7 @@ def _wanting(results: Results, images: PageImages, order: Positions, samples: Ma
 
 
 def _thumbnails(
-    results: Results, options: PageOptions, asked: Wanting, notes: list[str], reporter: Reporter
+    results: Results, options: PageOptions, asked: ThumbnailRequest, notes: list[str], reporter: Reporter
 ) -> Thumbnails:
     try:
         root = find_images_of(results, options.images)

@@ -6,15 +6,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fit.metrics.confused import most_confused, most_mistaken
 from fit.page.charts import percent
 from fit.page.content import Cell, Confusion, Group, GroupTable, Number, ScoreTable
 from fit.page.images import PageImages
 from fit.page.sources import CV
 from fit.splits import TEST, TRAIN, VALIDATION, Positions
 from store.files.names import printable
-
-MATRIX_CLASSES = 30
-"""Of more classes, the confusion matrix has those with the most mistakes."""
 
 SHADES = 8
 
@@ -94,8 +92,7 @@ def confusion_table(classes: Sequence[str], matrix: npt.NDArray[np.int64], of: s
         matrix: (classes, classes), images of true class x predicted class.
         of: which images, in words.
     """
-    wrong = matrix - np.diag(np.diag(matrix))
-    shown = _most_mistakes(wrong.sum(axis=0) + wrong.sum(axis=1))
+    shown = most_confused(matrix).tolist()
     names = [printable(classes[at]) for at in shown]
     rows = []
     for actual in shown:
@@ -140,7 +137,7 @@ def label_table(classes: Sequence[str], counts: npt.NDArray[np.int64], of: str) 
         counts: (classes, 4): true negatives, false positives, false negatives, true positives.
         of: which images, in words.
     """
-    shown = _most_mistakes(counts[:, 1] + counts[:, 2])
+    shown = most_mistaken(counts[:, 1] + counts[:, 2]).tolist()
     rows = []
     for at in shown:
         name, (absent, given, missed, found) = printable(classes[at]), counts[at].tolist()
@@ -153,10 +150,6 @@ def label_table(classes: Sequence[str], counts: npt.NDArray[np.int64], of: str) 
         rows.append((name, cells))
     columns = ["found", "missed", "given wrongly", "rightly not given"]
     return Confusion(columns, rows, of, _left_out(len(shown), len(classes), "labels with the most mistakes"))
-
-
-def _most_mistakes(mistakes: npt.NDArray[np.int64]) -> list[int]:
-    return sorted(np.argsort(-mistakes, kind="stable")[:MATRIX_CLASSES].tolist())
 
 
 def _shade(images: int, total: int) -> int:

@@ -49,7 +49,7 @@ class Thumbnails:
 
 
 @dataclass(frozen=True)
-class Wanting:
+class ThumbnailRequest:
     """Which images get a thumbnail.
 
     Attributes:
@@ -63,7 +63,7 @@ class Wanting:
     background: str
 
 
-def make_thumbnails(root: str, asked: Wanting, reporter: Reporter = SILENT) -> Thumbnails:
+def make_thumbnails(root: str, asked: ThumbnailRequest, reporter: Reporter = SILENT) -> Thumbnails:
     """Read images and shrink them, until there are MOST_CHARACTERS.
 
     Raises:

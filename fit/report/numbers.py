@@ -9,14 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from fit.metrics.calibration import ReliabilityBin
+from fit.metrics.confused import most_confused, most_mistaken
 from fit.metrics.intervals import Interval
 from fit.metrics.scores import ClassScores
 from fit.page.charts import kept_epoch, kept_note
 from fit.report.points import draw_vertical_intervals
 from fit.report.style import BLUE, GREEN, GREY, INK, LIGHT, ORANGE, SHADES, drawable, new_figure, percents, styled
-
-MATRIX_CLASSES = 30
-"""Of more classes, a confusion matrix shows those with the most mistakes."""
 
 LISTED_CLASSES = 40
 """Of more classes, the list shows those with the lowest F1."""
@@ -31,8 +29,7 @@ def draw_confusion(classes: Sequence[str], matrix: npt.NDArray[np.int64], of: st
         matrix: (classes, classes), images of true class x predicted class.
         of: which images, in words.
     """
-    wrong = matrix - np.diag(np.diag(matrix))
-    shown = _most_mistakes(wrong.sum(axis=0) + wrong.sum(axis=1), MATRIX_CLASSES)
+    shown = most_confused(matrix)
     names = [drawable(classes[number]) for number in shown]
     cells, note = matrix[np.ix_(shown, shown)], f"{of}; color is the share of the row's images"
     columns = names
@@ -54,7 +51,7 @@ def draw_label_confusion(classes: Sequence[str], counts: npt.NDArray[np.int64], 
         counts: (classes, 4): true negatives, false positives, false negatives, true positives.
         of: which images, in words.
     """
-    shown = _most_mistakes(counts[:, 1] + counts[:, 2], MATRIX_CLASSES)
+    shown = most_mistaken(counts[:, 1] + counts[:, 2])
     cells = counts[shown][:, [3, 2, 1, 0]]
     with_label = np.maximum(cells[:, :2].sum(axis=1, keepdims=True), 1)
     without_label = np.maximum(cells[:, 2:].sum(axis=1, keepdims=True), 1)
@@ -65,11 +62,6 @@ def draw_label_confusion(classes: Sequence[str], counts: npt.NDArray[np.int64], 
     shares = np.concatenate([cells[:, :2] / with_label, cells[:, 2:] / without_label], axis=1)
     names = [drawable(classes[number]) for number in shown]
     return _draw_cells("Labels", note, _Cells(names, columns, cells, shares), "label", "")
-
-
-def _most_mistakes(mistakes: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
-    """Ascending positions of the `most` largest numbers of mistakes."""
-    return np.sort(np.argsort(-mistakes, kind="stable")[:most])
 
 
 @dataclass(frozen=True)

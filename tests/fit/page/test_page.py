@@ -28,7 +28,7 @@ from fit.page.gather import BESIDE_A_FIT, PageOptions, gather_content
 from fit.page.images import gather_images, order_of_need
 from fit.page.numbers import confusion_table, label_table, number, score_table
 from fit.page.render import render_page, resource, script_data
-from fit.page.thumbnails import SIDE, Wanting, make_thumbnails
+from fit.page.thumbnails import SIDE, ThumbnailRequest, make_thumbnails
 from fit.page.write import write_page, write_page_beside
 from store.errors import EnvironmentFailure
 from store.files.names import printable
@@ -109,7 +109,7 @@ def test_caps_are_kept_and_reported(hostile, monkeypatch):
 
 def test_thumbnails_stop_at_a_number_of_bytes(hostile, monkeypatch):
     root = hostile.store.folder.root.parent / "data"
-    asked = Wanting(hostile.results.predictions["path"].to_pylist()[:20], {}, "#ffffff")
+    asked = ThumbnailRequest(hostile.results.predictions["path"].to_pylist()[:20], {}, "#ffffff")
     sizes = [len(text) for text in make_thumbnails(str(root), asked).encoded.values()]
     monkeypatch.setattr(fit.page.thumbnails, "MOST_CHARACTERS", sum(sizes[:5]) + 1)
     assert len(make_thumbnails(str(root), asked).encoded) == 5
@@ -136,7 +136,8 @@ def test_an_average_is_that_of_the_images_named(tmp_path):
     for name, color in (("a.png", (0, 0, 0)), ("b.png", (200, 100, 50)), ("c.png", (255, 255, 255))):
         Image.new("RGB", (40, 30), color).save(tmp_path / name)
     made = make_thumbnails(
-        str(tmp_path), Wanting(["c.png", "a.png", "b.png", "none.png"], {3: ["a.png", "b.png", "none.png"]}, "#ffffff")
+        str(tmp_path),
+        ThumbnailRequest(["c.png", "a.png", "b.png", "none.png"], {3: ["a.png", "b.png", "none.png"]}, "#ffffff"),
     )
     assert set(made.encoded) == {"a.png", "b.png", "c.png"}
     assert made.averages[3].images == 2

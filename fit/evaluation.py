@@ -16,6 +16,7 @@ from fit.head import Head
 from fit.looks import describe_looks, look_now, looks_beside, read_looks, write_looks
 from fit.metrics.by_value import accuracy_by
 from fit.metrics.intervals import NO_INTERVALS, Sampling
+from fit.metrics.measured_rows import MeasuredRows, MultiLabelRows, SingleLabelRows
 from fit.metrics.scores import Scores, score, score_classes, score_labels
 from fit.prediction import read_unaltered, require_usable
 from fit.predictions import SPLIT_GROUP, prediction_columns
@@ -73,6 +74,13 @@ class GroundTruth:
         right = self.task.correct(self.targets[images], evaluation.probabilities)
         found = accuracy_by([values[image] for image in images.tolist()], right, self.split_groups[images])
         return {"column": column, "of": evaluation.name, "values": [one.to_dict() for one in found]}
+
+    def measured(self, images: Positions, probabilities: npt.NDArray[np.float64]) -> MeasuredRows:
+        """What each of those images contributes to the scores."""
+        targets = self.targets[images]
+        if self.task.multi_label:
+            return MultiLabelRows(targets.astype(bool), probabilities)
+        return SingleLabelRows(targets.astype(np.int64), probabilities)
 
     def plain_scores(self, images: Positions, probabilities: npt.NDArray[np.float64]) -> tuple[float, float]:
         """Accuracy and log loss of those images, without intervals."""

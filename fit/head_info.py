@@ -9,7 +9,7 @@ from fit.choices import CLASS_WEIGHTS, REDUCTIONS, WHOLE
 from fit.data import reduced_shape
 from fit.heads.parameters import Value
 from fit.heads.table import HEADS
-from fit.task import Task
+from fit.task import DEFAULT_DECISION, Decision, Task
 from store.errors import UsageError
 from store.json_values import JsonObject, as_object
 from store.recipe import Output, Recipe
@@ -34,6 +34,7 @@ class HeadInfo:
         versions: of the libraries that it was fitted with.
         data: where the images were, as a row name: a folder, or the table that lists them; empty in older heads.
         store: where the features were, as a row name: a folder or a URL; empty in older heads.
+        decision: how probabilities become predictions; head.json leaves out the default.
     """
 
     head: Annotated[str, Like(".+", "a head's name")]
@@ -49,11 +50,12 @@ class HeadInfo:
     versions: Mapping[str, str]
     data: str = ""
     store: str = ""
+    decision: Decision = DEFAULT_DECISION
 
     @property
     def task(self) -> Task:
         """What the head predicts."""
-        return Task(self.classes, self.multi_label)
+        return Task(self.classes, self.multi_label, self.decision)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -67,7 +69,10 @@ class HeadInfo:
             "classes": list(self.classes),
             "recipe": self.recipe.to_dict(),
             "output": self.output.to_dict(),
+            "decision": self.decision.to_dict(),
         }
+        if not values["decision"]:
+            del values["decision"]
         return {"several" if name == "multi_label" else name: value for name, value in values.items()}
 
     @classmethod
@@ -83,9 +88,15 @@ class HeadInfo:
             raise InvalidField(f"{min(unknown)} is not a field of a head: expected {', '.join(sorted(own))}")
         recipe = Recipe.from_dict(as_object(values.get("recipe"), "recipe"), "recipe.")
         output = Output.from_dict(as_object(values.get("output"), "output"), "output.")
-        several = read_value(bool, values.get("several"), "several")
         parameters = _parameters(values.get("head"), as_object(values.get("parameters"), "parameters"))
-        made = {"recipe": recipe, "output": output, "parameters": parameters, "multi_label": several}
+        decision = Decision.from_dict(as_object(values.get("decision", {}), "decision"), "decision.")
+        made = {
+            "recipe": recipe,
+            "output": output,
+            "parameters": parameters,
+            "multi_label": read_value(bool, values.get("several"), "several"),
+            "decision": decision,
+        }
         info = read_fields(cls, values, made)
         _require_consistent(info)
         return info
@@ -114,8 +125,27 @@ def _require_consistent(info: HeadInfo) -> None:
     """Raise InvalidField unless the fields go together as those of a fitted head do."""
     if len(info.classes) < 2 or len(set(info.classes)) != len(info.classes):
         raise InvalidField(f"classes is {shown(list(info.classes))}: expected two or more, each once")
+    if not _decides(info):
+        raise InvalidField(
+            f"decision is {shown(info.decision.to_dict())}: expected one for {len(info.classes)} classes"
+        )
     if (info.output.layer, info.output.dtype) not in zip(info.recipe.layers, info.recipe.dtypes, strict=False):
         raise InvalidField(f"output.layer is {shown(info.output.layer)}: expected one of the recipe's, with its dtype")
+
+
+def _decides(info: HeadInfo) -> bool:
+    """Whether the decision has as many thresholds and costs as the classes ask for."""
+    decision, count = info.decision, len(info.classes)
+    if decision.costs:
+        return not (info.multi_label or decision.thresholds) and {count} == {
+            len(decision.costs),
+            *map(len, decision.costs),
+        }
+    if not decision.thresholds:
+        return decision.positive == "" and not (info.multi_label and decision.abstain)
+    if info.multi_label:
+        return len(decision.thresholds) == count and not decision.abstain
+    return count == 2 and len(decision.thresholds) == 1 and decision.positive in info.classes
 
 
 def installed_versions() -> dict[str, str]:

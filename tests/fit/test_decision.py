@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_s
 
 from extract.api import Reporter
 from fit import fit_head, load_head
+from fit.compare import compare_heads
 from fit.evaluated import evaluated_rows
 from fit.evaluation import evaluate_head
 from fit.head_folder import read_results
@@ -266,6 +267,20 @@ def test_a_damaged_decision_is_refused(color_store, two_classes, tmp_path, decis
     (folder / "head.json").write_text(json.dumps({**described, "decision": decision}))
     with pytest.raises(DamagedHead, match="decision"):
         load_head(folder)
+
+
+def test_heads_with_and_without_a_threshold_are_compared_by_what_each_decides(color_store, two_classes, tmp_path):
+    plain = fit_head(color_store, labels=two_classes, evaluate_test=True)
+    eager = fit_head(color_store, labels=two_classes, threshold="recall=1", evaluate_test=True)
+    results = [read_results(head.save(tmp_path / name)) for name, head in (("plain", plain), ("eager", eager))]
+    comparison = compare_heads(results)
+    accuracies = [head.metrics["test"]["accuracy"]["value"] for head in (plain, eager)]
+    assert accuracies[0] != accuracies[1]
+    other = comparison.heads[1 - comparison.best]
+    assert other.difference.value == pytest.approx(accuracies[1 - comparison.best] - accuracies[comparison.best])
+    assert [note for note in comparison.notes if note.startswith("thresholds were chosen on validation")] == [
+        f"thresholds were chosen on validation, whose accuracy is optimistic therefore: {tmp_path / 'eager'}"
+    ]
 
 
 def test_the_description_beside_an_export_has_the_decision(color_store, two_classes, tmp_path, monkeypatch):

@@ -169,6 +169,8 @@ def _write_description(head: FittedHead, out: Path) -> None:
         "recipe": head.info.blocks[0].recipe.to_dict(),
         "head": head.info.head,
     }
+    if decision := head.info.decision.to_dict():
+        described["decision"] = decision
     path = out.with_name(out.name + ".json")
     try:
         path.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")

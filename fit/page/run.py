@@ -34,11 +34,22 @@ def recipe_facts(info: HeadInfo) -> dict[str, str]:
         "head": info.head,
         **{f"{info.head}: {name}": value for name, value in info.parameters.items()},
         "class weight": info.class_weight,
+        **_decision_facts(info),
         "seed": info.seed,
         "images": info.data or "not noted",
         "store": block.store or "not noted",
     }
     return {name: printable(str(value)) for name, value in facts.items()}
+
+
+def _decision_facts(info: HeadInfo) -> dict[str, object]:
+    """How the head decides, where it does not predict the most probable class."""
+    decision = info.decision
+    facts: dict[str, object] = {"threshold": decision.rule} if decision.rule else {}
+    names = [decision.positive] if decision.positive else info.classes
+    if decision.thresholds:
+        facts |= {f"predicted from: {name}": f"{at:.3g}" for name, at in zip(names, decision.thresholds, strict=True)}
+    return facts | ({"no answer below": decision.abstain} if decision.abstain else {})
 
 
 def version_facts(info: HeadInfo) -> dict[str, str]:
@@ -61,6 +72,13 @@ def command_blocks(info: HeadInfo, folder: Path, run_options: Mapping[str, objec
         ["--reduce", block.reduction] if block.output.spatial and block.reduction in ("avg", "max", "flatten") else []
     )
     options += ["--class-weight", info.class_weight] if info.class_weight != "none" else []
+    decision = info.decision
+    for option, value in (
+        ("--threshold", decision.rule),
+        ("--positive", decision.positive),
+        ("--abstain", decision.abstain),
+    ):
+        options += [option, f"{value}"] if value else []
     fit = ["--features", store, "--head", info.head, "--output", block.output.name, *options, "--seed", f"{info.seed}"]
     use = [
         suggested_line("fit", "predict", place, "photo.jpg"),

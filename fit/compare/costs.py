@@ -1,0 +1,130 @@
+"""What a head costs: the features of an image, as the records of its store say, and its fit. The Pareto front is pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fit.choices import WHOLE
+from fit.head_folder import Results
+from fit.head_info import HeadInfo
+from store.errors import StillframeError
+from store.files.names import file_path
+from store.information import find_computed_by, seconds_per_image
+from store.reader import FeatureStore, open_store
+from store.recipe import Output
+
+NO_STORE = "its store is no longer where it was, so the seconds and bytes per image are not known"
+NO_SECONDS = "its store is of an earlier version, which did not note how long it took"
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a head and its features cost.
+
+    Attributes:
+        seconds_per_image: from file to stored features, by the clock, without loading the network; None if not known.
+        bytes_per_image: of its output in the store, compressed; None if not known.
+        fit_seconds: of the fit, without cross-validation.
+        computed_by: what the features were computed with, as text.
+        shared_by: how many outputs the store has, whose seconds cannot be told apart.
+        unknown: why something is not known; empty if all is.
+    """
+
+    seconds_per_image: float | None
+    bytes_per_image: float | None
+    fit_seconds: float
+    computed_by: tuple[str, ...] = field(default=())
+    shared_by: int = 1
+    unknown: str = ""
+
+
+def measure_costs(head: Results) -> Costs:
+    """What the records of the head's store say, if it is still where it was, and metrics.json."""
+    fit_seconds, info = float(head.metrics["seconds"]), head.info
+    try:
+        store = open_store(file_path(info.store)) if info.store else None
+    except StillframeError:
+        store = None
+    if store is None or store.fingerprint != info.recipe.fingerprint or info.output not in store.outputs.values():
+        return Costs(None, None, fit_seconds, unknown=NO_STORE)
+    records = list(store.snapshot.records.values())
+    seconds = seconds_per_image(records)
+    return Costs(
+        seconds_per_image=seconds,
+        bytes_per_image=_bytes_per_image(store, info.output),
+        fit_seconds=fit_seconds,
+        computed_by=tuple(used.sentence for used in find_computed_by(records, store.recipe)),
+        shared_by=len(store.outputs),
+        unknown="" if seconds is not None else NO_SECONDS,
+    )
+
+
+def _bytes_per_image(store: FeatureStore, output: Output) -> float | None:
+    """Bytes of the shards per image; of several outputs, the output's part of the uncompressed bytes."""
+    records = store.snapshot.records.values()
+    images = sum(len(record.rows) for record in records)
+    if not images:
+        return None
+    part = output.row_bytes / sum(other.row_bytes for other in store.outputs.values())
+    return part * sum(record.shard_bytes for record in records) / images
+
+
+def describe_features(info: HeadInfo) -> dict[str, str]:
+    """What determines the features that a head takes, by what it is in words."""
+    recipe, output = info.recipe, info.output
+    reduced = info.reduction if output.spatial and info.reduction != WHOLE else output.pooling
+    return {
+        "backbone": recipe.backbone,
+        "weights": info.weights,
+        "layer": output.layer,
+        "pooling": reduced,
+        "image size": "x".join(map(str, recipe.image_size)),
+        "crop": recipe.crop,
+        "dtype": output.dtype,
+        "precision": recipe.precision,
+    }
+
+
+def differing(features: Sequence[Mapping[str, str]]) -> list[str]:
+    """The names of what is not the same for all."""
+    return [name for name in features[0] if len({found[name] for found in features}) > 1]
+
+
+def pareto_front(costs: Sequence[float | None], accuracies: Sequence[float | None]) -> tuple[int, ...]:
+    """The positions of the points that no other one equals or beats in both and beats in one, by rising cost.
+
+    Points of which something is not known are not on it.
+    """
+    known = [
+        (cost, -accuracy, at)
+        for at, (cost, accuracy) in enumerate(zip(costs, accuracies, strict=True))
+        if cost is not None and accuracy is not None
+    ]
+    front, best = list[tuple[float, float, int]](), float("inf")
+    for point in sorted(known):
+        equal = bool(front) and point[:2] == front[-1][:2]
+        if point[1] < best or equal:
+            front.append(point)
+            best = point[1]
+    return tuple(at for _, _, at in front)
+
+
+def cost_notes(costs: Iterable[Costs]) -> list[str]:
+    """Where the costs come from, and which are not known, a sentence each."""
+    costs = list(costs)
+    known = [cost for cost in costs if cost.seconds_per_image is not None]
+    notes = []
+    if known:
+        machines = list(dict.fromkeys(used for cost in known for used in cost.computed_by))
+        notes.append(
+            "seconds per image are those of the extraction, from file to stored features, as the stores' commit records "
+            f"note them ({'; '.join(machines)})"
+        )
+        if len(machines) > 1:
+            notes.append("the stores were computed in different ways or on different machines: seconds compare roughly")
+    if any(cost.shared_by > 1 for cost in costs):
+        notes.append("a store with several layers computes all of them at once: its seconds are those of all")
+    return notes + [
+        f"for {count} of {len(costs)} heads: {reason}"
+        for reason in dict.fromkeys(cost.unknown for cost in costs if cost.unknown)
+        if (count := sum(cost.unknown == reason for cost in costs))
+    ]

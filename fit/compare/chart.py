@@ -158,7 +158,7 @@ def _labels_apart(points: Sequence[CostPoint]) -> list[CostPoint]:
 
 
 def _steps(front: Sequence[CostPoint]) -> str:
-    """The front as a staircase: what accuracy is to be had at a cost; it goes on to the right of the last point."""
+    """The front as a staircase: the best accuracy at each cost, up to the right edge."""
     corners = list[tuple[float, float]]()
     for point in front:
         corners += [(point.x, corners[-1][1])] if corners else []

@@ -25,7 +25,7 @@ class Costs:
         bytes_per_image: of its output in the store, compressed; None if not known.
         fit_seconds: of the fit, without cross-validation.
         computed_by: what the features were computed with, as text.
-        shared_by: how many outputs the store has, whose seconds cannot be told apart.
+        shared_by: how many outputs the store has, which were computed together.
         unknown: why something is not known; empty if all is.
     """
 
@@ -74,7 +74,7 @@ def describe_features(info: HeadInfo) -> dict[str, str]:
     reduced = info.reduction if output.spatial and info.reduction != WHOLE else output.pooling
     return {
         "backbone": recipe.backbone,
-        "weights": info.weights,
+        "weights": info.weights.rpartition("/")[2],
         "layer": output.layer,
         "pooling": reduced,
         "image size": "x".join(map(str, recipe.image_size)),
@@ -85,8 +85,11 @@ def describe_features(info: HeadInfo) -> dict[str, str]:
 
 
 def differing(features: Sequence[Mapping[str, str]]) -> list[str]:
-    """The names of what is not the same for all."""
-    return [name for name in features[0] if len({found[name] for found in features}) > 1]
+    """The names of what is not the same for all; weights only where a backbone has several."""
+    names = [name for name in features[0] if len({found[name] for found in features}) > 1]
+    weights = {(found["backbone"], found["weights"]) for found in features}
+    usual = len(weights) == len({backbone for backbone, _ in weights})
+    return [name for name in names if not (usual and name == "weights")]
 
 
 def pareto_front(costs: Sequence[float | None], accuracies: Sequence[float | None]) -> tuple[int, ...]:
@@ -117,7 +120,7 @@ def cost_notes(costs: Iterable[Costs]) -> list[str]:
         machines = list(dict.fromkeys(used for cost in known for used in cost.computed_by))
         notes.append(
             "seconds per image are those of the extraction, from file to stored features, as the stores' commit records "
-            f"note them ({'; '.join(machines)})"
+            f"note them ({'; '.join(machines)}): by the clock, so that a machine with other work takes longer"
         )
         if len(machines) > 1:
             notes.append("the stores were computed in different ways or on different machines: seconds compare roughly")

@@ -1,4 +1,7 @@
-"""The numbers of a comparison in words. Pure."""
+"""The names and numbers of a comparison in words. Pure."""
+
+import os
+from collections.abc import Sequence
 
 from fit.metrics.intervals import Interval
 
@@ -30,3 +33,10 @@ def format_signed(difference: Interval) -> str:
     if difference.low is None:
         return f"{difference.value:+.3f}"
     return f"{difference.value:+.3f} ({difference.low:+.3f}..{difference.high:+.3f})"
+
+
+def common_parent(names: Sequence[str]) -> str:
+    """The folder that all are in, with the separator; empty if there is none."""
+    parents = {name.rpartition(os.sep)[0] for name in names}
+    parent = parents.pop() if len(parents) == 1 else ""
+    return f"{parent}{os.sep}" if parent else ""

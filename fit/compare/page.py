@@ -8,7 +8,7 @@ from pathlib import Path
 from fit.compare.chart import CostChart, cost_chart
 from fit.compare.costs import differing
 from fit.compare.heads import CHOOSING, ComparedHead, Comparison
-from fit.compare.numbers import format_bytes, format_milliseconds, format_p
+from fit.compare.numbers import common_parent, format_bytes, format_milliseconds, format_p
 from fit.metrics.intervals import Interval
 from fit.metrics.scores import Scores
 from fit.page.content import Block, Number
@@ -48,6 +48,7 @@ class Content:
 
     Attributes:
         title: what is compared.
+        place: the folder that all heads are in; empty if there is none.
         best: the row of the best head.
         chosen_by: what it was chosen by, in words.
         measured: which accuracy is set against the costs, in words.
@@ -61,6 +62,7 @@ class Content:
     """
 
     title: str
+    place: str
     best: HeadRow
     chosen_by: str
     measured: str
@@ -95,11 +97,12 @@ def write_comparison(comparison: Comparison, refused: Sequence[tuple[str, str]],
 def comparison_content(comparison: Comparison, refused: Sequence[tuple[str, str]] = ()) -> Content:
     """What the page says."""
     features = [head.features for head in comparison.heads]
+    parent = common_parent([head.name for head in comparison.heads])
     columns = _columns(comparison, differing(features))
     rows = [
         HeadRow(
             at + 1,
-            printable(head.name),
+            printable(head.name.removeprefix(parent)),
             at == comparison.best,
             at in comparison.front,
             [cell for _, _, cell in columns[at]],
@@ -110,15 +113,18 @@ def comparison_content(comparison: Comparison, refused: Sequence[tuple[str, str]
     place = comparison.heads[comparison.best].name
     return Content(
         title=f"{len(rows)} heads compared",
+        place=printable(parent),
         best=best,
         chosen_by=CHOOSING[comparison.chosen_by],
         measured=EVALUATIONS[comparison.measured],
         columns=[(name, kind) for name, kind, _ in columns[0]],
         rows=rows,
-        same={name: printable(features[0][name]) for name in features[0] if name not in differing(features)},
+        same={
+            name: printable(values.pop()) for name in features[0] if len(values := {one[name] for one in features}) == 1
+        },
         chart=cost_chart(comparison),
         refused=[(printable(name), printable(reason)) for name, reason in refused],
-        notes=comparison.notes,
+        notes=[f"{note[0].upper()}{note[1:]}." for note in comparison.notes],
         blocks=[Block("Look at the best head", printable(suggested_line("fit", "report", place)))],
     )
 
@@ -134,17 +140,17 @@ def _cells(head: ComparedHead, features: Sequence[str]) -> list[tuple[str, str, 
     paired, folds, costs = head.paired, head.folds, head.costs
     evaluations = ("validation", "cv", "test")
     return [
-        ("head", "text", _text(head.head)),
-        *((name, "text", _text(head.features[name])) for name in features),
         *((f"{of} accuracy", "number", _measured("accuracy", head.scores(of))) for of in evaluations),
-        *((f"{of} log loss", "number", _measured("log_loss", head.scores(of))) for of in evaluations),
+        ("ms per image", "number", _plain(costs.seconds_per_image, format_milliseconds(costs.seconds_per_image))),
+        ("bytes per image", "number", _plain(costs.bytes_per_image, format_bytes(costs.bytes_per_image))),
         ("test less best's", "number", _difference(paired.difference if paired else None)),
         ("p", "number", _plain(head.p_value, format_p(head.p_value))),
         ("cv less best's", "number", _difference(folds.difference if folds else None)),
         ("cv p", "number", _plain(head.folds_p_value, format_p(head.folds_p_value))),
-        ("ms per image", "number", _plain(costs.seconds_per_image, format_milliseconds(costs.seconds_per_image))),
-        ("bytes per image", "number", _plain(costs.bytes_per_image, format_bytes(costs.bytes_per_image))),
         ("fit, s", "number", _plain(costs.fit_seconds, f"{costs.fit_seconds:.1f}")),
+        *((f"{of} log loss", "number", _measured("log_loss", head.scores(of))) for of in evaluations),
+        ("head", "text", _text(head.head)),
+        *((name, "text", _text(head.features[name])) for name in features),
     ]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fit.compare.costs import differing
 from fit.compare.heads import Comparison
-from fit.compare.numbers import format_bytes, format_milliseconds, format_p, format_signed
+from fit.compare.numbers import common_parent, format_bytes, format_milliseconds, format_p, format_signed
 from fit.metrics.scores import Scores
 from fit.splits import VALIDATION
 from fit.text import format_interval
@@ -16,10 +16,10 @@ def format_comparison(comparison: Comparison, everything: bool = False) -> list[
     heads = comparison.heads
     by_folds = any(head.folds for head in heads)
     features = list(heads[0].features) if everything else differing([head.features for head in heads])
-    chosen_by = comparison.chosen_by
+    chosen_by, parent = comparison.chosen_by, common_parent([head.name for head in heads])
     rows = [
         [
-            "",
+            f"in {printable(parent)}" if parent else "",
             f"{chosen_by} accuracy",
             "test accuracy",
             "test - best's",
@@ -35,7 +35,7 @@ def format_comparison(comparison: Comparison, everything: bool = False) -> list[
     ]
     for number, head in enumerate(heads):
         cells = [
-            printable(head.name) + (" *" if number == comparison.best else ""),
+            printable(head.name.removeprefix(parent)) + (" *" if number == comparison.best else ""),
             _format_score(head.scores(chosen_by), "accuracy"),
             _format_score(head.test, "accuracy"),
             "-" if head.difference is None else format_signed(head.difference),

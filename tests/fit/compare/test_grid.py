@@ -71,7 +71,7 @@ def run(monkeypatch, *words):
     return run_app(app, "fit")
 
 
-def test_the_command_writes_a_page_and_goes_on_where_it_was(stores, tmp_path, monkeypatch, capsys):
+def test_the_command_writes_a_page_and_keeps_what_it_fitted(stores, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["compare", "--heads", "centroid,knn", *(word for place in stores for word in ("--features", place))]
     assert run(monkeypatch, *words, "--cv", "2", "--json") == 0

@@ -6,6 +6,7 @@ its own.
 
 import importlib.metadata
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from store.image_records import Failure
 from store.known import KNOWN, KnownFeatures
 from store.progress import SILENT, Reporter
 from store.recipe import Output
-from store.records import CommitRecord, ShardSlot, StoreInfo
+from store.records import SECONDS, CommitRecord, ShardSlot, StoreInfo
 from store.writer import ShardContent, StoreWriter
 
 if TYPE_CHECKING:
@@ -45,13 +46,17 @@ class ShardTask(ImageGroup):
 
 @dataclass
 class StoreSink:
-    """Commits shards to a store. With `new_store`, the first batch may still show that the stored type does not fit."""
+    """Commits shards to a store, each with the seconds since the one before it.
+
+    With `new_store`, the first batch may still show that the stored type does not fit.
+    """
 
     writer: StoreWriter
     outputs: Sequence[Output]
     environment: Mapping[str, str]
     new_store: bool = False
     _checked: bool = field(default=False, init=False)
+    _since: float = field(default_factory=time.perf_counter, init=False)
 
     def check(self, refused: Sequence[Failure]) -> None:
         """Refuse a new store whose first batch has values outside the range of float16.
@@ -67,7 +72,8 @@ class StoreSink:
 
     def finish(self, task: ShardTask, content: ShardContent) -> CommitRecord:
         """Commit a shard; the record that counts may be another process's."""
-        return self.writer.commit(task.slot, content, self.environment)
+        began, self._since = self._since, time.perf_counter()
+        return self.writer.commit(task.slot, content, {**self.environment, SECONDS: f"{self._since - began:.3f}"})
 
 
 @dataclass(frozen=True)

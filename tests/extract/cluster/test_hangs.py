@@ -1,4 +1,4 @@
-"""A cluster of which a part hangs without dying: the run goes on without it, or ends, and never waits for ever."""
+"""A cluster of which a part hangs without dying: the run continues without it, or ends, and never waits for ever."""
 
 import json
 import os

@@ -257,13 +257,13 @@ def classify(options: ClassifyOptions, console: Console) -> None:
 class SampleOptions:
     """Which sample images, and where to."""
 
-    name: Annotated[str, Argument("NAME", "digits or photos.")]
+    name: Annotated[str, Argument("NAME", "digits, textures or photos.")]
     folder: Annotated[Path, Argument("DIR")]
 
 
 @command(app, "sample", SampleOptions)
 def sample(options: SampleOptions, console: Console) -> None:
-    """Write sample images: scikit-learn's handwritten digits, one folder per class, or its two photographs."""
+    """Write sample images: handwritten digits or textures in classes, or two photographs."""
     from extract.samples import write_samples
 
     count = write_samples(options.name, options.folder)

@@ -115,7 +115,7 @@ class HeadInfo:
         return self.blocks[0].recipe.backbone
 
     def to_dict(self) -> dict[str, object]:
-        """As plain JSON values; `multi_label` is named several, and the block's fields stand beside it, as in 0.5.0."""
+        """As plain JSON values; `multi_label` is named several, and the block's fields are beside it, as in 0.5.0."""
         block = self.blocks[0].to_dict()
         return {
             "head": self.head,

@@ -13,7 +13,7 @@ and validation together, so that a validation score means the same for every kin
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -25,7 +25,7 @@ from fit.data import Features, Source, load_features
 from fit.labelled import LabelledImages, keep_twins_together, label_images
 from fit.request import FitRequest, new_classifier
 from fit.splits import Positions, Split, cut, folds, reshuffled
-from fit.task import Targets, Task
+from fit.task import Decision, Targets, Task
 from fit.twins import find_near_twins
 from store.errors import UsageError
 from store.snapshot import all_views
@@ -89,6 +89,10 @@ class Experiment:
     def targets(self) -> Targets:
         """Those of the features' rows."""
         return self.images.targets.repeat(self.views, axis=0)
+
+    def deciding(self, decision: Decision) -> "Experiment":
+        """The same, with another way from probabilities to predictions."""
+        return replace(self, images=replace(self.images, task=replace(self.task, decision=decision)))
 
     # Which images are for what
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from fit.choices import WHOLE
 from fit.head_folder import Results
-from fit.head_info import HeadInfo
+from fit.head_info import Block, HeadInfo
 from store.errors import StillframeError
 from store.files.names import file_path
 from store.information import find_computed_by, seconds_per_image
@@ -38,24 +38,40 @@ class Costs:
 
 
 def measure_costs(head: Results) -> Costs:
-    """What the records of the head's store say, if it is still where it was, and metrics.json."""
-    fit_seconds, info = float(head.metrics["seconds"]), head.info
-    try:
-        store = open_store(file_path(info.store)) if info.store else None
-    except StillframeError:
-        store = None
-    if store is None or store.fingerprint != info.recipe.fingerprint or info.output not in store.outputs.values():
+    """What the records of the head's stores say, if they are still where they were, and metrics.json."""
+    fit_seconds, blocks = float(head.metrics["seconds"]), head.info.blocks
+    stores = [_find_store(block) for block in blocks]
+    known = [store for store in stores if store is not None]
+    if len(known) < len(blocks):
         return Costs(None, None, fit_seconds, unknown=NO_STORE)
-    records = list(store.snapshot.records.values())
-    seconds = seconds_per_image(records)
+    once = list({store.fingerprint: store for store in known}.values())  # its outputs are computed together
+    seconds = [seconds_per_image(list(store.snapshot.records.values())) for store in once]
+    sizes = [_bytes_per_image(store, block.output) for store, block in zip(known, blocks, strict=True)]
+    used = [used for store in once for used in find_computed_by(list(store.snapshot.records.values()), store.recipe)]
     return Costs(
-        seconds_per_image=seconds,
-        bytes_per_image=_bytes_per_image(store, info.output),
+        seconds_per_image=_sum(seconds),
+        bytes_per_image=_sum(sizes),
         fit_seconds=fit_seconds,
-        computed_by=tuple(used.sentence for used in find_computed_by(records, store.recipe)),
-        shared_by=len(store.outputs),
-        unknown="" if seconds is not None else NO_SECONDS,
+        computed_by=tuple(dict.fromkeys(one.sentence for one in used)),
+        shared_by=max(len(store.outputs) for store in once),
+        unknown="" if _sum(seconds) is not None else NO_SECONDS,
     )
+
+
+def _find_store(block: Block) -> FeatureStore | None:
+    """The store of a block's features, if it is still where it was."""
+    try:
+        store = open_store(file_path(block.store)) if block.store else None
+    except StillframeError:
+        return None
+    there = store is not None and store.fingerprint == block.recipe.fingerprint
+    return store if there and store is not None and block.output in store.outputs.values() else None
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    """The sum; None if a value is not known."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
 def _bytes_per_image(store: FeatureStore, output: Output) -> float | None:
@@ -69,14 +85,18 @@ def _bytes_per_image(store: FeatureStore, output: Output) -> float | None:
 
 
 def describe_features(info: HeadInfo) -> dict[str, str]:
-    """What determines the features that a head takes, by what it is in words."""
-    recipe, output = info.recipe, info.output
-    reduced = info.reduction if output.spatial and info.reduction != WHOLE else output.pooling
+    """What determines the features that a head takes, by what it is in words; of several blocks, joined by ` + `."""
+    blocks = [_describe_block(block) for block in info.blocks]
+    return {name: " + ".join(dict.fromkeys(block[name] for block in blocks)) for name in blocks[0]}
+
+
+def _describe_block(block: Block) -> dict[str, str]:
+    recipe, output = block.recipe, block.output
     return {
         "backbone": recipe.backbone,
-        "weights": info.weights.rpartition("/")[2],
+        "weights": block.weights.rpartition("/")[2],
         "layer": output.layer,
-        "pooling": reduced,
+        "pooling": block.reduction if output.spatial and block.reduction != WHOLE else output.pooling,
         "image size": "x".join(map(str, recipe.image_size)),
         "crop": recipe.crop,
         "dtype": output.dtype,

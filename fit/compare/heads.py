@@ -149,7 +149,7 @@ def compare_heads(heads: Sequence[Results]) -> Comparison:
         ComparedHead(
             name=str(head.folder),
             head=head.info.head,
-            backbone=head.info.recipe.backbone,
+            backbone=head.info.backbone,
             features=describe_features(head.info),
             images=sum(head.metrics["rows"].values()),
             costs=measure_costs(head),
@@ -193,7 +193,7 @@ def _require_different(heads: Sequence[Results]) -> None:
 def _require_same_classes(heads: Sequence[Results]) -> None:
     first = heads[0]
     for head in heads[1:]:
-        if head.info.task != first.info.task:
+        if (head.info.classes, head.info.multi_label) != (first.info.classes, first.info.multi_label):
             differing = sorted(set(head.info.classes) ^ set(first.info.classes))
             named = ", ".join(map(printable, differing[:3])) or "several labels per image"
             raise UsageError(
@@ -260,6 +260,10 @@ def _notes(
     notes = [f"best by {CHOOSING[chosen_by]} accuracy: {name}"]
     if chosen_by == VALIDATION and len({frozenset(evaluated_rows(head, VALIDATION).paths) for head in heads}) > 1:
         notes.append("the heads were validated on different images: their validation accuracies compare only roughly")
+    if chosen := [printable(str(head.folder)) for head in heads if head.info.decision.thresholds]:
+        notes.append(
+            f"thresholds were chosen on validation, whose accuracy is optimistic therefore: {', '.join(chosen)}"
+        )
     others = [*_notes_on_tests(tests, compared, tests[best]), *_notes_on_differences(tests, compared)]
     return [*notes, *others, *cost_notes([head.costs for head in compared])]
 

@@ -3,8 +3,6 @@
 import os
 from collections.abc import Sequence
 
-from fit.metrics.intervals import Interval
-
 _UNITS = ("bytes", "kB", "MB", "GB")
 
 
@@ -26,13 +24,6 @@ def format_p(p_value: float | None) -> str:
     if p_value is None:
         return "-"
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
-
-
-def format_signed(difference: Interval) -> str:
-    """A difference with its sign, and its 95 % interval."""
-    if difference.low is None:
-        return f"{difference.value:+.3f}"
-    return f"{difference.value:+.3f} ({difference.low:+.3f}..{difference.high:+.3f})"
 
 
 def common_parent(names: Sequence[str]) -> str:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from fit.compare.costs import differing
 from fit.compare.heads import Comparison
-from fit.compare.numbers import common_parent, format_bytes, format_milliseconds, format_p, format_signed
+from fit.compare.numbers import common_parent, format_bytes, format_milliseconds, format_p
 from fit.metrics.scores import Scores
 from fit.splits import VALIDATION
-from fit.text import format_interval
+from fit.text import format_interval, format_signed
 from store.files.names import printable
 
 

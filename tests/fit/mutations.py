@@ -145,8 +145,8 @@ MUTATIONS = (
     Mutation(
         "a label is predicted from 0.6 on",
         ROWS,
-        "super().__init__(targets, probabilities >= 0.5, probabilities)",
-        "super().__init__(targets, probabilities >= 0.6, probabilities)",
+        "probabilities >= 0.5 if predicted is None",
+        "probabilities >= 0.6 if predicted is None",
         (tests_of("scores"),),
     ),
     Mutation(

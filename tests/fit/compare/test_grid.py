@@ -30,7 +30,7 @@ def test_each_head_is_fitted_on_each_output_of_each_store(stores, tmp_path):
     grid = fit_grid(asked(stores), FitOptions(test=0.0), tmp_path / "heads")
     assert len(grid.heads) == 8
     assert len({head.folder for head in grid.heads}) == 8
-    assert sorted({head.info.output.name for head in grid.heads}) == ["early", "features", "late"]
+    assert sorted({head.info.blocks[0].output.name for head in grid.heads}) == ["early", "features", "late"]
     assert {head.info.head for head in grid.heads} == {"centroid", "knn"}
     assert {head.metrics["rows"]["test"] for head in grid.heads} == {0}
 

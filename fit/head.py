@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from fit.head_folder import HeadContent, read_experiment, read_head, write_head
 from fit.head_info import HeadInfo
 from fit.heads.base import CustomHead, Predictor
 from fit.looks import Look
+from fit.options import require_abstain
 from fit.predictions import prediction_columns
 from store.errors import UsageError
 from store.files.names import file_path
@@ -85,7 +87,7 @@ class Head:
         return self.predictor.is_network
 
     def __repr__(self) -> str:
-        return f"Head({self.info.head!r}, {len(self.classes)} classes, on {self.info.recipe.backbone})"
+        return f"Head({self.info.head!r}, {len(self.classes)} classes, on {self.info.backbone})"
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -101,8 +103,21 @@ class Head:
             if metric == "accuracy"
         }
         accuracies = {name: value.replace("\N{NO-BREAK SPACE}", " ") for name, value in accuracies.items()}
-        facts = {"classes": classes, "backbone": self.info.recipe.backbone, **accuracies}
+        facts = {"classes": classes, "backbone": self.info.backbone, **accuracies}
         return notebook_table(f"Head {self.info.head}", facts)
+
+    def abstain_below(self, probability: float | None) -> None:
+        """From now on predict nothing where the class has a smaller probability; None changes nothing.
+
+        Raises:
+            UsageError: it is not a probability, or an image may have several labels.
+        """
+        require_abstain(probability)
+        if probability is None:
+            return
+        if self.info.multi_label:
+            raise UsageError("--abstain is for one class per image: of several labels each has a threshold")
+        self.info = replace(self.info, decision=replace(self.info.decision, abstain=probability))
 
     def predict_features(self, features: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
         """Probabilities (rows, classes) of features (rows, *shape) as the store holds them.
@@ -110,17 +125,17 @@ class Head:
         Raises:
             UsageError: the shape is another than the store's.
         """
-        features = np.asarray(features)
-        if tuple(features.shape[1:]) != self.info.output.shape:
+        features, block = np.asarray(features), self.info.blocks[0]
+        if tuple(features.shape[1:]) != block.output.shape:
             raise UsageError(
-                f"expected rows of shape {self.info.output.shape}, those of the output {self.info.output.name!r} of the head's "
+                f"expected rows of shape {block.output.shape}, those of the output {block.output.name!r} of the head's "
                 f"recipe, got rows of shape {tuple(features.shape[1:])}"
             )
         # As they would come from the store: its type decides the last bits, which tree heads look at.
-        stored = features.astype(self.info.output.dtype, copy=False)
+        stored = features.astype(block.output.dtype, copy=False)
         parts = []
         for start in range(0, len(stored), _PREDICTED_ROWS):
-            part = reduce_tensor(stored[start : start + _PREDICTED_ROWS], self.info.reduction)
+            part = reduce_tensor(stored[start : start + _PREDICTED_ROWS], block.reduction)
             parts.append(self.predictor.predict_proba(part.astype(np.float32)))
         return np.concatenate(parts) if parts else np.empty((0, len(self.classes)))
 
@@ -139,7 +154,8 @@ class Head:
             reporter: shows progress.
 
         Returns:
-            path (as given, `<image 0>` and on for images without one), predicted, probability, one column per class, and error: what was wrong with the image.
+            path (as given, `<image 0>` and on for images without one), predicted (null where the head abstains),
+            probability, one column per class, and error: what was wrong with the image.
 
         Raises:
             UsageError: there are no such images.
@@ -162,7 +178,7 @@ class Head:
         found: dict[str, npt.NDArray[np.float64]] = {}
         errors: dict[str, str] = {}
         for content in extractor.extract(list(dict.fromkeys(paths)), reporter, images.pixels):
-            values = self.predict_features(content.shard.tensors[self.info.output.name])
+            values = self.predict_features(content.shard.tensors[self.info.blocks[0].output.name])
             found.update(zip(content.shard.rows["path"].to_pylist(), values, strict=True))
             for failure in content.failures.to_pylist():
                 errors[failure["path"]] = f"{failure['code']}: {failure['message']}"
@@ -184,9 +200,10 @@ class Head:
 
     def extractor(self, weights: str | os.PathLike[str] | None = None, reporter: Reporter = SILENT) -> FeatureExtractor:
         """The head's recipe, with its network loaded once."""
-        chosen = os.fspath(weights) if weights is not None else file_path(self.info.weights)
+        block = self.info.blocks[0]
+        chosen = os.fspath(weights) if weights is not None else file_path(block.weights)
         if chosen not in self._extractors:
-            self._extractors[chosen] = FeatureExtractor(self.info.recipe, self.info.output, chosen, reporter)
+            self._extractors[chosen] = FeatureExtractor(block.recipe, block.output, chosen, reporter)
         return self._extractors[chosen]
 
     def save(self, folder: str | os.PathLike[str], force: bool = False) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from extract.api import SILENT, Reporter, console_reporter
 from fit.cross_validation import cross_validate
+from fit.decision import choose_decision, require_decidable
 from fit.evaluation import measure, prediction_table
 from fit.experiment import Experiment, load_experiment
 from fit.experiment_record import record_experiment
@@ -20,10 +21,9 @@ from fit.head_info import HeadInfo, installed_versions
 from fit.heads.base import Classifier
 from fit.looks import look_now
 from fit.options import FitOptions, HeadCall
-from fit.request import FitRequest, new_classifier, resolve_fit, weights_of
+from fit.request import FitRequest, new_classifier, resolve_fit
 from fit.splits import TEST, TRAIN, VALIDATION
 from fit.task import Task
-from store.files.names import row_name
 from store.options import taking_first_and_fields_of
 from store.reader import FeatureStore, open_store
 
@@ -61,11 +61,13 @@ def fit_experiment(request: FitRequest, experiment: Experiment, reporter: Report
     split, options = experiment.split, request.options
     if options.by is not None:
         experiment.images.rows.column_values(options.by, "--by")  # a wrong column is refused before the fit
+    require_decidable(options, experiment)
     _report_start(request, experiment, reporter)
     started = time.perf_counter()
     first = fit_first(request, experiment, reporter)
     evaluations = [evaluate(first, experiment, TRAIN, split.train, reporter)]
     evaluations.append(evaluate(first, experiment, VALIDATION, split.validation, reporter))
+    experiment = experiment.deciding(choose_decision(options, experiment, evaluations[-1].probabilities, reporter))
     final = first if experiment.first_is_final else _fit_final(request, experiment, reporter)
     seconds = time.perf_counter() - started
     folds: dict[str, object] = {}
@@ -131,15 +133,12 @@ def describe_head(request: FitRequest, task: Task) -> HeadInfo:
     return HeadInfo(
         head=request.kind.name,
         parameters=request.parameters,
-        reduction=request.reduction,
         classes=task.classes,
         multi_label=task.multi_label,
         class_weight=options.class_weight,
         seed=options.seed,
-        recipe=store.recipe,
-        output=request.output,
-        weights=weights_of(store),
+        blocks=(request.block,),
         versions=installed_versions(),
         data=store.snapshot.current.data if store.snapshot.current else "",
-        store=row_name(store.folder.absolute),
+        decision=task.decision,
     )

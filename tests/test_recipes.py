@@ -28,7 +28,7 @@ EXACT = ("README.md",)
 """Pages whose numbers are compared, because their images and weights are the real ones."""
 
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
-TIMED = re.compile(r"\b(s|min|h|images/s)\b")
+TIMED = re.compile(r"\b(s|min|h|images/s|cores used)\b")
 
 
 def write_stamps(folder):

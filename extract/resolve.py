@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from extract.backbones.chosen import ChosenNetwork, Geometry, choose_network
-from extract.backbones.file_backbone import FileBackbone
+from extract.backbones.file_backbone import FileBackbone, shown_name
 from extract.backbones.weights import remembered_digest
 from extract.images.decode import parse_color
 from extract.request import RunOptions, parse_automatic, parse_part
@@ -163,7 +163,7 @@ def load_network(network: NetworkSpec, reporter: Reporter) -> LoadedNetwork:
         UsageError: it cannot be computed here.
         EnvironmentFailure: weights could not be downloaded.
     """
-    reporter.message(f"loading {network.backbone.name}")
+    reporter.message(f"loading {shown_name(network.backbone.name)}")
     return LoadedNetwork(*load_runtime(network, reporter))
 
 

@@ -93,7 +93,7 @@ class FeatureExtractor:
         """
         size = self.runtime.batch_size
         calls = (self.runtime.start(list(pixels[start : start + size])) for start in range(0, len(pixels), size))
-        tensors = [call.result().tensors for call in calls]  # one call at a time: a runtime takes only so many
+        tensors = [call.result().tensors for call in calls]  # one at a time, as a runtime takes them
         return [np.concatenate(parts) for parts in zip(*tensors, strict=True)]
 
 

@@ -105,7 +105,7 @@ def read_model(folder: Path, file: ModelFile, info: HeadInfo, custom_head: Custo
     if file.file == WEIGHTS:
         return _load_network(path, info, custom_head)
     try:
-        predictor = LoadedEstimator(cast(Estimator, load_estimator(path, data)))
+        predictor: Predictor = LoadedEstimator(cast(Estimator, load_estimator(path, data)))
         _require_probabilities(path, predictor, info)
     except (UnsafeFile, DamagedHead) as error:
         if advice := _other_version(info):

@@ -96,7 +96,7 @@ def backbones(search: SearchWord, console: Console) -> None:
         console.output(*columns(format_backbones(found)))
         console.output("", *facts(format_preprocessing()))
     if published:
-        console.output(*([""] if found else []), *columns(format_published(published)))
+        console.output(*([""] if found else []), *facts(format_published(published)))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from extract.backbones.table import BACKBONES, find_backbones, get_backbone
 from extract.backbones.weights import PACKAGES, Weights, package_file, remembered_digest, weights_on_disk
 from extract.text import format_published
 from store.errors import EnvironmentFailure, UsageError
-from store.tables import columns
+from store.tables import facts
 
 
 def test_layers_are_listed_with_their_shapes_at_the_size_asked_for():
@@ -74,7 +74,7 @@ def test_every_family_has_an_example_with_its_license_and_what_it_forbids_stands
     rows = {row[0]: row[2] for row in format_published(PUBLISHED)}
     assert rows["hf:facebook/convnextv2-tiny-22k-224"] == "CC-BY-NC-4.0: RESEARCH ONLY"
     assert rows["hf:facebook/dinov3-vits16-pretrain-lvd1689m"] == "DINOv3 License: ASK FIRST"
-    assert max(map(len, columns(format_published(PUBLISHED)))) <= 80
+    assert max(map(len, facts(format_published(PUBLISHED), 80))) <= 80
 
 
 def test_weights_whose_package_is_missing_are_named_with_what_installs_them(monkeypatch):

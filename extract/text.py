@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.backbones.published import PublishedNetwork
 from extract.backbones.table import PREPROCESSING, Backbone
 from store.command_line import format_count, format_duration, format_shape, format_size
 from store.files.names import printable
@@ -102,6 +103,15 @@ def format_preprocessing() -> list[list[str]]:
     """What the columns weights and pixels of `format_backbones` say."""
     rows = [["weights", "whether the ImageNet weights are on this machine"]]
     return rows + [[name, f"pixels: {meaning}"] for name, meaning in PREPROCESSING.items()]
+
+
+def format_published(networks: Sequence[PublishedNetwork]) -> list[list[str]]:
+    """A row per network that is published as a folder; what its license does not allow stands out."""
+    rows = [["published as folders", "output", "license"]]
+    for network in networks:
+        terms = f": {network.terms.upper()}" if network.terms else ""
+        rows.append([network.name, str(network.channels), f"{network.license}{terms}"])
+    return rows
 
 
 def _format_weights(backbone: Backbone, path: Path | None) -> str:

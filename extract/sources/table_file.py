@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from store.errors import EnvironmentFailure, UsageError
+from store.errors import EnvironmentFailure, UsageError, shortage
 from store.files.names import is_url, printable
 from store.files.opening import open_files
 
@@ -50,7 +50,7 @@ def read_text_table(path: str) -> TextTable:
         table.validate(full=True)
         return TextTable({name: _texts(table[name], name, path) for name in table.column_names}, notes)
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise UsageError(
+        raise shortage(error) or UsageError(
             f"cannot read the table {path}: {printable(str(error))}; expected a header line and UTF-8 text"
         ) from error
     except OSError as error:

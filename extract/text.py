@@ -65,8 +65,9 @@ def _format_changes(result: "RunResult") -> str:
 def format_dry_run(plan: "DryRun") -> list[str]:
     """What a run would do and take, in a few lines."""
     outputs = ", ".join(f"{output.name} {format_shape(output.shape)} {output.dtype}" for output in plan.outputs)
+    copies = f" and {plan.to_copy:,} renamed ones to copy" if plan.to_copy else ""
     lines = [
-        f"{plan.images:,} images, {plan.to_compute:,} to compute in {format_count(plan.shards, 'shard')}; "
+        f"{plan.images:,} images, {plan.to_compute:,} to compute{copies} in {format_count(plan.shards, 'shard')}; "
         "nothing was written",
         f"each row: {outputs} in {plan.shard_format}; {format_size(plan.feature_bytes)} before compression",
     ]

@@ -25,6 +25,7 @@ LIBRARIES = ("tensorflow", "keras", "openvino", "torch", "numpy", "h5py", "pyarr
 REPEATS = 5
 TITLES = (
     "Speed",
+    "Several backbones",
     "GPU",
     "Storage",
     "Epochs",

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import fit.audit.commands
+import fit.compare.commands
+import fit.curve.commands
 import fit.lookup.commands
 import fit.page.commands  # noqa: F401  (its commands join the app)
 from fit.app import (
@@ -97,7 +99,7 @@ class SweepOutput(TableOptions):
     StorePlaces,
     SweepOutput,
     SweepOptions,
-    Without(FitOptions, ("cv", "repeats", "tensorboard", "by")),
+    Without(FitOptions, ("cv", "repeats", "tensorboard", "by", "threshold", "positive", "abstain")),
     ParameterOptions,
 )
 def sweep(
@@ -157,6 +159,9 @@ def _format_kind(kind: HeadKind) -> list[str]:
 # Using a head
 
 
+ABSTAIN = Option("Predict nothing where the class has a probability below this.", default="the head's own")
+
+
 @dataclass(frozen=True)
 class EvaluationOptions:
     """What a head is evaluated on."""
@@ -170,6 +175,7 @@ class EvaluationOptions:
         Option("Only images of this split: train, validation or test of the head's own fit, or of the store."),
     ] = None
     by: Annotated[str | None, Option("A column, such as group: print the accuracy of each of its values.")] = None
+    abstain: Annotated[float | None, ABSTAIN] = None
 
     def __post_init__(self) -> None:
         if not self.features:
@@ -185,8 +191,10 @@ def evaluate(
     from fit.head import load_head
     from store.reader import open_store
 
+    loaded = load_head(place.folder, load.custom)
+    loaded.abstain_below(options.abstain)
     metrics = evaluate_head(
-        load_head(place.folder, load.custom),
+        loaded,
         [open_store(place) for place in options.features],
         options.labels,
         options.split,
@@ -210,6 +218,7 @@ class PredictionOptions:
     force: Annotated[bool, Option("Replace an existing file.")] = False
     top: Annotated[int, Option("How many classes to show for each image.")] = 1
     max_bad: Annotated[float, Option("The fraction of images that may fail before the exit code is 3.")] = 0.05
+    abstain: Annotated[float | None, ABSTAIN] = None
 
     def __post_init__(self) -> None:
         if bool(self.images) == bool(self.features):
@@ -226,7 +235,7 @@ def predict(
     from extract.api import take_images
     from fit.head import load_head
     from fit.prediction import predict_store
-    from fit.predictions import count_failures, require_few_errors, require_table_place, write_table
+    from fit.predictions import count_abstentions, count_failures, require_few_errors, require_table_place, write_table
     from fit.text import format_predictions
     from store.reader import open_store
 
@@ -235,10 +244,12 @@ def predict(
     if options.features:
         features = [open_store(place) for place in options.features]
         loaded = load_head(place.folder, load.custom)
+        loaded.abstain_below(options.abstain)
         table = predict_store(loaded, features, console.reporter)
     else:
         images = take_images(options.images)
         loaded = load_head(place.folder, load.custom)
+        loaded.abstain_below(options.abstain)
         table = loaded.predict_given(images, weights.weights, console.reporter)
     console.result({"predictions": table.to_pylist()})
     if options.out is not None:
@@ -247,7 +258,12 @@ def predict(
         without = f", {format_count(failed, 'image')} without: the column error says why" if failed else ""
         console.report(f"{format_count(len(table) - failed, 'prediction')} in {options.out}{without}")
     else:
-        console.listing(format_predictions(table, loaded.classes, options.top))
+        console.listing(format_predictions(table, loaded.info.task, options.top))
+    if abstained := count_abstentions(table):
+        below = f"{loaded.info.decision.abstain:g}"
+        console.report(
+            f"no answer for {abstained:,} of {format_count(len(table), 'image')}: the class has a probability below {below}"
+        )
     require_few_errors(table, options.max_bad, "each one's line" if options.out is None else "the column error")
 
 

@@ -13,7 +13,7 @@ and validation together, so that a validation score means the same for every kin
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -27,7 +27,7 @@ from fit.heads.balanced import block_scales, column_factors
 from fit.labelled import LabelledImages, keep_twins_together, label_images
 from fit.request import FitRequest, new_classifier
 from fit.splits import Positions, Split, cut, folds, reshuffled
-from fit.task import Targets, Task
+from fit.task import Decision, Targets, Task
 from fit.twins import find_near_twins
 from store.errors import UsageError
 from store.snapshot import all_views
@@ -92,15 +92,19 @@ class Experiment:
         """Those of the features' rows."""
         return self.images.targets.repeat(self.views, axis=0)
 
+    def deciding(self, decision: Decision) -> "Experiment":
+        """The same, with another way from probabilities to predictions."""
+        return replace(self, images=replace(self.images, task=replace(self.task, decision=decision)))
+
     # Which images are for what
 
     def first_roles(self, stops_early: bool) -> Roles:
         """The fit that train and validation are predicted by: all of it is within train."""
-        return self._roles(self.split.train, stops_early)
+        return self.roles_within(self.split.train, stops_early)
 
     def final_roles(self, stops_early: bool) -> Roles:
         """The fit that is kept and that test is predicted by: within train and validation together."""
-        return self._roles(self.split.development, stops_early)
+        return self.roles_within(self.split.development, stops_early)
 
     @property
     def first_is_final(self) -> bool:
@@ -119,9 +123,9 @@ class Experiment:
         for number, predicted in enumerate(folds(images, self.images.strata, groups, count), start=1):
             if len(predicted) == 0:
                 raise UsageError(f"--cv {count}: fold {number} would be empty; ask for fewer folds")
-            yield Fold(predicted, self._roles(np.setdiff1d(images, predicted), stops_early))
+            yield Fold(predicted, self.roles_within(np.setdiff1d(images, predicted), stops_early))
 
-    def _roles(self, images: Positions, stops_early: bool) -> Roles:
+    def roles_within(self, images: Positions, stops_early: bool) -> Roles:
         """Those images as the images of one fit; those that stop it early are cut off as every split is cut."""
         if not stops_early or self.stop == 0:
             return Roles(images, _NONE)

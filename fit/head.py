@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from fit.head_folder import HeadContent, read_experiment, read_head, write_head
 from fit.head_info import Block, HeadInfo
 from fit.heads.base import CustomHead, Predictor
 from fit.looks import Look
+from fit.options import require_abstain
 from fit.predictions import prediction_columns
 from store.errors import UsageError
 from store.notebook import notebook_table
@@ -105,6 +107,19 @@ class Head:
         facts = {"classes": classes, "backbone": self.info.backbone, **accuracies}
         return notebook_table(f"Head {self.info.head}", facts)
 
+    def abstain_below(self, probability: float | None) -> None:
+        """From now on predict nothing where the class has a smaller probability; None changes nothing.
+
+        Raises:
+            UsageError: it is not a probability, or an image may have several labels.
+        """
+        require_abstain(probability)
+        if probability is None:
+            return
+        if self.info.multi_label:
+            raise UsageError("--abstain is for one class per image: of several labels each has a threshold")
+        self.info = replace(self.info, decision=replace(self.info.decision, abstain=probability))
+
     def predict_features(self, *features: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
         """Probabilities (rows, classes) of features (rows, *shape) as the store holds them; of a head on several blocks,
         those of each block, in the order of `info.blocks`.
@@ -145,7 +160,8 @@ class Head:
             reporter: shows progress.
 
         Returns:
-            path (as given, `<image 0>` and on for images without one), predicted, probability, one column per class, and error: what was wrong with the image.
+            path (as given, `<image 0>` and on for images without one), predicted (null where the head abstains),
+            probability, one column per class, and error: what was wrong with the image.
 
         Raises:
             UsageError: there are no such images.

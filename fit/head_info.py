@@ -11,7 +11,7 @@ from fit.choices import CLASS_WEIGHTS, REDUCTIONS, WHOLE
 from fit.data import reduced_shape
 from fit.heads.parameters import Value
 from fit.heads.table import HEADS
-from fit.task import Task
+from fit.task import DEFAULT_DECISION, Decision, Task
 from store.errors import UsageError
 from store.json_values import JsonObject, as_list, as_object
 from store.recipe import Output, Recipe
@@ -84,6 +84,7 @@ class HeadInfo:
         blocks: the columns of features that it was fitted on.
         versions: of the libraries that it was fitted with.
         data: where the images were, as a row name: a folder, or the table that lists them; empty in older heads.
+        decision: how probabilities become predictions; head.json leaves out the default.
     """
 
     head: Annotated[str, Like(".+", "a head's name")]
@@ -95,11 +96,12 @@ class HeadInfo:
     blocks: tuple[Block, ...]
     versions: Mapping[str, str]
     data: str = ""
+    decision: Decision = DEFAULT_DECISION
 
     @property
     def task(self) -> Task:
         """What the head predicts."""
-        return Task(self.classes, self.multi_label)
+        return Task(self.classes, self.multi_label, self.decision)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -132,6 +134,7 @@ class HeadInfo:
         """As plain JSON values; `multi_label` is named several, and the fields of an only block are beside it, as in
         0.5.0.
         """
+        decision = self.decision.to_dict()
         if len(self.blocks) > 1:
             return {
                 "head": self.head,
@@ -143,6 +146,7 @@ class HeadInfo:
                 "blocks": [{**block.to_dict(), "scale": block.scale} for block in self.blocks],
                 "versions": dict(self.versions),
                 "data": self.data,
+                **({"decision": decision} if decision else {}),
             }
         block = self.blocks[0].to_dict()
         return {
@@ -159,6 +163,7 @@ class HeadInfo:
             "versions": dict(self.versions),
             "data": self.data,
             "store": block["store"],
+            **({"decision": decision} if decision else {}),
         }
 
     @classmethod
@@ -177,7 +182,9 @@ class HeadInfo:
         blocks = _blocks(values)
         several = read_value(bool, values.get("several"), "several")
         parameters = _parameters(values.get("head"), as_object(values.get("parameters"), "parameters"))
-        info = read_fields(cls, values, {"blocks": blocks, "parameters": parameters, "multi_label": several})
+        decision = Decision.from_dict(as_object(values.get("decision", {}), "decision"), "decision.")
+        made = {"blocks": blocks, "parameters": parameters, "multi_label": several, "decision": decision}
+        info = read_fields(cls, values, made)
         _require_consistent(info)
         return info
 
@@ -226,6 +233,25 @@ def _require_consistent(info: HeadInfo) -> None:
     """Raise InvalidField unless the fields go together as those of a fitted head do."""
     if len(info.classes) < 2 or len(set(info.classes)) != len(info.classes):
         raise InvalidField(f"classes is {shown(list(info.classes))}: expected two or more, each once")
+    if not _decides(info):
+        raise InvalidField(
+            f"decision is {shown(info.decision.to_dict())}: expected one for {len(info.classes)} classes"
+        )
+
+
+def _decides(info: HeadInfo) -> bool:
+    """Whether the decision has as many thresholds and costs as the classes ask for."""
+    decision, count = info.decision, len(info.classes)
+    if decision.costs:
+        return not (info.multi_label or decision.thresholds) and {count} == {
+            len(decision.costs),
+            *map(len, decision.costs),
+        }
+    if not decision.thresholds:
+        return decision.positive == "" and not (info.multi_label and decision.abstain)
+    if info.multi_label:
+        return len(decision.thresholds) == count and not decision.abstain
+    return count == 2 and len(decision.thresholds) == 1 and decision.positive in info.classes
 
 
 def installed_versions() -> dict[str, str]:

@@ -36,6 +36,9 @@ def as_like(folder: Path, asked: FitOptions, reporter: Reporter = SILENT) -> Fit
         "reduce": None if info.blocks[0].reduction == WHOLE else info.blocks[0].reduction,
         "class_weight": info.class_weight,
         "seed": info.seed,
+        "threshold": info.decision.rule or None,
+        "positive": info.decision.positive or None,
+        "abstain": info.decision.abstain or None,
     }
     if record is None:
         reporter.message(

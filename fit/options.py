@@ -9,11 +9,18 @@ from fit.choices import CLASS_WEIGHTS, NEAR_TWINS, REDUCTIONS, WHOLE
 from fit.completion import complete_head, complete_output
 from fit.heads.parameters import Value
 from fit.heads.table import DEFAULT_HEAD, HEADS, HeadKind, heads_with
+from fit.threshold_rule import COST, ThresholdRule
 from store.errors import UsageError
 from store.options import Option, one_of
 
 SHORTCUTS = ("epochs", "batch_size", "learning_rate", "optimizer")
 """Parameters that have an option of their own."""
+
+
+def require_abstain(probability: float | None) -> None:
+    """Raise UsageError unless --abstain is left out, or is a probability."""
+    if probability is not None and not 0 <= probability <= 1:
+        raise UsageError(f"--abstain is {probability}: expected a probability from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,14 @@ class FitOptions:
         ),
     ] = NEAR_TWINS[0]
     class_weight: Annotated[str, Option("balanced or none.", complete=one_of(CLASS_WEIGHTS))] = "none"
+    threshold: Annotated[
+        str | None,
+        Option("accuracy, f1 or recall=R: thresholds chosen on validation; or cost=FILE, a CSV of actual x predicted."),
+    ] = None
+    positive: Annotated[
+        str | None, Option("Of two classes, the one whose threshold is chosen.", default="the rarer in train")
+    ] = None
+    abstain: Annotated[float | None, Option("Predict nothing where the class has a probability below this.")] = None
     seed: Annotated[int, Option("Random seed of splits, folds and training.")] = 0
     tensorboard: Annotated[str | None, Option("A folder for TensorBoard: heads that Keras fits.")] = None
     parameters: Mapping[str, Value] = field(default_factory=dict)
@@ -94,6 +109,12 @@ class FitOptions:
             raise UsageError(f"--repeats is {self.repeats}: expected 1 or more, and more than 1 only with --cv FOLDS")
         if self.seed < 0:
             raise UsageError(f"--seed is {self.seed}: expected 0 or more")
+        require_abstain(self.abstain)
+        rule = None if self.threshold is None else ThresholdRule.parse(self.threshold)
+        if self.positive is not None and (rule is None or rule.name == COST):
+            raise UsageError(
+                "--positive is the class whose threshold is chosen: use it with --threshold accuracy, f1 or recall=R"
+            )
 
     @property
     def kind(self) -> HeadKind:

@@ -8,11 +8,11 @@ for. `fit.experiment` says which images have which role.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TypeAlias
 
 from extract.api import SILENT, Reporter, console_reporter
+from fit.blocks import StoreLike, open_stores
 from fit.cross_validation import cross_validate
+from fit.decision import choose_decision, require_decidable
 from fit.evaluation import measure, prediction_table
 from fit.experiment import Experiment, load_experiment
 from fit.experiment_record import record_experiment
@@ -26,10 +26,7 @@ from fit.request import FitRequest, new_classifier, resolve_fit
 from fit.splits import TEST, TRAIN, VALIDATION
 from fit.task import Task
 from store.options import taking_first_and_fields_of
-from store.reader import FeatureStore, open_store
-
-StoreLike: TypeAlias = FeatureStore | str | Path
-"""A store, or its folder or URL."""
+from store.reader import FeatureStore
 
 
 @taking_first_and_fields_of(HeadCall, {"reduction": "reduce", "validation": "val"})
@@ -49,9 +46,7 @@ def fit_head(store: StoreLike | Sequence[StoreLike], call: HeadCall) -> Head:
         StoppedEarly: the store is not complete.
     """
     reporter = console_reporter() if call.progress else SILENT
-    given = [store] if isinstance(store, FeatureStore | str | Path) else store
-    stores = [one if isinstance(one, FeatureStore) else open_store(one) for one in given]
-    return fit_with(stores, call.options(), reporter)
+    return fit_with(open_stores(store), call.options(), reporter)
 
 
 def fit_with(store: FeatureStore | Sequence[FeatureStore], options: FitOptions, reporter: Reporter = SILENT) -> Head:
@@ -69,11 +64,13 @@ def fit_experiment(request: FitRequest, experiment: Experiment, reporter: Report
     split, options = experiment.split, request.options
     if options.by is not None:
         experiment.images.rows.column_values(options.by, "--by")  # a wrong column is refused before the fit
+    require_decidable(options, experiment)
     _report_start(request, experiment, reporter)
     started = time.perf_counter()
     first = fit_first(request, experiment, reporter)
     evaluations = [evaluate(first, experiment, TRAIN, split.train, reporter)]
     evaluations.append(evaluate(first, experiment, VALIDATION, split.validation, reporter))
+    experiment = experiment.deciding(choose_decision(options, experiment, evaluations[-1].probabilities, reporter))
     final = first if experiment.first_is_final else _fit_final(request, experiment, reporter)
     seconds = time.perf_counter() - started
     folds: dict[str, object] = {}
@@ -147,4 +144,5 @@ def describe_head(request: FitRequest, task: Task, scales: Sequence[float] = ())
         blocks=tuple(replace(block, scale=scale) for block, scale in blocks),
         versions=installed_versions(),
         data=current.data if current else "",
+        decision=task.decision,
     )

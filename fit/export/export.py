@@ -186,6 +186,8 @@ def _write_description(head: FittedHead, out: Path) -> None:
         **({"recipe": info.blocks[0].recipe.to_dict()} if len(info.blocks) == 1 else {}),
         "head": info.head,
     }
+    if decision := head.info.decision.to_dict():
+        described["decision"] = decision
     path = out.with_name(out.name + ".json")
     try:
         path.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")

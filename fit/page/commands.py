@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from fit.app import HeadPlace, TableOptions, app
+from fit.app import HeadPlace, app
 from store.command_line import Console, command
-from store.options import Argument, Option
-from store.tables import columns, facts, paragraph
+from store.options import Option
+from store.tables import facts, paragraph
 
 
 @dataclass(frozen=True)
@@ -62,32 +62,3 @@ def report(place: HeadPlace, options: ReportOptions, console: Console) -> None:
         console.summary(*paragraph(note))
     if written.no_mistakes:
         console.summary(written.no_mistakes)
-
-
-@dataclass(frozen=True)
-class ComparisonOptions:
-    """Which heads to compare."""
-
-    heads: Annotated[tuple[Path, ...], Argument("HEAD HEAD…", "Folders that `fit head` wrote.")]
-    out: Annotated[Path | None, Option("Also save a chart to this .png file.", ("--out", "-o"))] = None
-
-
-@command(app, "compare", ComparisonOptions, TableOptions)
-def compare(options: ComparisonOptions, table: TableOptions, console: Console) -> None:
-    """Compare heads: what each scored, and how far each is from the best by validation on the same test images."""
-    from fit.compare import compare_heads, comparison_figure
-    from fit.head_folder import read_results
-    from fit.report.style import require_png, to_png
-    from fit.text import format_comparison
-    from store.files.local import write_whole
-
-    if options.out is not None:
-        require_png(options.out)
-    with console.reporter.step("comparing", None):
-        comparison = compare_heads([read_results(folder) for folder in options.heads])
-    if options.out is not None:
-        write_whole(options.out, to_png(comparison_figure(comparison)))
-    console.result(comparison.to_dict())
-    notes = [line for note in comparison.notes for line in paragraph(note)]
-    console.output(*columns(format_comparison(comparison, table.everything)))
-    console.summary("", *notes)

@@ -53,7 +53,7 @@ class Cell:
             that class; empty where they cannot be shown.
         predicted: likewise for the predicted class.
         says: the cell in words.
-        right: whether its images are predicted rightly.
+        right: whether its images are predicted correctly.
     """
 
     images: int

@@ -28,6 +28,7 @@ def recipe_facts(info: HeadInfo) -> dict[str, str]:
         "head": info.head,
         **{f"{info.head}: {name}": value for name, value in info.parameters.items()},
         "class weight": info.class_weight,
+        **_decision_facts(info),
         "seed": info.seed,
         "images": info.data or "not noted",
         "store": ", ".join(dict.fromkeys(block.store for block in info.blocks)) or "not noted",
@@ -53,6 +54,16 @@ def _block_facts(block: Block) -> dict[str, object]:
     }
 
 
+def _decision_facts(info: HeadInfo) -> dict[str, object]:
+    """How the head decides, where it does not predict the most probable class."""
+    decision = info.decision
+    facts: dict[str, object] = {"threshold": decision.rule} if decision.rule else {}
+    names = [decision.positive] if decision.positive else info.classes
+    if decision.thresholds:
+        facts |= {f"predicted from: {name}": f"{at:.3g}" for name, at in zip(names, decision.thresholds, strict=True)}
+    return facts | ({"no answer below": decision.abstain} if decision.abstain else {})
+
+
 def version_facts(info: HeadInfo) -> dict[str, str]:
     """The versions of the libraries that a head was fitted with."""
     return {name: printable(version) for name, version in info.versions.items()}
@@ -72,6 +83,13 @@ def command_blocks(info: HeadInfo, folder: Path, run_options: Mapping[str, objec
     settings = [word for name, value in info.parameters.items() for word in ("--set", f"{name}={value}")]
     options = ["--reduce", spatial[0].reduction] if spatial else []
     options += ["--class-weight", info.class_weight] if info.class_weight != "none" else []
+    decision = info.decision
+    for option, value in (
+        ("--threshold", decision.rule),
+        ("--positive", decision.positive),
+        ("--abstain", decision.abstain),
+    ):
+        options += [option, f"{value}"] if value else []
     outputs = dict.fromkeys(block.output.name for block in blocks)
     fit = [
         *(word for store in stores for word in ("--features", store)),

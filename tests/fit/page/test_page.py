@@ -355,7 +355,7 @@ def test_several_labels_have_a_page(color_store, tmp_path):
     data = data_of(written.page.read_text())
     assert data["multi_label"]
     assert [0, 1] in data["actual"]
-    assert "rightly not given" in written.page.read_text()
+    assert "correctly not given" in written.page.read_text()
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL.Image import Image
 
-from extract.backbones.file_backbone import FileBackbone, recipe_backbone
+from extract.backbones.file_backbone import FileBackbone, recipe_backbone, shown_name
 from extract.backbones.folder import find_model
-from extract.backbones.weights import Weights
+from extract.backbones.weights import Weights, remembered_digest
 from extract.images.decode import DecodePolicy, decode_policy, without_pillow_limits
 from extract.images.loader import ImageLoader
 from extract.monitor import Monitor
@@ -63,8 +63,9 @@ class FeatureExtractor:
             "auto" if as_auto else outputs[0].dtype,
             recipe.precision,
         )
-        with reporter.step(f"loading {recipe.backbone}", None):
+        with reporter.step(f"loading {shown_name(recipe.backbone)}", None):
             try:
+                _require_weights(recipe, weights, remembered_digest(network.backbone, network.weights))
                 self.runtime, digest = load_runtime(network, Reporter(debug=reporter.debug))
             except (RecipeMismatch, PrecisionMissing):
                 raise
@@ -183,9 +184,9 @@ def recipe_weights(recipe: Recipe, weights: str) -> Weights:
 def _find_weights(recipe: Recipe, weights: str) -> Weights:
     if not isinstance(recipe_backbone(recipe), FileBackbone):
         return Weights.parse(weights)
-    path = find_model(Path(weights))
+    path = find_model(Path(weights), recipe.backbone)
     if not path.is_file():
-        raise UsageError(f"{printable(weights)}: no such file; expected the {recipe.backbone} model, or its folder")
+        raise UsageError(f"{printable(weights)}: no such file; expected {shown_name(recipe.backbone)}, or its folder")
     return Weights("file", path=os.path.abspath(path))
 
 
@@ -197,8 +198,9 @@ def _weights_needed(recipe: Recipe, error: UsageError) -> UsageError:
     )
 
 
-def _require_weights(recipe: Recipe, weights: str, digest: str) -> None:
-    if digest != recipe.weights:
+def _require_weights(recipe: Recipe, weights: str, digest: str | None) -> None:
+    """Raise RecipeMismatch unless weights have the recipe's digest, if that is known."""
+    if digest is not None and digest != recipe.weights:
         raise RecipeMismatch(
             f"the weights {weights} have the digest {digest[:12]}…, the recipe has {recipe.weights[:12]}…: "
             "name the weights that the features were extracted with, --weights FILE"

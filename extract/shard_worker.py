@@ -48,13 +48,15 @@ class ShardTask(ImageGroup):
 class StoreSink:
     """Commits shards to a store, each with the seconds since the one before it.
 
-    With `new_store`, the first batch may still show that the stored type does not fit.
+    With `new_store`, the first batch may still show that the stored type does not fit. Of several `stores` that one pass
+    fills, nobody knows whose seconds they are: they are not noted.
     """
 
     writer: StoreWriter
     outputs: Sequence[Output]
     environment: Mapping[str, str]
     new_store: bool = False
+    stores: int = 1
     _checked: bool = field(default=False, init=False)
     _since: float = field(default_factory=time.perf_counter, init=False)
 
@@ -73,7 +75,8 @@ class StoreSink:
     def finish(self, task: ShardTask, content: ShardContent) -> CommitRecord:
         """Commit a shard; the record that counts may be another process's."""
         began, self._since = self._since, time.perf_counter()
-        return self.writer.commit(task.slot, content, {**self.environment, SECONDS: f"{self._since - began:.3f}"})
+        seconds = {SECONDS: f"{self._since - began:.3f}"} if self.stores == 1 else {}
+        return self.writer.commit(task.slot, content, {**self.environment, **seconds})
 
 
 @dataclass(frozen=True)
@@ -192,9 +195,10 @@ class ShardWorker:
             KnownFeatures(self.files(), self.info, self.known) if len(self.known) else None,
         )
 
-    def sink(self, runtime: "Runtime", new_store: bool) -> StoreSink:
-        """What commits the shards that a runtime computes; see `run_shards`."""
-        return StoreSink(StoreWriter(self.files(), self.info), self.info.outputs, self.environment(runtime), new_store)
+    def sink(self, runtime: "Runtime", new_store: bool, stores: int = 1) -> StoreSink:
+        """What commits the shards that a runtime computes, see `run_shards`; `stores` are filled in the same pass."""
+        writer = StoreWriter(self.files(), self.info)
+        return StoreSink(writer, self.info.outputs, self.environment(runtime), new_store, stores)
 
 
 @dataclass(frozen=True)
@@ -206,16 +210,15 @@ class Assignment:
     runtime: "Runtime"
     new_store: bool
 
-    @property
-    def target(self) -> Target[ShardTask, CommitRecord]:
-        """What the loop computes."""
-        return Target(self.tasks, self.runtime, self.worker.sink(self.runtime, self.new_store))
+    def target(self, stores: int) -> Target[ShardTask, CommitRecord]:
+        """What the loop computes, in a pass that fills that many stores."""
+        return Target(self.tasks, self.runtime, self.worker.sink(self.runtime, self.new_store, stores))
 
 
 def run_assignments(assignments: Sequence[Assignment], monitor: Monitor) -> Iterator[tuple[int, CommitRecord]]:
     """Compute shards of several stores in one pass over the same images; gives each record with its assignment's position."""
     loader = SharedLoader([assignment.worker.loader() for assignment in assignments])
-    targets = [assignment.target for assignment in assignments]
+    targets = [assignment.target(len(assignments)) for assignment in assignments]
     with without_pillow_limits():
         for number, record in run_targets(targets, loader, monitor):
             _count(record, monitor)

@@ -121,8 +121,8 @@ def sweep(
     found = sweep_head(features, base, options, output.out, console.reporter)
     write_page_beside(found.best, features, console.reporter)
     console.result({"sweep": str(output.out), **found.to_dict()})
+    console.output(*columns(format_sweep(found)))
     console.summary(
-        *columns(format_sweep(found)),
         *facts(format_refusals(found)),
         "",
         *columns(format_metrics(found.metrics, output.everything)),

@@ -13,7 +13,7 @@ from store.reader import FeatureStore, open_store
 from store.recipe import Output
 
 NO_STORE = "its store is no longer where it was, so the seconds and bytes per image are not known"
-NO_SECONDS = "its store is of an earlier version, which did not note how long it took"
+NO_SECONDS = "how long its store took is not noted: it is of an earlier version, or was filled together with others"
 
 
 @dataclass(frozen=True)

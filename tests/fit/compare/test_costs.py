@@ -63,14 +63,14 @@ def test_records_without_seconds_are_of_earlier_versions(color_store):
     assert seconds_per_image([copied, record]) == pytest.approx(record.seconds / 60)
 
 
-def _with_store(results, store):
-    (block,) = results.info.blocks
-    return replace(results, info=replace(results.info, blocks=(replace(block, store=store),)))
+def moved_to(results, store):
+    blocks = tuple(replace(block, store=store) for block in results.info.blocks)
+    return replace(results, info=replace(results.info, blocks=blocks))
 
 
 def test_costs_that_are_not_known_are_said(color_store, tmp_path, monkeypatch):
     results = read_results(fit_head(color_store, "centroid").save(tmp_path / "head"))
-    moved = _with_store(results, str(tmp_path / "gone"))
+    moved = moved_to(results, str(tmp_path / "gone"))
     assert measure_costs(moved).unknown == NO_STORE
     other = read_results(fit_head(color_store, "knn").save(tmp_path / "other"))
     comparison = compare_heads([moved, other])
@@ -81,7 +81,7 @@ def test_costs_that_are_not_known_are_said(color_store, tmp_path, monkeypatch):
     assert early.cost == "bytes_per_image"
     assert f"for 2 of 2 heads: {NO_SECONDS}" in early.notes
     assert [point.number for point in cost_chart(early).points] == [1, 2]
-    assert cost_chart(compare_heads([moved, _with_store(other, "")])) is None
+    assert cost_chart(compare_heads([moved, moved_to(other, "")])) is None
 
 
 def test_an_output_has_its_part_of_the_bytes(layered, tmp_path, monkeypatch):

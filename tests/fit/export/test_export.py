@@ -96,7 +96,7 @@ def test_keras_heads(name, to, heads, tmp_path):
     assert export_head(heads[name], place(tmp_path, to), to) <= 1e-3
 
 
-@pytest.mark.parametrize("name", ["logistic", "sgd", "ridge", "linear_svm", "dense"])
+@pytest.mark.parametrize("name", ["logistic", "linear", "sgd", "ridge", "linear_svm", "dense"])
 def test_two_classes(name, lite0, tmp_path):
     labels = tmp_path / "labels.csv"
     labels.write_text("path,label\n" + "".join(f"{c}/{n:03d}.png,{c}\n" for c in ("red", "blue") for n in range(20)))

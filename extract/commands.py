@@ -199,9 +199,9 @@ def fetch(which: BackboneName, options: FetchOptions, console: Console) -> None:
     """Download a network in advance, for offline machines, and verify it."""
     from extract.backbones.fetch import fetch_weights
     from extract.backbones.hub import fetch_hub
-    from extract.backbones.hub_model import PREFIX, HubModel
+    from extract.backbones.hub_model import PREFIX, HubModel, is_on_hub
 
-    if which.backbone.startswith(PREFIX):
+    if is_on_hub(which.backbone):
         folder = fetch_hub(HubModel.parse(which.backbone), options.to, console.reporter)
         console.result({"backbone": which.backbone, "path": str(folder.path), "commit": folder.commit})
         console.output(str(folder.path))

@@ -37,7 +37,12 @@ class FitOptions:
     head: Annotated[
         str, Option("What to fit; `fit heads` lists them. module:function for a custom head.", complete=complete_head)
     ] = DEFAULT_HEAD
-    output: Annotated[str | None, Option("Which output, where the store has several.", complete=complete_output)] = None
+    output: Annotated[
+        tuple[str, ...],
+        Option(
+            "Which output, where a store has several; repeat it to join several in one head.", complete=complete_output
+        ),
+    ] = ()
     reduce: Annotated[
         str | None,
         Option("avg, max or flatten: how spatial tensors become vectors.", default="avg", complete=one_of(REDUCTIONS)),
@@ -82,6 +87,11 @@ class FitOptions:
     custom_head: Callable[..., object] | None = None
 
     def __post_init__(self) -> None:
+        output: object = self.output
+        if output is None or isinstance(output, str):  # as Python programs may give it
+            object.__setattr__(self, "output", () if output is None else (output,))
+        if len(set(self.output)) != len(self.output):
+            raise UsageError("--output names the same output twice: name each once")
         if self.reduce is not None and self.reduce not in REDUCTIONS:
             raise UsageError(f"--reduce is {self.reduce!r}: expected one of {', '.join(REDUCTIONS)}")
         if self.class_weight not in CLASS_WEIGHTS:
@@ -137,14 +147,20 @@ class FitOptions:
         kind.require_possible(values)
         return values
 
-    def reduction_for(self, spatial: bool) -> str:
-        """How features become what the head takes.
+    def reduction_for(self, spatial: bool, joined: bool = False) -> str:
+        """How features become what the head takes; those that are `joined` with others have to become vectors.
 
         Raises:
             UsageError: the head takes tensors and the features are vectors, or are to be made vectors.
         """
+        if joined and self.kind.spatial:
+            raise UsageError(
+                f"the head {self.head} takes the tensor of one output as it is, and several are joined as vectors: use "
+                "--head logistic or --head dense, or name one output of one store"
+            )
         if not self.kind.spatial:
-            return self.reduce or self.kind.default_reduction
+            reduction = self.reduce or self.kind.default_reduction
+            return "avg" if joined and reduction == WHOLE else reduction
         if not spatial:
             raise UsageError(
                 f"the head {self.head} takes spatial tensors and these features are vectors: "

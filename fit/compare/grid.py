@@ -75,11 +75,11 @@ def grid_cells(stores: Sequence[FeatureStore], kinds: Sequence[str], options: Fi
     often = Counter(names)
     for store, name in zip(stores, names, strict=True):
         place = f"{name}-{store.fingerprint[:8]}" if often[name] > 1 else name
-        outputs = list(store.outputs) if options.output is None else [options.output]
+        outputs = options.output or tuple(store.outputs)
         for output in outputs:
             part = f"{place}-{output}" if len(store.outputs) > 1 else place
             for kind in kinds:
-                yield Cell(f"{part}-{kind.replace(':', '.')}", store, replace(options, head=kind, output=output))
+                yield Cell(f"{part}-{kind.replace(':', '.')}", store, replace(options, head=kind, output=(output,)))
 
 
 def _fit(cell: Cell, folder: Path, digest: str, reporter: Reporter) -> Results:
@@ -100,10 +100,11 @@ def _fitted_before(folder: Path, digest: str) -> Results | None:
 
 def _digest(request: FitRequest) -> str:
     """SHA-256 of all that decides a fit: the recipe, the plan, the options, and the tables that they name."""
-    options, current = request.options, request.store.snapshot.current
+    options, (store,) = request.options, request.stores
+    current = store.snapshot.current
     values: dict[str, object] = {field.name: repr(getattr(options, field.name)) for field in fields(FitOptions)}
     values |= {
-        "fingerprint": request.store.fingerprint,
+        "fingerprint": store.fingerprint,
         "plan": current.plan if current else "",
         "parameters": repr(sorted(request.parameters.items())),
         "labels": _file_digest(options.labels),

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from extract.api import SILENT, FeatureExtractor, Reporter, take_images
+from fit.blocks import find_stored, weights_of
 from fit.choices import WHOLE
 from fit.data import reduce_tensor
 from fit.head import load_head
@@ -15,8 +16,6 @@ from fit.lookup.candidates import Candidates
 from fit.lookup.index import Recall, open_index, require_usearch
 from fit.lookup.options import SearchOptions
 from fit.neighbors import NO_ROW, nearest
-from fit.prediction import require_same_recipe
-from fit.request import weights_of
 from fit.rows import ImageRows, select_images, select_split
 from fit.splits import Positions
 from store.errors import UsageError
@@ -191,7 +190,7 @@ def _read(
     """For each image file its features by the store's recipe, or what is wrong with it."""
     store, output = candidates.store, candidates.output
     place = os.fspath(weights) if weights is not None else file_path(weights_of(store))
-    extractor = FeatureExtractor(store.recipe, output, place, reporter)
+    extractor = FeatureExtractor(store.recipe, (output,), place, reporter)
     found = dict[str, npt.NDArray[np.float32] | str]()
     for content in extractor.extract(names, reporter):
         vectors = reduce_tensor(content.shard.tensors[output.name], candidates.reduction).astype(np.float32)
@@ -208,8 +207,11 @@ def _search_class(store: FeatureStore, rows: ImageRows, options: SearchOptions, 
     if name not in head.classes:
         shown = ", ".join(map(printable, head.classes[:10])) + (", …" if len(head.classes) > 10 else "")
         raise UsageError(f"the head has no class {printable(name)!r}: it has {shown}")
-    require_same_recipe(head, store)
-    block = head.info.blocks[0]
+    if len(head.info.blocks) > 1:
+        raise UsageError(
+            f"the head joins {len(head.info.blocks)} columns of features, and a search reads one: use a head on one output"
+        )
+    (block,) = find_stored(head.info.blocks, [store])
     candidates = Candidates(store, rows, block.output, block.reduction)
     number = head.classes.index(name)
     probabilities, positions = list[npt.NDArray[np.floating]](), list[Positions]()

@@ -16,8 +16,9 @@ class ReportOptions:
 
     images: Annotated[Path | None, Option("The folder that the images are in, if no longer where they were.")] = None
     features: Annotated[
-        str | None, Option("The store of the head's features, if no longer where it was.", ("--features", "-f"))
-    ] = None
+        tuple[str, ...],
+        Option("The store of the head's features, if no longer where it was; repeatable.", ("--features", "-f")),
+    ] = ()
     out: Annotated[
         Path | None,
         Option("A folder for the page and the pictures.", ("--out", "-o"), default="HEAD, pictures in HEAD/report"),

@@ -52,7 +52,7 @@ class PageOptions:
 
     Attributes:
         images: the folder that the images are in, if they are no longer where they were extracted from.
-        features: the store, if it is no longer where it was.
+        features: the stores, if they are no longer where they were.
         thumbnails: how many at most.
         averaged: how many images of each class its average is made of, at most.
         feature_bytes: larger stores are not read; None reads any.
@@ -60,7 +60,7 @@ class PageOptions:
     """
 
     images: Path | None = None
-    features: str | FeatureStore | None = None
+    features: tuple[str | FeatureStore, ...] = ()
     thumbnails: int = 1500
     averaged: int = 40
     feature_bytes: int | None = None
@@ -236,7 +236,9 @@ def _content(results: Results, parts: _Parts, samples: Mapping[int, Positions], 
         hint="",
         recipe=recipe_facts(info),
         versions=version_facts(info),
-        blocks=command_blocks(info, results.folder, run_options(features.store) if features else None),
+        blocks=command_blocks(
+            info, results.folder, run_options(features.stores[0]) if features and len(features.stores) == 1 else None
+        ),
         notes=notes,
     )
 

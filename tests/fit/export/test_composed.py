@@ -123,7 +123,7 @@ def test_a_model_that_moved_is_named_with_weights(colors, tmp_path):
     fit_head(store).save(tmp_path / "head")
     shutil.rmtree(copy)
     image = next(colors.rglob("*.png"))
-    gone = r"no such file; expected the onnx model.*--weights FILE"
+    gone = r"no such file; expected the ONNX model.*--weights FILE"
     with pytest.raises(UsageError, match=gone):
         load_head(tmp_path / "head").predict(image)
     with pytest.raises(UsageError, match=gone):

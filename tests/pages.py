@@ -7,7 +7,7 @@ blocks are what commands print. Comments on a page say how its test differs from
     <!-- shortened: START: OPTIONS -->  options added to each command that begins so, where the real one takes weights
                                         that must be downloaded, or minutes
     <!-- replaced: OLD: NEW -->         NEW in the place of OLD
-    <!-- not printed here: WORDS -->    lines with these words need the real images or weights
+    <!-- not printed here: WORDS -->    lines with these words need the real images
 """
 
 import re
@@ -67,9 +67,13 @@ class Page:
                 found.append(quick)
         return found
 
-    def printed(self) -> list[str]:
-        """The lines that the commands print, but for those that they print on the real images alone."""
-        absent = self._comments("not printed here")
+    def altered(self) -> bool:
+        """Whether the commands that are run differ from those on the page."""
+        return bool(self._comments("shortened") or self._comments("replaced"))
+
+    def printed(self, real: bool) -> list[str]:
+        """The lines that the commands print, and without the real images not those that need these."""
+        absent = [] if real else self._comments("not printed here")
         lines = [line.strip() for line in _FENCED.sub("", self.text).splitlines() if line.startswith("    ")]
         return [line for line in lines if line != "…" and not any(words in line for words in absent)]
 

@@ -79,6 +79,8 @@ def _arguments(kind: HeadKind, spec: HeadSpec) -> dict[str, object]:
     arguments: dict[str, object] = {**spec.parameters, "random_state": spec.seed}
     if kind.weighted:
         arguments["class_weight"] = spec.balanced
+    if kind.scales:
+        arguments["blocks"] = spec.blocks
     return arguments
 
 

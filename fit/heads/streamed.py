@@ -40,7 +40,9 @@ class StreamedSoftmax(ScaledClassifier):
         inner_folds: int = 5,
         class_weight: ClassWeight = None,
         random_state: int = 0,
+        blocks: Sequence[int] = (),
     ) -> None:
+        self.blocks = blocks
         self.smallest = smallest
         self.largest = largest
         self.steps = steps
@@ -65,7 +67,7 @@ class StreamedSoftmax(ScaledClassifier):
         with few_threads(len(source) * int(np.prod(source.features.shape))):
             for features, _ in source.batches(self.batch_size, None):
                 self.scaler_.partial_fit(features)
-            floored(self.scaler_)
+            floored(self.scaler_, self.blocks)
             self.n_features_in_ = self.scaler_.n_features_in_
             axes = find_axes(source, self.scaler_, self.batch_size)
             self.C_, rate, self.chosen_ = self._choose(source, axes, groups)

@@ -23,12 +23,9 @@ _COMMENT = re.compile(r"^<!-- (before|shortened|replaced|not printed here): (.*?
 
 NOT_RUN = {
     "python3 -m venv": "installs; tests/test_packaging.py installs the package into an environment of its own",
-    "pip install './stillframe'": "the same",
-    "pip install 'tensorflow[and-cuda]'": "the same, for a GPU",
+    "pip install": "installs, for a GPU, a hub (tests/extract/backbones/test_hub.py has one) or an object store",
     "extract run data/ --device gpu": "needs a GPU; tests/extract/runtimes/test_device.py",
     "extract run s3://": "needs an object store; tests/end_to_end/test_object_store.py runs such commands",
-    "pip install 'stillframe[s3]'": "the same",
-    "pip install 'stillframe[hub]'": "needs a hub; tests/extract/backbones/test_hub.py has one",
     "apt-get download": "160 MB under another license; the test draws images with the same names",
     "import json\nfrom pathlib import Path\n\nimport timm": "timm's weights must be downloaded",
 }

@@ -26,12 +26,15 @@ from extract.sources.listing import list_data
 from extract.sources.reading import digests, open_images
 from extract.summary import resource_use
 from store.files.base import Files
+from store.formats import get_format
+from store.formats.base import Packed
 from store.image_records import Failure
 from store.known import records_to_copy_from
 from store.progress import SILENT, Reporter
 from store.recipe import Output
 from store.records import StoreInfo
 from store.snapshot import Snapshot
+from store.tensors import Tensor
 from store.writer import ShardContent, StoreWriter
 
 _IMAGES = 64
@@ -161,6 +164,10 @@ class _EncodingSink:
 
     def check(self, refused: Sequence[Failure]) -> None:
         """Accepts failures: a dry run counts images, not rows."""
+
+    def pack(self, tensor: Tensor) -> Packed | None:
+        """As a run packs them."""
+        return get_format(self.info.shard_format).pack(tensor, self.info.compression)
 
     def finish(self, _: ImageGroup, content: ShardContent) -> int:
         """The bytes of the shard's file."""

@@ -9,6 +9,7 @@ are refused, for there they change what a feature means. Older versions of the f
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Self
@@ -16,6 +17,7 @@ from typing import Annotated, Self
 import numpy as np
 import pyarrow as pa
 
+from store.choices import COMPRESSIONS
 from store.errors import DamagedStore, NotAStore
 from store.formats import FORMATS
 from store.image_records import ROWS, failures_of, rows_of
@@ -24,19 +26,26 @@ from store.recipe import Output, Recipe
 from store.schema import InvalidField, Like, OneOf, Range, Sha256, read_fields, shown
 
 FORMAT = "stillframe"
-VERSION = 1
+VERSION = 2
 
-UPGRADES: dict[int, Callable[[JsonObject], JsonObject]] = {}
+UPGRADES: dict[int, Callable[[JsonObject], JsonObject]] = {
+    1: lambda values: {**values, "version": 2},  # 2: `compression` may be another than zstd
+}
 """For each older version of store.json, a function that makes of its object one of the next version."""
 
 MOST_RECORD_BYTES = 2**28
 """Of a commit record, which has that of a million and a half images."""
 
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 _MOST_SHARDS = 2**31 - 1  # a plan's column of them is int32
 _ShardName = Annotated[str, Like(r"([0-9a-f]{64}\.[a-z0-9]+)?", "<sha256>.<ending>")]
 
 COPIED = "copied"
 """In a record's environment: how many of its images have features that were copied from another shard, if any have."""
+
+SECONDS = "seconds"
+"""In a record's environment: how long the run took for the shard, from the end of the one before it, or from the first
+read; without loading the network. Stores of earlier versions do not say it."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +55,13 @@ class StoreInfo:
     recipe: Recipe
     outputs: tuple[Output, ...]
     shard_format: Annotated[str, OneOf(tuple(FORMATS))]
-    compression: str = "zstd"
+    compression: Annotated[str, OneOf(COMPRESSIONS)] = "zstd"
 
     def to_bytes(self) -> bytes:
-        """The content of store.json."""
+        """The content of store.json. What version 1 can say is written as version 1, for the programs that read that."""
         values: JsonObject = {
             "format": FORMAT,
-            "version": VERSION,
+            "version": 1 if self.compression == "zstd" else VERSION,
             "fingerprint": self.recipe.fingerprint,
             "recipe": self.recipe.to_dict(),
             "outputs": [output.to_dict() for output in self.outputs],
@@ -220,6 +229,12 @@ class CommitRecord:
     def copied(self) -> int:
         """How many of its images have features that were copied from another shard."""
         return int(self.environment.get(COPIED, 0))
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the run took for the shard; None where an earlier version did not note it."""
+        noted = self.environment.get(SECONDS)
+        return float(noted) if noted and _NUMBER.fullmatch(noted) else None
 
     @property
     def images(self) -> pa.Table:

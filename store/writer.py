@@ -153,7 +153,7 @@ class StoreWriter:
         if len(content.shard.rows) == 0:
             return b""
         shard_format = get_format(info.shard_format)
-        data = shard_format.encode(content.shard, info.outputs, info.recipe.fingerprint)
+        data = shard_format.encode(content.shard, info.outputs, info.recipe.fingerprint, info.compression)
         check_round_trip(shard_format, data, content.shard, info.outputs)
         return data
 

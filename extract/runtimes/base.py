@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from store.tensors import Tensor
 
+_LEAST_PADDED = 32
+
 Pixels = npt.NDArray[np.uint8]
 """RGB values, (height, width, 3) for one image."""
 
@@ -42,18 +44,34 @@ class Pending(Protocol):
 class Runtime(Protocol):
     """A network, cut and compiled, on this machine's device."""
 
-    shapes: Sequence[tuple[int, ...]]
-    """The shape of each output for one image."""
+    @property
+    def shapes(self) -> Sequence[tuple[int, ...]]:
+        """The shape of each output for one image."""
+        ...
 
-    environment: Mapping[str, str]
-    """What commit records say about it: runtime, device, versions."""
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What commit records say about it: runtime, device, versions."""
+        ...
 
-    batch_size: int
-    """The most images that a call takes. It becomes smaller if the device runs out of memory."""
+    @property
+    def batch_size(self) -> int:
+        """The most images that a call takes. It becomes smaller if the device runs out of memory."""
+        ...
 
-    in_flight: int
-    """How many calls should be in progress at once, and the most that may be."""
+    @property
+    def in_flight(self) -> int:
+        """How many calls should be in progress at once, and the most that may be."""
+        ...
 
     def start(self, images: Sequence[Pixels]) -> Pending:
         """Begin to compute up to `batch_size` images, each (height, width, 3)."""
         ...
+
+
+def padded_size(images: int, batch_size: int) -> int:
+    """To how many images a call with this many is padded: the next power of two, from 32 on, and `batch_size` at most.
+
+    32 is the automatic batch of a processor: the last, short batch of a shard stays what it was, to the last bit.
+    """
+    return min(batch_size, max(_LEAST_PADDED, 1 << (images - 1).bit_length()))

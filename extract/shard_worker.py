@@ -6,6 +6,7 @@ its own.
 
 import importlib.metadata
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ from store.image_records import Failure
 from store.known import KNOWN, KnownFeatures
 from store.progress import SILENT, Reporter
 from store.recipe import Output
-from store.records import CommitRecord, ShardSlot, StoreInfo
+from store.records import SECONDS, CommitRecord, ShardSlot, StoreInfo
 from store.tensors import Tensor
 from store.writer import ShardContent, StoreWriter
 
@@ -48,13 +49,19 @@ class ShardTask(ImageGroup):
 
 @dataclass
 class StoreSink:
-    """Commits shards to a store. With `new_store`, the first batch may still show that the stored type does not fit."""
+    """Commits shards to a store, each with the seconds since the one before it.
+
+    With `new_store`, the first batch may still show that the stored type does not fit. Of several `stores` that one pass
+    fills, nobody knows whose seconds they are: they are not noted.
+    """
 
     writer: StoreWriter
     outputs: Sequence[Output]
     environment: Mapping[str, str]
     new_store: bool = False
+    stores: int = 1
     _checked: bool = field(default=False, init=False)
+    _since: float = field(default_factory=time.perf_counter, init=False)
 
     def check(self, refused: Sequence[Failure]) -> None:
         """Refuse a new store whose first batch has values outside the range of float16.
@@ -75,7 +82,9 @@ class StoreSink:
 
     def finish(self, task: ShardTask, content: ShardContent) -> CommitRecord:
         """Commit a shard; the record that counts may be another process's."""
-        return self.writer.commit(task.slot, content, self.environment)
+        began, self._since = self._since, time.perf_counter()
+        seconds = {SECONDS: f"{self._since - began:.3f}"} if self.stores == 1 else {}
+        return self.writer.commit(task.slot, content, {**self.environment, **seconds})
 
 
 @dataclass(frozen=True)
@@ -194,9 +203,10 @@ class ShardWorker:
             KnownFeatures(self.files(), self.info, self.known) if len(self.known) else None,
         )
 
-    def sink(self, runtime: "Runtime", new_store: bool) -> StoreSink:
-        """What commits the shards that a runtime computes; see `run_shards`."""
-        return StoreSink(StoreWriter(self.files(), self.info), self.info.outputs, self.environment(runtime), new_store)
+    def sink(self, runtime: "Runtime", new_store: bool, stores: int = 1) -> StoreSink:
+        """What commits the shards that a runtime computes, see `run_shards`; `stores` are filled in the same pass."""
+        writer = StoreWriter(self.files(), self.info)
+        return StoreSink(writer, self.info.outputs, self.environment(runtime), new_store, stores)
 
 
 @dataclass(frozen=True)
@@ -208,16 +218,15 @@ class Assignment:
     runtime: "Runtime"
     new_store: bool
 
-    @property
-    def target(self) -> Target[ShardTask, CommitRecord]:
-        """What the loop computes."""
-        return Target(self.tasks, self.runtime, self.worker.sink(self.runtime, self.new_store))
+    def target(self, stores: int) -> Target[ShardTask, CommitRecord]:
+        """What the loop computes, in a pass that fills that many stores."""
+        return Target(self.tasks, self.runtime, self.worker.sink(self.runtime, self.new_store, stores))
 
 
 def run_assignments(assignments: Sequence[Assignment], monitor: Monitor) -> Iterator[tuple[int, CommitRecord]]:
     """Compute shards of several stores in one pass over the same images; gives each record with its assignment's position."""
     loader = SharedLoader([assignment.worker.loader() for assignment in assignments])
-    targets = [assignment.target for assignment in assignments]
+    targets = [assignment.target(len(assignments)) for assignment in assignments]
     with without_pillow_limits():
         for number, record in run_targets(targets, loader, monitor):
             _count(record, monitor)

@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import fit.audit.commands
+import fit.compare.commands
+import fit.curve.commands
 import fit.lookup.commands
 import fit.page.commands  # noqa: F401  (its commands join the app)
 from fit.app import (
     HeadPlace,
     LoadOptions,
     ParameterOptions,
-    StorePlace,
+    StorePlaces,
     TableOptions,
     WeightsOption,
     app,
@@ -47,9 +49,9 @@ class HeadOutput:
     no_report: Annotated[bool, Option("Write no report.html.")] = False
 
 
-@command(app, "head", StorePlace, FitOptions, ParameterOptions, HeadOutput, TableOptions)
+@command(app, "head", StorePlaces, FitOptions, ParameterOptions, HeadOutput, TableOptions)
 def head(
-    store: StorePlace,
+    store: StorePlaces,
     options: FitOptions,
     parameters: ParameterOptions,
     output: HeadOutput,
@@ -62,14 +64,13 @@ def head(
     from fit.next_steps import next_steps, test_notes
     from fit.page.write import write_page_beside
     from fit.train import fit_with
-    from store.reader import open_store
 
     asked = replace(options, parameters=parameters.given())
     if output.like is not None:
         asked = as_like(output.like, asked, console.reporter)
     folder = output.out or Path("heads") / asked.head.replace(":", ".")
     require_place(folder, output.force)
-    features = open_store(store.features)
+    features = store.open()
     fitted = fit_with(features, asked, console.reporter)
     fitted.save(folder, output.force)
     page = None if output.no_report else write_page_beside(folder, features, console.reporter)
@@ -95,14 +96,14 @@ class SweepOutput(TableOptions):
 @command(
     app,
     "sweep",
-    StorePlace,
+    StorePlaces,
     SweepOutput,
     SweepOptions,
-    Without(FitOptions, ("cv", "repeats", "tensorboard", "by")),
+    Without(FitOptions, ("cv", "repeats", "tensorboard", "by", "threshold", "positive", "abstain")),
     ParameterOptions,
 )
 def sweep(
-    store: StorePlace,
+    store: StorePlaces,
     output: SweepOutput,
     options: SweepOptions,
     fit_options: FitOptions,
@@ -110,35 +111,35 @@ def sweep(
     console: Console,
 ) -> None:
     """Fit a head with many settings, choose on validation, and fit the chosen one as `fit head` does."""
+    from fit.next_steps import store_words
     from fit.page.write import write_page_beside
     from fit.search.sweep import sweep_head
     from fit.text import format_metrics, format_refusals, format_sweep
-    from store.reader import open_store
 
     base = replace(fit_options, parameters=parameters.given())
-    features = open_store(store.features)
+    features = store.open()
     found = sweep_head(features, base, options, output.out, console.reporter)
     write_page_beside(found.best, features, console.reporter)
     console.result({"sweep": str(output.out), **found.to_dict()})
+    console.output(*columns(format_sweep(found)))
     console.summary(
-        *columns(format_sweep(found)),
         *facts(format_refusals(found)),
         "",
         *columns(format_metrics(found.metrics, output.everything)),
         "",
         *paragraph(
             f"chosen from {format_count(len(found.trials), 'trial')} by validation {options.metric}, so its "
-            f"validation scores are optimistic; {_tested(found, store.features)}"
+            f"validation scores are optimistic; {_tested(found, store_words(store.features))}"
         ),
         f"the head is in {found.best}; all trials are in {output.out / 'sweep.csv'}, {output.out / 'sweep.png'}",
     )
 
 
-def _tested(found: "Sweep", store: str) -> str:
+def _tested(found: "Sweep", stores: list[str]) -> str:
     """Whether the chosen head was evaluated on the test images, or how that is done."""
     if found.metrics["test"] is not None:
         return "it was evaluated on the test images once"
-    step = suggest("fit", "evaluate", str(found.best), "--features", store, "--split", "test")
+    step = suggest("fit", "evaluate", str(found.best), *stores, "--split", "test")
     return f"{step} evaluates it on the test images"
 
 
@@ -158,17 +159,27 @@ def _format_kind(kind: HeadKind) -> list[str]:
 # Using a head
 
 
+ABSTAIN = Option("Predict nothing where the class has a probability below this.", default="the head's own")
+
+
 @dataclass(frozen=True)
 class EvaluationOptions:
     """What a head is evaluated on."""
 
-    features: Annotated[str, Option("A store of the same recipe.", ("--features", "-f"))]
+    features: Annotated[
+        tuple[str, ...], Option("A store of the same recipe; one for each recipe of the head.", ("--features", "-f"))
+    ] = ()
     labels: Annotated[str | None, Option("A .csv or .parquet table of path,label[,split,group]: other labels.")] = None
     split: Annotated[
         str | None,
         Option("Only images of this split: train, validation or test of the head's own fit, or of the store."),
     ] = None
     by: Annotated[str | None, Option("A column, such as group: print the accuracy of each of its values.")] = None
+    abstain: Annotated[float | None, ABSTAIN] = None
+
+    def __post_init__(self) -> None:
+        if not self.features:
+            raise UsageError("name the store: --features STORE")
 
 
 @command(app, "evaluate", HeadPlace, EvaluationOptions, LoadOptions, TableOptions)
@@ -180,9 +191,11 @@ def evaluate(
     from fit.head import load_head
     from store.reader import open_store
 
+    loaded = load_head(place.folder, load.custom)
+    loaded.abstain_below(options.abstain)
     metrics = evaluate_head(
-        load_head(place.folder, load.custom),
-        open_store(options.features),
+        loaded,
+        [open_store(place) for place in options.features],
         options.labels,
         options.split,
         options.by,
@@ -197,13 +210,15 @@ class PredictionOptions:
     """What a head predicts, and where the predictions go."""
 
     images: Annotated[tuple[str, ...], Argument("IMAGES…", "Image files, folders, tables, or glob patterns.")] = ()
-    features: Annotated[str | None, Option("A store of the same recipe, instead of images.", ("--features", "-f"))] = (
-        None
-    )
+    features: Annotated[
+        tuple[str, ...],
+        Option("A store of the same recipe, instead of images; one for each recipe of the head.", ("--features", "-f")),
+    ] = ()
     out: Annotated[Path | None, Option("A .csv or .parquet file.", ("--out", "-o"))] = None
     force: Annotated[bool, Option("Replace an existing file.")] = False
     top: Annotated[int, Option("How many classes to show for each image.")] = 1
     max_bad: Annotated[float, Option("The fraction of images that may fail before the exit code is 3.")] = 0.05
+    abstain: Annotated[float | None, ABSTAIN] = None
 
     def __post_init__(self) -> None:
         if bool(self.images) == bool(self.features):
@@ -220,19 +235,21 @@ def predict(
     from extract.api import take_images
     from fit.head import load_head
     from fit.prediction import predict_store
-    from fit.predictions import count_failures, require_few_errors, require_table_place, write_table
+    from fit.predictions import count_abstentions, count_failures, require_few_errors, require_table_place, write_table
     from fit.text import format_predictions
     from store.reader import open_store
 
     if options.out is not None:
         require_table_place(options.out, options.force)
-    if options.features is not None:
-        features = open_store(options.features)
+    if options.features:
+        features = [open_store(place) for place in options.features]
         loaded = load_head(place.folder, load.custom)
+        loaded.abstain_below(options.abstain)
         table = predict_store(loaded, features, console.reporter)
     else:
         images = take_images(options.images)
         loaded = load_head(place.folder, load.custom)
+        loaded.abstain_below(options.abstain)
         table = loaded.predict_given(images, weights.weights, console.reporter)
     console.result({"predictions": table.to_pylist()})
     if options.out is not None:
@@ -241,7 +258,12 @@ def predict(
         without = f", {format_count(failed, 'image')} without: the column error says why" if failed else ""
         console.report(f"{format_count(len(table) - failed, 'prediction')} in {options.out}{without}")
     else:
-        console.listing(format_predictions(table, loaded.classes, options.top))
+        console.listing(format_predictions(table, loaded.info.task, options.top))
+    if abstained := count_abstentions(table):
+        below = f"{loaded.info.decision.abstain:g}"
+        console.report(
+            f"no answer for {abstained:,} of {format_count(len(table), 'image')}: the class has a probability below {below}"
+        )
     require_few_errors(table, options.max_bad, "each one's line" if options.out is None else "the column error")
 
 

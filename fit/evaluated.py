@@ -51,7 +51,7 @@ class Evaluated:
     def confidence(self) -> Floats:
         """(rows,): the probability of the predicted class; with several labels, of the most confident wrong decision."""
         if not self.task.multi_label:
-            of_predicted: Floats = self.probabilities.max(axis=1)
+            of_predicted: Floats = self.task.confidence(self.probabilities).astype(np.float64, copy=False)
             return of_predicted
         of_wrong: Floats = np.where(self.targets, 1 - self.probabilities, self.probabilities).max(axis=1)
         return of_wrong
@@ -61,11 +61,13 @@ class Evaluated:
         if not self.task.multi_label:
             return self.confidence, self.right
         decided = self.task.decide(self.probabilities)
-        return np.maximum(self.probabilities, 1 - self.probabilities).ravel(), (decided == self.targets).ravel()
+        confidence = np.where(decided, self.probabilities, 1 - self.probabilities)
+        return confidence.ravel(), (decided == self.targets).ravel()
 
     def score(self) -> Scores:
         """The scores, without intervals."""
-        return score(self.targets, self.probabilities, self.task.classes, NO_INTERVALS)
+        predicted = self.task.decide(self.probabilities)
+        return score(self.targets, self.probabilities, self.task.classes, NO_INTERVALS, predicted)
 
 
 def evaluated_rows(results: Results, split: str) -> Evaluated:

@@ -10,18 +10,22 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from extract.api import SILENT, Reporter
+from fit.blocks import match_images, require_same_descriptions
 from fit.experiment import Experiment
 from fit.experiment_record import ExperimentRecord
 from fit.head import Head
+from fit.head_info import joint_fingerprint
 from fit.looks import describe_looks, look_now, looks_beside, read_looks, write_looks
+from fit.metrics.answered import score_answered
 from fit.metrics.by_value import accuracy_by
 from fit.metrics.intervals import NO_INTERVALS, Sampling
-from fit.metrics.scores import Scores, score, score_classes, score_labels
-from fit.prediction import read_unaltered, require_usable
+from fit.metrics.measured_rows import MeasuredRows, MultiLabelRows, SingleLabelRows
+from fit.metrics.scores import Scores, score
+from fit.prediction import read_unaltered, stored_blocks
 from fit.predictions import SPLIT_GROUP, prediction_columns
 from fit.rows import ImageRows, select_images
 from fit.splits import TEST, TRAIN, VALIDATION, Positions
-from fit.task import Targets, Task
+from fit.task import Targets, Task, decide
 from fit.unseen import select_unseen
 from store.errors import EnvironmentFailure
 from store.reader import FeatureStore
@@ -64,8 +68,13 @@ class GroundTruth:
 
     def score(self, images: Positions, probabilities: npt.NDArray[np.float64]) -> Scores:
         """Scores of those images, whose probabilities (images, classes) are given in the same order."""
-        measure = score_labels if self.task.multi_label else score_classes
-        return measure(self.targets[images], probabilities, self.task.classes, Sampling(self.split_groups[images]))
+        return self._score(images, probabilities, self.task.decide(probabilities))
+
+    def _score(
+        self, images: Positions, probabilities: npt.NDArray[np.float64], predicted: Targets | None = None
+    ) -> Scores:
+        sampling = Sampling(self.split_groups[images])
+        return score(self.targets[images], probabilities, self.task.classes, sampling, predicted)
 
     def accuracy_by(self, rows: ImageRows, column: str, evaluation: Evaluation) -> dict[str, object]:
         """The accuracy of each value that a column of the images' rows has among those evaluated."""
@@ -74,9 +83,38 @@ class GroundTruth:
         found = accuracy_by([values[image] for image in images.tolist()], right, self.split_groups[images])
         return {"column": column, "of": evaluation.name, "values": [one.to_dict() for one in found]}
 
+    def measured(self, images: Positions, probabilities: npt.NDArray[np.float64]) -> MeasuredRows:
+        """What each of those images contributes to the scores."""
+        targets = self.targets[images]
+        if self.task.multi_label:
+            return MultiLabelRows(targets.astype(bool), probabilities)
+        return SingleLabelRows(targets.astype(np.int64), probabilities)
+
+    def decided(self, evaluations: Sequence[Evaluation]) -> dict[str, object]:
+        """What metrics.json says about a decision that is not the default: what it is, and of each evaluation what it gives."""
+        decision = self.task.decision
+        if not decision.to_dict():
+            return {}
+        chosen_on = VALIDATION if decision.thresholds else None
+        measured = {evaluation.name: self._decided(evaluation) for evaluation in evaluations}
+        return {"decision": {**decision.to_dict(), "chosen_on": chosen_on, "measured": measured}}
+
+    def _decided(self, evaluation: Evaluation) -> dict[str, object]:
+        targets, probabilities = self.targets[evaluation.images], evaluation.probabilities
+        found: dict[str, object] = {}
+        if self.task.decision.abstain:
+            right, answers = self.task.correct(targets, probabilities), self.task.answers(probabilities)
+            found["answered"] = score_answered(answers, right, self.split_groups[evaluation.images]).to_dict()
+        if self.task.decision.costs:
+            costs = np.array(self.task.decision.costs)
+            found["mean_cost"] = float(costs[targets, self.task.decide(probabilities)].mean())
+            found["mean_cost_of_most_probable"] = float(costs[targets, decide(probabilities, False)].mean())
+        return found
+
     def plain_scores(self, images: Positions, probabilities: npt.NDArray[np.float64]) -> tuple[float, float]:
         """Accuracy and log loss of those images, without intervals."""
-        scores = score(self.targets[images], probabilities, self.task.classes, NO_INTERVALS)
+        predicted = self.task.decide(probabilities)
+        scores = score(self.targets[images], probabilities, self.task.classes, NO_INTERVALS, predicted)
         return cast(float, scores.accuracy.value), cast(float, scores.log_loss.value)
 
     def baseline(self, train: Positions, images: Positions) -> Scores:
@@ -84,8 +122,8 @@ class GroundTruth:
         return self.constant(self.task.class_counts(self.targets[train]) / len(train), images)
 
     def constant(self, frequencies: npt.NDArray[np.float64], images: Positions) -> Scores:
-        """Scores of the same probabilities (classes,) for each of those images."""
-        return self.score(images, np.tile(frequencies, (len(images), 1)))
+        """Scores of the same probabilities (classes,) for each of those images, the most probable class predicted."""
+        return self._score(images, np.tile(frequencies, (len(images), 1)))
 
 
 def ground_truth(experiment: Experiment) -> GroundTruth:
@@ -106,6 +144,7 @@ def measure(experiment: Experiment, evaluations: Sequence[Evaluation], by: str |
         "multi_label": truth.task.multi_label,
         "confusion_of": headline,
         "confusion": [list(row) for row in scores[headline].confusion],
+        **truth.decided([evaluation for name, evaluation in found.items() if name != TRAIN]),
         **({} if by is None else {"by": truth.accuracy_by(experiment.images.rows, by, found[headline])}),
     }
 
@@ -129,7 +168,7 @@ def prediction_table(experiment: Experiment, evaluations: Sequence[Evaluation]) 
 
 def evaluate_head(
     head: Head,
-    store: FeatureStore,
+    store: FeatureStore | Sequence[FeatureStore],
     labels: str | os.PathLike[str] | None = None,
     split: str | None = None,
     by: str | None = None,
@@ -139,7 +178,7 @@ def evaluate_head(
 
     Args:
         head: what is evaluated.
-        store: the features.
+        store: the features; for a head on several recipes, a store of each.
         labels: a table of other labels; images that it does not name are left out.
         split: only images of this split, see `fit.unseen.select_unseen`.
         by: a column of the listing, such as group: the accuracy of each of its values is measured too.
@@ -150,13 +189,17 @@ def evaluate_head(
         UsageError: labels are missing, the head does not know them, or it has seen all images.
         StoppedEarly: the store is not complete.
     """
-    require_usable(head, store)
+    stores = [store] if isinstance(store, FeatureStore) else store
+    blocks = stored_blocks(head, stores)
     record, task, seed = head.experiment, head.info.task, head.info.seed
-    selected = select_unseen(select_images(store, labels, reporter), record, split, seed, reporter)
+    rows = match_images(select_images(stores[0], labels, reporter), stores, reporter)
+    if labels is None:
+        require_same_descriptions(rows, stores)
+    selected = select_unseen(rows, record, split, seed, reporter)
     if by is not None:
         selected.rows.column_values(by, "--by")  # a wrong column is refused before the predictions
     targets = task.encode(selected.rows.texts("label"))
-    images = read_unaltered(head, store, selected.rows, reporter)
+    images = read_unaltered(blocks, selected.rows, reporter)
     probabilities = images.predict(head.predictor, reporter)
     truth, every = GroundTruth(task, targets, selected.split_groups.of_rows), np.arange(len(targets))
     evaluation = Evaluation(EVALUATION, every, probabilities)
@@ -164,7 +207,7 @@ def evaluate_head(
         scores, baseline = truth.score(every, probabilities), _baseline(truth, record)
     return {
         "head": head.info.head,
-        "fingerprint": store.fingerprint,
+        "fingerprint": joint_fingerprint([block.store.recipe for block in blocks]),
         "classes": list(task.classes),
         "rows": len(targets),
         "left_out": selected.seen,
@@ -174,6 +217,7 @@ def evaluate_head(
         "multi_label": task.multi_label,
         "confusion": [list(row) for row in scores.confusion],
         "test_looks": _count_look(head, record, selected.tested, reporter) if record and selected.tested else 0,
+        **truth.decided([evaluation]),
         **({} if by is None else {"by": truth.accuracy_by(selected.rows, by, evaluation)}),
     }
 

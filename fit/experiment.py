@@ -13,19 +13,21 @@ and validation together, so that a validation score means the same for every kin
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from extract.api import SILENT, Reporter
+from fit.blocks import load_blocks
 from fit.choices import IGNORE
-from fit.data import Features, Source, load_features
+from fit.data import Features, Scaled, Source
+from fit.heads.balanced import block_scales, column_factors
 from fit.labelled import LabelledImages, keep_twins_together, label_images
 from fit.request import FitRequest, new_classifier
 from fit.splits import Positions, Split, cut, folds, reshuffled
-from fit.task import Targets, Task
+from fit.task import Decision, Targets, Task
 from fit.twins import find_near_twins
 from store.errors import UsageError
 from store.snapshot import all_views
@@ -90,15 +92,19 @@ class Experiment:
         """Those of the features' rows."""
         return self.images.targets.repeat(self.views, axis=0)
 
+    def deciding(self, decision: Decision) -> "Experiment":
+        """The same, with another way from probabilities to predictions."""
+        return replace(self, images=replace(self.images, task=replace(self.task, decision=decision)))
+
     # Which images are for what
 
     def first_roles(self, stops_early: bool) -> Roles:
         """The fit that train and validation are predicted by: all of it is within train."""
-        return self._roles(self.split.train, stops_early)
+        return self.roles_within(self.split.train, stops_early)
 
     def final_roles(self, stops_early: bool) -> Roles:
         """The fit that is kept and that test is predicted by: within train and validation together."""
-        return self._roles(self.split.development, stops_early)
+        return self.roles_within(self.split.development, stops_early)
 
     @property
     def first_is_final(self) -> bool:
@@ -117,9 +123,9 @@ class Experiment:
         for number, predicted in enumerate(folds(images, self.images.strata, groups, count), start=1):
             if len(predicted) == 0:
                 raise UsageError(f"--cv {count}: fold {number} would be empty; ask for fewer folds")
-            yield Fold(predicted, self._roles(np.setdiff1d(images, predicted), stops_early))
+            yield Fold(predicted, self.roles_within(np.setdiff1d(images, predicted), stops_early))
 
-    def _roles(self, images: Positions, stops_early: bool) -> Roles:
+    def roles_within(self, images: Positions, stops_early: bool) -> Roles:
         """Those images as the images of one fit; those that stop it early are cut off as every split is cut."""
         if not stops_early or self.stop == 0:
             return Roles(images, _NONE)
@@ -149,16 +155,24 @@ def load_experiment(request: FitRequest, reporter: Reporter = SILENT) -> Experim
         UsageError: there are no images or labels, a class has too few images for the head, a feature is not a number,
             or the features do not fit into memory.
     """
-    store, options = request.store, request.options
-    images = label_images(store, options, request.kind, reporter)
+    options = request.options
+    images = label_images(request.stores, options, request.kind, reporter)
     # The head is built once before the features are read, so that impossible parameters are refused at once.
     streams = new_classifier(request, images.task).streams
-    views = store.recipe.views
-    stored = all_views(images.rows.stored, views)
-    features = load_features(store, request.output, request.reduction, stored, streams, reporter)
+    views = request.stores[0].recipe.views
+    features = load_blocks(request.stored, images.rows, streams, views, reporter)
     if options.near_twins != IGNORE:
         unaltered = np.arange(len(images)) * views
-        twins = find_near_twins(features, unaltered, images.rows.texts("sha256"), reporter)
+        twins = find_near_twins(
+            _balanced(features, unaltered, request), unaltered, images.rows.texts("sha256"), reporter
+        )
         if twins is not None:
             images = keep_twins_together(images, twins, options, request.kind, reporter)
     return Experiment(images, features, views, options.stop, options.seed)
+
+
+def _balanced(features: Features, unaltered: Positions, request: FitRequest) -> Features:
+    """Features of several blocks with the same total variance, so that all of them say which images are alike."""
+    if len(request.stored) == 1:
+        return features
+    return Scaled(features, column_factors(block_scales(features, unaltered, request.widths), request.widths))

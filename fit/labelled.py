@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from extract.api import SILENT, Reporter
+from fit.blocks import match_images, require_same_descriptions
 from fit.heads.table import HEADS, HeadKind
 from fit.options import FitOptions
 from fit.rows import ImageRows, select_images
@@ -46,14 +47,18 @@ class LabelledImages:
 
 
 def label_images(
-    store: FeatureStore, options: FitOptions, kind: HeadKind, reporter: Reporter = SILENT
+    stores: Sequence[FeatureStore], options: FitOptions, kind: HeadKind, reporter: Reporter = SILENT
 ) -> LabelledImages:
-    """The images that a fit may use, with labels, split groups and split, checked.
+    """The images that a fit may use, with labels, split groups and split, checked: those that all stores have.
 
     Raises:
-        UsageError: there are no images or labels, or a class has too few images for the head.
+        UsageError: there are no images or labels, a class has too few images for the head, or the stores contradict each
+            other.
     """
-    rows = select_images(store, options.labels, reporter, options.exclude_from)
+    rows = select_images(stores[0], options.labels, reporter, options.exclude_from)
+    rows = match_images(rows, stores, reporter)
+    if options.labels is None:
+        require_same_descriptions(rows, stores)
     task, targets = find_task(rows.texts("label"), rows.texts("path"))
     _require_suitable(kind, task)
     images = _split(rows, task, targets, options, None)

@@ -39,6 +39,7 @@ TRUSTED_TYPES = (
     "fit.heads.sklearn.Logistic",
     "fit.heads.sklearn.Rounded",
     "fit.heads.sklearn.StochasticGradient",
+    "fit.heads.streamed.StreamedSoftmax",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.calibration._TemperatureScaling",
@@ -104,7 +105,7 @@ def read_model(folder: Path, file: ModelFile, info: HeadInfo, custom_head: Custo
     if file.file == WEIGHTS:
         return _load_network(path, info, custom_head)
     try:
-        predictor = LoadedEstimator(cast(Estimator, load_estimator(path, data)))
+        predictor: Predictor = LoadedEstimator(cast(Estimator, load_estimator(path, data)))
         _require_probabilities(path, predictor, info)
     except (UnsafeFile, DamagedHead) as error:
         if advice := _other_version(info):
@@ -220,6 +221,7 @@ def _load_network(path: Path, info: HeadInfo, custom_head: CustomHead | str | No
     start_keras()
     from extract.api import fill_from_file  # imports Keras
 
+    block = info.blocks[0]
     spec = HeadSpec(
         name=info.head,
         parameters=info.parameters,
@@ -227,7 +229,7 @@ def _load_network(path: Path, info: HeadInfo, custom_head: CustomHead | str | No
         task=info.task,
         class_weight=info.class_weight,
         seed=info.seed,
-        origin=Origin(info.recipe, info.output, info.weights),
+        origin=Origin(block.recipe, block.output, block.weights),
         custom_head=custom_head if callable(custom_head) else None,
     )
     try:

@@ -9,11 +9,18 @@ from fit.choices import CLASS_WEIGHTS, NEAR_TWINS, REDUCTIONS, WHOLE
 from fit.completion import complete_head, complete_output
 from fit.heads.parameters import Value
 from fit.heads.table import DEFAULT_HEAD, HEADS, HeadKind, heads_with
+from fit.threshold_rule import COST, ThresholdRule
 from store.errors import UsageError
 from store.options import Option, one_of
 
 SHORTCUTS = ("epochs", "batch_size", "learning_rate", "optimizer")
 """Parameters that have an option of their own."""
+
+
+def require_abstain(probability: float | None) -> None:
+    """Raise UsageError unless --abstain is left out, or is a probability."""
+    if probability is not None and not 0 <= probability <= 1:
+        raise UsageError(f"--abstain is {probability}: expected a probability from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,12 @@ class FitOptions:
     head: Annotated[
         str, Option("What to fit; `fit heads` lists them. module:function for a custom head.", complete=complete_head)
     ] = DEFAULT_HEAD
-    output: Annotated[str | None, Option("Which output, where the store has several.", complete=complete_output)] = None
+    output: Annotated[
+        tuple[str, ...],
+        Option(
+            "Which output, where a store has several; repeat it to join several in one head.", complete=complete_output
+        ),
+    ] = ()
     reduce: Annotated[
         str | None,
         Option("avg, max or flatten: how spatial tensors become vectors.", default="avg", complete=one_of(REDUCTIONS)),
@@ -61,12 +73,25 @@ class FitOptions:
         ),
     ] = NEAR_TWINS[0]
     class_weight: Annotated[str, Option("balanced or none.", complete=one_of(CLASS_WEIGHTS))] = "none"
+    threshold: Annotated[
+        str | None,
+        Option("accuracy, f1 or recall=R: thresholds chosen on validation; or cost=FILE, a CSV of actual x predicted."),
+    ] = None
+    positive: Annotated[
+        str | None, Option("Of two classes, the one whose threshold is chosen.", default="the rarer in train")
+    ] = None
+    abstain: Annotated[float | None, Option("Predict nothing where the class has a probability below this.")] = None
     seed: Annotated[int, Option("Random seed of splits, folds and training.")] = 0
     tensorboard: Annotated[str | None, Option("A folder for TensorBoard: heads that Keras fits.")] = None
     parameters: Mapping[str, Value] = field(default_factory=dict)
     custom_head: Callable[..., object] | None = None
 
     def __post_init__(self) -> None:
+        output: object = self.output
+        if output is None or isinstance(output, str):  # as Python programs may give it
+            object.__setattr__(self, "output", () if output is None else (output,))
+        if len(set(self.output)) != len(self.output):
+            raise UsageError("--output names the same output twice: name each once")
         if self.reduce is not None and self.reduce not in REDUCTIONS:
             raise UsageError(f"--reduce is {self.reduce!r}: expected one of {', '.join(REDUCTIONS)}")
         if self.class_weight not in CLASS_WEIGHTS:
@@ -84,6 +109,12 @@ class FitOptions:
             raise UsageError(f"--repeats is {self.repeats}: expected 1 or more, and more than 1 only with --cv FOLDS")
         if self.seed < 0:
             raise UsageError(f"--seed is {self.seed}: expected 0 or more")
+        require_abstain(self.abstain)
+        rule = None if self.threshold is None else ThresholdRule.parse(self.threshold)
+        if self.positive is not None and (rule is None or rule.name == COST):
+            raise UsageError(
+                "--positive is the class whose threshold is chosen: use it with --threshold accuracy, f1 or recall=R"
+            )
 
     @property
     def kind(self) -> HeadKind:
@@ -116,14 +147,20 @@ class FitOptions:
         kind.require_possible(values)
         return values
 
-    def reduction_for(self, spatial: bool) -> str:
-        """How features become what the head takes.
+    def reduction_for(self, spatial: bool, joined: bool = False) -> str:
+        """How features become what the head takes; those that are `joined` with others have to become vectors.
 
         Raises:
             UsageError: the head takes tensors and the features are vectors, or are to be made vectors.
         """
+        if joined and self.kind.spatial:
+            raise UsageError(
+                f"the head {self.head} takes the tensor of one output as it is, and several are joined as vectors: use "
+                "--head logistic or --head dense, or name one output of one store"
+            )
         if not self.kind.spatial:
-            return self.reduce or self.kind.default_reduction
+            reduction = self.reduce or self.kind.default_reduction
+            return "avg" if joined and reduction == WHOLE else reduction
         if not spatial:
             raise UsageError(
                 f"the head {self.head} takes spatial tensors and these features are vectors: "

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
@@ -48,7 +49,9 @@ def split_group_column(table: pa.Table) -> npt.NDArray[np.int64] | None:
 
 
 def prediction_columns(probabilities: npt.NDArray[np.float64], task: Task) -> dict[str, pa.Array]:
-    """The columns predicted, probability (the highest), and one per class; a row of NaN is one without a prediction.
+    """The columns predicted, its probability (of several labels, the highest), and one per class.
+
+    A row of NaN is one without a prediction; `predicted` alone is null where the head abstains.
 
     Args:
         probabilities: (rows, classes).
@@ -56,10 +59,11 @@ def prediction_columns(probabilities: npt.NDArray[np.float64], task: Task) -> di
     """
     missing: npt.NDArray[np.bool_] = np.any(np.isnan(probabilities), axis=1)
     filled = np.where(missing[:, None], 0.0, probabilities)
-    names = task.names(filled)
+    answered = task.answers(filled) & ~missing
+    names = zip(task.names(filled), answered, strict=True)
     columns = {
-        "predicted": pa.array([None if skip else name for name, skip in zip(names, missing, strict=True)], pa.string()),
-        "probability": pa.array(filled.max(axis=1), pa.float64(), mask=missing),
+        "predicted": pa.array([name if answer else None for name, answer in names], pa.string()),
+        "probability": pa.array(task.confidence(filled), pa.float64(), mask=missing),
     }
     for number, name in enumerate(task.classes):
         columns[class_column(name)] = pa.array(np.ascontiguousarray(filled[:, number]), pa.float64(), mask=missing)
@@ -94,6 +98,11 @@ def write_table(table: pa.Table, path: Path) -> None:
 def count_failures(table: pa.Table) -> int:
     """How many images gave no prediction."""
     return len(table) - int(table["error"].null_count)
+
+
+def count_abstentions(table: pa.Table) -> int:
+    """For how many images the head abstained."""
+    return int(pc.sum(pc.and_(pc.is_null(table["predicted"]), pc.is_null(table["error"]))).as_py() or 0)
 
 
 def require_few_errors(table: pa.Table, max_bad: float, where: str) -> None:

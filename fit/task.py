@@ -4,8 +4,9 @@ Everything that differs between one class per image and several labels per image
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from store.errors import UsageError
 from store.files.names import printable
 from store.labels import SEPARATOR, plain_label, split_labels
+from store.schema import Range, read_fields
 
 DECISION = 0.5
 """The probability from which on a label is predicted, where an image may have several."""
@@ -32,6 +34,44 @@ def is_multi_label(targets: npt.NDArray[np.generic]) -> bool:
     return targets.ndim == 2
 
 
+@dataclass(frozen=True)
+class Decision:
+    """How probabilities become predictions, where that is not the most probable class, or each label of 0.5 or more.
+
+    Attributes:
+        rule: as --threshold names it; "" for the default.
+        positive: of two classes, the one that is predicted from its threshold on; "" without.
+        thresholds: that of the positive class alone, or one per label; none without.
+        costs: (classes, classes), what it costs if an image of a class (row) is predicted to be of a class (column):
+            the class with the least expected cost is predicted; none without.
+        abstain: nothing is predicted where the predicted class has a smaller probability.
+    """
+
+    rule: str = ""
+    positive: str = ""
+    thresholds: Annotated[tuple[float, ...], Range(0, 1)] = ()
+    costs: tuple[tuple[float, ...], ...] = ()
+    abstain: Annotated[float, Range(0, 1)] = 0.0
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain JSON values, without what is at its default."""
+        values = {**asdict(self), "thresholds": list(self.thresholds), "costs": [list(row) for row in self.costs]}
+        return {name: value for name, value in values.items() if value}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object], within: str = "") -> Self:
+        """The decision that `to_dict` described; `within` comes before a field's name in messages.
+
+        Raises:
+            InvalidField: a field is not what it has to be.
+        """
+        found = read_fields(cls, values, within=within)
+        return replace(found, costs=tuple(map(tuple, found.costs)))
+
+
+DEFAULT_DECISION = Decision()
+
+
 def decide(probabilities: Probabilities, multi_label: bool) -> Targets:
     """What is predicted: (rows,) the most probable class; or (rows, classes) whether the label has 0.5 or more."""
     if multi_label:
@@ -48,10 +88,12 @@ class Task:
     Attributes:
         classes: their names, sorted.
         multi_label: whether an image may have several labels.
+        decision: how probabilities become predictions.
     """
 
     classes: tuple[str, ...]
     multi_label: bool
+    decision: Decision = DEFAULT_DECISION
 
     def encode(self, texts: Sequence[str | None]) -> Targets:
         """Targets of rows with these labels; spaces around a label do not count, nor how its accents are encoded.
@@ -68,7 +110,7 @@ class Task:
         if unknown:
             raise UsageError(
                 f"the head does not know the class {_first_names(unknown)}: it was fitted on "
-                f"{_first_names(self.classes)}"
+                f"{_first_names(self.classes)}; fit another head on these labels"
             )
         without = sum(not row for row in names)
         if without:
@@ -105,8 +147,32 @@ class Task:
         return rarest
 
     def decide(self, probabilities: Probabilities) -> Targets:
-        """What is predicted from probabilities (rows, classes), encoded as targets are."""
+        """What is predicted from probabilities (rows, classes), encoded as targets are; see `answers` too."""
+        rule = self.decision
+        if rule.costs:
+            cheapest: Ints = (probabilities @ np.array(rule.costs)).argmin(axis=1)
+            return cheapest
+        if rule.thresholds and self.multi_label:
+            labels: Bools = probabilities >= np.array(rule.thresholds)
+            return labels
+        if rule.thresholds:
+            positive = self.classes.index(rule.positive)
+            return np.where(probabilities[:, positive] >= rule.thresholds[0], positive, 1 - positive)
         return decide(probabilities, self.multi_label)
+
+    def confidence(self, probabilities: Probabilities) -> Probabilities:
+        """(rows,): the probability of the predicted class; of several labels, the highest one."""
+        if self.multi_label:
+            highest: Probabilities = probabilities.max(axis=1)
+            return highest
+        return probabilities[np.arange(len(probabilities)), self.decide(probabilities)]
+
+    def answers(self, probabilities: Probabilities) -> Bools:
+        """(rows,): whether the head predicts anything, rather than abstain."""
+        if not self.decision.abstain:
+            return np.ones(len(probabilities), bool)
+        confident: Bools = self.confidence(probabilities) >= self.decision.abstain
+        return confident
 
     def names(self, probabilities: Probabilities) -> list[str]:
         """Each row's predicted class; with several labels, their names joined by `|`."""

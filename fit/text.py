@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow as pa
 
 from fit.metrics.intervals import Interval
-from fit.metrics.scores import METRICS, Scores
+from fit.metrics.scores import METRICS
 from fit.predictions import class_columns
 from fit.search.space import format_value
+from fit.task import Task
 from store.files.names import printable
 from store.tables import table_width
 
 if TYPE_CHECKING:  # they draw, and metrics alone are printed without matplotlib
-    from fit.compare import Comparison
     from fit.search.summary import Sweep
 
 _EVALUATIONS = ("validation", "test", "cv", "evaluation", "baseline")
@@ -38,12 +38,49 @@ def format_metrics(metrics: Mapping[str, Any], everything: bool = False) -> list
     for metric in METRICS if everything else _MAIN_METRICS:
         cells = [_format_measured(scores.get(metric), name != "baseline") for name, scores in found.items()]
         rows.append([metric.replace("_", " "), *cells])
-    return rows
+    return rows + _format_decided(metrics, found)
+
+
+def _format_decided(metrics: Mapping[str, Any], found: Mapping[str, Any]) -> list[list[str]]:
+    """What a head answers where it may abstain, and what its predictions cost."""
+    measured = metrics.get("decision", {}).get("measured", {})
+    decided = [measured.get(name, {}) for name in found]
+    rows = []
+    if any("answered" in one for one in decided):
+        answered = [one.get("answered", {}) for one in decided]
+        rows.append(["answered", *(_format_measured(one.get("fraction"), True) for one in answered)])
+        rows.append(["right of these", *(_format_measured(one.get("accuracy"), True) for one in answered)])
+    costs = [name for name in ("mean_cost", "mean_cost_of_most_probable") if any(name in one for one in decided)]
+    cells = [[f"{one[name]:.3f}" if name in one else "-" for one in decided] for name in costs]
+    return rows + [[name.replace("_", " "), *row] for name, row in zip(costs, cells, strict=True)]
+
+
+def format_decision(metrics: Mapping[str, Any]) -> list[str]:
+    """Sentences on how the head decides, where it does not predict the most probable class."""
+    decision, classes = metrics.get("decision", {}), metrics["classes"]
+    thresholds, rule = decision.get("thresholds"), decision.get("rule", "")
+    sentences = []
+    if thresholds:
+        named = [decision["positive"]] if "positive" in decision else classes
+        pairs = [f"{printable(name)} {value:.3g}" for name, value in zip(named, thresholds, strict=True)][:_VALUES]
+        more = ", …" if len(thresholds) > _VALUES else ""
+        sentences.append(
+            f"predicted from a probability of: {', '.join(pairs)}{more} ({rule}, chosen on validation: its numbers there "
+            "are optimistic; the test images took no part)"
+        )
+    elif rule:
+        sentences.append(f"the class with the least expected cost is predicted ({printable(rule)})")
+    if "abstain" in decision:
+        sentences.append(
+            f"no answer below a probability of {decision['abstain']:g}; accuracy, the confusion matrix and all other "
+            "scores are of all images, as if each were answered"
+        )
+    return sentences
 
 
 def format_remarks(metrics: Mapping[str, Any], everything: bool = False) -> list[str]:
-    """Sentences below the metrics: which classes are missing, and why metrics have no interval."""
-    remarks = []
+    """Sentences below the metrics: how it is decided, which classes are missing, why metrics have no interval."""
+    remarks = format_decision(metrics)
     for name in _EVALUATIONS[:-1]:
         scores = metrics.get(name) or {}
         if missing := scores.get("missing"):
@@ -107,40 +144,11 @@ def _format_value(metric: Mapping[str, Any], with_interval: bool) -> str:
     return f"{metric['value']:.3f} ({metric['low']:.3f}..{metric['high']:.3f})"
 
 
-def format_comparison(comparison: "Comparison", everything: bool = False) -> list[list[str]]:
-    """One line per head, the best marked: accuracy and log loss, or everything."""
-    rows = [
-        ["", "validation accuracy", "test accuracy", "test - best's", "p", "right alone", "on images", "test log loss"]
-    ]
-    by_folds = any(head.folds for head in comparison.heads)
-    rows[0] += ["cv - best's", "cv p"] if by_folds else []
-    rows[0] += ["validation log loss", "images", "head", "backbone"] if everything else []
-    for number, head in enumerate(comparison.heads):
-        cells = [
-            printable(head.name) + (" *" if number == comparison.best else ""),
-            _format_score(head.validation, "accuracy"),
-            _format_score(head.test, "accuracy"),
-            "-" if head.difference is None else _signed(head.difference),
-            _format_p(head.p_value),
-            f"{head.paired.first_only:,} : {head.paired.second_only:,}" if head.paired else "-",
-            f"{head.shared:,}",
-            _format_score(head.test, "log_loss"),
-        ]
-        if by_folds:
-            cells += [_signed(head.folds.difference) if head.folds else "-", _format_p(head.folds_p_value)]
-        others = [_format_score(head.validation, "log_loss"), f"{head.images:,}", printable(head.head), head.backbone]
-        rows.append([*cells, *others] if everything else cells)
-    return rows
-
-
-def _format_p(p_value: float | None) -> str:
-    if p_value is None:
-        return "-"
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
-
-
-def _format_score(scores: Scores | None, metric: str) -> str:
-    return format_interval(scores.metric(metric).to_dict()) if scores is not None else "-"
+def format_signed(difference: Interval) -> str:
+    """A difference with its sign, and its 95 % interval."""
+    if difference.low is None:
+        return f"{difference.value:+.3f}"
+    return f"{difference.value:+.3f} ({difference.low:+.3f}..{difference.high:+.3f})"
 
 
 def format_sweep(sweep: "Sweep") -> list[list[str]]:
@@ -157,12 +165,6 @@ def format_sweep(sweep: "Sweep") -> list[list[str]]:
 def format_refusals(sweep: "Sweep") -> list[list[str]]:
     """One line per trial that the head refused, and why."""
     return [[f"{trial.number + 1}", f"refused: {printable(trial.refused)}"] for trial in sweep.trials if trial.refused]
-
-
-def _signed(difference: Interval) -> str:
-    if difference.low is None:
-        return f"{difference.value:+.3f}"
-    return f"{difference.value:+.3f} ({difference.low:+.3f}..{difference.high:+.3f})"
 
 
 def format_confusion(metrics: Mapping[str, Any], width: int) -> list[list[str]]:
@@ -198,15 +200,17 @@ def _format_matrix(title: str, classes: Sequence[str], counts: Sequence[Sequence
     return [[title, *numbers], *([name, *row] for name, row in zip(names, counts, strict=True))]
 
 
-def format_predictions(table: pa.Table, classes: Sequence[str], top: int) -> list[list[str]]:
-    """One line per image: its path and its most probable classes, or what was wrong with it."""
+def format_predictions(table: pa.Table, task: Task, top: int) -> list[list[str]]:
+    """One line per image: its path and its classes, the predicted ones first, then the most probable; or its error."""
     rows = []
-    columns = class_columns(table, classes)
-    errors = table["error"].to_pylist()
+    columns = class_columns(table, task.classes)
+    predicted = task.membership(task.decide(columns)) if task.decision.rule else np.zeros(columns.shape, bool)
+    errors, names = table["error"].to_pylist(), table["predicted"].to_pylist()
     for number, path in enumerate(table["path"].to_pylist()):
         if errors[number] is not None:
             rows.append([printable(path), f"error: {printable(errors[number])}"])
             continue
-        best = np.argsort(-columns[number], kind="stable")[:top]
-        rows.append([printable(path), "  ".join(f"{printable(classes[at])} {columns[number, at]:.3f}" for at in best)])
+        best = np.lexsort((-columns[number], ~predicted[number]))[:top]
+        shown = "  ".join(f"{printable(task.classes[at])} {columns[number, at]:.3f}" for at in best)
+        rows.append([printable(path), shown if names[number] is not None else f"no answer: {shown}"])
     return rows

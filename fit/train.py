@@ -6,11 +6,13 @@ for. `fit.experiment` says which images have which role.
 """
 
 import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from extract.api import SILENT, Reporter, console_reporter
+from fit.blocks import StoreLike, open_stores
 from fit.cross_validation import cross_validate
+from fit.decision import choose_decision, require_decidable
 from fit.evaluation import measure, prediction_table
 from fit.experiment import Experiment, load_experiment
 from fit.experiment_record import record_experiment
@@ -20,17 +22,18 @@ from fit.head_info import HeadInfo, installed_versions
 from fit.heads.base import Classifier
 from fit.looks import look_now
 from fit.options import FitOptions, HeadCall
-from fit.request import FitRequest, new_classifier, resolve_fit, weights_of
+from fit.request import FitRequest, new_classifier, resolve_fit
 from fit.splits import TEST, TRAIN, VALIDATION
 from fit.task import Task
-from store.files.names import row_name
 from store.options import taking_first_and_fields_of
-from store.reader import FeatureStore, open_store
+from store.reader import FeatureStore
 
 
 @taking_first_and_fields_of(HeadCall, {"reduction": "reduce", "validation": "val"})
-def fit_head(store: FeatureStore | str | Path, call: HeadCall) -> Head:
-    """Fit a head on the features of a store, given by itself or by its folder.
+def fit_head(store: StoreLike | Sequence[StoreLike], call: HeadCall) -> Head:
+    """Fit a head on the features of a store, given by itself or by its folder, or on those of several stores joined.
+
+    Several stores hold features of the same images by other recipes: `fit_head(["lite0", "inception"])`.
 
     The other parameters are named as the options of `fit head`. `parameters` has the head's own ones, as --set takes
     them; `custom_head` is the function of a custom head.
@@ -43,10 +46,10 @@ def fit_head(store: FeatureStore | str | Path, call: HeadCall) -> Head:
         StoppedEarly: the store is not complete.
     """
     reporter = console_reporter() if call.progress else SILENT
-    return fit_with(store if isinstance(store, FeatureStore) else open_store(store), call.options(), reporter)
+    return fit_with(open_stores(store), call.options(), reporter)
 
 
-def fit_with(store: FeatureStore, options: FitOptions, reporter: Reporter = SILENT) -> Head:
+def fit_with(store: FeatureStore | Sequence[FeatureStore], options: FitOptions, reporter: Reporter = SILENT) -> Head:
     """Do what `fit_head` does, and report while it works."""
     request = resolve_fit(store, options)
     return fit_experiment(request, load_experiment(request, reporter), reporter)
@@ -61,11 +64,13 @@ def fit_experiment(request: FitRequest, experiment: Experiment, reporter: Report
     split, options = experiment.split, request.options
     if options.by is not None:
         experiment.images.rows.column_values(options.by, "--by")  # a wrong column is refused before the fit
+    require_decidable(options, experiment)
     _report_start(request, experiment, reporter)
     started = time.perf_counter()
     first = fit_first(request, experiment, reporter)
     evaluations = [evaluate(first, experiment, TRAIN, split.train, reporter)]
     evaluations.append(evaluate(first, experiment, VALIDATION, split.validation, reporter))
+    experiment = experiment.deciding(choose_decision(options, experiment, evaluations[-1].probabilities, reporter))
     final = first if experiment.first_is_final else _fit_final(request, experiment, reporter)
     seconds = time.perf_counter() - started
     folds: dict[str, object] = {}
@@ -79,7 +84,7 @@ def fit_experiment(request: FitRequest, experiment: Experiment, reporter: Report
         measured = measure(experiment, evaluations, request.options.by)
     metrics = {
         "head": request.kind.name,
-        "fingerprint": request.store.fingerprint,
+        "fingerprint": request.fingerprint,
         "classes": list(experiment.task.classes),
         "rows": {TRAIN: len(split.train), VALIDATION: len(split.validation), TEST: len(split.test)},
         **measured,
@@ -93,7 +98,7 @@ def fit_experiment(request: FitRequest, experiment: Experiment, reporter: Report
         metrics["history"] = final.history
     predictions = prediction_table(experiment, evaluations)
     record = record_experiment(experiment, options, final.stops_early)
-    head = Head(describe_head(request, experiment.task), final, metrics, predictions, record)
+    head = Head(describe_head(request, experiment.task, final.scales), final, metrics, predictions, record)
     if options.evaluate_test and len(split.test):
         head.looks = (look_now("fit head", len(split.test)),)
     return head
@@ -125,21 +130,19 @@ def _fit_final(request: FitRequest, experiment: Experiment, reporter: Reporter) 
     return classifier
 
 
-def describe_head(request: FitRequest, task: Task) -> HeadInfo:
-    """What head.json says about a head that a request describes."""
-    store, options = request.store, request.options
+def describe_head(request: FitRequest, task: Task, scales: Sequence[float] = ()) -> HeadInfo:
+    """What head.json says about a head that a request describes; `scales` are those of its blocks, where it has several."""
+    current, options = request.stores[0].snapshot.current, request.options
+    blocks = zip(request.blocks, scales or (1.0,), strict=True)
     return HeadInfo(
         head=request.kind.name,
         parameters=request.parameters,
-        reduction=request.reduction,
         classes=task.classes,
         multi_label=task.multi_label,
         class_weight=options.class_weight,
         seed=options.seed,
-        recipe=store.recipe,
-        output=request.output,
-        weights=weights_of(store),
+        blocks=tuple(replace(block, scale=scale) for block, scale in blocks),
         versions=installed_versions(),
-        data=store.snapshot.current.data if store.snapshot.current else "",
-        store=row_name(store.folder.absolute),
+        data=current.data if current else "",
+        decision=task.decision,
     )

@@ -9,6 +9,7 @@ from fit.heads.base import Classifier, CustomHead, HeadSpec
 from fit.heads.classifiers import (
     ArrayClassifier,
     BatchClassifier,
+    GroupedBatchClassifier,
     GroupedClassifier,
     NetworkClassifier,
 )
@@ -61,6 +62,8 @@ def _build_network(kind: HeadKind, spec: HeadSpec) -> NetworkClassifier:
 
 def _build_estimator(kind: HeadKind, spec: HeadSpec) -> Classifier:
     estimator = _builder(kind)(**_arguments(kind, spec))
+    if kind.streams and kind.takes_groups:
+        return GroupedBatchClassifier(estimator)
     if kind.streams:
         return BatchClassifier(estimator)
     if kind.takes_groups and spec.task.multi_label:
@@ -76,6 +79,8 @@ def _arguments(kind: HeadKind, spec: HeadSpec) -> dict[str, object]:
     arguments: dict[str, object] = {**spec.parameters, "random_state": spec.seed}
     if kind.weighted:
         arguments["class_weight"] = spec.balanced
+    if kind.scales:
+        arguments["blocks"] = spec.blocks
     return arguments
 
 

@@ -150,16 +150,17 @@ class MeasuredRows(ABC):
 
 
 class SingleLabelRows(MeasuredRows):
-    """Rows of one class each; the class with the highest probability is predicted.
+    """Rows of one class each.
 
     Args:
         targets: (rows,), positions of classes.
         probabilities: (rows, classes).
+        predicted: (rows,), positions of classes; None for the most probable one.
     """
 
-    def __init__(self, targets: Ints, probabilities: Floats) -> None:
+    def __init__(self, targets: Ints, probabilities: Floats, predicted: Ints | None = None) -> None:
         self._targets = targets
-        self._given: Ints = probabilities.argmax(axis=1)
+        self._given: Ints = probabilities.argmax(axis=1) if predicted is None else predicted
         self._classes = np.arange(probabilities.shape[1])
         super().__init__(targets[:, None] == self._classes, self._given[:, None] == self._classes, probabilities)
 
@@ -175,7 +176,7 @@ class SingleLabelRows(MeasuredRows):
 
     def decisions(self) -> tuple[Floats, Bools]:
         """See `MeasuredRows`."""
-        return self.probabilities.max(axis=1, keepdims=True), self.correct_rows()[:, None]
+        return self._probability_of(self._given)[:, None], self.correct_rows()[:, None]
 
     def losses(self) -> Floats:
         """See `MeasuredRows`."""
@@ -211,20 +212,25 @@ class SingleLabelRows(MeasuredRows):
 
     @property
     def _of_truth(self) -> Floats:
-        chosen: Floats = self.probabilities[np.arange(self.rows), self._targets]
+        return self._probability_of(self._targets)
+
+    def _probability_of(self, classes: Ints) -> Floats:
+        """(rows,): of one class for each row."""
+        chosen: Floats = self.probabilities[np.arange(self.rows), classes]
         return chosen
 
 
 class MultiLabelRows(MeasuredRows):
-    """Rows of any number of classes; those with a probability of at least 0.5 are predicted.
+    """Rows of any number of classes.
 
     Args:
         targets: (rows, classes), whether the row is of the class.
         probabilities: (rows, classes).
+        predicted: (rows, classes), whether the class is predicted; None for those with a probability of 0.5 or more.
     """
 
-    def __init__(self, targets: Bools, probabilities: Floats) -> None:
-        super().__init__(targets, probabilities >= 0.5, probabilities)
+    def __init__(self, targets: Bools, probabilities: Floats, predicted: Bools | None = None) -> None:
+        super().__init__(targets, probabilities >= 0.5 if predicted is None else predicted, probabilities)
 
     @property
     def headline_classes(self) -> list[int]:
@@ -238,7 +244,8 @@ class MultiLabelRows(MeasuredRows):
 
     def decisions(self) -> tuple[Floats, Bools]:
         """See `MeasuredRows`: one for each label."""
-        return np.maximum(self.probabilities, 1 - self.probabilities), self.predicted == self.marks
+        confidence = np.where(self.predicted, self.probabilities, 1 - self.probabilities)
+        return confidence, self.predicted == self.marks
 
     def losses(self) -> Floats:
         """See `MeasuredRows`: the mean over the labels."""

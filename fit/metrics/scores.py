@@ -150,10 +150,11 @@ def score(
     probabilities: npt.NDArray[np.floating],
     classes: Sequence[str],
     sampling: Sampling = ROW_BY_ROW,
+    predicted: Ints | Bools | None = None,
 ) -> Scores:
     """`score_labels` for targets (rows, classes), `score_classes` for targets (rows,)."""
     measure = score_labels if targets.ndim == 2 else score_classes
-    return measure(targets, probabilities, classes, sampling)
+    return measure(targets, probabilities, classes, sampling, predicted)
 
 
 def score_classes(
@@ -161,8 +162,9 @@ def score_classes(
     probabilities: npt.NDArray[np.floating],
     classes: Sequence[str],
     sampling: Sampling = ROW_BY_ROW,
+    predicted: Ints | Bools | None = None,
 ) -> Scores:
-    """Scores of rows that each have one class; the class with the highest probability is predicted.
+    """Scores of rows that each have one class.
 
     Balanced accuracy is over the classes that occur in `targets`, macro F1 over those that occur in `targets` or
     among the predicted. ROC AUC and average precision of two classes are those of the second's probability; of more,
@@ -175,13 +177,15 @@ def score_classes(
         probabilities: (rows, classes); a row may be off a sum of 1 by rounding.
         classes: their names.
         sampling: the rows' split groups, and whether there are to be intervals.
+        predicted: (rows,), encoded as `targets`; None for the most probable class.
 
     Raises:
         ValueError: the shapes do not fit together.
     """
     numbers, given = np.asarray(targets, np.int64), np.asarray(probabilities, np.float64)
+    decided = None if predicted is None else np.asarray(predicted, np.int64)
     _require_shapes(numbers.shape, given.shape, (len(given),), classes)
-    return _score(SingleLabelRows(numbers, given), classes, sampling)
+    return _score(SingleLabelRows(numbers, given, decided), classes, sampling)
 
 
 def score_labels(
@@ -189,8 +193,9 @@ def score_labels(
     probabilities: npt.NDArray[np.floating],
     classes: Sequence[str],
     sampling: Sampling = ROW_BY_ROW,
+    predicted: Ints | Bools | None = None,
 ) -> Scores:
-    """Scores of rows that each have any number of classes; those with a probability of at least 0.5 are predicted.
+    """Scores of rows that each have any number of classes.
 
     Accuracy counts rows whose whole set of classes is right. Balanced accuracy is the mean over classes that occur in
     `targets` of the class's own (of its recall alone where every row has the class), macro F1 over those that occur in
@@ -203,13 +208,15 @@ def score_labels(
         probabilities: (rows, classes).
         classes: their names.
         sampling: the rows' split groups, and whether there are to be intervals.
+        predicted: (rows, classes), encoded as `targets`; None for the labels with a probability of 0.5 or more.
 
     Raises:
         ValueError: the shapes do not fit together.
     """
     marks, given = np.asarray(targets, np.bool_), np.asarray(probabilities, np.float64)
+    decided = None if predicted is None else np.asarray(predicted, np.bool_)
     _require_shapes(marks.shape, given.shape, given.shape, classes)
-    return _score(MultiLabelRows(marks, given), classes, sampling)
+    return _score(MultiLabelRows(marks, given, decided), classes, sampling)
 
 
 def _score(measured: MeasuredRows, classes: Sequence[str], sampling: Sampling) -> Scores:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from fit.app import HeadPlace, TableOptions, app
+from fit.app import HeadPlace, app
 from store.command_line import Console, command
-from store.options import Argument, Option
-from store.tables import columns, facts, paragraph
+from store.options import Option
+from store.tables import facts, paragraph
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,14 @@ class ReportOptions:
 
     images: Annotated[Path | None, Option("The folder that the images are in, if no longer where they were.")] = None
     features: Annotated[
-        str | None, Option("The store of the head's features, if no longer where it was.", ("--features", "-f"))
-    ] = None
+        tuple[str, ...],
+        Option("The store of the head's features, if no longer where it was; repeatable.", ("--features", "-f")),
+    ] = ()
     out: Annotated[
         Path | None,
         Option("A folder for the page and the pictures.", ("--out", "-o"), default="HEAD, pictures in HEAD/report"),
     ] = None
+    map: Annotated[str, Option("pca or umap (extra umap): how the images are placed on the map.")] = "pca"
 
 
 @command(app, "report", HeadPlace, ReportOptions)
@@ -29,13 +31,15 @@ def report(place: HeadPlace, options: ReportOptions, console: Console) -> None:
     """Write a page, report.html, of all that is known about a head and its images, and pictures as PNG files."""
     from fit.head_folder import read_results
     from fit.page.gather import PageOptions
+    from fit.page.map import require_map
     from fit.page.write import write_page
     from fit.report.pictures import write_report
 
+    require_map(options.map)
     results = read_results(place.folder)
     with console.reporter.step("drawing", None):
         written = write_report(results, options.out, options.images)
-    parts = PageOptions(options.images, options.features)
+    parts = PageOptions(options.images, options.features, map=options.map)
     page = write_page(results, options.out or place.folder, parts, console.reporter)
     if written.left_out:
         reasons = "; ".join(dict.fromkeys(written.left_out.values()))
@@ -61,32 +65,3 @@ def report(place: HeadPlace, options: ReportOptions, console: Console) -> None:
         console.summary(*paragraph(note))
     if written.no_mistakes:
         console.summary(written.no_mistakes)
-
-
-@dataclass(frozen=True)
-class ComparisonOptions:
-    """Which heads to compare."""
-
-    heads: Annotated[tuple[Path, ...], Argument("HEAD HEAD…", "Folders that `fit head` wrote.")]
-    out: Annotated[Path | None, Option("Also save a chart to this .png file.", ("--out", "-o"))] = None
-
-
-@command(app, "compare", ComparisonOptions, TableOptions)
-def compare(options: ComparisonOptions, table: TableOptions, console: Console) -> None:
-    """Compare heads: what each scored, and how far each is from the best by validation on the same test images."""
-    from fit.compare import compare_heads, comparison_figure
-    from fit.head_folder import read_results
-    from fit.report.style import require_png, to_png
-    from fit.text import format_comparison
-    from store.files.local import write_whole
-
-    if options.out is not None:
-        require_png(options.out)
-    with console.reporter.step("comparing", None):
-        comparison = compare_heads([read_results(folder) for folder in options.heads])
-    if options.out is not None:
-        write_whole(options.out, to_png(comparison_figure(comparison)))
-    console.result(comparison.to_dict())
-    notes = [line for note in comparison.notes for line in paragraph(note)]
-    console.output(*columns(format_comparison(comparison, table.everything)))
-    console.summary("", *notes)

@@ -10,6 +10,7 @@ from extract.api import SILENT, Reporter
 from fit.head_folder import Results
 from fit.metrics.arrays import Bools
 from fit.metrics.calibration import reliability
+from fit.page.audit import AuditSection, audit_section
 from fit.page.charts import (
     kept_epoch,
     kept_note,
@@ -18,7 +19,7 @@ from fit.page.charts import (
     training_charts,
 )
 from fit.page.content import ClassLook, Content, GroupTable, Listed, Mistake, NearImage
-from fit.page.features import NoFeatures, StoredFeatures, find_features, nearest_images, project
+from fit.page.features import NoFeatures, StoredFeatures, find_features, nearest_images
 from fit.page.images import (
     MOST_IMAGES,
     PageImages,
@@ -28,6 +29,7 @@ from fit.page.images import (
     largest_classes,
     order_of_need,
 )
+from fit.page.map import PCA, project
 from fit.page.numbers import USES, by_table, confusion_table, group_table, label_table, number, score_table
 from fit.page.run import command_blocks, recipe_facts, version_facts
 from fit.page.sources import Evaluation, NoImages, find_images_of, gather_evaluation, monitor_of, unseen_note
@@ -50,17 +52,19 @@ class PageOptions:
 
     Attributes:
         images: the folder that the images are in, if they are no longer where they were extracted from.
-        features: the store, if it is no longer where it was.
+        features: the stores, if they are no longer where they were.
         thumbnails: how many at most.
         averaged: how many images of each class its average is made of, at most.
         feature_bytes: larger stores are not read; None reads any.
+        map: how images are placed on the map, one of `fit.page.map.MAPS`.
     """
 
     images: Path | None = None
-    features: str | FeatureStore | None = None
+    features: tuple[str | FeatureStore, ...] = ()
     thumbnails: int = 1500
     averaged: int = 40
     feature_bytes: int | None = None
+    map: str = PCA
 
 
 BESIDE_A_FIT = PageOptions(thumbnails=400, averaged=12, feature_bytes=2**30)
@@ -79,6 +83,8 @@ class _Parts:
         shown: the images on the page, by position.
         features: of the images, if they are at hand.
         thumbnails: of the images.
+        audit: what of an audit is known.
+        map: how images are placed on it, one of MAPS.
     """
 
     images: PageImages
@@ -88,6 +94,8 @@ class _Parts:
     shown: Positions
     features: StoredFeatures | None
     thumbnails: Thumbnails
+    audit: AuditSection
+    map: str
 
     @property
     def number_of(self) -> dict[int, int]:
@@ -105,11 +113,14 @@ def gather_content(results: Results, options: PageOptions, reporter: Reporter = 
     near = _near(images, mistakes, features, reporter)
     samples = _samples(images, options.averaged)
     near_positions = np.array([position for found in near for position, _ in found], np.int64)
-    order = order_of_need(images, [mistakes, near_positions, *_in_turn(samples)], reported)[:MOST_IMAGES]
+    audit = audit_section(results, images)
+    doubted = np.array([doubt.position for doubt in audit.doubts], np.int64)
+    order = order_of_need(images, [mistakes, doubted, near_positions, *_in_turn(samples)], reported)[:MOST_IMAGES]
     thumbnails = _thumbnails(
         results, options, _thumbnail_request(results, images, order[: options.thumbnails], samples), notes, reporter
     )
-    parts = _Parts(images, gather_evaluation(results), mistakes, near, np.sort(order), features, thumbnails)
+    shown = np.sort(order)
+    parts = _Parts(images, gather_evaluation(results), mistakes, near, shown, features, thumbnails, audit, options.map)
     content = _content(results, parts, samples, notes)
     more = min(len(order), PageOptions.thumbnails)
     if options.thumbnails < more and content.thumbnails:
@@ -169,7 +180,7 @@ def _thumbnail_request(
     return ThumbnailRequest(
         [images.paths[position] for position in order],
         {at: [images.paths[position] for position in positions] for at, positions in samples.items()},
-        results.info.recipe.background,
+        results.info.blocks[0].recipe.background,
     )
 
 
@@ -198,7 +209,7 @@ def _content(results: Results, parts: _Parts, samples: Mapping[int, Positions], 
     monitor = monitor_of(info)
     features = parts.features
     return Content(
-        title=printable(f"{info.head} on {info.recipe.backbone}"),
+        title=printable(f"{info.head} on {info.backbone}"),
         place=printable(str(results.folder)),
         classes=[printable(name) for name in info.classes],
         multi_label=info.multi_label,
@@ -215,6 +226,7 @@ def _content(results: Results, parts: _Parts, samples: Mapping[int, Positions], 
         per_class=[replace(entry, name=printable(entry.name)) for entry in evaluation.scores.per_class],
         groups=by_table(metrics["by"]) if metrics.get("by") else _groups(parts, reported),
         reliability=reliability_chart(reliability(*evaluation.evaluated.decisions())),
+        audit=_numbered(parts),
         training=training_charts(history, kept_epoch(history, monitor)) if history else [],
         kept=kept_note(history, monitor) if history else "",
         looks=_looks(parts, samples),
@@ -224,9 +236,17 @@ def _content(results: Results, parts: _Parts, samples: Mapping[int, Positions], 
         hint="",
         recipe=recipe_facts(info),
         versions=version_facts(info),
-        blocks=command_blocks(info, results.folder, run_options(features.store) if features else None),
+        blocks=command_blocks(
+            info, results.folder, run_options(features.stores[0]) if features and len(features.stores) == 1 else None
+        ),
         notes=notes,
     )
+
+
+def _numbered(parts: _Parts) -> AuditSection:
+    """The section, its images by their numbers on the page."""
+    number_of = parts.number_of
+    return replace(parts.audit, doubts=[replace(one, position=number_of[one.position]) for one in parts.audit.doubts])
 
 
 def _groups(parts: _Parts, reported: str) -> GroupTable | None:
@@ -299,23 +319,21 @@ def _listed(parts: _Parts) -> Listed:
         thumbnail=[parts.thumbnails.encoded.get(path, "") for path in paths],
         kind=parts.thumbnails.kind,
     )
-    return _with_map(listed, paths, parts.features)
+    return _with_map(listed, paths, parts.features, parts.map)
 
 
-def _with_map(listed: Listed, paths: Sequence[str], features: StoredFeatures | None) -> Listed:
+def _with_map(listed: Listed, paths: Sequence[str], features: StoredFeatures | None, way: str) -> Listed:
     """The images with their places on the map."""
     if features is None or not features.position_of:
         return listed
     values, rows = features.take(paths)
     if len(rows) < 3:
         return listed
-    projected = project(values)
+    projected = project(values, way)
     low, high = projected.points.min(axis=0), projected.points.max(axis=0)
     scaled = (projected.points - low) / np.maximum(high - low, np.finfo(np.float64).tiny)
     x: list[float | None] = [None] * len(paths)
     y: list[float | None] = [None] * len(paths)
     for row, (across, up) in zip(rows.tolist(), scaled.tolist(), strict=True):
         x[row], y[row] = round(across, 4), round(1 - up, 4)
-    first, second = map(percent, projected.shares)
-    axes = f"Across and up are the first two principal components, with {first} and {second} of the variance"
-    return replace(listed, x=x, y=y, axes=axes)
+    return replace(listed, x=x, y=y, axes=projected.axes)

@@ -67,10 +67,14 @@ def contents(out):
     """What a store holds, but for times: plan, shard files and records."""
     snapshot = load_snapshot(LocalFiles(out))
     records = {
-        key: (record.shard, record.rows.to_pylist(), record.failures.to_pylist(), dict(record.environment))
+        key: (record.shard, record.rows.to_pylist(), record.failures.to_pylist(), _without_seconds(record))
         for key, record in snapshot.records.items()
     }
     return snapshot.plan.name, snapshot.info, records
+
+
+def _without_seconds(record):
+    return {name: value for name, value in record.environment.items() if name != "seconds"}
 
 
 @pytest.fixture
@@ -218,3 +222,15 @@ def test_backbones_and_stores_must_be_as_many(data, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["extract", "run", str(data), "--backbone", "vgg16", "--backbone", "resnet50"])
     assert cli.run_app(cli.extract_app, "extract") == 2
     assert "expected one --out for each --backbone" in capsys.readouterr().err
+
+
+def test_seconds_are_noted_where_one_store_is_filled_alone(data, tmp_path):
+    together = [options(data, tmp_path / name, name) for name in NETWORKS[:2]]
+    extract_together(together)
+    run(options(data, tmp_path / "alone", "vgg16"))
+
+    def seconds(name):
+        return [record.seconds for record in load_snapshot(LocalFiles(tmp_path / name)).records.values()]
+
+    assert seconds(NETWORKS[0]) == seconds(NETWORKS[1]) == [None]
+    assert seconds("alone")[0] > 0

@@ -10,6 +10,7 @@ from sklearn.metrics import recall_score
 from sklearn.preprocessing import StandardScaler
 
 import fit.heads.sklearn
+import fit.heads.streamed
 from extract.api import Reporter
 from fit import fit_head
 from fit.data import InMemory, Source
@@ -151,7 +152,8 @@ def test_the_split_groups_of_rows_reach_the_inner_folds(name, multi_label, monke
         assert all(not set(given[train]) & set(given[test]) for train, test in splits)
         return splits
 
-    monkeypatch.setattr(fit.heads.sklearn, "inner_splits", recorded)
+    for module in (fit.heads.sklearn, fit.heads.streamed):
+        monkeypatch.setattr(module, "inner_splits", recorded)
     targets = np.stack([y == 0, y > 0, X[:, 0] > 0], axis=1) if multi_label else y
     build(name, 3, multi_label=multi_label).fit(Source(InMemory(X), np.arange(90), targets), None, groups)
     assert len(seen) == (3 if multi_label else 1)

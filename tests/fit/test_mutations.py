@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.fit.decision_mutations import DECISION_MUTATIONS
 from tests.fit.experiment_mutations import EXPERIMENT_MUTATIONS
 from tests.fit.mutations import MUTATIONS
 
-ALL = (*MUTATIONS, *EXPERIMENT_MUTATIONS)
+ALL = (*MUTATIONS, *EXPERIMENT_MUTATIONS, *DECISION_MUTATIONS)
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("benchmarks", "extract", "fit", "store", "tests", "cli.py", "stillframe.py", "pyproject.toml")

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from PIL import Image
-from sklearn.decomposition import PCA
 
 import fit.page.gather
 import fit.page.thumbnails
@@ -23,7 +22,7 @@ from fit.metrics.calibration import reliability
 from fit.page.card import markdown_text
 from fit.page.charts import reliability_chart, training_charts
 from fit.page.content import Number
-from fit.page.features import find_features, project
+from fit.page.features import find_features
 from fit.page.gather import BESIDE_A_FIT, PageOptions, gather_content
 from fit.page.images import gather_images, order_of_need
 from fit.page.numbers import confusion_table, label_table, number, score_table
@@ -149,21 +148,9 @@ def test_an_average_is_that_of_the_images_named(tmp_path):
 # Features
 
 
-def test_the_map_is_that_of_the_principal_components():
-    rng = np.random.default_rng(0)
-    for rows, columns in ((50, 8), (8, 50)):
-        values = (rng.normal(size=(rows, 4)) * (5, 3, 1, 1) @ rng.normal(size=(4, columns))).astype(np.float32)
-        expected = PCA(2, svd_solver="full").fit(values)
-        found = project(values)
-        np.testing.assert_allclose(np.abs(found.points), np.abs(expected.transform(values)), atol=1e-3)
-        np.testing.assert_allclose(found.shares, expected.explained_variance_ratio_, atol=1e-5)
-    assert project(np.ones((1, 4), np.float32)).points.tolist() == [[0.0, 0.0]]
-    assert project(np.ones((5, 4), np.float32)).shares == (0.0, 0.0)
-
-
 def test_the_nearest_training_images_are_beside_a_mistake(hostile):
     content = gather_content(hostile.results, PageOptions())
-    features = find_features(hostile.results.info, None)
+    features = find_features(hostile.results.info)
     rows = hostile.results.predictions.to_pylist()
     train = sorted({row["path"] for row in rows if row["split"] == "train"})
     values, _ = features.take(train)
@@ -183,8 +170,8 @@ def test_the_features_are_those_of_the_unaltered_view(stub, colors, tmp_path):
     run_extract(colors, out=tmp_path / "altered", augment=2, **options)
     run_extract(colors, out=tmp_path / "plain", **options)
     results = read_results(fit_head(tmp_path / "altered", "centroid").save(tmp_path / "head"))
-    altered = find_features(results.info, None)
-    plain = find_features(results.info, str(tmp_path / "plain"))
+    altered = find_features(results.info)
+    plain = find_features(results.info, [str(tmp_path / "plain")])
     paths = ["red/003.png", "no such image", "blue/001.png"]
     (values, rows), (expected, _) = altered.take(paths), plain.take(paths)
     assert sorted(rows.tolist()) == [0, 2]
@@ -236,25 +223,30 @@ def test_the_reason_why_there_is_no_interval_is_given(hostile):
 # What is missing
 
 
+def moved_info(info, data, store):
+    """What a head is whose images and features have been moved there."""
+    return replace(info, data=data, blocks=tuple(replace(block, store=store) for block in info.blocks))
+
+
 def test_a_page_without_images_and_store_says_why(hostile):
-    moved = replace(hostile.results, info=replace(hostile.results.info, data="/nowhere", store="/nowhere/store"))
+    moved = replace(hostile.results, info=moved_info(hostile.results.info, "/nowhere", "/nowhere/store"))
     content = gather_content(moved, PageOptions())
     assert [note.partition(":")[0] for note in content.notes] == ["No map and no nearest images", "No thumbnails"]
     assert content.thumbnails == 0
     assert not content.listed.x
     assert "<canvas" not in render_page(content)
     found = gather_content(
-        moved, PageOptions(hostile.store.folder.root.parent / "data", str(hostile.store.folder.root))
+        moved, PageOptions(hostile.store.folder.root.parent / "data", (str(hostile.store.folder.root),))
     )
     assert found.notes == []
     assert found.thumbnails == 72
-    old = replace(hostile.results, info=replace(hostile.results.info, data="", store=""))
+    old = replace(hostile.results, info=moved_info(hostile.results.info, "", ""))
     assert all("earlier version" in note for note in gather_content(old, PageOptions()).notes)
 
 
 def test_the_store_of_another_recipe_is_not_taken(hostile, stub, colors, tmp_path):
     run_extract(colors, out=tmp_path / "other", backbone="mobilenet", weights="random", image_size=(24, 24))
-    content = gather_content(hostile.results, PageOptions(features=str(tmp_path / "other")))
+    content = gather_content(hostile.results, PageOptions(features=(str(tmp_path / "other"),)))
     assert "another recipe" in content.notes[0]
 
 
@@ -276,7 +268,7 @@ def test_a_page_that_cannot_be_written_is_a_warning_beside_a_fit(hostile, tmp_pa
             messages.append(text)
 
     monkeypatch.setattr("fit.page.write.write_page", fails)
-    assert write_page_beside(hostile.results.folder, hostile.store, Recorder()) is None
+    assert write_page_beside(hostile.results.folder, [hostile.store], Recorder()) is None
     assert messages == ["warning: there is no report.html: the disk is full"]
 
 
@@ -350,7 +342,7 @@ def test_several_labels_have_a_page(color_store, tmp_path):
     data = data_of(written.page.read_text())
     assert data["multi_label"]
     assert [0, 1] in data["actual"]
-    assert "rightly not given" in written.page.read_text()
+    assert "correctly not given" in written.page.read_text()
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from extract.summary import RunResult
     from fit.audit.options import AuditOptions
     from fit.audit.run import audit_store
+    from fit.curve.options import CurveOptions
+    from fit.curve.run import Curve, fit_curve
     from fit.head import Head, load_head
     from fit.lookup.options import SearchOptions
     from fit.lookup.search import search_store
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AuditOptions",
+    "Curve",
+    "CurveOptions",
     "DamagedHead",
     "DamagedStore",
     "EnvironmentFailure",
@@ -61,6 +65,7 @@ __all__ = [
     "UsageError",
     "audit_store",
     "extract",
+    "fit_curve",
     "fit_head",
     "load_head",
     "open_store",
@@ -76,6 +81,8 @@ if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wro
             "extract.summary": ("RunResult",),
             "fit.audit.options": ("AuditOptions",),
             "fit.audit.run": ("audit_store",),
+            "fit.curve.options": ("CurveOptions",),
+            "fit.curve.run": ("Curve", "fit_curve"),
             "fit.head": ("Head", "load_head"),
             "fit.lookup.options": ("SearchOptions",),
             "fit.lookup.search": ("search_store",),

@@ -14,12 +14,25 @@ from store.lazy import exporting
 if TYPE_CHECKING:
     from fit.audit.options import AuditOptions
     from fit.audit.run import audit_store
+    from fit.curve.options import CurveOptions
+    from fit.curve.run import Curve, fit_curve
     from fit.head import Head, load_head
     from fit.lookup.options import SearchOptions
     from fit.lookup.search import search_store
     from fit.train import fit_head
 
-__all__ = ["AuditOptions", "Head", "SearchOptions", "audit_store", "fit_head", "load_head", "search_store"]
+__all__ = [
+    "AuditOptions",
+    "Curve",
+    "CurveOptions",
+    "Head",
+    "SearchOptions",
+    "audit_store",
+    "fit_curve",
+    "fit_head",
+    "load_head",
+    "search_store",
+]
 
 
 # Loaded on first use: the command line's --help must not wait for libraries.
@@ -29,6 +42,8 @@ if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wro
         {
             "fit.audit.options": ("AuditOptions",),
             "fit.audit.run": ("audit_store",),
+            "fit.curve.options": ("CurveOptions",),
+            "fit.curve.run": ("Curve", "fit_curve"),
             "fit.head": ("Head", "load_head"),
             "fit.lookup.options": ("SearchOptions",),
             "fit.lookup.search": ("search_store",),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import fit.audit.commands
+import fit.curve.commands
 import fit.lookup.commands
 import fit.page.commands  # noqa: F401  (its commands join the app)
 from fit.app import (

@@ -112,7 +112,7 @@ def compare_heads(heads: Sequence[Results]) -> Comparison:
         ComparedHead(
             name=str(head.folder),
             head=head.info.head,
-            backbone=head.info.recipe.backbone,
+            backbone=head.info.backbone,
             images=sum(head.metrics["rows"].values()),
             validation=Scores.from_dict(head.metrics[VALIDATION]),
             test=Scores.from_dict(head.metrics[TEST]) if head.metrics[TEST] else None,

@@ -17,6 +17,7 @@ from fit.looks import describe_looks, look_now, looks_beside, read_looks, write_
 from fit.metrics.answered import score_answered
 from fit.metrics.by_value import accuracy_by
 from fit.metrics.intervals import NO_INTERVALS, Sampling
+from fit.metrics.measured_rows import MeasuredRows, MultiLabelRows, SingleLabelRows
 from fit.metrics.scores import Scores, score
 from fit.prediction import read_unaltered, require_usable
 from fit.predictions import SPLIT_GROUP, prediction_columns
@@ -100,6 +101,13 @@ class GroundTruth:
             found["mean_cost"] = float(costs[targets, self.task.decide(probabilities)].mean())
             found["mean_cost_of_most_probable"] = float(costs[targets, decide(probabilities, False)].mean())
         return found
+
+    def measured(self, images: Positions, probabilities: npt.NDArray[np.float64]) -> MeasuredRows:
+        """What each of those images contributes to the scores."""
+        targets, predicted = self.targets[images], self.task.decide(probabilities)
+        if self.task.multi_label:
+            return MultiLabelRows(targets.astype(bool), probabilities, predicted.astype(bool))
+        return SingleLabelRows(targets.astype(np.int64), probabilities, predicted.astype(np.int64))
 
     def plain_scores(self, images: Positions, probabilities: npt.NDArray[np.float64]) -> tuple[float, float]:
         """Accuracy and log loss of those images, without intervals."""

@@ -98,11 +98,11 @@ class Experiment:
 
     def first_roles(self, stops_early: bool) -> Roles:
         """The fit that train and validation are predicted by: all of it is within train."""
-        return self._roles(self.split.train, stops_early)
+        return self.roles_within(self.split.train, stops_early)
 
     def final_roles(self, stops_early: bool) -> Roles:
         """The fit that is kept and that test is predicted by: within train and validation together."""
-        return self._roles(self.split.development, stops_early)
+        return self.roles_within(self.split.development, stops_early)
 
     @property
     def first_is_final(self) -> bool:
@@ -121,9 +121,9 @@ class Experiment:
         for number, predicted in enumerate(folds(images, self.images.strata, groups, count), start=1):
             if len(predicted) == 0:
                 raise UsageError(f"--cv {count}: fold {number} would be empty; ask for fewer folds")
-            yield Fold(predicted, self._roles(np.setdiff1d(images, predicted), stops_early))
+            yield Fold(predicted, self.roles_within(np.setdiff1d(images, predicted), stops_early))
 
-    def _roles(self, images: Positions, stops_early: bool) -> Roles:
+    def roles_within(self, images: Positions, stops_early: bool) -> Roles:
         """Those images as the images of one fit; those that stop it early are cut off as every split is cut."""
         if not stops_early or self.stop == 0:
             return Roles(images, _NONE)

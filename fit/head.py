@@ -87,7 +87,7 @@ class Head:
         return self.predictor.is_network
 
     def __repr__(self) -> str:
-        return f"Head({self.info.head!r}, {len(self.classes)} classes, on {self.info.recipe.backbone})"
+        return f"Head({self.info.head!r}, {len(self.classes)} classes, on {self.info.backbone})"
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -103,7 +103,7 @@ class Head:
             if metric == "accuracy"
         }
         accuracies = {name: value.replace("\N{NO-BREAK SPACE}", " ") for name, value in accuracies.items()}
-        facts = {"classes": classes, "backbone": self.info.recipe.backbone, **accuracies}
+        facts = {"classes": classes, "backbone": self.info.backbone, **accuracies}
         return notebook_table(f"Head {self.info.head}", facts)
 
     def abstain_below(self, probability: float | None) -> None:
@@ -125,17 +125,17 @@ class Head:
         Raises:
             UsageError: the shape is another than the store's.
         """
-        features = np.asarray(features)
-        if tuple(features.shape[1:]) != self.info.output.shape:
+        features, block = np.asarray(features), self.info.blocks[0]
+        if tuple(features.shape[1:]) != block.output.shape:
             raise UsageError(
-                f"expected rows of shape {self.info.output.shape}, those of the output {self.info.output.name!r} of the head's "
+                f"expected rows of shape {block.output.shape}, those of the output {block.output.name!r} of the head's "
                 f"recipe, got rows of shape {tuple(features.shape[1:])}"
             )
         # As they would come from the store: its type decides the last bits, which tree heads look at.
-        stored = features.astype(self.info.output.dtype, copy=False)
+        stored = features.astype(block.output.dtype, copy=False)
         parts = []
         for start in range(0, len(stored), _PREDICTED_ROWS):
-            part = reduce_tensor(stored[start : start + _PREDICTED_ROWS], self.info.reduction)
+            part = reduce_tensor(stored[start : start + _PREDICTED_ROWS], block.reduction)
             parts.append(self.predictor.predict_proba(part.astype(np.float32)))
         return np.concatenate(parts) if parts else np.empty((0, len(self.classes)))
 
@@ -178,7 +178,7 @@ class Head:
         found: dict[str, npt.NDArray[np.float64]] = {}
         errors: dict[str, str] = {}
         for content in extractor.extract(list(dict.fromkeys(paths)), reporter, images.pixels):
-            values = self.predict_features(content.shard.tensors[self.info.output.name])
+            values = self.predict_features(content.shard.tensors[self.info.blocks[0].output.name])
             found.update(zip(content.shard.rows["path"].to_pylist(), values, strict=True))
             for failure in content.failures.to_pylist():
                 errors[failure["path"]] = f"{failure['code']}: {failure['message']}"
@@ -200,9 +200,10 @@ class Head:
 
     def extractor(self, weights: str | os.PathLike[str] | None = None, reporter: Reporter = SILENT) -> FeatureExtractor:
         """The head's recipe, with its network loaded once."""
-        chosen = os.fspath(weights) if weights is not None else file_path(self.info.weights)
+        block = self.info.blocks[0]
+        chosen = os.fspath(weights) if weights is not None else file_path(block.weights)
         if chosen not in self._extractors:
-            self._extractors[chosen] = FeatureExtractor(self.info.recipe, self.info.output, chosen, reporter)
+            self._extractors[chosen] = FeatureExtractor(block.recipe, block.output, chosen, reporter)
         return self._extractors[chosen]
 
     def save(self, folder: str | os.PathLike[str], force: bool = False) -> Path:

@@ -122,7 +122,7 @@ def _write_files(folder: Path, content: HeadContent, replaced: Path) -> None:
     described = {
         "format": FORMAT,
         "version": VERSION,
-        "fingerprint": info.recipe.fingerprint,
+        "fingerprint": info.fingerprint,
         **info.to_dict(),
         "model": asdict(write_model(folder, content.predictor)),
     }
@@ -231,7 +231,7 @@ def _read_description(folder: Path) -> tuple[HeadInfo, ModelFile]:
         info = HeadInfo.from_dict(own)
     except InvalidField as error:
         raise DamagedHead(f"{folder / INFO} has a missing or invalid field ({error}): fit the head again") from error
-    if described.get("fingerprint") != info.recipe.fingerprint:
+    if described.get("fingerprint") != info.fingerprint:
         raise DamagedHead(f"{folder / INFO} was edited: its fingerprint is not that of its recipe; fit the head again")
     return info, file
 

@@ -2,8 +2,8 @@
 
 import importlib.metadata
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Annotated, Any, Self, cast
+from dataclasses import dataclass, fields
+from typing import Annotated, Self, cast
 
 from fit.choices import CLASS_WEIGHTS, REDUCTIONS, WHOLE
 from fit.data import reduced_shape
@@ -17,39 +17,81 @@ from store.schema import InvalidField, Like, OneOf, read_fields, read_value, sho
 
 
 @dataclass(frozen=True)
+class Block:
+    """A column of features that a head takes, and where it comes from.
+
+    Attributes:
+        recipe: what the features depend on.
+        output: the column.
+        reduction: how spatial tensors become what the head takes.
+        weights: where the backbone's weights were: imagenet, random:SEED or a file; their digest is the recipe's.
+        store: where the features were, as a row name: a folder or a URL; empty in older heads.
+    """
+
+    recipe: Recipe
+    output: Output
+    reduction: Annotated[str, OneOf((*REDUCTIONS, WHOLE))]
+    weights: str
+    store: str = ""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one row as the head takes it."""
+        return reduced_shape(self.output.shape, self.reduction)
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain JSON values."""
+        return {
+            "reduction": self.reduction,
+            "recipe": self.recipe.to_dict(),
+            "output": self.output.to_dict(),
+            "weights": self.weights,
+            "store": self.store,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object], within: str = "") -> Self:
+        """The block that `to_dict` described.
+
+        Raises:
+            InvalidField: a field is missing or not what it has to be; in messages its name follows `within`.
+            NotAStore: its recipe has fields that this version does not know.
+        """
+        recipe = Recipe.from_dict(as_object(values.get("recipe"), f"{within}recipe"), f"{within}recipe.")
+        output = Output.from_dict(as_object(values.get("output"), f"{within}output"), f"{within}output.")
+        if (output.layer, output.dtype) not in zip(recipe.layers, recipe.dtypes, strict=False):
+            raise InvalidField(
+                f"{within}output.layer is {shown(output.layer)}: expected one of the recipe's, with its dtype"
+            )
+        return read_fields(cls, values, {"recipe": recipe, "output": output}, within)
+
+
+@dataclass(frozen=True)
 class HeadInfo:
     """What a head is.
 
     Attributes:
         head: its name in the table, or module:function of a custom head.
         parameters: all of its parameters.
-        reduction: how spatial tensors become what the head takes.
         classes: their names, in the order of the probabilities' columns.
         multi_label: whether an image may have several labels.
         class_weight: none or balanced.
         seed: of all that was random.
-        recipe: what its features depend on.
-        output: the column of features that it was fitted on.
-        weights: where the backbone's weights were: imagenet, random:SEED or a file; their digest is the recipe's.
+        blocks: the columns of features that it was fitted on.
         versions: of the libraries that it was fitted with.
         data: where the images were, as a row name: a folder, or the table that lists them; empty in older heads.
-        store: where the features were, as a row name: a folder or a URL; empty in older heads.
         decision: how probabilities become predictions; head.json leaves out the default.
     """
 
     head: Annotated[str, Like(".+", "a head's name")]
     parameters: Mapping[str, Value]
-    reduction: Annotated[str, OneOf((*REDUCTIONS, WHOLE))]
     classes: Annotated[tuple[str, ...], Like(".+", "a class's name")]
     multi_label: bool
     class_weight: Annotated[str, OneOf(CLASS_WEIGHTS)]
     seed: int
-    recipe: Recipe
-    output: Output
-    weights: str
+    blocks: tuple[Block, ...]
     versions: Mapping[str, str]
     data: str = ""
-    store: str = ""
     decision: Decision = DEFAULT_DECISION
 
     @property
@@ -60,20 +102,37 @@ class HeadInfo:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one row as the head takes it."""
-        return reduced_shape(self.output.shape, self.reduction)
+        return self.blocks[0].shape
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the recipe."""
+        return self.blocks[0].recipe.fingerprint
+
+    @property
+    def backbone(self) -> str:
+        """The name of the backbone."""
+        return self.blocks[0].recipe.backbone
 
     def to_dict(self) -> dict[str, object]:
-        """As plain JSON values; `multi_label` is named several, as in 0.5.0."""
-        values: dict[str, Any] = {
-            **asdict(self),
+        """As plain JSON values; `multi_label` is named several, and the block's fields are beside it, as in 0.5.0."""
+        block = self.blocks[0].to_dict()
+        return {
+            "head": self.head,
+            "parameters": dict(self.parameters),
+            "reduction": block["reduction"],
             "classes": list(self.classes),
-            "recipe": self.recipe.to_dict(),
-            "output": self.output.to_dict(),
-            "decision": self.decision.to_dict(),
+            "several": self.multi_label,
+            "class_weight": self.class_weight,
+            "seed": self.seed,
+            "recipe": block["recipe"],
+            "output": block["output"],
+            "weights": block["weights"],
+            "versions": dict(self.versions),
+            "data": self.data,
+            "store": block["store"],
+            **({"decision": decision} if (decision := self.decision.to_dict()) else {}),
         }
-        if not values["decision"]:
-            del values["decision"]
-        return {"several" if name == "multi_label" else name: value for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> Self:
@@ -83,20 +142,15 @@ class HeadInfo:
             InvalidField: a field is missing, unknown or not what it has to be.
             NotAStore: its recipe has fields that this version does not know.
         """
-        own = {"several" if field.name == "multi_label" else field.name for field in fields(cls)}
+        own = {"several" if field.name == "multi_label" else field.name for field in fields(cls)} - {"blocks"}
+        own |= {field.name for field in fields(Block)}
         if unknown := set(values) - own:
             raise InvalidField(f"{min(unknown)} is not a field of a head: expected {', '.join(sorted(own))}")
-        recipe = Recipe.from_dict(as_object(values.get("recipe"), "recipe"), "recipe.")
-        output = Output.from_dict(as_object(values.get("output"), "output"), "output.")
-        parameters = _parameters(values.get("head"), as_object(values.get("parameters"), "parameters"))
+        blocks = (Block.from_dict(values),)
+        multi_label = read_value(bool, values.get("several"), "several")
         decision = Decision.from_dict(as_object(values.get("decision", {}), "decision"), "decision.")
-        made = {
-            "recipe": recipe,
-            "output": output,
-            "parameters": parameters,
-            "multi_label": read_value(bool, values.get("several"), "several"),
-            "decision": decision,
-        }
+        parameters = _parameters(values.get("head"), as_object(values.get("parameters"), "parameters"))
+        made = {"blocks": blocks, "parameters": parameters, "multi_label": multi_label, "decision": decision}
         info = read_fields(cls, values, made)
         _require_consistent(info)
         return info
@@ -129,8 +183,6 @@ def _require_consistent(info: HeadInfo) -> None:
         raise InvalidField(
             f"decision is {shown(info.decision.to_dict())}: expected one for {len(info.classes)} classes"
         )
-    if (info.output.layer, info.output.dtype) not in zip(info.recipe.layers, info.recipe.dtypes, strict=False):
-        raise InvalidField(f"output.layer is {shown(info.output.layer)}: expected one of the recipe's, with its dtype")
 
 
 def _decides(info: HeadInfo) -> bool:

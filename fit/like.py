@@ -32,12 +32,12 @@ def as_like(folder: Path, asked: FitOptions, reporter: Reporter = SILENT) -> Fit
         )
     known: dict[str, object] = {
         "head": info.head,
-        "output": info.output.name,
-        "reduce": None if info.reduction == WHOLE else info.reduction,
+        "output": info.blocks[0].output.name,
+        "reduce": None if info.blocks[0].reduction == WHOLE else info.blocks[0].reduction,
         "class_weight": info.class_weight,
         "seed": info.seed,
         "threshold": info.decision.rule or None,
-        "positive": info.decision.positive or None,
+        "positive": (info.decision.positive or None) if asked.threshold is None else None,
         "abstain": info.decision.abstain or None,
     }
     if record is None:

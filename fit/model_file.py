@@ -220,6 +220,7 @@ def _load_network(path: Path, info: HeadInfo, custom_head: CustomHead | str | No
     start_keras()
     from extract.api import fill_from_file  # imports Keras
 
+    block = info.blocks[0]
     spec = HeadSpec(
         name=info.head,
         parameters=info.parameters,
@@ -227,7 +228,7 @@ def _load_network(path: Path, info: HeadInfo, custom_head: CustomHead | str | No
         task=info.task,
         class_weight=info.class_weight,
         seed=info.seed,
-        origin=Origin(info.recipe, info.output, info.weights),
+        origin=Origin(block.recipe, block.output, block.weights),
         custom_head=custom_head if callable(custom_head) else None,
     )
     try:

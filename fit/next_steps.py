@@ -32,7 +32,7 @@ def next_steps(head: Head, folder: Path, store: str, custom_head: bool) -> list[
         steps.append(suggested_line("fit", "evaluate", folder, "--features", store, "--split", "test", *named))
     if not custom_head and find_kind(head.info.head).exports:
         # Keras' own format needs no other package, but does not hold an ONNX model.
-        to, file = ("openvino", "model.xml") if head.info.recipe.backbone == ONNX else ("keras", "model.keras")
+        to, file = ("openvino", "model.xml") if head.info.backbone == ONNX else ("keras", "model.keras")
         steps.append(suggested_line("fit", "export", folder, "--to", to, "--out", folder / file))
     return steps
 

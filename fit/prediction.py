@@ -62,15 +62,16 @@ def read_unaltered(head: Head, store: FeatureStore, rows: ImageRows, reporter: R
         UsageError: a feature is not a number.
     """
     unaltered = rows.stored * store.recipe.views
-    return StoredImages(rows, load_features(store, head.info.output, head.info.reduction, unaltered, True, reporter))
+    block = head.info.blocks[0]
+    return StoredImages(rows, load_features(store, block.output, block.reduction, unaltered, True, reporter))
 
 
 def require_same_recipe(head: Head, store: FeatureStore) -> None:
     """Raise RecipeMismatch unless the store's unaltered features are those that the head was fitted on."""
-    info = head.info
-    lines = differences(info.recipe.unaltered, store.recipe.unaltered, "the head has", "the store has")
-    if not lines and store.outputs.get(info.output.name) != info.output:
-        lines = [f"output: the head has {info.output}, the store has {list(store.outputs.values())}"]
+    block = head.info.blocks[0]
+    lines = differences(block.recipe.unaltered, store.recipe.unaltered, "the head has", "the store has")
+    if not lines and store.outputs.get(block.output.name) != block.output:
+        lines = [f"output: the head has {block.output}, the store has {list(store.outputs.values())}"]
     if lines:
         raise RecipeMismatch(
             f"{store.folder} was made with another recipe than the head; {'; '.join(lines)}. "

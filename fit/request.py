@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fit.data import reduced_shape
+from fit.head_info import Block
 from fit.heads.base import Classifier, HeadSpec, Origin
 from fit.heads.build import build_classifier
 from fit.heads.parameters import Value
@@ -11,6 +11,7 @@ from fit.heads.table import HeadKind
 from fit.options import FitOptions
 from fit.rows import require_complete
 from fit.task import Task
+from store.files.names import row_name
 from store.reader import FeatureStore
 from store.recipe import Output
 
@@ -36,9 +37,10 @@ class FitRequest:
     reduction: str
 
     @property
-    def origin(self) -> Origin:
-        """Where the features come from."""
-        return Origin(self.store.recipe, self.output, weights_of(self.store))
+    def block(self) -> Block:
+        """The features as head.json describes them."""
+        store = self.store
+        return Block(store.recipe, self.output, self.reduction, weights_of(store), row_name(store.folder.absolute))
 
 
 def resolve_fit(store: FeatureStore, options: FitOptions) -> FitRequest:
@@ -60,15 +62,15 @@ def new_classifier(request: FitRequest, task: Task) -> Classifier:
     Raises:
         UsageError: its parameters are not possible.
     """
-    options = request.options
+    options, block = request.options, request.block
     spec = HeadSpec(
         name=request.kind.name,
         parameters=request.parameters,
-        shape=reduced_shape(request.output.shape, request.reduction),
+        shape=block.shape,
         task=task,
         class_weight=options.class_weight,
         seed=options.seed,
-        origin=request.origin,
+        origin=Origin(block.recipe, block.output, block.weights),
         custom_head=options.custom_head,
         tensorboard=options.tensorboard,
     )

@@ -158,6 +158,27 @@ def folds(rows: Positions, strata: npt.NDArray[np.int64], groups: SplitGroups, c
     return [rows[number[groups.of_rows[rows]] == fold] for fold in range(count)]
 
 
+def nested_parts(
+    rows: Positions, strata: npt.NDArray[np.int64], groups: SplitGroups, fractions: Sequence[float], least: int
+) -> list[Positions]:
+    """Parts of the rows, each within every larger one: split groups whole, classes in their proportions.
+
+    Args:
+        rows: what is divided.
+        strata: (all rows,), each row's class.
+        groups: of all rows; their order decides which come first.
+        fractions: of each part, above 0; 1 for all rows.
+        least: how many split groups of each class every part has, or all where a class has fewer.
+    """
+    place = np.full(len(groups.keys), np.inf)
+    for ordered, middles, total in _ordered_groups(rows, strata, groups):
+        place[ordered] = middles / total
+    for members in _groups_of_classes(rows, strata, groups):
+        place[members[:least]] = 0.0
+    place_of_rows = place[groups.of_rows[rows]]
+    return [rows[place_of_rows < fraction] for fraction in fractions]
+
+
 def _spread_classes(fold_of: dict[int, int], of_classes: Sequence[Positions], count: int) -> None:
     """Take classes apart that lie in one fold alone, as they may where split groups are of several classes.
 

@@ -158,14 +158,14 @@ def format_comparison(comparison: "Comparison", everything: bool = False) -> lis
             printable(head.name) + (" *" if number == comparison.best else ""),
             _format_score(head.validation, "accuracy"),
             _format_score(head.test, "accuracy"),
-            "-" if head.difference is None else _signed(head.difference),
+            "-" if head.difference is None else format_signed(head.difference),
             _format_p(head.p_value),
             f"{head.paired.first_only:,} : {head.paired.second_only:,}" if head.paired else "-",
             f"{head.shared:,}",
             _format_score(head.test, "log_loss"),
         ]
         if by_folds:
-            cells += [_signed(head.folds.difference) if head.folds else "-", _format_p(head.folds_p_value)]
+            cells += [format_signed(head.folds.difference) if head.folds else "-", _format_p(head.folds_p_value)]
         others = [_format_score(head.validation, "log_loss"), f"{head.images:,}", printable(head.head), head.backbone]
         rows.append([*cells, *others] if everything else cells)
     return rows
@@ -197,7 +197,8 @@ def format_refusals(sweep: "Sweep") -> list[list[str]]:
     return [[f"{trial.number + 1}", f"refused: {printable(trial.refused)}"] for trial in sweep.trials if trial.refused]
 
 
-def _signed(difference: Interval) -> str:
+def format_signed(difference: Interval) -> str:
+    """A difference and its 95 % interval."""
     if difference.low is None:
         return f"{difference.value:+.3f}"
     return f"{difference.value:+.3f} ({difference.low:+.3f}..{difference.high:+.3f})"

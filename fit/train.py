@@ -21,10 +21,9 @@ from fit.head_info import HeadInfo, installed_versions
 from fit.heads.base import Classifier
 from fit.looks import look_now
 from fit.options import FitOptions, HeadCall
-from fit.request import FitRequest, new_classifier, resolve_fit, weights_of
+from fit.request import FitRequest, new_classifier, resolve_fit
 from fit.splits import TEST, TRAIN, VALIDATION
 from fit.task import Task
-from store.files.names import row_name
 from store.options import taking_first_and_fields_of
 from store.reader import FeatureStore, open_store
 
@@ -134,16 +133,12 @@ def describe_head(request: FitRequest, task: Task) -> HeadInfo:
     return HeadInfo(
         head=request.kind.name,
         parameters=request.parameters,
-        reduction=request.reduction,
         classes=task.classes,
         multi_label=task.multi_label,
         class_weight=options.class_weight,
         seed=options.seed,
-        recipe=store.recipe,
-        output=request.output,
-        weights=weights_of(store),
+        blocks=(request.block,),
         versions=installed_versions(),
         data=store.snapshot.current.data if store.snapshot.current else "",
-        store=row_name(store.folder.absolute),
         decision=task.decision,
     )

@@ -24,15 +24,15 @@ def composed_writer(head: FittedHead, target: Target, weights: str | None) -> Ca
     Raises:
         UsageError: the format cannot hold an ONNX model, the head cannot be written as layers, or the file is gone.
     """
-    info = head.info
+    block = head.info.blocks[0]
     if target.name not in _COMPOSERS:
         raise UsageError(
             f"--to {target.name}: the backbone is an ONNX model, and Keras does not convert those: choose --to "
             f"{' or '.join(_COMPOSERS)}"
         )
     compose, model = _COMPOSERS[target.name], head_model(head)
-    found = recipe_weights(info.recipe, weights or file_path(info.weights))
-    place = head_place(info.recipe, info.output, found.path)
+    found = recipe_weights(block.recipe, weights or file_path(block.weights))
+    place = head_place(block.recipe, block.output, found.path)
 
     def write(path: Path) -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -56,7 +56,7 @@ def export_head(
     require_export_place(target, out, force)
     with quiet_libraries(debug):
         write = _writer(head, target, weights)
-    pixels = sample_pixels(head.info.recipe.image_size)
+    pixels = sample_pixels(head.info.blocks[0].recipe.image_size)
     expected = _float32_probabilities(head, pixels, weights, debug)
     with _written_beside(out) as temporary:
         with _named_failures(head, to), quiet_libraries(debug), _silent_output(debug):
@@ -65,7 +65,7 @@ def export_head(
         difference = float(np.abs(found - expected).max())
         if not difference <= TOLERANCE:
             raise UsageError(
-                f"the {to} export of {head.info.recipe.backbone} differs from `fit predict` by {difference:.2g} in "
+                f"the {to} export of {head.info.backbone} differs from `fit predict` by {difference:.2g} in "
                 f"probability, more than {TOLERANCE:g}: it was deleted; choose another of {', '.join(TARGETS)}"
             )
     _write_description(head, out)
@@ -78,7 +78,7 @@ def _writer(head: FittedHead, target: Target, weights: str | None) -> Callable[[
     Raises:
         UsageError: the head, or the backbone, cannot be written so.
     """
-    if head.info.recipe.backbone == ONNX:
+    if head.info.backbone == ONNX:
         return composed_writer(head, target, weights)
     model = exported_model(head, weights)
     return lambda path: target.write(model, path)
@@ -86,12 +86,11 @@ def _writer(head: FittedHead, target: Target, weights: str | None) -> Callable[[
 
 def _float32_probabilities(head: FittedHead, pixels: Pixels, weights: str | None, debug: bool) -> Probabilities:
     """What `fit predict` gives, in float32 as exports compute, whatever the recipe's precision."""
-    recipe = dataclasses.replace(head.info.recipe, precision="float32")
-    if recipe == head.info.recipe:
+    block = head.info.blocks[0]
+    recipe = dataclasses.replace(block.recipe, precision="float32")
+    if recipe == block.recipe:
         return head.predict_pixels(pixels, weights, Reporter(debug=debug))
-    extractor = FeatureExtractor(
-        recipe, head.info.output, weights or file_path(head.info.weights), Reporter(debug=debug)
-    )
+    extractor = FeatureExtractor(recipe, block.output, weights or file_path(block.weights), Reporter(debug=debug))
     return head.predict_features(extractor.extract_pixels(pixels))
 
 
@@ -126,7 +125,7 @@ def _named_failures(head: FittedHead, to: str) -> Iterator[None]:
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UsageError(
-            f"{head.info.recipe.backbone} with the head {head.info.head} cannot be exported to {to} "
+            f"{head.info.backbone} with the head {head.info.head} cannot be exported to {to} "
             f"({type(error).__name__}: {reason}): choose another of {', '.join(TARGETS)}"
         ) from error
 
@@ -166,8 +165,8 @@ def _write_description(head: FittedHead, out: Path) -> None:
         "classes": list(head.info.classes),
         "input": "uint8 pixels, batch x height x width x 3, RGB, decoded and resized by the recipe",
         "output": "probability of each class, in the order of classes",
-        "fingerprint": head.info.recipe.fingerprint,
-        "recipe": head.info.recipe.to_dict(),
+        "fingerprint": head.info.fingerprint,
+        "recipe": head.info.blocks[0].recipe.to_dict(),
         "head": head.info.head,
     }
     if decision := head.info.decision.to_dict():

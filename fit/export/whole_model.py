@@ -42,15 +42,15 @@ def exported_model(head: FittedHead, weights: str | None) -> keras.Model:
     Raises:
         UsageError: the head cannot be written as layers, or the weights cannot be had.
     """
-    info = head.info
+    block = head.info.blocks[0]
     layers_of_head = head_model(head)
-    backbone = recipe_backbone(info.recipe)
-    chosen = recipe_weights(info.recipe, weights or file_path(info.weights))
+    backbone = recipe_backbone(block.recipe)
+    chosen = recipe_weights(block.recipe, weights or file_path(block.weights))
     if isinstance(backbone, FileBackbone):
-        network, _ = load_keras_model(backbone, chosen, info.recipe.image_size)
+        network, _ = load_keras_model(backbone, chosen, block.recipe.image_size)
     else:
-        network, _ = load_network(backbone, chosen, info.recipe.image_size)
-    return whole_model(network, info.output.layer, info.output.pooling, backbone.preprocessing, layers_of_head)
+        network, _ = load_network(backbone, chosen, block.recipe.image_size)
+    return whole_model(network, block.output.layer, block.output.pooling, backbone.preprocessing, layers_of_head)
 
 
 def head_model(head: FittedHead) -> keras.Model:
@@ -64,10 +64,11 @@ def head_model(head: FittedHead) -> keras.Model:
             f"the head {head.info.head} cannot be written as layers, only Keras heads and the linear ones "
             "(logistic, ridge, linear_svm, sgd) can: fit one of those, or use `fit predict`"
         )
+    block = head.info.blocks[0]
     with keras_defaults():
-        inputs = keras.Input(head.info.output.shape, name="features")
+        inputs = keras.Input(block.output.shape, name="features")
         inner = head.model if head.is_network else linear_model(linear_form(head.model))
-        probabilities = inner(_reduced(inputs, head.info.reduction))
+        probabilities = inner(_reduced(inputs, block.reduction))
         if probabilities.shape[-1] == 1:  # the second of two classes
             probabilities = layers.Concatenate()([1.0 - probabilities, probabilities])
         return keras.Model(inputs, probabilities, name="head")

@@ -227,7 +227,8 @@ def _search_class(store: FeatureStore, rows: ImageRows, options: SearchOptions, 
         shown = ", ".join(map(printable, head.classes[:10])) + (", …" if len(head.classes) > 10 else "")
         raise UsageError(f"the head has no class {printable(name)!r}: it has {shown}")
     require_same_recipe(head, store)
-    candidates = Candidates(store, rows, head.info.output, head.info.reduction)
+    block = head.info.blocks[0]
+    candidates = Candidates(store, rows, block.output, block.reduction)
     number = head.classes.index(name)
     probabilities, positions = list[npt.NDArray[np.floating]](), list[Positions]()
     for values, part in candidates.batches(reporter):

@@ -214,7 +214,7 @@ def interval_of(estimate: Estimate, clusters: Clusters, requirement: Requirement
         return _loss_interval(estimate, clusters)
     if estimate.scale in (Scale.CORRELATION, Scale.EXPLAINED):
         return _transformed_interval(estimate, measure_spread(estimate.influence, clusters))
-    return _bounded_interval(estimate, measure_spread(estimate.influence, clusters), requirement)
+    return bounded_interval(estimate, measure_spread(estimate.influence, clusters), requirement)
 
 
 def without_interval(value: float, reason: str) -> Interval:
@@ -261,7 +261,8 @@ def _rarely_mixed(estimate: Estimate, clusters: Clusters) -> str:
     )
 
 
-def _bounded_interval(estimate: Estimate, spread: Spread, requirement: Requirement) -> Interval:
+def bounded_interval(estimate: Estimate, spread: Spread, requirement: Requirement) -> Interval:
+    """Of a metric between two bounds, from how much it varies."""
     low, high = (-1.0, 1.0) if estimate.scale is Scale.SIGNED else (0.0, 1.0)
     place = (estimate.value - low) / (high - low)
     if spread.variance <= _ROUNDING**2 or not 0 < place < 1:

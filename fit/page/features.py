@@ -9,7 +9,7 @@ import scipy.linalg
 
 from fit.choices import WHOLE
 from fit.data import reduce_tensor, reduced_shape
-from fit.head_info import HeadInfo
+from fit.head_info import Block, HeadInfo
 from fit.metrics.arrays import Floats
 from fit.neighbors import Neighbors, nearest
 from fit.splits import Positions
@@ -79,31 +79,32 @@ def find_features(info: HeadInfo, features: str | FeatureStore | None) -> Stored
     Raises:
         NoFeatures: there is no such store, or it has another recipe.
     """
-    if features is None and not info.store:
+    block = info.blocks[0]
+    if features is None and not block.store:
         raise NoFeatures("the head is of an earlier version, which did not note where its features were")
     try:
-        store = features if isinstance(features, FeatureStore) else open_store(features or file_path(info.store))
+        store = features if isinstance(features, FeatureStore) else open_store(features or file_path(block.store))
         table = store.images()
     except StillframeError as error:
         raise NoFeatures(f"the features cannot be read: {printable(str(error))}") from error
-    if differences(info.recipe.unaltered, store.recipe.unaltered, "", "") or (
-        store.outputs.get(info.output.name) != info.output
+    if differences(block.recipe.unaltered, store.recipe.unaltered, "", "") or (
+        store.outputs.get(block.output.name) != block.output
     ):
         raise NoFeatures(f"the store {printable(str(store.folder))} has another recipe than the head")
     paths = table["path"].to_pylist()
     return StoredFeatures(
         store,
-        info.output.name,
-        _vector_reduction(info),
+        block.output.name,
+        _vector_reduction(block),
         {path: number for number, path in enumerate(paths)},
         dict(zip(paths, table["group"].to_pylist(), strict=True)),
     )
 
 
-def _vector_reduction(info: HeadInfo) -> str:
-    if info.reduction == WHOLE or int(np.prod(reduced_shape(info.output.shape, info.reduction))) > _MOST_COLUMNS:
+def _vector_reduction(block: Block) -> str:
+    if block.reduction == WHOLE or int(np.prod(reduced_shape(block.output.shape, block.reduction))) > _MOST_COLUMNS:
         return "avg"
-    return info.reduction
+    return block.reduction
 
 
 def nearest_images(

@@ -169,7 +169,7 @@ def _thumbnail_request(
     return ThumbnailRequest(
         [images.paths[position] for position in order],
         {at: [images.paths[position] for position in positions] for at, positions in samples.items()},
-        results.info.recipe.background,
+        results.info.blocks[0].recipe.background,
     )
 
 
@@ -198,7 +198,7 @@ def _content(results: Results, parts: _Parts, samples: Mapping[int, Positions], 
     monitor = monitor_of(info)
     features = parts.features
     return Content(
-        title=printable(f"{info.head} on {info.recipe.backbone}"),
+        title=printable(f"{info.head} on {info.backbone}"),
         place=printable(str(results.folder)),
         classes=[printable(name) for name in info.classes],
         multi_label=info.multi_label,

@@ -16,14 +16,15 @@ _WIDE = 88
 
 def recipe_facts(info: HeadInfo) -> dict[str, str]:
     """What the features depend on, by its name in words."""
-    recipe = info.recipe
+    block = info.blocks[0]
+    recipe = block.recipe
     facts: dict[str, object] = {
         "backbone": recipe.backbone,
-        "weights": f"{info.weights} ({recipe.weights[:12]}…)",
-        "layer": info.output.layer,
+        "weights": f"{block.weights} ({recipe.weights[:12]}…)",
+        "layer": block.output.layer,
         "pooling": recipe.pooling,
-        "features": f"{' × '.join(map(str, info.output.shape))}, {info.output.dtype}",
-        "reduced by": info.reduction if info.output.spatial else "nothing: they are vectors",
+        "features": f"{' × '.join(map(str, block.output.shape))}, {block.output.dtype}",
+        "reduced by": block.reduction if block.output.spatial else "nothing: they are vectors",
         "image size": " × ".join(map(str, recipe.image_size)),
         "resize": recipe.resize,
         "crop": recipe.crop,
@@ -36,7 +37,7 @@ def recipe_facts(info: HeadInfo) -> dict[str, str]:
         **_decision_facts(info),
         "seed": info.seed,
         "images": info.data or "not noted",
-        "store": info.store or "not noted",
+        "store": block.store or "not noted",
     }
     return {name: printable(str(value)) for name, value in facts.items()}
 
@@ -64,11 +65,11 @@ def command_blocks(info: HeadInfo, folder: Path, run_options: Mapping[str, objec
         folder: where it is.
         run_options: the options of the `extract run` that made the store; None where it is not at hand.
     """
-    place = str(folder)
-    store = file_path(info.store) if info.store else "STORE"
+    place, block = str(folder), info.blocks[0]
+    store = file_path(block.store) if block.store else "STORE"
     settings = [word for name, value in info.parameters.items() for word in ("--set", f"{name}={value}")]
     options = (
-        ["--reduce", info.reduction] if info.output.spatial and info.reduction in ("avg", "max", "flatten") else []
+        ["--reduce", block.reduction] if block.output.spatial and block.reduction in ("avg", "max", "flatten") else []
     )
     options += ["--class-weight", info.class_weight] if info.class_weight != "none" else []
     decision = info.decision
@@ -78,7 +79,7 @@ def command_blocks(info: HeadInfo, folder: Path, run_options: Mapping[str, objec
         ("--abstain", decision.abstain),
     ):
         options += [option, f"{value}"] if value else []
-    fit = ["--features", store, "--head", info.head, "--output", info.output.name, *options, "--seed", f"{info.seed}"]
+    fit = ["--features", store, "--head", info.head, "--output", block.output.name, *options, "--seed", f"{info.seed}"]
     use = [
         suggested_line("fit", "predict", place, "photo.jpg"),
         suggested_line("fit", "evaluate", place, "--features", "OTHER_STORE"),
@@ -90,7 +91,7 @@ def command_blocks(info: HeadInfo, folder: Path, run_options: Mapping[str, objec
     if run_options is not None:
         blocks.append(Block("Extract such features: features.toml", write_config(dict(run_options), "extract run")))
         blocks.append(Block("and", suggested_line("extract", "run", "--config", "features.toml", "--out", "features")))
-    blocks.append(Block("The recipe", json.dumps(info.recipe.to_dict(), indent=1)))
+    blocks.append(Block("The recipe", json.dumps(block.recipe.to_dict(), indent=1)))
     return [Block(block.title, _shown(block.text)) for block in blocks]
 
 

@@ -53,7 +53,7 @@ def gather_averages(results: Results, root: str, members: Sequence[Sequence[str]
     chosen = [evenly_spread(members[number], AVERAGED_IMAGES) for number in largest]
     averages = []
     for number, images in zip(largest, _read_groups(results, root, chosen), strict=True):
-        total, count = np.zeros((*results.info.recipe.image_size, 3)), 0
+        total, count = np.zeros((*results.info.blocks[0].recipe.image_size, 3)), 0
         for image in images:
             total, count = total + image, count + 1
         if count:
@@ -80,7 +80,7 @@ def gather_mistakes(results: Results, root: str, evaluated: Evaluated, rows: Seq
     predicted, confidence = evaluated.predicted, evaluated.confidence
     for start in range(0, len(rows), SHOWN_MISTAKES):
         batch = rows[start : start + SHOWN_MISTAKES]
-        images = read_pixels(root, [evaluated.paths[row] for row in batch], results.info.recipe)
+        images = read_pixels(root, [evaluated.paths[row] for row in batch], results.info.blocks[0].recipe)
         for row, image in zip(batch, images, strict=True):
             if not isinstance(image, BadImage):
                 path, actual = evaluated.paths[row], evaluated.labels[row]
@@ -93,7 +93,7 @@ def gather_mistakes(results: Results, root: str, evaluated: Evaluated, rows: Seq
 
 def _read_groups(results: Results, root: str, groups: Sequence[Sequence[str]]) -> Iterator[Iterator[Pixels]]:
     """For each group of paths its images that can be read; each group must be consumed before the next is asked for."""
-    images = read_pixels(root, list(itertools.chain.from_iterable(groups)), results.info.recipe)
+    images = read_pixels(root, list(itertools.chain.from_iterable(groups)), results.info.blocks[0].recipe)
     for group in groups:
         yield (image for image in itertools.islice(images, len(group)) if not isinstance(image, BadImage))
 

@@ -63,15 +63,15 @@ EXPERIMENT_MUTATIONS = (
     Mutation(
         "validation stops a head early",
         "fit/experiment.py",
-        "return self._roles(self.split.train, stops_early)",
+        "return self.roles_within(self.split.train, stops_early)",
         "return Roles(self.split.train, self.split.validation if stops_early else _NONE)",
         EXPERIMENT,
     ),
     Mutation(
         "the head that is kept does not learn from validation",
         "fit/experiment.py",
-        "return self._roles(self.split.development, stops_early)",
-        "return self._roles(self.split.train, stops_early)",
+        "return self.roles_within(self.split.development, stops_early)",
+        "return self.roles_within(self.split.train, stops_early)",
         EXPERIMENT,
     ),
     Mutation(
@@ -84,8 +84,8 @@ EXPERIMENT_MUTATIONS = (
     Mutation(
         "a fold learns from what it predicts",
         "fit/experiment.py",
-        "self._roles(np.setdiff1d(images, predicted), stops_early)",
-        "self._roles(images, stops_early)",
+        "self.roles_within(np.setdiff1d(images, predicted), stops_early)",
+        "self.roles_within(images, stops_early)",
         EXPERIMENT,
     ),
     Mutation(

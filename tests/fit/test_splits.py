@@ -1,9 +1,11 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fit.splits import cut, find_split_groups, folds, reshuffled, split_rows
+from fit.splits import cut, find_split_groups, folds, nested_parts, reshuffled, split_rows
 from store.errors import UsageError
 
 CLASSES = 3
@@ -194,3 +196,28 @@ def test_of_an_own_split_train_loses_what_stands_in_test_too():
 def test_a_split_that_cannot_be_is_refused(own, words):
     with pytest.raises(UsageError, match=words):
         split_rows(own, np.zeros(2, np.int64), find_split_groups(["a", "b"], None, 0), 0.2, 0.2)
+
+
+@given(data_sets(), st.integers(1, 3), st.integers(0, 9))
+def test_nested_parts_are_whole_groups_with_every_class_each_within_the_next(data, least, draw):
+    digests, owners, strata = data
+    units = reshuffled(find_split_groups(digests, owners, 0), draw)
+    rows = np.arange(0, len(digests)) if len(digests) < 40 else np.arange(5, len(digests))
+    parts = nested_parts(rows, strata, units, (0.25, 0.5, 1.0), least)
+    assert parts[-1].tolist() == rows.tolist()
+    for part, larger in itertools.pairwise(parts):
+        assert set(part) <= set(larger)
+    for part in parts:
+        left_out = np.setdiff1d(rows, part)
+        assert not set(units.of_rows[part]) & set(units.of_rows[left_out])
+        for stratum in range(CLASSES):
+            inside, every = (set(units.of_rows[side][strata[side] == stratum]) for side in (part, rows))
+            assert len(inside) >= min(least, len(every))
+
+
+def test_nested_parts_keep_the_proportions_of_classes_and_differ_between_orders():
+    strata = np.repeat([0, 1], [300, 100])
+    units = find_split_groups([f"{number}" for number in range(400)], None, 0)
+    halves = [nested_parts(np.arange(400), strata, reshuffled(units, draw), (0.5,), 1)[0] for draw in range(2)]
+    assert [np.bincount(strata[half]).tolist() for half in halves] == [[150, 50]] * 2
+    assert 80 < len(set(halves[0]) & set(halves[1])) < 120

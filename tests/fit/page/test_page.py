@@ -236,8 +236,13 @@ def test_the_reason_why_there_is_no_interval_is_given(hostile):
 # What is missing
 
 
+def moved_info(info, data, store):
+    """What a head is whose images and features have been moved there."""
+    return replace(info, data=data, blocks=tuple(replace(block, store=store) for block in info.blocks))
+
+
 def test_a_page_without_images_and_store_says_why(hostile):
-    moved = replace(hostile.results, info=replace(hostile.results.info, data="/nowhere", store="/nowhere/store"))
+    moved = replace(hostile.results, info=moved_info(hostile.results.info, "/nowhere", "/nowhere/store"))
     content = gather_content(moved, PageOptions())
     assert [note.partition(":")[0] for note in content.notes] == ["No map and no nearest images", "No thumbnails"]
     assert content.thumbnails == 0
@@ -248,7 +253,7 @@ def test_a_page_without_images_and_store_says_why(hostile):
     )
     assert found.notes == []
     assert found.thumbnails == 72
-    old = replace(hostile.results, info=replace(hostile.results.info, data="", store=""))
+    old = replace(hostile.results, info=moved_info(hostile.results.info, "", ""))
     assert all("earlier version" in note for note in gather_content(old, PageOptions()).notes)
 
 

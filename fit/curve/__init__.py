@@ -1,0 +1,1 @@
+"""A learning curve: how good a head is with fewer training images."""

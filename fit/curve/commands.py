@@ -1,0 +1,57 @@
+"""The command of `fit` for a learning curve: parse, call, print."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+from fit.app import ParameterOptions, StorePlace, app
+from fit.curve.options import CurveOptions
+from fit.options import FitOptions
+from store.command_line import Console, command
+from store.command_options import Without
+from store.options import Option
+from store.tables import columns, paragraph
+
+
+@dataclass(frozen=True)
+class CurveOutput:
+    """Where a curve goes."""
+
+    out: Annotated[
+        Path | None, Option("A folder for curve.csv and curve.png.", ("--out", "-o"), default="curves/<head>")
+    ] = None
+    force: Annotated[bool, Option("Replace a curve that is there.")] = False
+
+
+@command(
+    app,
+    "curve",
+    StorePlace,
+    CurveOptions,
+    CurveOutput,
+    Without(FitOptions, ("evaluate_test", "cv", "repeats", "by", "tensorboard", "threshold", "positive", "abstain")),
+    ParameterOptions,
+)
+def curve(
+    store: StorePlace,
+    options: CurveOptions,
+    output: CurveOutput,
+    fit_options: FitOptions,
+    parameters: ParameterOptions,
+    console: Console,
+) -> None:
+    """Fit a head on more and more of the training images: would more labels help? Evaluated on validation."""
+    from fit.curve.run import fit_curve
+    from fit.curve.text import describe_curve, format_curve
+    from fit.curve.write import CSV, PICTURE, require_curve_place, write_curve
+    from store.reader import open_store
+
+    asked = replace(fit_options, parameters=parameters.given())
+    folder = output.out or Path("curves") / asked.head.replace(":", ".")
+    require_curve_place(folder, output.force)
+    found = fit_curve(open_store(store.features), asked, options, console.reporter)
+    write_curve(found, folder)
+    console.result({"curve": str(folder), **found.to_dict()})
+    console.output(*columns(format_curve(found)))
+    console.summary("", *(line for text in describe_curve(found) for line in paragraph(text)))
+    console.summary(f"the curve is in {folder / CSV}, {folder / PICTURE}")

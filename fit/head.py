@@ -87,7 +87,8 @@ class Head:
         return self.predictor.is_network
 
     def __repr__(self) -> str:
-        return f"Head({self.info.head!r}, {len(self.classes)} classes, on {self.info.backbone})"
+        predicts = "a number" if self.info.task.regression else f"{len(self.classes)} classes"
+        return f"Head({self.info.head!r}, {predicts}, on {self.info.backbone})"
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -103,7 +104,8 @@ class Head:
             if metric == "accuracy"
         }
         accuracies = {name: value.replace("\N{NO-BREAK SPACE}", " ") for name, value in accuracies.items()}
-        facts = {"classes": classes, "backbone": self.info.backbone, **accuracies}
+        predicts = {"predicts": "a number"} if self.info.task.regression else {"classes": classes}
+        facts = {**predicts, "backbone": self.info.backbone, **accuracies}
         return notebook_table(f"Head {self.info.head}", facts)
 
     def abstain_below(self, probability: float | None) -> None:
@@ -115,8 +117,10 @@ class Head:
         require_abstain(probability)
         if probability is None:
             return
-        if self.info.multi_label:
-            raise UsageError("--abstain is for one class per image: of several labels each has a threshold")
+        if self.info.multi_label or self.info.task.regression:
+            raise UsageError(
+                "--abstain is for one class per image: of several labels each has a threshold, and a number has no probability"
+            )
         self.info = replace(self.info, decision=replace(self.info.decision, abstain=probability))
 
     def predict_features(self, features: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
@@ -137,7 +141,7 @@ class Head:
         for start in range(0, len(stored), _PREDICTED_ROWS):
             part = reduce_tensor(stored[start : start + _PREDICTED_ROWS], block.reduction)
             parts.append(self.predictor.predict_proba(part.astype(np.float32)))
-        return np.concatenate(parts) if parts else np.empty((0, len(self.classes)))
+        return np.concatenate(parts) if parts else np.empty((0, self.info.task.outputs))
 
     def predict(
         self,
@@ -182,7 +186,7 @@ class Head:
             found.update(zip(content.shard.rows["path"].to_pylist(), values, strict=True))
             for failure in content.failures.to_pylist():
                 errors[failure["path"]] = f"{failure['code']}: {failure['message']}"
-        missing = np.full(len(self.classes), np.nan)
+        missing = np.full(self.info.task.outputs, np.nan)
         probabilities = np.array([found.get(path, missing) for path in paths])
         columns = prediction_columns(probabilities, self.info.task)
         return pa.table(

@@ -69,7 +69,7 @@ def head_model(head: FittedHead) -> keras.Model:
         inputs = keras.Input(block.output.shape, name="features")
         inner = head.model if head.is_network else linear_model(linear_form(head.model))
         probabilities = inner(_reduced(inputs, block.reduction))
-        if probabilities.shape[-1] == 1:  # the second of two classes
+        if probabilities.shape[-1] == 1 and not head.info.task.regression:  # the second of two classes
             probabilities = layers.Concatenate()([1.0 - probabilities, probabilities])
         return keras.Model(inputs, probabilities, name="head")
 

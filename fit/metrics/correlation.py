@@ -20,7 +20,9 @@ def spearman(first: Floats, second: Floats) -> Estimate:
     if product <= 0:
         return undefined(len(first), "all images have one value, or are predicted to have one", Scale.CORRELATION)
     value = both.value / np.sqrt(product)
-    influence = both.influence / np.sqrt(product) - value / 2 * (one.influence / one.value + other.influence / other.value)
+    influence = both.influence / np.sqrt(product) - value / 2 * (
+        one.influence / one.value + other.influence / other.value
+    )
     return Estimate(float(np.clip(value, -1, 1)), influence, Scale.CORRELATION)
 
 

@@ -278,7 +278,7 @@ def bounded_interval(estimate: Estimate, spread: Spread, requirement: Requiremen
 def _transformed_interval(estimate: Estimate, spread: Spread) -> Interval:
     """Of Fisher's transformation (1915, Biometrika 10, 507) of a correlation, or of the logarithm of what is not explained."""
     value = estimate.value
-    if spread.variance <= _ROUNDING**2 or abs(value) >= 1 and estimate.scale is Scale.CORRELATION or value >= 1:
+    if spread.variance <= _ROUNDING**2 or (abs(value) >= 1 and estimate.scale is Scale.CORRELATION) or value >= 1:
         return without_interval(value, "every image gives the same: nothing shows how much it varies")
     error = spread.quantile * np.sqrt(spread.variance)
     if estimate.scale is Scale.CORRELATION:

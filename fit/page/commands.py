@@ -1,6 +1,7 @@
 """The commands of `fit` to look at heads: parse, call, print."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -75,18 +76,27 @@ class ComparisonOptions:
 def compare(options: ComparisonOptions, table: TableOptions, console: Console) -> None:
     """Compare heads: what each scored, and how far each is from the best by validation on the same test images."""
     from fit.compare import compare_heads, comparison_figure
+    from fit.compare_numbers import compare_number_heads, number_comparison_figure
     from fit.head_folder import read_results
     from fit.report.style import require_png, to_png
-    from fit.text import format_comparison
+    from fit.text import format_comparison, format_number_comparison
     from store.files.local import write_whole
 
     if options.out is not None:
         require_png(options.out)
+    heads = [read_results(folder) for folder in options.heads]
     with console.reporter.step("comparing", None):
-        comparison = compare_heads([read_results(folder) for folder in options.heads])
+        if any(head.info.task.regression for head in heads):
+            numbers = compare_number_heads(heads)
+            described, found, draw = numbers.to_dict(), numbers.notes, partial(number_comparison_figure, numbers)
+            rows = format_number_comparison(numbers)
+        else:
+            comparison = compare_heads(heads)
+            described, found, draw = comparison.to_dict(), comparison.notes, partial(comparison_figure, comparison)
+            rows = format_comparison(comparison, table.everything)
     if options.out is not None:
-        write_whole(options.out, to_png(comparison_figure(comparison)))
-    console.result(comparison.to_dict())
-    notes = [line for note in comparison.notes for line in paragraph(note)]
-    console.output(*columns(format_comparison(comparison, table.everything)))
+        write_whole(options.out, to_png(draw()))
+    console.result(described)
+    notes = [line for note in found for line in paragraph(note)]
+    console.output(*columns(rows))
     console.summary("", *notes)

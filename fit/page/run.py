@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fit.choices import REGRESSION
 from fit.head_info import HeadInfo
 from fit.page.content import Block
 from store.config_file import write_config
@@ -71,6 +72,7 @@ def command_blocks(info: HeadInfo, folder: Path, run_options: Mapping[str, objec
     options = (
         ["--reduce", block.reduction] if block.output.spatial and block.reduction in ("avg", "max", "flatten") else []
     )
+    options += ["--task", REGRESSION] if info.task.regression else []
     options += ["--class-weight", info.class_weight] if info.class_weight != "none" else []
     decision = info.decision
     for option, value in (

@@ -87,7 +87,7 @@ def compare_number_heads(heads: Sequence[Results]) -> NumberComparison:
     for head in heads:
         if not head.info.task.regression:
             raise UsageError(
-                f"{printable(str(head.folder))} predicts classes and another head numbers: compare heads of one task"
+                f"{printable(str(head.folder))} predicts classes, and another head a number: compare heads of one task"
             )
         if not head.metrics.get(VALIDATION):
             raise UsageError(

@@ -44,7 +44,7 @@ class LabelledImages:
     @property
     def strata(self) -> npt.NDArray[np.int64]:
         """(images,): the class by which splits distribute an image."""
-        return self.task.strata(self.targets)
+        return self.task.strata(self.targets, len(self.split_groups.keys))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -97,7 +97,7 @@ def _split(
     owners = None if options.group_by is None else rows.groups(options.group_by)
     groups = find_split_groups(rows.texts("sha256"), owners, options.seed, twins)
     given = rows.table["split"].to_pylist()
-    split = split_rows(given, task.strata(targets), groups, options.val, options.test)
+    split = split_rows(given, task.strata(targets, len(groups.keys)), groups, options.val, options.test)
     return LabelledImages(rows, task, targets, groups, split)
 
 

@@ -12,7 +12,7 @@ from store.files.names import printable
 MANY_NUMBERS = 20
 """More different numbers than this among the labels of a classification are probably not classes."""
 
-_STRATA, _ROWS_PER_STRATUM = 10, 10
+_STRATA, _GROUPS_PER_STRATUM = 10, 10
 
 Floats = npt.NDArray[np.float64]
 
@@ -58,12 +58,15 @@ def number_text(value: float) -> str:
     return repr(float(value)).removesuffix(".0")
 
 
-def quantile_strata(values: Floats) -> npt.NDArray[np.int64]:
-    """(rows,): the stratum by which splits distribute a row: at most 10, by quantiles of the values, of 10 rows or more each.
+def quantile_strata(values: Floats, different: int | None = None) -> npt.NDArray[np.int64]:
+    """(rows,): the stratum by which splits distribute a row, by quantiles of the values; equal values are in one stratum.
 
-    Equal values are in one stratum.
+    Args:
+        values: (rows,).
+        different: how many split groups the rows are of; None if each is by itself. There are at most 10 strata, and of
+            fewer than 100 groups so few that each has some 10: a part of a smaller one may have none.
     """
-    count = min(_STRATA, max(1, len(values) // _ROWS_PER_STRATUM))
+    count = min(_STRATA, max(1, (len(values) if different is None else different) // _GROUPS_PER_STRATUM))
     edges = np.quantile(values, np.arange(1, count) / count) if len(values) else np.empty(0)
     strata: npt.NDArray[np.int64] = np.searchsorted(np.unique(edges), values, side="right")
     return np.unique(strata, return_inverse=True)[1].astype(np.int64)

@@ -161,10 +161,13 @@ class Task:
         counts: Ints = self.membership(targets).sum(axis=0)
         return counts
 
-    def strata(self, targets: Targets) -> Ints:
-        """(rows,): the class by which splits distribute a row; of several labels the rarest, of numbers the quantile."""
+    def strata(self, targets: Targets, different: int | None = None) -> Ints:
+        """(rows,): the class by which splits distribute a row; of several labels the rarest, of numbers the quantile.
+
+        `different` is how many split groups the rows are of, see `fit.numeric_labels.quantile_strata`.
+        """
         if self.regression:
-            return quantile_strata(targets.astype(np.float64))
+            return quantile_strata(targets.astype(np.float64), different)
         if not self.multi_label:
             return targets.astype(np.int64, copy=False)
         counts = targets.sum(axis=0)

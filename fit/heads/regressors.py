@@ -48,7 +48,8 @@ class RidgeRegression(RegressorMixin, BaseEstimator):
         numbers = y.astype(np.float64)
         self.scaler_ = floored(StandardScaler().fit(X))
         scaled = self.scaler_.transform(X)
-        splits = inner_splits(quantile_strata(numbers), groups, self.inner_folds, self.random_state)
+        different = None if groups is None else len(np.unique(groups))
+        splits = inner_splits(quantile_strata(numbers, different), groups, self.inner_folds, self.random_state)
         alpha, self.chosen_ = self._choose(scaled, numbers, splits)
         self.model_ = Ridge(alpha).fit(scaled, numbers)
         return self

@@ -45,7 +45,7 @@ test: $(VENV)/installed-dev ## linters, types and tests; CI runs this
 
 test-all: $(VENV)/installed-dev ## the slow tests too: every backbone, PyTorch, killed runs (half an hour)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0'
-	$(BIN)/pytest -s
+	$(BIN)/pytest -n 2 --dist worksteal
 
 docs-test: $(VENV)/installed-dev ## run the commands in docs/recipes/ with random weights and few epochs (a few minutes)
 	$(BIN)/pytest tests/test_recipes.py

@@ -14,6 +14,7 @@ from extract.signals import end_in_time_after_signals
 from fit.commands import app as fit_app
 from store.command_line import leave, new_app, run_app
 from store.commands import app as store_app
+from store.streams import fill_closed_streams
 
 stillframe_app = new_app("Extract the features of images once, and fit heads on them as often as you like.")
 
@@ -49,6 +50,7 @@ def _program(app: typer.Typer, name: str) -> Callable[[], None]:
     """The entry point of a program."""
 
     def main() -> None:
+        fill_closed_streams()
         end_in_time_after_signals()
         leave(run_app(app, name))
 

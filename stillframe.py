@@ -29,7 +29,7 @@ from store.lazy import exporting
 
 if TYPE_CHECKING:
     from extract.request import RunOptions
-    from extract.run import extract
+    from extract.run import extract, extract_together
     from extract.summary import RunResult
     from fit.audit.options import AuditOptions
     from fit.audit.run import audit_store
@@ -65,6 +65,7 @@ __all__ = [
     "UsageError",
     "audit_store",
     "extract",
+    "extract_together",
     "fit_curve",
     "fit_head",
     "load_head",
@@ -77,7 +78,7 @@ if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wro
         __name__,
         {
             "extract.request": ("RunOptions",),
-            "extract.run": ("extract",),
+            "extract.run": ("extract", "extract_together"),
             "extract.summary": ("RunResult",),
             "fit.audit.options": ("AuditOptions",),
             "fit.audit.run": ("audit_store",),

@@ -308,9 +308,9 @@ def measure(draws: int, quick: bool) -> list[Cell]:
 
 def format_number_table(cells: Sequence[Cell]) -> list[str]:
     """Markdown: one line per metric, kind of numbers, images and groups; one column per share that is explained."""
-    shares = sorted({cell.accuracy for cell in cells})
-    lines = ["| interval of | images | groups | " + " | ".join(f"R2 {share:g}" for share in shares) + " |"]
-    lines.append("|---" * (3 + len(shares)) + "|")
+    explained = sorted({cell.accuracy for cell in cells})
+    lines = ["| interval of | images | groups | " + " | ".join(f"R2 {value:g}" for value in explained) + " |"]
+    lines.append("|---" * (3 + len(explained)) + "|")
     rows = defaultdict[tuple[str, int, int], list[str]](list)
     for cell in sorted(cells, key=lambda cell: (cell.metric, cell.images, cell.groups, cell.accuracy)):
         rows[cell.metric, cell.images, cell.groups].append(_format_cell(cell))

@@ -25,6 +25,7 @@ LIBRARIES = ("tensorflow", "keras", "openvino", "torch", "numpy", "h5py", "pyarr
 REPEATS = 5
 TITLES = (
     "Speed",
+    "Several backbones",
     "GPU",
     "Storage",
     "Epochs",
@@ -46,11 +47,15 @@ slows down for a while, ratios change less than rates. `2.53 (2.41 to 2.60)` is 
 
 @dataclass(frozen=True)
 class Child:
-    """A process that has ended: the JSON object in its last line of output, its wall seconds, its peak memory in MB."""
+    """A process that has ended: the JSON object in its last line of output, its seconds and its peak memory in MB.
+
+    `seconds` are by the clock, `processor_seconds` those of all its threads together.
+    """
 
     output: dict[str, Any]
     seconds: float
     peak_mb: float
+    processor_seconds: float
 
 
 def run_child(command: Sequence[str | os.PathLike[str]], environment: Mapping[str, str] | None = None) -> Child:
@@ -75,7 +80,8 @@ def run_child(command: Sequence[str | os.PathLike[str]], environment: Mapping[st
         errors.seek(0)
         if child.returncode != 0:
             raise RuntimeError(f"{' '.join(map(str, command))}: exit code {child.returncode}\n{errors.read()[-2000:]}")
-        return Child(json.loads(output.read().strip().rpartition("\n")[2]), seconds, usage.ru_maxrss / 1024)
+        last = json.loads(output.read().strip().rpartition("\n")[2])
+        return Child(last, seconds, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime)
 
 
 def module(name: str, *arguments: object) -> list[str]:

@@ -8,7 +8,7 @@ Without arguments all sections are measured, which takes hours, mostly for speed
 import argparse
 import subprocess
 
-from benchmarks import epochs, growth, speed, storage
+from benchmarks import epochs, growth, speed, storage, together
 from benchmarks.measure import ROOT, circumstances, module, say, scratch, write_section
 
 PLANNING_TITLE = "Planning"
@@ -28,6 +28,7 @@ SECTIONS = {
     "growth": growth.main,
     "planning": planning,
     "storage": lambda: storage.main([]),
+    "together": lambda: together.main([]),
     "epochs": lambda: epochs.main([]),
     "speed": lambda: speed.main([]),
 }

@@ -98,7 +98,7 @@ def classify(
     found: dict[str, Classified] = {}
     distinct = list(dict.fromkeys(paths))
     policy = _default_policy(known)
-    for content in extract_files(distinct, NamedFiles(distinct), policy, loaded, output, reporter):
+    for content in extract_files(distinct, NamedFiles(distinct), policy, loaded, (output,), reporter):
         rows = zip(content.shard.rows["path"].to_pylist(), content.shard.tensors[output.name], strict=True)
         found.update({path: Classified(path, best_guesses(values, top)) for path, values in rows})
         for failure in content.failures.to_pylist():

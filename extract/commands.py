@@ -1,6 +1,6 @@
 """The commands of `extract`: parse, call, print."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +17,7 @@ from extract.text import (
     format_run,
 )
 from store.command_line import Console, command, format_shape, new_app
+from store.command_options import Without
 from store.errors import EnvironmentFailure, UsageError
 from store.options import Argument, Option
 from store.tables import columns, facts
@@ -25,6 +26,47 @@ if TYPE_CHECKING:
     from extract.classify import Classified
 
 app = new_app("Run a frozen network over images and store its features.")
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """Which networks a run computes, and the store of each.
+
+    Raises:
+        UsageError: not as many stores as networks.
+    """
+
+    out: Annotated[
+        tuple[str, ...],
+        Option(
+            "The store's folder, or its URL (s3://, gs://, az://); one for each --backbone.",
+            ("--out", "-o"),
+            default=str(RunOptions.out),
+            metavar="<str>",
+        ),
+    ] = ()
+    backbone: Annotated[
+        tuple[str, ...],
+        Option(
+            "The network: a name that `extract backbones` lists, a .onnx or .keras file, a folder in Hugging Face layout, "
+            "or hf:ORG/NAME; repeat it, and --out, to decode the images once for several networks.",
+            default=DEFAULT_BACKBONE,
+            metavar="<str>",
+            complete=complete_backbone,
+        ),
+    ] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.out or ("",)) != len(self.backbone or ("",)):
+            raise UsageError(
+                f"--backbone is given {len(self.backbone)} times and --out {len(self.out)} times: expected one --out for "
+                "each --backbone, in the same order"
+            )
+
+    def runs(self, options: RunOptions) -> list[RunOptions]:
+        """One run for each network, with these options."""
+        pairs = zip(self.backbone or (DEFAULT_BACKBONE,), self.out or (RunOptions.out,), strict=True)
+        return [replace(options, backbone=backbone, out=out) for backbone, out in pairs]
 
 
 @dataclass(frozen=True)
@@ -38,18 +80,23 @@ class JobOptions:
     max_runtime: Annotated[str | None, Option("Stop after 90s, 30m, 8h or 7:30:00 with exit code 75.")] = None
 
 
-@command(app, "run", RunOptions, JobOptions)
-def run(options: RunOptions, job: JobOptions, console: Console) -> None:
+@command(app, "run", StoreOptions, Without(RunOptions, ("out", "backbone")), JobOptions)
+def run(stores: StoreOptions, options: RunOptions, job: JobOptions, console: Console) -> None:
     """Extract features of all images of DATA, or bring a store up to date."""
     from extract.signals import stop_after
 
+    runs = stores.runs(options)
     if job.dry_run and options.part is not None:
         raise UsageError("--dry-run describes the whole run: leave --part out")
+    if job.dry_run and len(runs) > 1:
+        raise UsageError("--dry-run describes one backbone: name one --backbone and its --out at a time")
     with stop_after(parse_duration(job.max_runtime) if job.max_runtime else None):
         if job.dry_run:
-            _describe_run(options, console)
+            _describe_run(runs[0], console)
+        elif len(runs) == 1:
+            _run(runs[0], console)
         else:
-            _run(options, console)
+            _run_together(runs, console)
 
 
 def _describe_run(options: RunOptions, console: Console) -> None:
@@ -68,6 +115,18 @@ def _run(options: RunOptions, console: Console) -> None:
     console.result(result.to_dict())
     console.report(*format_run(result))
     require_few_failures(result, options.max_bad)
+
+
+def _run_together(runs: list[RunOptions], console: Console) -> None:
+    from extract.run import run_together
+    from extract.summary import require_few_failures
+
+    results = run_together(runs, console.reporter)
+    console.result({"stores": [result.to_dict() for result in results]})
+    for result in results:
+        console.report(*format_run(result))
+    for result in results:
+        require_few_failures(result, runs[0].max_bad)
 
 
 @dataclass(frozen=True)
@@ -140,9 +199,9 @@ def fetch(which: BackboneName, options: FetchOptions, console: Console) -> None:
     """Download a network in advance, for offline machines, and verify it."""
     from extract.backbones.fetch import fetch_weights
     from extract.backbones.hub import fetch_hub
-    from extract.backbones.hub_model import PREFIX, HubModel
+    from extract.backbones.hub_model import PREFIX, HubModel, is_on_hub
 
-    if which.backbone.startswith(PREFIX):
+    if is_on_hub(which.backbone):
         folder = fetch_hub(HubModel.parse(which.backbone), options.to, console.reporter)
         console.result({"backbone": which.backbone, "path": str(folder.path), "commit": folder.commit})
         console.output(str(folder.path))
@@ -198,13 +257,13 @@ def classify(options: ClassifyOptions, console: Console) -> None:
 class SampleOptions:
     """Which sample images, and where to."""
 
-    name: Annotated[str, Argument("NAME", "digits or photos.")]
+    name: Annotated[str, Argument("NAME", "digits, textures or photos.")]
     folder: Annotated[Path, Argument("DIR")]
 
 
 @command(app, "sample", SampleOptions)
 def sample(options: SampleOptions, console: Console) -> None:
-    """Write sample images: scikit-learn's handwritten digits, one folder per class, or its two photographs."""
+    """Write sample images: handwritten digits or textures in classes, or two photographs."""
     from extract.samples import write_samples
 
     count = write_samples(options.name, options.folder)

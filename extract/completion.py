@@ -16,7 +16,8 @@ def complete_backbone(_: Mapping[str, object]) -> Iterable[str]:
 
 def complete_layer(given: Mapping[str, object]) -> Iterable[str]:
     """The layers of the backbone that --backbone names; listing them takes seconds once, then they are remembered."""
-    backbone = str(given.get("backbone") or DEFAULT_BACKBONE)
+    named = given.get("backbone") or DEFAULT_BACKBONE
+    backbone = str(named[-1] if isinstance(named, list | tuple) else named)
     if backbone not in BACKBONES:
         from extract.backbones.layers import list_layers
 

@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL.Image import Image
 
-from extract.backbones.file_backbone import FileBackbone, recipe_backbone
+from extract.backbones.file_backbone import FileBackbone, recipe_backbone, shown_name
 from extract.backbones.folder import find_model
-from extract.backbones.weights import Weights
+from extract.backbones.weights import Weights, remembered_digest
 from extract.images.decode import DecodePolicy, decode_policy, without_pillow_limits
 from extract.images.loader import ImageLoader
 from extract.monitor import Monitor
 from extract.pipeline import run_pipeline
 from extract.request import MAX_PIXELS
-from extract.runtimes.base import Runtime
+from extract.runtimes.base import Computed, Pending, Runtime
 from extract.runtimes.device import usable_cores
 from extract.runtimes.load import NetworkSpec, load_runtime
 from extract.shard_builder import ImageGroup, unlabelled
@@ -35,11 +35,11 @@ _IMAGES_AT_ONCE = 256
 
 
 class FeatureExtractor:
-    """A recipe's network, loaded, for one of its outputs.
+    """A recipe's network, loaded, for some of its outputs.
 
     Args:
         recipe: what the features depend on.
-        output: which of its columns to compute.
+        outputs: which of its columns to compute.
         weights: where the weights are: imagenet, random:SEED or a file; of a model file, where it or its folder is.
         reporter: shows that the network is being loaded; with its `debug`, the messages of libraries.
 
@@ -49,27 +49,31 @@ class FeatureExtractor:
         RecipeMismatch: the weights are not those of the recipe.
     """
 
-    def __init__(self, recipe: Recipe, output: Output, weights: str, reporter: Reporter = SILENT) -> None:
+    def __init__(self, recipe: Recipe, outputs: Sequence[Output], weights: str, reporter: Reporter = SILENT) -> None:
         self.recipe = recipe
-        self.output = output
+        self.outputs = tuple(outputs)
+        as_auto = all(stored_dtype("auto", output.spatial) == output.dtype for output in outputs)
         network = NetworkSpec(
             recipe_backbone(recipe),
             recipe_weights(recipe, weights),
             recipe.image_size,
-            (output.layer,),
-            output.pooling,
+            tuple(output.layer for output in outputs),
+            recipe.pooling,
             # As the run asked for it in most cases, so that the model which it converted serves here too.
-            "auto" if stored_dtype("auto", output.spatial) == output.dtype else output.dtype,
+            "auto" if as_auto else outputs[0].dtype,
             recipe.precision,
         )
-        with reporter.step(f"loading {recipe.backbone}", None):
+        with reporter.step(f"loading {shown_name(recipe.backbone)}", None):
             try:
-                self._runtime, digest = load_runtime(network, Reporter(debug=reporter.debug))
+                _require_weights(recipe, weights, remembered_digest(network.backbone, network.weights))
+                self.runtime, digest = load_runtime(network, Reporter(debug=reporter.debug))
             except (RecipeMismatch, PrecisionMissing):
                 raise
             except UsageError as error:
                 raise _weights_needed(recipe, error) from error
-        _require_recipe(recipe, output, weights, digest, tuple(self._runtime.shapes[0]))
+        _require_weights(recipe, weights, digest)
+        for output, shape in zip(outputs, self.runtime.shapes, strict=True):
+            _require_shape(recipe, output, tuple(shape))
 
     def extract(
         self, paths: Sequence[str], reporter: Reporter = SILENT, pixels: Mapping[str, Image] | None = None
@@ -82,13 +86,87 @@ class FeatureExtractor:
             pixels: by their names among the paths, images that are in memory.
         """
         files, policy = NamedFiles(paths, pixels), decode_policy(self.recipe, MAX_PIXELS)
-        yield from extract_files(paths, files, policy, self._runtime, self.output, reporter)
+        yield from extract_files(paths, files, policy, self.runtime, self.outputs, reporter)
 
-    def extract_pixels(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-        """Features (rows, *shape) of the stored type, from pixels (rows, height, width, 3) of the recipe's size."""
-        size = self._runtime.batch_size
-        calls = (self._runtime.start(list(pixels[start : start + size])) for start in range(0, len(pixels), size))
-        return np.concatenate([call.result().tensors[0] for call in calls])
+    def extract_pixels(self, pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:
+        """Features (rows, *shape) of each output in its stored type, from pixels (rows, height, width, 3) of the
+        recipe's size.
+        """
+        size = self.runtime.batch_size
+        calls = (self.runtime.start(list(pixels[start : start + size])) for start in range(0, len(pixels), size))
+        tensors = [call.result().tensors for call in calls]  # one at a time, as a runtime takes them
+        return [np.concatenate(parts) for parts in zip(*tensors, strict=True)]
+
+
+@dataclass(frozen=True)
+class _RuntimesTogether:
+    """Several runtimes as one, whose outputs are those of all: each computes the same pixels."""
+
+    runtimes: Sequence[Runtime]
+
+    @property
+    def shapes(self) -> Sequence[tuple[int, ...]]:
+        """See Runtime."""
+        return [shape for runtime in self.runtimes for shape in runtime.shapes]
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """See Runtime; that of the first."""
+        return self.runtimes[0].environment
+
+    @property
+    def batch_size(self) -> int:
+        """See Runtime."""
+        return min(runtime.batch_size for runtime in self.runtimes)
+
+    @property
+    def in_flight(self) -> int:
+        """See Runtime."""
+        return min(runtime.in_flight for runtime in self.runtimes)
+
+    def start(self, images: Sequence[npt.NDArray[np.uint8]]) -> "_PendingTogether":
+        """See Runtime."""
+        return _PendingTogether([runtime.start(images) for runtime in self.runtimes])
+
+
+@dataclass(frozen=True)
+class _PendingTogether:
+    """A call in progress in each of several runtimes."""
+
+    calls: Sequence[Pending]
+
+    def result(self) -> Computed:
+        """Wait for all of them."""
+        found = [call.result() for call in self.calls]
+        return Computed(
+            [tensor for computed in found for tensor in computed.tensors],
+            [largest for computed in found for largest in computed.largest],
+        )
+
+
+def extract_together(
+    extractors: Sequence[FeatureExtractor],
+    paths: Sequence[str],
+    reporter: Reporter = SILENT,
+    pixels: Mapping[str, Image] | None = None,
+) -> Iterator[ShardContent]:
+    """What several extractors give whose recipes decode images alike; each image is read and decoded once.
+
+    Args:
+        extractors: no two of their outputs have the same name.
+        paths: see `FeatureExtractor.extract`.
+        reporter: shows progress.
+        pixels: see `FeatureExtractor.extract`.
+    """
+    outputs = [output for extractor in extractors for output in extractor.outputs]
+    runtime = _RuntimesTogether([extractor.runtime for extractor in extractors])
+    files, policy = NamedFiles(paths, pixels), decode_policy(extractors[0].recipe, MAX_PIXELS)
+    yield from extract_files(paths, files, policy, runtime, outputs, reporter)
+
+
+def same_pixels(first: Recipe, second: Recipe) -> bool:
+    """Whether two recipes make the same pixels of every image."""
+    return decode_policy(first, MAX_PIXELS) == decode_policy(second, MAX_PIXELS)
 
 
 def recipe_weights(recipe: Recipe, weights: str) -> Weights:
@@ -106,9 +184,9 @@ def recipe_weights(recipe: Recipe, weights: str) -> Weights:
 def _find_weights(recipe: Recipe, weights: str) -> Weights:
     if not isinstance(recipe_backbone(recipe), FileBackbone):
         return Weights.parse(weights)
-    path = find_model(Path(weights))
+    path = find_model(Path(weights), recipe.backbone)
     if not path.is_file():
-        raise UsageError(f"{printable(weights)}: no such file; expected the {recipe.backbone} model, or its folder")
+        raise UsageError(f"{printable(weights)}: no such file; expected {shown_name(recipe.backbone)}, or its folder")
     return Weights("file", path=os.path.abspath(path))
 
 
@@ -120,12 +198,16 @@ def _weights_needed(recipe: Recipe, error: UsageError) -> UsageError:
     )
 
 
-def _require_recipe(recipe: Recipe, output: Output, weights: str, digest: str, shape: tuple[int, ...]) -> None:
-    if digest != recipe.weights:
+def _require_weights(recipe: Recipe, weights: str, digest: str | None) -> None:
+    """Raise RecipeMismatch unless weights have the recipe's digest, if that is known."""
+    if digest is not None and digest != recipe.weights:
         raise RecipeMismatch(
             f"the weights {weights} have the digest {digest[:12]}…, the recipe has {recipe.weights[:12]}…: "
             "name the weights that the features were extracted with, --weights FILE"
         )
+
+
+def _require_shape(recipe: Recipe, output: Output, shape: tuple[int, ...]) -> None:
     if shape != output.shape:
         raise RecipeMismatch(
             f"{recipe.backbone} gives {shape} at {output.layer}, the recipe has {output.shape}: "
@@ -152,11 +234,11 @@ def extract_files(
     files: ReadableFiles,
     policy: DecodePolicy,
     runtime: Runtime,
-    output: Output,
+    outputs: Sequence[Output],
     reporter: Reporter = SILENT,
 ) -> Iterator[ShardContent]:
-    """What a runtime with that one output gives for the files of those names, in the order of the paths."""
+    """What a runtime with those outputs gives for the files of those names, in the order of the paths."""
     loader = ImageLoader(files, policy, None, usable_cores())
     groups = (unlabelled(paths[start : start + _IMAGES_AT_ONCE]) for start in range(0, len(paths), _IMAGES_AT_ONCE))
     with without_pillow_limits(), reporter.progress(len(paths)) as progress:
-        yield from run_pipeline(groups, loader, runtime, _MemorySink((output,)), Monitor(progress=progress))
+        yield from run_pipeline(groups, loader, runtime, _MemorySink(outputs), Monitor(progress=progress))

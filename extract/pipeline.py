@@ -1,4 +1,4 @@
-"""The loop: threads read and decode ahead, the runtime has several calls running, one thread writes behind.
+"""The loop: threads read and decode ahead, networks have several calls running, threads write behind.
 
     paths -> decoding threads -> batches -> running calls  -> shard builders -> writing thread -> results
 
@@ -6,23 +6,27 @@ The loop's own thread moves images from one stage to the next and otherwise slee
 catches up. Those waits are the phases that a run reports, because they are where its time went. The stages do not stop
 at the end of a shard: the next shard's images are decoded and computed while the last one is collected, compressed and
 published. Memory holds the decoded window and two shards.
+
+Several networks may take their images from one pass: each is a `Target` with stages of its own behind the decoding
+threads, which load an image once for all targets that need it. What a target computes does not depend on the others.
 """
 
+import heapq
+import itertools
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from extract.clock import Clock
-from extract.images.loader import CopiedImage, LoadedView
+from extract.images.loader import CopiedImage, Loaded, LoadedView
 from extract.monitor import Monitor
-from extract.runtimes.base import Computed, Pending, Runtime
+from extract.runtimes.base import Pending, Runtime
 from extract.shard_builder import ImageGroup, ShardBuilder
 from extract.signals import stopped_early
 from store.image_records import Failure
-from store.progress import Progress
 from store.recipe import Output
 from store.writer import ShardContent
 
@@ -33,17 +37,28 @@ Result_co = TypeVar("Result_co", covariant=True)
 
 _LEAST_WINDOW = 64  # views decoded ahead: some ten megabytes, enough to cover short stalls of either side
 
-Loaded = list[LoadedView] | CopiedImage | Failure
-
 
 class Loader(Protocol):
-    """Where the loop's images come from; see `extract.images.loader.ImageLoader`."""
+    """Where one target's images come from; see `extract.images.loader.ImageLoader`."""
 
     threads: int
     """How many threads call `load`."""
 
     def load(self, path: str, clock: Clock, /) -> Loaded:
         """The views of an image, or its features, or why there are none."""
+        ...
+
+
+class PassLoader(Protocol):
+    """Where the images of several targets come from; see `extract.images.loader.SharedLoader`."""
+
+    @property
+    def threads(self) -> int:
+        """How many threads call `load`."""
+        ...
+
+    def load(self, path: str, needed: Sequence[int], clock: Clock, /) -> Sequence[Loaded]:
+        """What each of the targets at these positions gets of an image."""
         ...
 
 
@@ -88,157 +103,186 @@ class _Batch(Generic[Group]):
         return max(len(self.images), len(self.copied)) >= size
 
 
+@dataclass(frozen=True, eq=False)
+class Target(Generic[Group, Result]):
+    """What one network computes: which groups of images, and where their shards go."""
+
+    groups: Iterable[Group]
+    runtime: Runtime
+    sink: Sink[Group, Result]
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """The loader of a pass for one target, which may need an image twice."""
+
+    loader: Loader
+
+    @property
+    def threads(self) -> int:
+        return self.loader.threads
+
+    def load(self, path: str, needed: Sequence[int], clock: Clock) -> Sequence[Loaded]:
+        return [self.loader.load(path, clock)] * len(needed)
+
+
 def run_pipeline(
     groups: Iterable[Group], loader: Loader, runtime: Runtime, sink: Sink[Group, Result], monitor: Monitor
 ) -> Iterator[Result]:
-    """Load, compute and finish groups of images in order, and give what `sink` makes of each.
+    """Load, compute and finish groups of images in order, and give what `sink` makes of each; see `run_targets`."""
+    for _, result in run_targets([Target(groups, runtime, sink)], _Alone(loader), monitor):
+        yield result
+
+
+def run_targets(
+    targets: Sequence[Target[Group, Result]], loader: PassLoader, monitor: Monitor
+) -> Iterator[tuple[int, Result]]:
+    """Run targets in one pass over their images, and give each result with its target's position.
+
+    An image is loaded once for all targets that need it, where each target has its images in ascending order of paths.
 
     Raises:
         StoppedEarly: `monitor.stop` was set; groups in progress are dropped, those before them are finished.
-        EnvironmentFailure: an image cannot be read now, or the sink cannot be written to.
+        EnvironmentFailure: an image cannot be read now, or a sink cannot be written to.
     """
     decoders = ThreadPoolExecutor(loader.threads, "decode")
-    writer = ThreadPoolExecutor(1, "write")
+    writers = ThreadPoolExecutor(len(targets), "write")
     monitor.clock.start()
     try:
-        loaded = _load_ahead(_Window(decoders, loader, runtime), groups, monitor.clock)
-        with closing(_compute(_batches(loaded, runtime), runtime, monitor)) as computed:
-            yield from _write_behind(_collect(computed, sink, monitor.progress), sink, writer, monitor.clock)
+        with ExitStack() as stack:
+            stages = [stack.enter_context(_Stages(target, writers, monitor)) for target in targets]
+            for number, group, image in _load_ahead(targets, loader, decoders, monitor.clock):
+                for result in stages[number].add(group, image):
+                    yield number, result
+            for number, last in enumerate(stages):
+                for result in last.end():
+                    yield number, result
     finally:
         decoders.shutdown(wait=True, cancel_futures=True)
-        writer.shutdown(wait=True)
+        writers.shutdown(wait=True)
 
 
-class _Window(Generic[Group]):
-    """Images being loaded ahead of their turn."""
+def _load_ahead(
+    targets: Sequence[Target[Group, Result]], loader: PassLoader, pool: ThreadPoolExecutor, clock: Clock
+) -> Iterator[tuple[int, Group, Loaded]]:
+    """Loaded images in order, each once for every target that needs it: the target's position, the group, the image."""
+    calls = max(target.runtime.batch_size * target.runtime.in_flight for target in targets)
+    most_views = max(_LEAST_WINDOW, 2 * calls)
+    window: deque[tuple[list[tuple[int, Group]], Future[Sequence[Loaded]]]] = deque()
 
-    def __init__(self, pool: ThreadPoolExecutor, loader: Loader, runtime: Runtime) -> None:
-        self._pool = pool
-        self._loader = loader
-        self._views = max(_LEAST_WINDOW, 2 * runtime.batch_size * runtime.in_flight)
-        self._images: deque[tuple[Group, Future[Loaded]]] = deque()
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def full(self, views: int) -> bool:
-        """Whether enough images are being loaded, if each has this number of views."""
-        return len(self._images) > max(2 * self._loader.threads, self._views // views)
-
-    def add(self, group: Group, path: str, clock: Clock) -> None:
-        self._images.append((group, self._pool.submit(self._loader.load, path, clock)))
-
-    def first(self, clock: Clock) -> tuple[Group, Loaded]:
-        """Wait for the image whose turn it is."""
-        group, future = self._images.popleft()
+    def first() -> Iterator[tuple[int, Group, Loaded]]:
+        takers, future = window.popleft()
         with clock.waiting("decode"):
-            return group, future.result()
+            images = future.result()
+        for (number, group), image in zip(takers, images, strict=True):
+            yield number, group, image
+
+    for path, takers in _joined(targets):
+        window.append((takers, pool.submit(loader.load, path, [number for number, _ in takers], clock)))
+        views = max(group.views for _, group in takers)
+        if len(window) > max(2 * loader.threads, most_views // views):
+            yield from first()
+    while window:
+        yield from first()
 
 
-def _load_ahead(window: _Window[Group], groups: Iterable[Group], clock: Clock) -> Iterator[tuple[Group, Loaded]]:
-    """Loaded images in the order of the groups."""
-    for group in groups:
-        for path in group.paths:
-            window.add(group, path, clock)
-            if window.full(group.views):
-                yield window.first(clock)
-    while len(window):
-        yield window.first(clock)
+def _joined(targets: Sequence[Target[Group, Result]]) -> Iterator[tuple[str, list[tuple[int, Group]]]]:
+    """Each path with the positions and groups of all targets that need it; all targets' paths are ascending."""
+
+    def needed(number: int, groups: Iterable[Group]) -> Iterator[tuple[str, int, Group]]:
+        for group in groups:
+            for path in group.paths:
+                yield path, number, group
+
+    streams = [needed(number, target.groups) for number, target in enumerate(targets)]
+    merged = heapq.merge(*streams, key=lambda image: image[:2])
+    for path, same in itertools.groupby(merged, key=lambda image: image[0]):
+        yield path, [(number, group) for _, number, group in same]
 
 
-def _batches(images: Iterable[tuple[Group, Loaded]], runtime: Runtime) -> Iterator[_Batch[Group]]:
-    """Batches of one group each, with what else was met on the way; only a group's last batch may be short."""
-    batch: _Batch[Group] | None = None
-    for group, loaded in images:
-        if batch is not None and group is not batch.group:
-            batch.last = True
-            yield batch
-            batch = None
-        for image in loaded if isinstance(loaded, list) else [loaded]:
-            if batch is not None and batch.full(runtime.batch_size):
-                yield batch
-                batch = None
-            batch = batch or _Batch(group)
-            batch.add(image)
-    if batch is not None:
-        batch.last = True
-        yield batch
+class _Stages(Generic[Group, Result]):
+    """The stages of one target behind the decoding threads. Everything stays in order.
 
-
-def _compute(
-    batches: Iterable[_Batch[Group]], runtime: Runtime, monitor: Monitor
-) -> Generator[tuple[_Batch[Group], Computed | None]]:
-    """Start each batch while earlier ones are running, and give them in order as they are done.
-
-    However this ends, no call is left running, so that the runtime can be used again.
+    Inside a `with`: however it ends, no call is left running, so that the runtime can be used again.
     """
-    running: deque[tuple[_Batch[Group], Pending | None]] = deque()
 
-    def first() -> tuple[_Batch[Group], Computed | None]:
-        batch, pending = running.popleft()
-        if pending is None:
-            return batch, None
-        with monitor.clock.waiting("compute"):
-            return batch, pending.result()
+    def __init__(self, target: Target[Group, Result], writer: ThreadPoolExecutor, monitor: Monitor) -> None:
+        self._runtime = target.runtime
+        self._sink = target.sink
+        self._writer = writer
+        self._monitor = monitor
+        self._batch: _Batch[Group] | None = None
+        self._running: deque[tuple[_Batch[Group], Pending | None]] = deque()
+        self._builder: ShardBuilder | None = None
+        self._writing: Future[Result] | None = None
 
-    try:
-        for batch in batches:
-            if monitor.stop.is_set():
-                raise stopped_early()
-            if len(running) == runtime.in_flight:
-                yield first()
-            pixels = [image.decoded.pixels for image in batch.images]
-            running.append((batch, runtime.start(pixels) if pixels else None))
-        while running:
-            yield first()
-    finally:
-        for _, pending in running:
+    def __enter__(self) -> "_Stages[Group, Result]":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for _batch, pending in self._running:
             if pending is not None:
                 with suppress(Exception):  # an earlier error is on its way to the caller
                     pending.result()
 
+    def add(self, group: Group, loaded: Loaded) -> Iterator[Result]:
+        """Take the next image; gives the result of a group that was finished meanwhile."""
+        if self._batch is not None and group is not self._batch.group:
+            yield from self._start(self._batch, last=True)
+        for image in loaded if isinstance(loaded, list) else [loaded]:
+            if self._batch is not None and self._batch.full(self._runtime.batch_size):
+                yield from self._start(self._batch)
+            self._batch = self._batch or _Batch(group)
+            self._batch.add(image)
 
-def _collect(
-    computed: Iterable[tuple[_Batch[Group], Computed | None]], sink: Sink[Group, Result], progress: Progress
-) -> Iterator[tuple[Group, ShardBuilder]]:
-    """Each group's builder, once its last batch is in."""
-    builder: ShardBuilder | None = None
-    for batch, result in computed:
-        builder = builder or ShardBuilder(batch.group, sink.outputs)
+    def end(self) -> Iterator[Result]:
+        """Finish what is left."""
+        if self._batch is not None:
+            yield from self._start(self._batch, last=True)
+        while self._running:
+            yield from self._collect()
+        if self._writing is not None:
+            yield self._written(self._writing)
+            self._monitor.clock.stop()
+
+    def _start(self, batch: _Batch[Group], last: bool = False) -> Iterator[Result]:
+        """Start to compute a batch while earlier ones are running; only a group's last one may be short."""
+        self._batch = None
+        batch.last = last
+        if self._monitor.stop.is_set():
+            raise stopped_early()
+        if len(self._running) == self._runtime.in_flight:
+            yield from self._collect()
+        pixels = [image.decoded.pixels for image in batch.images]
+        self._running.append((batch, self._runtime.start(pixels) if pixels else None))
+
+    def _collect(self) -> Iterator[Result]:
+        """Wait for the first batch that is running, and add it to its group's builder."""
+        batch, pending = self._running.popleft()
+        builder = self._builder = self._builder or ShardBuilder(batch.group, self._sink.outputs)
         builder.fail(batch.failures)
         builder.copy(batch.copied)
         refused: list[Failure] = []
-        if result is not None:
-            refused = builder.add(batch.images, result)
-            sink.check(refused)
+        if pending is not None:
+            with self._monitor.clock.waiting("compute"):
+                computed = pending.result()
+            refused = builder.add(batch.images, computed)
+            self._sink.check(refused)
         images = sum(image.view == 0 for image in batch.images) + len(batch.copied) + len(batch.failures)
-        progress.advance(images, len(batch.failures) + len(refused))
+        self._monitor.progress.advance(images, len(batch.failures) + len(refused))
         if batch.last:
-            yield batch.group, builder
-            builder = None
+            yield from self._write(batch.group, builder)
 
+    def _write(self, group: Group, builder: ShardBuilder) -> Iterator[Result]:
+        """Finish a shard on a writing thread while the next one is collected; gives the result of the one before."""
+        before, self._builder = self._writing, None
+        if before is not None:
+            yield self._written(before)
+        self._writing = self._writer.submit(_finish, self._sink, group, builder)
 
-def _write_behind(
-    collected: Iterable[tuple[Group, ShardBuilder]],
-    sink: Sink[Group, Result],
-    writer: ThreadPoolExecutor,
-    clock: Clock,
-) -> Iterator[Result]:
-    """Finish each shard on the writing thread while the next one is collected."""
-    writing: Future[Result] | None = None
-
-    def wait(future: Future[Result]) -> Result:
-        with clock.waiting("write"):
-            return future.result()
-
-    for group, builder in collected:
-        if writing is not None:
-            yield wait(writing)
-        writing = writer.submit(_finish, sink, group, builder)
-    if writing is not None:
-        result = wait(writing)
-        clock.stop()
-        yield result
+    def _written(self, writing: Future[Result]) -> Result:
+        with self._monitor.clock.waiting("write"):
+            return writing.result()
 
 
 def _finish(sink: Sink[Group, Result], group: Group, builder: ShardBuilder) -> Result:

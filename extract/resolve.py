@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from extract.backbones.chosen import ChosenNetwork, Geometry, choose_network
-from extract.backbones.file_backbone import FileBackbone
+from extract.backbones.file_backbone import FileBackbone, shown_name
 from extract.backbones.weights import remembered_digest
 from extract.images.decode import parse_color
 from extract.request import RunOptions, parse_automatic, parse_part
 from extract.runtimes.device import require_device, usable_cores
 from extract.runtimes.load import NetworkSpec, load_runtime
-from store.errors import RecipeMismatch
-from store.files.base import Files
+from store.errors import RecipeMismatch, UsageError
+from store.files.base import FOLDERS, Files
 from store.files.names import is_url
 from store.files.opening import open_files
 from store.progress import SILENT, Reporter
@@ -86,6 +86,7 @@ def resolve(options: RunOptions, reporter: Reporter = SILENT) -> Request:
     chosen = choose_network(options, reporter)
     if options.scheduler is None:  # else it is the workers' machines that count
         require_device(options.device)
+    _require_outside(options.data, options.out)
     store = open_files(options.out, options.single_writer)
     if not store.is_store():
         store.require_free(_own_files(options))
@@ -114,6 +115,17 @@ def _network(options: RunOptions, chosen: ChosenNetwork) -> NetworkSpec:
         parse_automatic("batch_size", options.batch_size),
         device=options.device,
     )
+
+
+def _require_outside(data: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
+    """Raise UsageError if DATA is in a folder that belongs to the store itself."""
+    if is_url(data) or is_url(out):
+        return
+    path = os.path.relpath(os.path.realpath(data), os.path.realpath(out))
+    if path.split(os.sep)[0] in FOLDERS:
+        raise UsageError(
+            f"{data} is inside the store {out}, where `store gc` deletes what the store does not need: move it elsewhere"
+        )
 
 
 def _own_files(options: RunOptions) -> tuple[str, ...]:
@@ -151,7 +163,7 @@ def load_network(network: NetworkSpec, reporter: Reporter) -> LoadedNetwork:
         UsageError: it cannot be computed here.
         EnvironmentFailure: weights could not be downloaded.
     """
-    reporter.message(f"loading {network.backbone.name}")
+    reporter.message(f"loading {shown_name(network.backbone.name)}")
     return LoadedNetwork(*load_runtime(network, reporter))
 
 

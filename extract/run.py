@@ -6,7 +6,8 @@ do, and computes the plan's shards that are not committed yet. With nothing to c
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from extract.clock import Clock
@@ -14,14 +15,15 @@ from extract.images.decode import decode_policy
 from extract.monitor import Monitor
 from extract.planning import PlannedRun, part_of, plan_run
 from extract.request import RunCall, RunOptions
-from extract.resolve import Request, load_network, resolve, resolve_store
-from extract.shard_worker import ShardTask, ShardWorker
+from extract.resolve import LoadedNetwork, Request, load_network, resolve, resolve_store
+from extract.shard_worker import Assignment, ShardTask, ShardWorker, run_assignments
 from extract.signals import stop_on_signals, stopped_after
 from extract.sources.base import Listing
 from extract.sources.listing import list_data
 from extract.sources.reading import open_images
 from extract.status_file import followed
 from extract.summary import Computed, RunResult, require_few_failures, summarize
+from store.errors import UsageError
 from store.known import find_known
 from store.labels import count_labels
 from store.options import taking_fields_of
@@ -50,16 +52,59 @@ def extract(call: RunCall) -> RunResult:
     return result
 
 
+def extract_together(runs: Sequence[RunOptions], reporter: Reporter = SILENT) -> list[RunResult]:
+    """Extract features of the same images into several stores in one pass: each image is read and decoded once.
+
+    Each store is as if it were extracted alone. Images are decoded once for all stores whose pixels are made alike.
+
+    Args:
+        runs: what would be run one after the other. All have the same `data`, `include` and `exclude`, and each an `out`.
+        reporter: shows progress.
+
+    Raises:
+        UsageError, EnvironmentFailure, StoppedEarly, TooManyFailures: as `extract`.
+    """
+    results = run_together(runs, reporter)
+    for options, result in zip(runs, results, strict=True):
+        require_few_failures(result, options.max_bad)
+    return results
+
+
 def run(options: RunOptions, reporter: Reporter = SILENT) -> RunResult:
     """Do what `extract` does and report while it works; images that fail are only counted."""
     status_file = None if options.status_file is None else Path(options.status_file)
     with followed(status_file, os.fspath(options.out), reporter) as following:
-        request = resolve(options, following)
-        listing = list_data(options.data, options.include, options.exclude)
-        report_listing(listing, following)
-        planned = plan_run(request, listing, resolve_store(request, following))
-        computed = compute(request, planned, following)
-        return summarize(request, planned, computed)
+        (result,) = _run([options], following)
+        return result
+
+
+def run_together(runs: Sequence[RunOptions], reporter: Reporter = SILENT) -> list[RunResult]:
+    """Do what `extract_together` does; images that fail are only counted."""
+    _require_together(runs)
+    return _run(runs, reporter)
+
+
+def _run(runs: Sequence[RunOptions], reporter: Reporter) -> list[RunResult]:
+    """The five steps, for all stores of a run."""
+    requests = [resolve(options, reporter) for options in runs]
+    listing = list_data(runs[0].data, runs[0].include, runs[0].exclude)
+    report_listing(listing, reporter)
+    planned = [plan_run(request, listing, resolve_store(request, reporter)) for request in requests]
+    computed = compute([Job(*job) for job in zip(requests, planned, strict=True)], reporter)
+    return [summarize(*each) for each in zip(requests, planned, computed, strict=True)]
+
+
+def _require_together(runs: Sequence[RunOptions]) -> None:
+    """Raise UsageError unless these runs can share a pass."""
+    if len({(os.fspath(options.data), options.include, options.exclude) for options in runs}) != 1:
+        raise UsageError("the runs of one pass must have the same images: the same DATA, --include and --exclude")
+    outs = [os.fspath(options.out) for options in runs]
+    if twice := [out for out in outs if outs.count(out) > 1]:
+        raise UsageError(f"--out names {twice[0]} twice: each backbone takes a store of its own")
+    for options in runs:
+        if options.scheduler is not None or options.status_file is not None:
+            name = "--scheduler" if options.scheduler is not None else "--status-file"
+            raise UsageError(f"{name} is for one backbone: leave it out, or run one backbone after the other")
 
 
 def report_listing(listing: Listing, reporter: Reporter) -> None:
@@ -69,42 +114,95 @@ def report_listing(listing: Listing, reporter: Reporter) -> None:
     reporter.message(count_labels(listing.table).sentence)
 
 
-def compute(request: Request, planned: PlannedRun, reporter: Reporter) -> Computed:
-    """Compute the plan's uncommitted shards, those of this run's part, here or on a cluster.
+@dataclass(frozen=True)
+class Job:
+    """What a run does for one store."""
+
+    request: Request
+    planned: PlannedRun
+
+    @cached_property
+    def indexes(self) -> list[int]:
+        """The plan's uncommitted shards that this run computes, those of its part."""
+        return part_of(self.planned.snapshot, self.request.part)
+
+    @property
+    def images(self) -> int:
+        """How many images they have."""
+        plan = self.planned.snapshot.plan
+        return sum(plan.shard_length(index) for index in self.indexes) if plan else 0
+
+    @property
+    def tasks(self) -> Iterator[ShardTask]:
+        """They themselves."""
+        return shard_tasks(self.planned.snapshot, self.indexes)
+
+    @property
+    def new_store(self) -> bool:
+        """Whether nothing is committed yet."""
+        return not self.planned.snapshot.records
+
+    @cached_property
+    def worker(self) -> ShardWorker:
+        """What computes them."""
+        worker = shard_worker(self.request, self.planned.resolved.info, self.planned.listing)
+        return replace(worker, known=find_known(self.request.store, self.planned.snapshot))
+
+    def load(self, reporter: Reporter) -> LoadedNetwork:
+        """The network, if it was not loaded before; checked against the store."""
+        loaded = self.planned.resolved.loaded or load_network(self.request.network, reporter)
+        self.worker.require_network(loaded.runtime, loaded.digest)
+        _warn_of_versions(self.planned.snapshot, self.worker.environment(loaded.runtime), reporter)
+        return loaded
+
+
+def compute(jobs: Sequence[Job], reporter: Reporter) -> list[Computed]:
+    """Compute what is left to compute of each store: here, all in one pass, or that of one store on a cluster.
 
     Raises:
         StoppedEarly: a signal came.
         EnvironmentFailure: the store or an image cannot be reached, or the cluster's workers are gone.
     """
-    snapshot = planned.snapshot
-    indexes = part_of(snapshot, request.part)
-    _report_idle_parts(request, snapshot, reporter)
-    if not indexes or snapshot.plan is None:
-        return Computed(0, 0, Clock(), None)
-    worker = shard_worker(request, planned.resolved.info, planned.listing)
-    worker = replace(worker, known=find_known(request.store, snapshot))
-    worker.files().require_create_only()
-    tasks = shard_tasks(snapshot, indexes)
-    images = sum(snapshot.plan.shard_length(index) for index in indexes)
-    with stop_on_signals() as stop:
-        if request.options.scheduler is not None:
-            from extract.cluster.client import connected
-            from extract.cluster.run import run_on_cluster
+    for job in jobs:
+        _report_idle_parts(job.request, job.planned.snapshot, reporter)
+    computed = dict.fromkeys(range(len(jobs)), Computed(0, 0, Clock(), None))
+    numbers = [number for number, job in enumerate(jobs) if job.indexes]
+    todo = [jobs[number] for number in numbers]
+    if todo:
+        for job in todo:
+            job.worker.files().require_create_only()
+        on_cluster = todo[0].request.options.scheduler is not None
+        found = [_compute_on_cluster(todo[0], reporter)] if on_cluster else _compute_here(todo, reporter)
+        computed |= dict(zip(numbers, found, strict=True))
+    return list(computed.values())
 
-            with connected(request.options.scheduler) as client, reporter.progress(images) as progress:
-                monitor = Monitor(progress=progress, stop=stop)
-                done, copied = run_on_cluster(client, worker, tasks, monitor, new_store=not snapshot.records)
-            return Computed(done - copied, copied, monitor.clock, None)
-        loaded = planned.resolved.loaded or load_network(request.network, reporter)
-        worker.require_network(loaded.runtime, loaded.digest)
-        _warn_of_versions(snapshot, worker.environment(loaded.runtime), reporter)
-        with reporter.progress(images) as progress:
+
+def _compute_on_cluster(job: Job, reporter: Reporter) -> Computed:
+    from extract.cluster.client import connected
+    from extract.cluster.run import run_on_cluster
+
+    scheduler = str(job.request.options.scheduler)
+    with stop_on_signals() as stop, connected(scheduler) as client, reporter.progress(job.images) as progress:
+        monitor = Monitor(progress=progress, stop=stop)
+        done, copied = run_on_cluster(client, job.worker, job.tasks, monitor, job.new_store)
+    return Computed(done - copied, copied, monitor.clock, None)
+
+
+def _compute_here(jobs: Sequence[Job], reporter: Reporter) -> list[Computed]:
+    done, copied = [0] * len(jobs), [0] * len(jobs)
+    with stop_on_signals() as stop:
+        loaded = [job.load(reporter) for job in jobs]
+        with reporter.progress(sum(job.images for job in jobs)) as progress:
             monitor = Monitor(progress=progress, stop=stop)
-            done = copied = 0
-            for record in worker.run_shards(tasks, loaded.runtime, monitor, new_store=not snapshot.records):
-                done += len(record.rows) + len(record.failures)
-                copied += record.copied
-        return Computed(done - copied, copied, monitor.clock, loaded)
+            assignments = [
+                Assignment(job.worker, job.tasks, network.runtime, job.new_store)
+                for job, network in zip(jobs, loaded, strict=True)
+            ]
+            for number, record in run_assignments(assignments, monitor):
+                done[number] += len(record.rows) + len(record.failures)
+                copied[number] += record.copied
+    counts = zip(done, copied, loaded, strict=True)
+    return [Computed(images - known, known, monitor.clock, network) for images, known, network in counts]
 
 
 def shard_worker(request: Request, info: StoreInfo, listing: Listing) -> ShardWorker:

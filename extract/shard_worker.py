@@ -6,6 +6,7 @@ its own.
 
 import importlib.metadata
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,9 +16,9 @@ import pyarrow as pa
 
 from extract.backbones.weights import require_weights
 from extract.images.decode import DecodePolicy, without_pillow_limits
-from extract.images.loader import ImageLoader
+from extract.images.loader import ImageLoader, SharedLoader
 from extract.monitor import Monitor
-from extract.pipeline import run_pipeline
+from extract.pipeline import Target, run_pipeline, run_targets
 from extract.runtimes.device import usable_cores
 from extract.runtimes.load import NetworkSpec, load_runtime
 from extract.shard_builder import ImageGroup
@@ -29,7 +30,7 @@ from store.image_records import Failure
 from store.known import KNOWN, KnownFeatures
 from store.progress import SILENT, Reporter
 from store.recipe import Output
-from store.records import CommitRecord, ShardSlot, StoreInfo
+from store.records import SECONDS, CommitRecord, ShardSlot, StoreInfo
 from store.writer import ShardContent, StoreWriter
 
 if TYPE_CHECKING:
@@ -45,13 +46,19 @@ class ShardTask(ImageGroup):
 
 @dataclass
 class StoreSink:
-    """Commits shards to a store. With `new_store`, the first batch may still show that the stored type does not fit."""
+    """Commits shards to a store, each with the seconds since the one before it.
+
+    With `new_store`, the first batch may still show that the stored type does not fit. Of several `stores` that one pass
+    fills, nobody knows whose seconds they are: they are not noted.
+    """
 
     writer: StoreWriter
     outputs: Sequence[Output]
     environment: Mapping[str, str]
     new_store: bool = False
+    stores: int = 1
     _checked: bool = field(default=False, init=False)
+    _since: float = field(default_factory=time.perf_counter, init=False)
 
     def check(self, refused: Sequence[Failure]) -> None:
         """Refuse a new store whose first batch has values outside the range of float16.
@@ -67,7 +74,9 @@ class StoreSink:
 
     def finish(self, task: ShardTask, content: ShardContent) -> CommitRecord:
         """Commit a shard; the record that counts may be another process's."""
-        return self.writer.commit(task.slot, content, self.environment)
+        began, self._since = self._since, time.perf_counter()
+        seconds = {SECONDS: f"{self._since - began:.3f}"} if self.stores == 1 else {}
+        return self.writer.commit(task.slot, content, {**self.environment, **seconds})
 
 
 @dataclass(frozen=True)
@@ -170,7 +179,14 @@ class ShardWorker:
             new_store: whether the first batch may still show that the stored type does not fit.
             failures: images, by path, that are known to fail and must not be read.
         """
-        loader = ImageLoader(
+        with without_pillow_limits():
+            for record in run_pipeline(tasks, self.loader(failures), runtime, self.sink(runtime, new_store), monitor):
+                _count(record, monitor)
+                yield record
+
+    def loader(self, failures: Mapping[str, Failure] | None = None) -> ImageLoader:
+        """What loads the images; `failures`, by path, are known and not read."""
+        return ImageLoader(
             open_images(self.images),
             self.policy,
             self.info.recipe.augment,
@@ -178,8 +194,36 @@ class ShardWorker:
             failures,
             KnownFeatures(self.files(), self.info, self.known) if len(self.known) else None,
         )
-        sink = StoreSink(StoreWriter(self.files(), self.info), self.info.outputs, self.environment(runtime), new_store)
-        with without_pillow_limits():
-            for record in run_pipeline(tasks, loader, runtime, sink, monitor):
-                monitor.progress.commit(len(record.rows) + len(record.failures), len(record.failures))
-                yield record
+
+    def sink(self, runtime: "Runtime", new_store: bool, stores: int = 1) -> StoreSink:
+        """What commits the shards that a runtime computes, see `run_shards`; `stores` are filled in the same pass."""
+        writer = StoreWriter(self.files(), self.info)
+        return StoreSink(writer, self.info.outputs, self.environment(runtime), new_store, stores)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Shards for one worker to compute with a loaded network; `new_store` as for `ShardWorker.run_shards`."""
+
+    worker: ShardWorker
+    tasks: Iterable[ShardTask]
+    runtime: "Runtime"
+    new_store: bool
+
+    def target(self, stores: int) -> Target[ShardTask, CommitRecord]:
+        """What the loop computes, in a pass that fills that many stores."""
+        return Target(self.tasks, self.runtime, self.worker.sink(self.runtime, self.new_store, stores))
+
+
+def run_assignments(assignments: Sequence[Assignment], monitor: Monitor) -> Iterator[tuple[int, CommitRecord]]:
+    """Compute shards of several stores in one pass over the same images; gives each record with its assignment's position."""
+    loader = SharedLoader([assignment.worker.loader() for assignment in assignments])
+    targets = [assignment.target(len(assignments)) for assignment in assignments]
+    with without_pillow_limits():
+        for number, record in run_targets(targets, loader, monitor):
+            _count(record, monitor)
+            yield number, record
+
+
+def _count(record: CommitRecord, monitor: Monitor) -> None:
+    monitor.progress.commit(len(record.rows) + len(record.failures), len(record.failures))

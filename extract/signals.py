@@ -1,4 +1,4 @@
-"""Stopping on purpose: on SIGINT, on SIGTERM, and at the end of the time given.
+"""Stopping on purpose: on SIGINT, SIGTERM or SIGHUP, and at the end of the time given.
 
 While the loop runs, a signal sets an event that the loop checks; at other times it is a KeyboardInterrupt. Both need the
 main thread to return to Python, which it cannot while it waits for a disk or a driver. The scheduler that sent the signal
@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 
 from store.errors import StoppedEarly, UsageError
@@ -19,7 +19,7 @@ from store.errors import StoppedEarly, UsageError
 PATIENCE = 25.0
 """Seconds from a signal to the end of the process, whatever it is doing; schedulers allow thirty."""
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def stopped_early() -> StoppedEarly:
@@ -27,9 +27,17 @@ def stopped_early() -> StoppedEarly:
     return StoppedEarly("stopped early, finished shards are kept: run the same command again to continue")
 
 
+def is_ignored_hangup(number: int) -> bool:
+    """Whether this is SIGHUP, and the program was started so that it outlives its terminal."""
+    return number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN
+
+
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT or SIGTERM sets; a second signal ends the process at once. Main thread only."""
+    """An event that SIGINT, SIGTERM or SIGHUP sets; a second signal ends the process at once. Main thread only.
+
+    SIGHUP, which comes when the terminal has gone, is left alone where it is ignored, as under nohup.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -39,7 +47,8 @@ def stop_on_signals() -> Iterator[threading.Event]:
         stop.set()
         signal.signal(number, signal.SIG_DFL)
 
-    before = {number: signal.signal(number, handler) for number in _STOPPING}
+    heard = [number for number in _STOPPING if not is_ignored_hangup(number)]
+    before = {number: signal.signal(number, handler) for number in heard}
     try:
         yield stop
     finally:
@@ -48,11 +57,17 @@ def stop_on_signals() -> Iterator[threading.Event]:
 
 
 def end_in_time_after_signals(patience: float = PATIENCE) -> None:
-    """From now on, SIGINT and SIGTERM end the process with exit code 75 after that many seconds at the latest.
+    """From now on, SIGINT, SIGTERM and SIGHUP end the process with exit code 75 after that many seconds at the latest.
 
     Programs call this once, in their main thread, and never undo it, because it covers the interpreter's own shutdown too.
-    Both signals must have Python handlers.
+    Only signals with Python handlers count. Nothing is done where the system has no pipe or thread left, as the program
+    itself is about to find.
     """
+    with suppress(OSError, RuntimeError):
+        _watch_signals(patience)
+
+
+def _watch_signals(patience: float) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)  # written to by the signal itself, wherever Python is
@@ -61,8 +76,9 @@ def end_in_time_after_signals(patience: float = PATIENCE) -> None:
         while number := os.read(reader, 1):
             if number[0] in _STOPPING:
                 threading.Event().wait(patience)
-                sys.stderr.write("stopped early: run the same command again to continue\n")
-                sys.stderr.flush()
+                with suppress(OSError):  # the terminal may have gone
+                    sys.stderr.write("stopped early: run the same command again to continue\n")
+                    sys.stderr.flush()
                 os._exit(StoppedEarly.exit_code)
 
     threading.Thread(target=watch, name="end in time", daemon=True).start()
@@ -70,7 +86,7 @@ def end_in_time_after_signals(patience: float = PATIENCE) -> None:
 
 @contextmanager
 def signals_blocked_in_children() -> Iterator[None]:
-    """Threads and processes that are started inside the block never receive SIGINT and SIGTERM.
+    """Threads and processes that are started inside the block never receive SIGINT, SIGTERM and SIGHUP.
 
     A terminal or a job scheduler sends them to every process of a run, but only the main process should act on them: it
     stops the others in order.

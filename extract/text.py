@@ -9,6 +9,7 @@ from extract.backbones.table import PREPROCESSING, Backbone
 from store.command_line import format_count, format_duration, format_shape, format_size
 from store.files.names import printable
 from store.suggestions import suggest
+from store.tables import terminal_width
 
 if TYPE_CHECKING:
     from extract.classify import Classified
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 def format_run(result: "RunResult") -> list[str]:
     """The result of a run, in a few lines."""
     images, rows = format_count(result.images, "image"), format_count(result.rows, "row")
-    lines = [f"{images} in, {rows}, {result.failures:,} failures in {result.store}{_format_changes(result)}"]
+    lines = [
+        f"{images} in, {rows}, {format_count(result.failures, 'failure')} in {result.store}{_format_changes(result)}"
+    ]
     if result.pending:
         lines.append(
             f"{format_count(result.pending, 'image')} left for other parts; "
@@ -123,16 +126,14 @@ def _format_guesses(image: "Classified") -> str:
 def format_checks(checks: "Sequence[Check]") -> Iterator[str]:
     """The lines of a check-up: status, name, what was found, and below it what to do."""
     width = max(len(check.name) for check in checks if not check.name.startswith("folder"))
+    indent = " " * (width + 8)
+    wrapper = textwrap.TextWrapper(terminal_width(), subsequent_indent=indent, break_on_hyphens=False)
     for check in checks:
-        indent = " " * (width + 8)
-        first = f"{check.status}  {check.name.ljust(width)}  "
-        if len(first) > len(indent):
-            yield first.rstrip()
-            first = indent
-        found = printable(check.found)
-        yield from textwrap.wrap(found, 80, initial_indent=first, subsequent_indent=indent, break_on_hyphens=False)
+        wrapper.initial_indent = f"{check.status}  {check.name.ljust(width)}  "
+        if len(wrapper.initial_indent) > len(indent):
+            yield wrapper.initial_indent.rstrip()
+            wrapper.initial_indent = indent
+        yield from wrapper.wrap(printable(check.found))
         if check.advice:
-            advice = f"-> {check.advice}"
-            yield from textwrap.wrap(
-                advice, 80, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
-            )
+            wrapper.initial_indent = indent
+            yield from wrapper.wrap(f"-> {check.advice}")

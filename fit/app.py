@@ -3,13 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fit.heads.parameters import Value
 from fit.options import Shortcuts, parse_settings
 from store.command_line import Console, new_app
+from store.errors import UsageError
 from store.options import Argument, Option
 from store.tables import columns, paragraph, terminal_width
+
+if TYPE_CHECKING:
+    from store.reader import FeatureStore
 
 app = new_app("Fit small heads on the features of a store, and use them on images.")
 
@@ -19,6 +23,26 @@ class StorePlace:
     """Which store."""
 
     features: Annotated[str, Option("The store.", ("--features", "-f"))]
+
+
+@dataclass(frozen=True)
+class StorePlaces:
+    """Which stores a head is fitted on."""
+
+    features: Annotated[
+        tuple[str, ...],
+        Option("The store; repeat it to join stores of the same images by other recipes.", ("--features", "-f")),
+    ] = ()
+
+    def __post_init__(self) -> None:
+        if not self.features:
+            raise UsageError("name the store: --features STORE")
+
+    def open(self) -> "list[FeatureStore]":
+        """All of them."""
+        from store.reader import open_store
+
+        return [open_store(place) for place in self.features]
 
 
 @dataclass(frozen=True)
@@ -39,7 +63,12 @@ class LoadOptions:
 class WeightsOption:
     """Where the backbone's weights are."""
 
-    weights: Annotated[str | None, Option("Where the backbone's weights are, if no longer where they were.")] = None
+    weights: Annotated[
+        tuple[str, ...],
+        Option(
+            "Where the backbone's weights are, if no longer where they were; repeat it for each recipe of the head."
+        ),
+    ] = ()
 
 
 @dataclass(frozen=True)

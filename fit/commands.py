@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import fit.audit.commands
+import fit.compare.commands
 import fit.curve.commands
 import fit.lookup.commands
 import fit.page.commands  # noqa: F401  (its commands join the app)
@@ -12,7 +13,7 @@ from fit.app import (
     HeadPlace,
     LoadOptions,
     ParameterOptions,
-    StorePlace,
+    StorePlaces,
     TableOptions,
     WeightsOption,
     app,
@@ -48,9 +49,9 @@ class HeadOutput:
     no_report: Annotated[bool, Option("Write no report.html.")] = False
 
 
-@command(app, "head", StorePlace, FitOptions, ParameterOptions, HeadOutput, TableOptions)
+@command(app, "head", StorePlaces, FitOptions, ParameterOptions, HeadOutput, TableOptions)
 def head(
-    store: StorePlace,
+    store: StorePlaces,
     options: FitOptions,
     parameters: ParameterOptions,
     output: HeadOutput,
@@ -63,14 +64,13 @@ def head(
     from fit.next_steps import next_steps, test_notes
     from fit.page.write import write_page_beside
     from fit.train import fit_with
-    from store.reader import open_store
 
     asked = replace(options, parameters=parameters.given())
     if output.like is not None:
         asked = as_like(output.like, asked, console.reporter)
     folder = output.out or Path("heads") / asked.head.replace(":", ".")
     require_place(folder, output.force)
-    features = open_store(store.features)
+    features = store.open()
     fitted = fit_with(features, asked, console.reporter)
     fitted.save(folder, output.force)
     page = None if output.no_report else write_page_beside(folder, features, console.reporter)
@@ -96,14 +96,14 @@ class SweepOutput(TableOptions):
 @command(
     app,
     "sweep",
-    StorePlace,
+    StorePlaces,
     SweepOutput,
     SweepOptions,
     Without(FitOptions, ("cv", "repeats", "tensorboard", "by", "threshold", "positive", "abstain", "task")),
     ParameterOptions,
 )
 def sweep(
-    store: StorePlace,
+    store: StorePlaces,
     output: SweepOutput,
     options: SweepOptions,
     fit_options: FitOptions,
@@ -111,35 +111,35 @@ def sweep(
     console: Console,
 ) -> None:
     """Fit a head with many settings, choose on validation, and fit the chosen one as `fit head` does."""
+    from fit.next_steps import store_words
     from fit.page.write import write_page_beside
     from fit.search.sweep import sweep_head
     from fit.text import format_metrics, format_refusals, format_sweep
-    from store.reader import open_store
 
     base = replace(fit_options, parameters=parameters.given())
-    features = open_store(store.features)
+    features = store.open()
     found = sweep_head(features, base, options, output.out, console.reporter)
     write_page_beside(found.best, features, console.reporter)
     console.result({"sweep": str(output.out), **found.to_dict()})
+    console.output(*columns(format_sweep(found)))
     console.summary(
-        *columns(format_sweep(found)),
         *facts(format_refusals(found)),
         "",
         *columns(format_metrics(found.metrics, output.everything)),
         "",
         *paragraph(
             f"chosen from {format_count(len(found.trials), 'trial')} by validation {options.metric}, so its "
-            f"validation scores are optimistic; {_tested(found, store.features)}"
+            f"validation scores are optimistic; {_tested(found, store_words(store.features))}"
         ),
         f"the head is in {found.best}; all trials are in {output.out / 'sweep.csv'}, {output.out / 'sweep.png'}",
     )
 
 
-def _tested(found: "Sweep", store: str) -> str:
+def _tested(found: "Sweep", stores: list[str]) -> str:
     """Whether the chosen head was evaluated on the test images, or how that is done."""
     if found.metrics["test"] is not None:
         return "it was evaluated on the test images once"
-    step = suggest("fit", "evaluate", str(found.best), "--features", store, "--split", "test")
+    step = suggest("fit", "evaluate", str(found.best), *stores, "--split", "test")
     return f"{step} evaluates it on the test images"
 
 
@@ -166,7 +166,9 @@ ABSTAIN = Option("Predict nothing where the class has a probability below this."
 class EvaluationOptions:
     """What a head is evaluated on."""
 
-    features: Annotated[str, Option("A store of the same recipe.", ("--features", "-f"))]
+    features: Annotated[
+        tuple[str, ...], Option("A store of the same recipe; one for each recipe of the head.", ("--features", "-f"))
+    ] = ()
     labels: Annotated[str | None, Option("A .csv or .parquet table of path,label[,split,group]: other labels.")] = None
     split: Annotated[
         str | None,
@@ -174,6 +176,10 @@ class EvaluationOptions:
     ] = None
     by: Annotated[str | None, Option("A column, such as group: print the accuracy of each of its values.")] = None
     abstain: Annotated[float | None, ABSTAIN] = None
+
+    def __post_init__(self) -> None:
+        if not self.features:
+            raise UsageError("name the store: --features STORE")
 
 
 @command(app, "evaluate", HeadPlace, EvaluationOptions, LoadOptions, TableOptions)
@@ -189,7 +195,7 @@ def evaluate(
     loaded.abstain_below(options.abstain)
     metrics = evaluate_head(
         loaded,
-        open_store(options.features),
+        [open_store(place) for place in options.features],
         options.labels,
         options.split,
         options.by,
@@ -204,9 +210,10 @@ class PredictionOptions:
     """What a head predicts, and where the predictions go."""
 
     images: Annotated[tuple[str, ...], Argument("IMAGES…", "Image files, folders, tables, or glob patterns.")] = ()
-    features: Annotated[str | None, Option("A store of the same recipe, instead of images.", ("--features", "-f"))] = (
-        None
-    )
+    features: Annotated[
+        tuple[str, ...],
+        Option("A store of the same recipe, instead of images; one for each recipe of the head.", ("--features", "-f")),
+    ] = ()
     out: Annotated[Path | None, Option("A .csv or .parquet file.", ("--out", "-o"))] = None
     force: Annotated[bool, Option("Replace an existing file.")] = False
     top: Annotated[int, Option("How many classes to show for each image.")] = 1
@@ -234,8 +241,8 @@ def predict(
 
     if options.out is not None:
         require_table_place(options.out, options.force)
-    if options.features is not None:
-        features = open_store(options.features)
+    if options.features:
+        features = [open_store(place) for place in options.features]
         loaded = load_head(place.folder, load.custom)
         loaded.abstain_below(options.abstain)
         table = predict_store(loaded, features, console.reporter)

@@ -11,7 +11,9 @@ def complete_head(_: Mapping[str, object]) -> Iterable[str]:
 
 
 def complete_output(given: Mapping[str, object]) -> Iterable[str]:
-    """The columns of features of the store that --features names."""
+    """The columns of features of the stores that --features names."""
     from store.reader import open_store
 
-    return open_store(str(given["features"])).outputs
+    places = given["features"]
+    stores = places if isinstance(places, list | tuple) else [places]
+    return dict.fromkeys(name for store in stores for name in open_store(str(store)).outputs)

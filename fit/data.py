@@ -133,6 +133,55 @@ class Streamed:
 
 
 @dataclass(frozen=True)
+class Joined:
+    """`Features` of several blocks of vectors side by side: row i is row i of each, one after the other."""
+
+    blocks: tuple[Features, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one row."""
+        return (sum(block.shape[0] for block in self.blocks),)
+
+    def take(self, rows: Positions) -> npt.NDArray[np.float32]:
+        """See `Features`."""
+        return np.concatenate([block.take(rows) for block in self.blocks], axis=1)
+
+    def batches(
+        self, rows: Positions, batch_size: int, seed: int | None
+    ) -> Iterator[tuple[npt.NDArray[np.float32], Positions]]:
+        """See `Features`; the first block decides the random order."""
+        first, *others = self.blocks
+        for values, part in first.batches(rows, batch_size, seed):
+            yield np.concatenate([values, *(block.take(part) for block in others)], axis=1), part
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """`Features` of vectors that are multiplied, column by column, by `factors` (columns,)."""
+
+    features: Features
+    factors: npt.NDArray[np.float32]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one row."""
+        return self.features.shape
+
+    def take(self, rows: Positions) -> npt.NDArray[np.float32]:
+        """See `Features`."""
+        scaled: npt.NDArray[np.float32] = self.features.take(rows) * self.factors
+        return scaled
+
+    def batches(
+        self, rows: Positions, batch_size: int, seed: int | None
+    ) -> Iterator[tuple[npt.NDArray[np.float32], Positions]]:
+        """See `Features`."""
+        for values, part in self.features.batches(rows, batch_size, seed):
+            yield values * self.factors, part
+
+
+@dataclass(frozen=True)
 class Source:
     """Rows of features with their targets. `targets` has those of all rows of the features, not only of `rows`."""
 

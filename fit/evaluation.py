@@ -10,9 +10,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from extract.api import SILENT, Reporter
+from fit.blocks import match_images, require_same_descriptions
 from fit.experiment import Experiment
 from fit.experiment_record import ExperimentRecord
 from fit.head import Head
+from fit.head_info import joint_fingerprint
 from fit.looks import describe_looks, look_now, looks_beside, read_looks, write_looks
 from fit.metrics.answered import score_answered
 from fit.metrics.by_value import accuracy_by
@@ -21,7 +23,7 @@ from fit.metrics.measured_rows import MeasuredRows, MultiLabelRows, SingleLabelR
 from fit.metrics.regression import RegressionScores
 from fit.metrics.scores import Scores, score
 from fit.number_truth import NumberTruth
-from fit.prediction import read_unaltered, require_usable
+from fit.prediction import read_unaltered, stored_blocks
 from fit.predictions import SPLIT_GROUP, prediction_columns
 from fit.rows import ImageRows, select_images
 from fit.splits import TEST, TRAIN, VALIDATION, Positions
@@ -187,7 +189,7 @@ def prediction_table(experiment: Experiment, evaluations: Sequence[Evaluation]) 
 
 def evaluate_head(
     head: Head,
-    store: FeatureStore,
+    store: FeatureStore | Sequence[FeatureStore],
     labels: str | os.PathLike[str] | None = None,
     split: str | None = None,
     by: str | None = None,
@@ -197,7 +199,7 @@ def evaluate_head(
 
     Args:
         head: what is evaluated.
-        store: the features.
+        store: the features; for a head on several recipes, a store of each.
         labels: a table of other labels; images that it does not name are left out.
         split: only images of this split, see `fit.unseen.select_unseen`.
         by: a column of the listing, such as group: the accuracy of each of its values is measured too.
@@ -208,13 +210,17 @@ def evaluate_head(
         UsageError: labels are missing, the head does not know them, or it has seen all images.
         StoppedEarly: the store is not complete.
     """
-    require_usable(head, store)
+    stores = [store] if isinstance(store, FeatureStore) else store
+    blocks = stored_blocks(head, stores)
     record, task, seed = head.experiment, head.info.task, head.info.seed
-    selected = select_unseen(select_images(store, labels, reporter), record, split, seed, reporter)
+    rows = match_images(select_images(stores[0], labels, reporter), stores, reporter)
+    if labels is None:
+        require_same_descriptions(rows, stores)
+    selected = select_unseen(rows, record, split, seed, reporter)
     if by is not None:
         selected.rows.column_values(by, "--by")  # a wrong column is refused before the predictions
     targets = task.encode(selected.rows.texts("label"), selected.rows.texts("path"))
-    images = read_unaltered(head, store, selected.rows, reporter)
+    images = read_unaltered(blocks, selected.rows, reporter)
     probabilities = images.predict(head.predictor, reporter)
     truth, every = find_truth(task, targets, selected.split_groups.of_rows), np.arange(len(targets))
     evaluation = Evaluation(EVALUATION, every, probabilities)
@@ -222,7 +228,7 @@ def evaluate_head(
         scores, baseline = truth.score(every, probabilities), _baseline(truth, record)
     return {
         "head": head.info.head,
-        "fingerprint": store.fingerprint,
+        "fingerprint": joint_fingerprint([block.store.recipe for block in blocks]),
         "classes": list(task.classes),
         "rows": len(targets),
         "left_out": selected.seen,

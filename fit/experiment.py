@@ -20,8 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from extract.api import SILENT, Reporter
+from fit.blocks import load_blocks
 from fit.choices import IGNORE
-from fit.data import Features, Source, load_features
+from fit.data import Features, Scaled, Source
+from fit.heads.balanced import block_scales, column_factors
 from fit.labelled import LabelledImages, keep_twins_together, label_images
 from fit.request import FitRequest, new_classifier
 from fit.splits import Positions, Split, cut, folds, reshuffled
@@ -153,16 +155,24 @@ def load_experiment(request: FitRequest, reporter: Reporter = SILENT) -> Experim
         UsageError: there are no images or labels, a class has too few images for the head, a feature is not a number,
             or the features do not fit into memory.
     """
-    store, options = request.store, request.options
-    images = label_images(store, options, request.kind, reporter)
+    options = request.options
+    images = label_images(request.stores, options, request.kind, reporter)
     # The head is built once before the features are read, so that impossible parameters are refused at once.
     streams = new_classifier(request, images.task).streams
-    views = store.recipe.views
-    stored = all_views(images.rows.stored, views)
-    features = load_features(store, request.output, request.reduction, stored, streams, reporter)
+    views = request.stores[0].recipe.views
+    features = load_blocks(request.stored, images.rows, streams, views, reporter)
     if options.near_twins != IGNORE:
         unaltered = np.arange(len(images)) * views
-        twins = find_near_twins(features, unaltered, images.rows.texts("sha256"), reporter)
+        twins = find_near_twins(
+            _balanced(features, unaltered, request), unaltered, images.rows.texts("sha256"), reporter
+        )
         if twins is not None:
             images = keep_twins_together(images, twins, options, request.kind, reporter)
     return Experiment(images, features, views, options.stop, options.seed)
+
+
+def _balanced(features: Features, unaltered: Positions, request: FitRequest) -> Features:
+    """Features of several blocks with the same total variance, so that all of them say which images are alike."""
+    if len(request.stored) == 1:
+        return features
+    return Scaled(features, column_factors(block_scales(features, unaltered, request.widths), request.widths))

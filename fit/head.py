@@ -10,18 +10,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from extract.api import SILENT, FeatureExtractor, GivenImages, ImageLike, Reporter, start_keras, take_images
+from extract.api import SILENT, GivenImages, ImageLike, Reporter, start_keras, take_images
+from fit.block_extractor import BlockExtractor, WeightsPlace, place_weights
 from fit.data import reduce_tensor
 from fit.experiment_record import ExperimentRecord
 from fit.head_folder import HeadContent, read_experiment, read_head, write_head
-from fit.head_info import HeadInfo
+from fit.head_info import Block, HeadInfo
 from fit.heads.base import CustomHead, Predictor
 from fit.looks import Look
 from fit.options import require_abstain
 from fit.predictions import prediction_columns
 from store.errors import UsageError
-from store.files.names import file_path
 from store.notebook import notebook_table
+from store.tensors import Tensor
 
 if TYPE_CHECKING:
     import keras
@@ -58,7 +59,7 @@ class Head:
         self.folder: Path | None = None
         self.looks: tuple[Look, ...] = ()
         self._experiment = experiment
-        self._extractors: dict[str, FeatureExtractor] = {}
+        self._extractors: dict[tuple[Block, ...], BlockExtractor] = {}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -123,30 +124,34 @@ class Head:
             )
         self.info = replace(self.info, decision=replace(self.info.decision, abstain=probability))
 
-    def predict_features(self, features: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
-        """Probabilities (rows, classes) of features (rows, *shape) as the store holds them.
+    def predict_features(self, *features: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+        """Probabilities (rows, classes) of features (rows, *shape) as the store holds them; of a head on several blocks,
+        those of each block, in the order of `info.blocks`.
 
         Raises:
-            UsageError: the shape is another than the store's.
+            UsageError: the shape is another than the store's, or there are more or fewer blocks.
         """
-        features, block = np.asarray(features), self.info.blocks[0]
-        if tuple(features.shape[1:]) != block.output.shape:
-            raise UsageError(
-                f"expected rows of shape {block.output.shape}, those of the output {block.output.name!r} of the head's "
-                f"recipe, got rows of shape {tuple(features.shape[1:])}"
-            )
-        # As they would come from the store: its type decides the last bits, which tree heads look at.
-        stored = features.astype(block.output.dtype, copy=False)
+        blocks = self.info.blocks
+        if len(features) != len(blocks):
+            expected = ", ".join(f"{block.output.name} of {block.recipe.backbone}" for block in blocks)
+            raise UsageError(f"expected features of {len(blocks)} blocks ({expected}), got {len(features)}")
+        stored = [_as_stored(values, block) for values, block in zip(features, blocks, strict=True)]
+        if len({len(values) for values in stored}) > 1:
+            raise UsageError(f"expected as many rows of each block, got {', '.join(str(len(rows)) for rows in stored)}")
         parts = []
-        for start in range(0, len(stored), _PREDICTED_ROWS):
-            part = reduce_tensor(stored[start : start + _PREDICTED_ROWS], block.reduction)
-            parts.append(self.predictor.predict_proba(part.astype(np.float32)))
+        for start in range(0, len(stored[0]), _PREDICTED_ROWS):
+            reduced = [
+                reduce_tensor(values[start : start + _PREDICTED_ROWS], block.reduction).astype(np.float32)
+                for values, block in zip(stored, blocks, strict=True)
+            ]
+            joined = reduced[0] if len(reduced) == 1 else np.concatenate(reduced, axis=1)
+            parts.append(self.predictor.predict_proba(joined))
         return np.concatenate(parts) if parts else np.empty((0, self.info.task.outputs))
 
     def predict(
         self,
         images: ImageLike | Sequence[ImageLike],
-        weights: str | os.PathLike[str] | None = None,
+        weights: WeightsPlace = None,
         reporter: Reporter = SILENT,
     ) -> pa.Table:
         """Predictions for images: files, folders of them, tables that name them, glob patterns, URLs; PIL images; and
@@ -154,7 +159,8 @@ class Head:
 
         Args:
             images: one or several of these.
-            weights: where the backbone's weights are now, if elsewhere than when the features were extracted.
+            weights: where the backbone's weights are now, if elsewhere than when the features were extracted; of a head
+                on several recipes, a place for each, in their order.
             reporter: shows progress.
 
         Returns:
@@ -168,9 +174,7 @@ class Head:
         """
         return self.predict_given(take_images(images), weights, reporter)
 
-    def predict_given(
-        self, images: GivenImages, weights: str | os.PathLike[str] | None = None, reporter: Reporter = SILENT
-    ) -> pa.Table:
+    def predict_given(self, images: GivenImages, weights: WeightsPlace = None, reporter: Reporter = SILENT) -> pa.Table:
         """What `predict` gives, for images that are looked up already.
 
         Raises:
@@ -178,14 +182,12 @@ class Head:
             EnvironmentFailure: an image cannot be read now.
         """
         paths = images.names
-        extractor = self.extractor(weights, reporter)
         found: dict[str, npt.NDArray[np.float64]] = {}
         errors: dict[str, str] = {}
-        for content in extractor.extract(list(dict.fromkeys(paths)), reporter, images.pixels):
-            values = self.predict_features(content.shard.tensors[self.info.blocks[0].output.name])
-            found.update(zip(content.shard.rows["path"].to_pylist(), values, strict=True))
-            for failure in content.failures.to_pylist():
-                errors[failure["path"]] = f"{failure['code']}: {failure['message']}"
+        for part in self.extractor(weights, reporter).extract(list(dict.fromkeys(paths)), reporter, images.pixels):
+            values = self.predict_features(*part.tensors)
+            found.update(zip(part.paths, values, strict=True))
+            errors.update(part.errors)
         missing = np.full(self.info.task.outputs, np.nan)
         probabilities = np.array([found.get(path, missing) for path in paths])
         columns = prediction_columns(probabilities, self.info.task)
@@ -195,20 +197,21 @@ class Head:
 
     def predict_pixels(
         self,
-        pixels: npt.NDArray[np.uint8],
-        weights: str | os.PathLike[str] | None = None,
+        *pixels: npt.NDArray[np.uint8],
+        weights: WeightsPlace = None,
         reporter: Reporter = SILENT,
     ) -> npt.NDArray[np.float64]:
-        """Probabilities (rows, classes) of pixels (rows, height, width, 3) that the recipe has decoded and resized."""
-        return self.predict_features(self.extractor(weights, reporter).extract_pixels(pixels))
+        """Probabilities (rows, classes) of pixels (rows, height, width, 3) that the recipe has decoded and resized; of a
+        head whose recipes make other pixels, those of each, in the order of `fit.block_extractor.pixel_inputs`.
+        """
+        return self.predict_features(*self.extractor(weights, reporter).extract_pixels(pixels))
 
-    def extractor(self, weights: str | os.PathLike[str] | None = None, reporter: Reporter = SILENT) -> FeatureExtractor:
-        """The head's recipe, with its network loaded once."""
-        block = self.info.blocks[0]
-        chosen = os.fspath(weights) if weights is not None else file_path(block.weights)
-        if chosen not in self._extractors:
-            self._extractors[chosen] = FeatureExtractor(block.recipe, block.output, chosen, reporter)
-        return self._extractors[chosen]
+    def extractor(self, weights: WeightsPlace = None, reporter: Reporter = SILENT) -> BlockExtractor:
+        """The head's recipes, with their networks loaded once."""
+        blocks = place_weights(self.info.blocks, weights)
+        if blocks not in self._extractors:
+            self._extractors[blocks] = BlockExtractor(blocks, reporter)
+        return self._extractors[blocks]
 
     def save(self, folder: str | os.PathLike[str], force: bool = False) -> Path:
         """Write the head's folder, whole or not at all.
@@ -223,12 +226,24 @@ class Head:
         self.folder = folder
         return folder
 
-    def export(self, path: str | os.PathLike[str], to: str, weights: str | None = None) -> float:
+    def export(self, path: str | os.PathLike[str], to: str, weights: WeightsPlace = None) -> float:
         """Write one model from uint8 pixels to probabilities; see `fit.export.export.export_head`."""
         start_keras()
         from fit.export.export import export_head
 
         return export_head(self, Path(path), to, weights)
+
+
+def _as_stored(features: npt.NDArray[np.generic], block: Block) -> Tensor:
+    """Features as they would come from the store: its type decides the last bits, which tree heads look at."""
+    features = np.asarray(features)
+    if tuple(features.shape[1:]) != block.output.shape:
+        raise UsageError(
+            f"expected rows of shape {block.output.shape}, those of the output {block.output.name!r} of the head's "
+            f"recipe, got rows of shape {tuple(features.shape[1:])}"
+        )
+    stored: Tensor = features.astype(block.output.dtype, copy=False)
+    return stored
 
 
 def load_head(folder: str | os.PathLike[str], custom_head: CustomHead | str | None = None) -> Head:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from fit.experiment_record import MOST_BYTES, ExperimentRecord
 from fit.head_info import HeadInfo
+from fit.heads.balanced import BalancedPredictor, column_factors
 from fit.heads.base import CustomHead, Predictor
 from fit.looks import Look, read_looks, write_looks
 from fit.model_file import ModelFile, read_file, read_model, write_model
@@ -27,7 +28,7 @@ from store.schema import InvalidField, read_fields, shown
 from store.suggestions import suggest
 
 FORMAT = "stillframe-head"
-VERSION = 1
+VERSIONS = (1, 2)
 INFO, METRICS, PREDICTIONS = "head.json", "metrics.json", "predictions.parquet"
 EXPERIMENT = "experiment.json"
 
@@ -121,7 +122,7 @@ def _write_files(folder: Path, content: HeadContent, replaced: Path) -> None:
     info = content.info
     described = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": info.version,
         "fingerprint": info.fingerprint,
         **info.to_dict(),
         "model": asdict(write_model(folder, content.predictor)),
@@ -161,6 +162,9 @@ def read_head(folder: Path, custom_head: CustomHead | str | None) -> HeadContent
     """Read what `fit.head.load_head` needs; see there. The predictions stay where they are."""
     info, file = _read_description(folder)
     predictor = read_model(folder, file, info, custom_head)
+    if len(info.blocks) > 1:
+        scales = [block.scale for block in info.blocks]
+        predictor = BalancedPredictor(predictor, column_factors(scales, info.widths))
     metrics = _read_metrics(folder) if (folder / METRICS).is_file() else {}
     return HeadContent(info, predictor, metrics)
 
@@ -220,9 +224,9 @@ def _read_description(folder: Path) -> tuple[HeadInfo, ModelFile]:
     if described.get("format") != FORMAT:
         raise UsageError(f"{folder / INFO} is not a Stillframe head: name the folder that `fit head` wrote")
     version = described.get("version")
-    if type(version) is not int or version != VERSION:
+    if type(version) is not int or version not in VERSIONS:
         raise UsageError(
-            f"{folder} has format version {shown(version)}, this program reads {VERSION}: "
+            f"{folder} has format version {shown(version)}, this program reads {' and '.join(map(str, VERSIONS))}: "
             "use the Stillframe version that wrote it, or fit it again"
         )
     own = {name: value for name, value in described.items() if name not in _OF_THE_FOLDER}
@@ -231,6 +235,10 @@ def _read_description(folder: Path) -> tuple[HeadInfo, ModelFile]:
         info = HeadInfo.from_dict(own)
     except InvalidField as error:
         raise DamagedHead(f"{folder / INFO} has a missing or invalid field ({error}): fit the head again") from error
+    if version != info.version:
+        raise DamagedHead(
+            f"{folder / INFO} was edited: it has the blocks of another format version; fit the head again"
+        )
     if described.get("fingerprint") != info.fingerprint:
         raise DamagedHead(f"{folder / INFO} was edited: its fingerprint is not that of its recipe; fit the head again")
     return info, file

@@ -1,7 +1,9 @@
 """head.json: all that rebuilds a head and its features."""
 
+import hashlib
 import importlib.metadata
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Self, cast
 
@@ -11,9 +13,9 @@ from fit.heads.parameters import Value
 from fit.heads.table import HEADS
 from fit.task import DEFAULT_DECISION, Decision, Task
 from store.errors import UsageError
-from store.json_values import JsonObject, as_object
+from store.json_values import JsonObject, as_list, as_object
 from store.recipe import Output, Recipe
-from store.schema import InvalidField, Like, OneOf, read_fields, read_value, shown
+from store.schema import InvalidField, Like, OneOf, Range, read_fields, read_value, shown
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Block:
         reduction: how spatial tensors become what the head takes.
         weights: where the backbone's weights were: imagenet, random:SEED or a file; their digest is the recipe's.
         store: where the features were, as a row name: a folder or a URL; empty in older heads.
+        scale: what its features are multiplied by, beside other blocks; see `fit.heads.balanced`.
     """
 
     recipe: Recipe
@@ -33,6 +36,7 @@ class Block:
     reduction: Annotated[str, OneOf((*REDUCTIONS, WHOLE))]
     weights: str
     store: str = ""
+    scale: Annotated[float, Range(0)] = 1.0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -102,20 +106,47 @@ class HeadInfo:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one row as the head takes it."""
-        return self.blocks[0].shape
+        if len(self.blocks) == 1:
+            return self.blocks[0].shape
+        return (sum(self.widths),)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """How many columns of a joined row each block has."""
+        return tuple(math.prod(block.shape) for block in self.blocks)
 
     @property
     def fingerprint(self) -> str:
-        """That of the recipe."""
-        return self.blocks[0].recipe.fingerprint
+        """That of the recipe, or of the blocks' recipes together."""
+        return joint_fingerprint([block.recipe for block in self.blocks])
 
     @property
     def backbone(self) -> str:
-        """The name of the backbone."""
-        return self.blocks[0].recipe.backbone
+        """The name of the backbone, or the names of the blocks' backbones."""
+        return " + ".join(dict.fromkeys(block.recipe.backbone for block in self.blocks))
+
+    @property
+    def version(self) -> int:
+        """Of the format of head.json: 2 where there are several blocks, which earlier programs do not know."""
+        return 1 if len(self.blocks) == 1 else 2
 
     def to_dict(self) -> dict[str, object]:
-        """As plain JSON values; `multi_label` is named several, and the block's fields are beside it, as in 0.5.0."""
+        """As plain JSON values; `multi_label` is named several, and the fields of an only block are beside it, as in
+        0.5.0.
+        """
+        if len(self.blocks) > 1:
+            return {
+                "head": self.head,
+                "parameters": dict(self.parameters),
+                "classes": list(self.classes),
+                "several": self.multi_label,
+                "class_weight": self.class_weight,
+                "seed": self.seed,
+                "blocks": [{**block.to_dict(), "scale": block.scale} for block in self.blocks],
+                "versions": dict(self.versions),
+                "data": self.data,
+                **({"decision": decision} if (decision := self.decision.to_dict()) else {}),
+            }
         block = self.blocks[0].to_dict()
         return {
             "head": self.head,
@@ -142,18 +173,40 @@ class HeadInfo:
             InvalidField: a field is missing, unknown or not what it has to be.
             NotAStore: its recipe has fields that this version does not know.
         """
-        own = {"several" if field.name == "multi_label" else field.name for field in fields(cls)} - {"blocks"}
-        own |= {field.name for field in fields(Block)}
+        own = {"several" if field.name == "multi_label" else field.name for field in fields(cls)}
+        if "blocks" not in values:  # the only block's fields are beside the head's
+            own = (own | {field.name for field in fields(Block)}) - {"blocks", "scale"}
         if unknown := set(values) - own:
             raise InvalidField(f"{min(unknown)} is not a field of a head: expected {', '.join(sorted(own))}")
-        blocks = (Block.from_dict(values),)
-        multi_label = read_value(bool, values.get("several"), "several")
-        decision = Decision.from_dict(as_object(values.get("decision", {}), "decision"), "decision.")
+        blocks = _blocks(values)
+        several = read_value(bool, values.get("several"), "several")
         parameters = _parameters(values.get("head"), as_object(values.get("parameters"), "parameters"))
-        made = {"blocks": blocks, "parameters": parameters, "multi_label": multi_label, "decision": decision}
+        decision = Decision.from_dict(as_object(values.get("decision", {}), "decision"), "decision.")
+        made = {"blocks": blocks, "parameters": parameters, "multi_label": several, "decision": decision}
         info = read_fields(cls, values, made)
         _require_consistent(info)
         return info
+
+
+def _blocks(values: Mapping[str, object]) -> tuple[Block, ...]:
+    """The blocks of a head: several in a list, or the only one's fields."""
+    if "blocks" not in values:
+        return (Block.from_dict(values),)
+    described = as_list(values["blocks"], "blocks")
+    blocks = tuple(
+        Block.from_dict(as_object(block, f"blocks.{number}"), f"blocks.{number}.")
+        for number, block in enumerate(described)
+    )
+    if len(blocks) < 2 or any(len(block.shape) != 1 for block in blocks):
+        raise InvalidField(f"blocks is {shown(described)}: expected two or more, each reduced to vectors")
+    return blocks
+
+
+def joint_fingerprint(recipes: Sequence[Recipe]) -> str:
+    """The fingerprint of a recipe; of several, the SHA-256 of theirs, one a line."""
+    if len(recipes) == 1:
+        return recipes[0].fingerprint
+    return hashlib.sha256("\n".join(recipe.fingerprint for recipe in recipes).encode()).hexdigest()
 
 
 def _parameters(head: object, given: JsonObject) -> JsonObject:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from extract.api import SILENT, Reporter
+from fit.blocks import match_images, require_same_descriptions
 from fit.choices import CLASSIFICATION
 from fit.heads.table import HEADS, HeadKind
 from fit.numeric_labels import are_many_numbers
@@ -51,14 +52,18 @@ class LabelledImages:
 
 
 def label_images(
-    store: FeatureStore, options: FitOptions, kind: HeadKind, reporter: Reporter = SILENT
+    stores: Sequence[FeatureStore], options: FitOptions, kind: HeadKind, reporter: Reporter = SILENT
 ) -> LabelledImages:
-    """The images that a fit may use, with labels, split groups and split, checked.
+    """The images that a fit may use, with labels, split groups and split, checked: those that all stores have.
 
     Raises:
-        UsageError: there are no images or labels, or a class has too few images for the head.
+        UsageError: there are no images or labels, a class has too few images for the head, or the stores contradict each
+            other.
     """
-    rows = select_images(store, options.labels, reporter, options.exclude_from)
+    rows = select_images(stores[0], options.labels, reporter, options.exclude_from)
+    rows = match_images(rows, stores, reporter)
+    if options.labels is None:
+        require_same_descriptions(rows, stores)
     labels, paths = rows.texts("label"), rows.texts("path")
     if options.task == CLASSIFICATION and are_many_numbers(labels):
         reporter.message("note: all labels are numbers, many different ones: --task regression predicts numbers")

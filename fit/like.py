@@ -32,7 +32,7 @@ def as_like(folder: Path, asked: FitOptions, reporter: Reporter = SILENT) -> Fit
         )
     known: dict[str, object] = {
         "head": info.head,
-        "output": info.blocks[0].output.name,
+        "output": tuple(dict.fromkeys(block.output.name for block in info.blocks)),
         "reduce": None if info.blocks[0].reduction == WHOLE else info.blocks[0].reduction,
         "class_weight": info.class_weight,
         "seed": info.seed,

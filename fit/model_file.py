@@ -41,6 +41,7 @@ TRUSTED_TYPES = (
     "fit.heads.sklearn.Logistic",
     "fit.heads.sklearn.Rounded",
     "fit.heads.sklearn.StochasticGradient",
+    "fit.heads.streamed.StreamedSoftmax",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.calibration._TemperatureScaling",

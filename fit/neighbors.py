@@ -6,8 +6,9 @@ row, itself included, is 0.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -204,16 +205,33 @@ def compare_all(
     if not 0 < threshold <= 1:
         raise ValueError(f"the threshold is {threshold}: expected a cosine above 0 and at most 1")
     best, pairs = _Best(len(features), k), _PairCollection(len(features), threshold, most)
-    for at, start, cosines in _blocks(features, done):
+    for at, start, cosines in _ahead(_blocks(features)):
         pairs.offer(cosines, at, start)
         if k:
             best.offer(cosines, at, np.arange(start, start + cosines.shape[1]))
             if start > at:
                 best.offer(cosines, start, np.arange(at, at + len(cosines)), across=True)
+        if start + cosines.shape[1] == len(features):
+            done(len(cosines))
     return best.neighbors(), pairs.near_pairs()
 
 
-def _blocks(features: Rows, done: Callable[[int], None]) -> Iterator[tuple[int, int, Cosines]]:
+Item = TypeVar("Item")
+
+
+def _ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items; a thread makes the next one while the caller works on the last.
+
+    The library that multiplies matrices uses all cores, and nothing else here uses more than one.
+    """
+    with ThreadPoolExecutor(1, "compare") as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
+
+
+def _blocks(features: Rows) -> Iterator[tuple[int, int, Cosines]]:
     """(first row, first column, cosines) of each block on the diagonal and above it; a row has none with itself."""
     count = len(features)
     for at in range(0, count, BLOCK_ROWS):
@@ -224,7 +242,6 @@ def _blocks(features: Rows, done: Callable[[int], None]) -> Iterator[tuple[int, 
             if start == at:
                 np.fill_diagonal(cosines, -np.inf)
             yield at, start, cosines
-        done(len(ours))
 
 
 class _PairCollection:

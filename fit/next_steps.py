@@ -1,6 +1,7 @@
 """What can be done with a head that was fitted just now: commands that run as printed."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from extract.api import ONNX, image_root
@@ -12,29 +13,34 @@ from store.files.names import file_path, is_url
 from store.suggestions import suggested_line
 
 
-def next_steps(head: Head, folder: Path, store: str, custom_head: bool) -> list[str]:
+def next_steps(head: Head, folder: Path, stores: Sequence[str], custom_head: bool) -> list[str]:
     """Commands for a head in its folder.
 
     Args:
         head: as it was fitted.
         folder: where it was saved.
-        store: where its features are, as the user named it.
+        stores: where its features are, as the user named them.
         custom_head: whether a function of the user builds it, which has to be named whenever it is loaded.
     """
     named = ["--head", head.info.head] if custom_head else []
     image = _an_image(head)
-    images = ["--features", store] if image is None else [image]
+    images = store_words(stores) if image is None else [image]
     steps = [
         suggested_line("fit", "report", folder),
         suggested_line("fit", "predict", folder, *images, *named),
     ]
     if _untested(head):
-        steps.append(suggested_line("fit", "evaluate", folder, "--features", store, "--split", "test", *named))
+        steps.append(suggested_line("fit", "evaluate", folder, *store_words(stores), "--split", "test", *named))
     if not custom_head and find_kind(head.info.head).exports:
         # Keras' own format needs no other package, but does not hold an ONNX model.
         to, file = ("openvino", "model.xml") if head.info.backbone == ONNX else ("keras", "model.keras")
         steps.append(suggested_line("fit", "export", folder, "--to", to, "--out", folder / file))
     return steps
+
+
+def store_words(stores: Sequence[str]) -> list[str]:
+    """`--features STORE` for each."""
+    return [word for store in stores for word in ("--features", store)]
 
 
 def test_notes(head: Head, folder: Path) -> list[str]:

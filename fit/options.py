@@ -40,7 +40,12 @@ class FitOptions:
     task: Annotated[
         str, Option("classification, or regression: labels are numbers, which are predicted.", complete=one_of(TASKS))
     ] = CLASSIFICATION
-    output: Annotated[str | None, Option("Which output, where the store has several.", complete=complete_output)] = None
+    output: Annotated[
+        tuple[str, ...],
+        Option(
+            "Which output, where a store has several; repeat it to join several in one head.", complete=complete_output
+        ),
+    ] = ()
     reduce: Annotated[
         str | None,
         Option("avg, max or flatten: how spatial tensors become vectors.", default="avg", complete=one_of(REDUCTIONS)),
@@ -85,6 +90,11 @@ class FitOptions:
     custom_head: Callable[..., object] | None = None
 
     def __post_init__(self) -> None:
+        output: object = self.output
+        if output is None or isinstance(output, str):  # as Python programs may give it
+            object.__setattr__(self, "output", () if output is None else (output,))
+        if len(set(self.output)) != len(self.output):
+            raise UsageError("--output names the same output twice: name each once")
         if self.reduce is not None and self.reduce not in REDUCTIONS:
             raise UsageError(f"--reduce is {self.reduce!r}: expected one of {', '.join(REDUCTIONS)}")
         if self.task not in TASKS:
@@ -158,14 +168,20 @@ class FitOptions:
             if given:
                 raise UsageError(f"{name} is about classes, and --task regression predicts a number: leave it out")
 
-    def reduction_for(self, spatial: bool) -> str:
-        """How features become what the head takes.
+    def reduction_for(self, spatial: bool, joined: bool = False) -> str:
+        """How features become what the head takes; those that are `joined` with others have to become vectors.
 
         Raises:
             UsageError: the head takes tensors and the features are vectors, or are to be made vectors.
         """
+        if joined and self.kind.spatial:
+            raise UsageError(
+                f"the head {self.head} takes the tensor of one output as it is, and several are joined as vectors: use "
+                "--head logistic or --head dense, or name one output of one store"
+            )
         if not self.kind.spatial:
-            return self.reduce or self.kind.default_reduction
+            reduction = self.reduce or self.kind.default_reduction
+            return "avg" if joined and reduction == WHOLE else reduction
         if not spatial:
             raise UsageError(
                 f"the head {self.head} takes spatial tensors and these features are vectors: "

@@ -1,5 +1,6 @@
 """A head's probabilities and predictions for the rows of a store."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,15 +8,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from extract.api import SILENT, Reporter
-from fit.data import Features, load_features
+from fit.blocks import StoredBlock, find_stored, load_blocks, match_images
+from fit.data import Features
 from fit.head import Head
 from fit.heads.base import Predictor
 from fit.predictions import prediction_columns
 from fit.rows import ImageRows, require_complete, select_images
 from fit.splits import Positions
-from store.errors import RecipeMismatch
 from store.reader import FeatureStore
-from store.recipe import differences
 
 _READ_ROWS = 1024
 
@@ -44,51 +44,41 @@ class StoredImages:
         return predict_rows(predictor, self.features, np.arange(len(self.rows)), reporter)
 
 
-def require_usable(head: Head, store: FeatureStore) -> None:
-    """Check that a head can be used on a store.
+def stored_blocks(head: Head, stores: Sequence[FeatureStore]) -> tuple[StoredBlock, ...]:
+    """Where complete stores have the features that a head takes.
 
     Raises:
-        RecipeMismatch: the store has another recipe than the head.
-        StoppedEarly: the store is not complete.
+        RecipeMismatch: they have not all of them, or one has none of them.
+        StoppedEarly: a store is not complete.
     """
-    require_same_recipe(head, store)
-    require_complete(store)
+    found = find_stored(head.info.blocks, stores)
+    for store in stores:
+        require_complete(store)
+    return found
 
 
-def read_unaltered(head: Head, store: FeatureStore, rows: ImageRows, reporter: Reporter = SILENT) -> StoredImages:
-    """Those images of a store with their features for a head.
+def read_unaltered(blocks: Sequence[StoredBlock], rows: ImageRows, reporter: Reporter = SILENT) -> StoredImages:
+    """Those images with their features for a head, from the stores where its blocks are.
 
     Raises:
         UsageError: a feature is not a number.
     """
-    unaltered = rows.stored * store.recipe.views
-    block = head.info.blocks[0]
-    return StoredImages(rows, load_features(store, block.output, block.reduction, unaltered, True, reporter))
+    return StoredImages(rows, load_blocks(blocks, rows, streams=True, reporter=reporter))
 
 
-def require_same_recipe(head: Head, store: FeatureStore) -> None:
-    """Raise RecipeMismatch unless the store's unaltered features are those that the head was fitted on."""
-    block = head.info.blocks[0]
-    lines = differences(block.recipe.unaltered, store.recipe.unaltered, "the head has", "the store has")
-    if not lines and store.outputs.get(block.output.name) != block.output:
-        lines = [f"output: the head has {block.output}, the store has {list(store.outputs.values())}"]
-    if lines:
-        raise RecipeMismatch(
-            f"{store.folder} was made with another recipe than the head; {'; '.join(lines)}. "
-            "Extract with the head's recipe, or fit a head on this store"
-        )
-
-
-def predict_store(head: Head, store: FeatureStore, reporter: Reporter = SILENT) -> pa.Table:
-    """Predictions for a store's images, as `Head.predict` gives them for image files.
+def predict_store(head: Head, store: FeatureStore | Sequence[FeatureStore], reporter: Reporter = SILENT) -> pa.Table:
+    """Predictions for a store's images, as `Head.predict` gives them for image files; for a head on several recipes,
+    for the images that a store of each has.
 
     Raises:
         RecipeMismatch: the store has another recipe than the head.
-        UsageError: the store has no images.
+        UsageError: the store has no images, or the stores have none in common.
         StoppedEarly: the store is not complete.
     """
-    require_usable(head, store)
-    images = read_unaltered(head, store, select_images(store, reporter=reporter), reporter)
+    stores = [store] if isinstance(store, FeatureStore) else store
+    blocks = stored_blocks(head, stores)
+    rows = match_images(select_images(stores[0], reporter=reporter), stores, reporter)
+    images = read_unaltered(blocks, rows, reporter)
     columns = prediction_columns(images.predict(head.predictor, reporter), head.info.task)
     errors = pa.nulls(len(images.rows), pa.string())
     return pa.table({"path": images.rows.table["path"], **columns, "error": errors})

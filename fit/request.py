@@ -1,9 +1,12 @@
-"""A fit's options, looked up in a store, and the unfitted head that they describe."""
+"""A fit's options, looked up in its stores, and the unfitted head that they describe."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fit.head_info import Block
+from fit.blocks import StoredBlock, find_outputs
+from fit.head_info import Block, joint_fingerprint
+from fit.heads.balanced import BalancedClassifier
 from fit.heads.base import Classifier, HeadSpec, Origin
 from fit.heads.build import build_classifier
 from fit.heads.parameters import Value
@@ -11,9 +14,7 @@ from fit.heads.table import HeadKind
 from fit.options import FitOptions
 from fit.rows import require_complete
 from fit.task import Task
-from store.files.names import row_name
 from store.reader import FeatureStore
-from store.recipe import Output
 
 
 @dataclass(frozen=True)
@@ -21,39 +22,53 @@ class FitRequest:
     """What to fit, on which features.
 
     Attributes:
-        store: the features.
+        stores: of the features; the first one says which images there are.
         options: as the user gave them.
         kind: the head's entry in the table.
         parameters: all of the head's parameters.
-        output: the column of features.
-        reduction: how spatial tensors become what the head takes.
+        stored: the columns of features, each with its reduction.
     """
 
-    store: FeatureStore
+    stores: tuple[FeatureStore, ...]
     options: FitOptions
     kind: HeadKind
     parameters: Mapping[str, Value]
-    output: Output
-    reduction: str
+    stored: tuple[StoredBlock, ...]
 
     @property
-    def block(self) -> Block:
-        """The features as head.json describes them."""
-        store = self.store
-        return Block(store.recipe, self.output, self.reduction, weights_of(store), row_name(store.folder.absolute))
+    def blocks(self) -> tuple[Block, ...]:
+        """The columns of features as head.json describes them."""
+        return tuple(stored.block for stored in self.stored)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """How many columns of a joined row each block has."""
+        return tuple(math.prod(block.shape) for block in self.blocks)
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the recipe, or of the blocks' recipes together."""
+        return joint_fingerprint([stored.store.recipe for stored in self.stored])
 
 
-def resolve_fit(store: FeatureStore, options: FitOptions) -> FitRequest:
-    """Look up what the options name.
+def resolve_fit(store: FeatureStore | Sequence[FeatureStore], options: FitOptions) -> FitRequest:
+    """Look up what the options name, in one store or in several of the same images.
 
     Raises:
         UsageError: an unknown head, parameter or output, or a head that cannot take these features.
-        StoppedEarly: the store is not complete.
+        StoppedEarly: a store is not complete.
     """
+    stores = (store,) if isinstance(store, FeatureStore) else tuple(store)
     parameters = options.checked_parameters()
-    require_complete(store)
-    output = store.find_output(options.output)
-    return FitRequest(store, options, options.kind, parameters, output, options.reduction_for(output.spatial))
+    for one in stores:
+        require_complete(one)
+    found = find_outputs(stores, options.output)
+    joined = len(found) > 1
+    stored = [
+        StoredBlock(number, stores[number], output, options.reduction_for(output.spatial, joined))
+        for number, output in found
+    ]
+    return FitRequest(stores, options, options.kind, parameters, tuple(stored))
 
 
 def new_classifier(request: FitRequest, task: Task) -> Classifier:
@@ -62,22 +77,17 @@ def new_classifier(request: FitRequest, task: Task) -> Classifier:
     Raises:
         UsageError: its parameters are not possible.
     """
-    options, block = request.options, request.block
+    options, blocks, widths = request.options, request.blocks, request.widths
     spec = HeadSpec(
         name=request.kind.name,
         parameters=request.parameters,
-        shape=block.shape,
+        shape=blocks[0].shape if len(blocks) == 1 else (sum(widths),),
         task=task,
         class_weight=options.class_weight,
         seed=options.seed,
-        origin=Origin(block.recipe, block.output, block.weights),
+        origin=Origin(blocks[0].recipe, blocks[0].output, blocks[0].weights),
         custom_head=options.custom_head,
         tensorboard=options.tensorboard,
     )
-    return build_classifier(spec)
-
-
-def weights_of(store: FeatureStore) -> str:
-    """Where the weights were that a store was extracted with, as its last record says; imagenet in older ones."""
-    places = [record.environment.get("weights", "imagenet") for record in store.snapshot.records.values()]
-    return str(places[-1]) if places else "imagenet"
+    classifier = build_classifier(spec)
+    return classifier if len(blocks) == 1 else BalancedClassifier(classifier, widths)

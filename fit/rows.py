@@ -22,13 +22,19 @@ class ImageRows:
     Attributes:
         table: one row per image: path, label, split, group, sha256, …
         stored: (images,), their positions among the store's images.
+        elsewhere: the same of each further store, where the images are in several.
     """
 
     table: pa.Table
     stored: Positions
+    elsewhere: tuple[Positions, ...] = ()
 
     def __len__(self) -> int:
         return len(self.stored)
+
+    def positions(self, store: int) -> Positions:
+        """(images,), their positions among the images of the store of that number; 0 is the first."""
+        return (self.stored, *self.elsewhere)[store]
 
     def texts(self, column: str) -> list[str]:
         """The values of a column that every image has."""
@@ -131,7 +137,8 @@ def exclude(rows: ImageRows, path: str | os.PathLike[str], reporter: Reporter = 
 
 def pick(rows: ImageRows, chosen: Positions) -> ImageRows:
     """Those of the rows, by position."""
-    return ImageRows(rows.table.take(pa.array(chosen)), rows.stored[chosen])
+    elsewhere = tuple(positions[chosen] for positions in rows.elsewhere)
+    return ImageRows(rows.table.take(pa.array(chosen)), rows.stored[chosen], elsewhere)
 
 
 def select_split(rows: ImageRows, split: str, store: FeatureStore) -> ImageRows:

@@ -131,7 +131,7 @@ class Task:
         if unknown:
             raise UsageError(
                 f"the head does not know the class {_first_names(unknown)}: it was fitted on "
-                f"{_first_names(self.classes)}"
+                f"{_first_names(self.classes)}; fit another head on these labels"
             )
         without = sum(not row for row in names)
         if without:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from fit.choices import REGRESSION
 from fit.metrics.intervals import Interval
 from fit.metrics.regression import REGRESSION_METRICS
-from fit.metrics.scores import METRICS, Scores
+from fit.metrics.scores import METRICS
 from fit.predictions import class_columns
 from fit.search.space import format_value
 from fit.task import Task
@@ -17,8 +17,6 @@ from store.files.names import printable
 from store.tables import table_width
 
 if TYPE_CHECKING:  # they draw, and metrics alone are printed without matplotlib
-    from fit.compare import Comparison
-    from fit.compare_numbers import NumberComparison
     from fit.search.summary import Sweep
 
 _EVALUATIONS = ("validation", "test", "cv", "evaluation", "baseline")
@@ -163,59 +161,11 @@ def _rounded(value: float) -> str:
     return f"{round(value, 3) + 0.0:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def format_comparison(comparison: "Comparison", everything: bool = False) -> list[list[str]]:
-    """One line per head, the best marked: accuracy and log loss, or everything."""
-    rows = [
-        ["", "validation accuracy", "test accuracy", "test - best's", "p", "right alone", "on images", "test log loss"]
-    ]
-    by_folds = any(head.folds for head in comparison.heads)
-    rows[0] += ["cv - best's", "cv p"] if by_folds else []
-    rows[0] += ["validation log loss", "images", "head", "backbone"] if everything else []
-    for number, head in enumerate(comparison.heads):
-        cells = [
-            printable(head.name) + (" *" if number == comparison.best else ""),
-            _format_score(head.validation, "accuracy"),
-            _format_score(head.test, "accuracy"),
-            "-" if head.difference is None else format_signed(head.difference),
-            _format_p(head.p_value),
-            f"{head.paired.first_only:,} : {head.paired.second_only:,}" if head.paired else "-",
-            f"{head.shared:,}",
-            _format_score(head.test, "log_loss"),
-        ]
-        if by_folds:
-            cells += [format_signed(head.folds.difference) if head.folds else "-", _format_p(head.folds_p_value)]
-        others = [_format_score(head.validation, "log_loss"), f"{head.images:,}", printable(head.head), head.backbone]
-        rows.append([*cells, *others] if everything else cells)
-    return rows
-
-
-def format_number_comparison(comparison: "NumberComparison") -> list[list[str]]:
-    """One line per head that predicts numbers, the best marked."""
-    rows = [["mean absolute error", "validation", "test", "test - best's", "p", "on images", "test r2"]]
-    for number, head in enumerate(comparison.heads):
-        tested: Mapping[str, Any] = head.test.to_dict() if head.test else {}
-        rows.append(
-            [
-                printable(head.name) + (" *" if number == comparison.best else ""),
-                format_interval(head.validation.mean_absolute_error.to_dict()),
-                _format_measured(tested.get("mean_absolute_error"), True),
-                "-" if head.difference is None else format_signed(head.difference),
-                _format_p(head.p_value),
-                f"{head.shared:,}",
-                _format_measured(tested.get("r2"), True),
-            ]
-        )
-    return rows
-
-
-def _format_p(p_value: float | None) -> str:
-    if p_value is None:
-        return "-"
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
-
-
-def _format_score(scores: Scores | None, metric: str) -> str:
-    return format_interval(scores.metric(metric).to_dict()) if scores is not None else "-"
+def format_signed(difference: Interval) -> str:
+    """A difference with its sign, and its 95 % interval."""
+    if difference.low is None:
+        return f"{difference.value:+.3f}"
+    return f"{difference.value:+.3f} ({difference.low:+.3f}..{difference.high:+.3f})"
 
 
 def format_sweep(sweep: "Sweep") -> list[list[str]]:
@@ -232,13 +182,6 @@ def format_sweep(sweep: "Sweep") -> list[list[str]]:
 def format_refusals(sweep: "Sweep") -> list[list[str]]:
     """One line per trial that the head refused, and why."""
     return [[f"{trial.number + 1}", f"refused: {printable(trial.refused)}"] for trial in sweep.trials if trial.refused]
-
-
-def format_signed(difference: Interval) -> str:
-    """A difference and its 95 % interval."""
-    if difference.low is None:
-        return f"{difference.value:+.3f}"
-    return f"{difference.value:+.3f} ({difference.low:+.3f}..{difference.high:+.3f})"
 
 
 def format_confusion(metrics: Mapping[str, Any], width: int) -> list[list[str]]:

@@ -6,8 +6,10 @@ for. `fit.experiment` says which images have which role.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 from extract.api import SILENT, Reporter, console_reporter
 from fit.cross_validation import cross_validate
@@ -27,10 +29,15 @@ from fit.task import Task
 from store.options import taking_first_and_fields_of
 from store.reader import FeatureStore, open_store
 
+StoreLike: TypeAlias = FeatureStore | str | Path
+"""A store, or its folder or URL."""
+
 
 @taking_first_and_fields_of(HeadCall, {"reduction": "reduce", "validation": "val"})
-def fit_head(store: FeatureStore | str | Path, call: HeadCall) -> Head:
-    """Fit a head on the features of a store, given by itself or by its folder.
+def fit_head(store: StoreLike | Sequence[StoreLike], call: HeadCall) -> Head:
+    """Fit a head on the features of a store, given by itself or by its folder, or on those of several stores joined.
+
+    Several stores hold features of the same images by other recipes: `fit_head(["lite0", "inception"])`.
 
     The other parameters are named as the options of `fit head`. `parameters` has the head's own ones, as --set takes
     them; `custom_head` is the function of a custom head.
@@ -43,10 +50,12 @@ def fit_head(store: FeatureStore | str | Path, call: HeadCall) -> Head:
         StoppedEarly: the store is not complete.
     """
     reporter = console_reporter() if call.progress else SILENT
-    return fit_with(store if isinstance(store, FeatureStore) else open_store(store), call.options(), reporter)
+    given = [store] if isinstance(store, FeatureStore | str | Path) else store
+    stores = [one if isinstance(one, FeatureStore) else open_store(one) for one in given]
+    return fit_with(stores, call.options(), reporter)
 
 
-def fit_with(store: FeatureStore, options: FitOptions, reporter: Reporter = SILENT) -> Head:
+def fit_with(store: FeatureStore | Sequence[FeatureStore], options: FitOptions, reporter: Reporter = SILENT) -> Head:
     """Do what `fit_head` does, and report while it works."""
     request = resolve_fit(store, options)
     return fit_experiment(request, load_experiment(request, reporter), reporter)
@@ -81,7 +90,7 @@ def fit_experiment(request: FitRequest, experiment: Experiment, reporter: Report
         measured = measure(experiment, evaluations, request.options.by)
     metrics = {
         "head": request.kind.name,
-        "fingerprint": request.store.fingerprint,
+        "fingerprint": request.fingerprint,
         "classes": list(experiment.task.classes),
         "rows": {TRAIN: len(split.train), VALIDATION: len(split.validation), TEST: len(split.test)},
         **measured,
@@ -95,7 +104,7 @@ def fit_experiment(request: FitRequest, experiment: Experiment, reporter: Report
         metrics["history"] = final.history
     predictions = prediction_table(experiment, evaluations)
     record = record_experiment(experiment, options, final.stops_early)
-    head = Head(describe_head(request, experiment.task), final, metrics, predictions, record)
+    head = Head(describe_head(request, experiment.task, final.scales), final, metrics, predictions, record)
     if options.evaluate_test and len(split.test):
         head.looks = (look_now("fit head", len(split.test)),)
     return head
@@ -128,9 +137,10 @@ def _fit_final(request: FitRequest, experiment: Experiment, reporter: Reporter) 
     return classifier
 
 
-def describe_head(request: FitRequest, task: Task) -> HeadInfo:
-    """What head.json says about a head that a request describes."""
-    store, options = request.store, request.options
+def describe_head(request: FitRequest, task: Task, scales: Sequence[float] = ()) -> HeadInfo:
+    """What head.json says about a head that a request describes; `scales` are those of its blocks, where it has several."""
+    current, options = request.stores[0].snapshot.current, request.options
+    blocks = zip(request.blocks, scales or (1.0,), strict=True)
     return HeadInfo(
         head=request.kind.name,
         parameters=request.parameters,
@@ -138,8 +148,8 @@ def describe_head(request: FitRequest, task: Task) -> HeadInfo:
         multi_label=task.multi_label,
         class_weight=options.class_weight,
         seed=options.seed,
-        blocks=(request.block,),
+        blocks=tuple(replace(block, scale=scale) for block, scale in blocks),
         versions=installed_versions(),
-        data=store.snapshot.current.data if store.snapshot.current else "",
+        data=current.data if current else "",
         decision=task.decision,
     )

@@ -19,11 +19,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from store.command_options import Without, made_of, signature_of
-from store.errors import EnvironmentFailure, StillframeError, StoppedEarly, UsageError
+from store.errors import EnvironmentFailure, StillframeError, StoppedEarly, UsageError, shortage
 from store.files.names import printable
 from store.options import Option
 from store.progress import Reporter, console_reporter
-from store.streams import escapes_where_needed
+from store.streams import escapes_where_needed, unfailing_standard_error
 from store.tables import facts
 
 _TYPER_INTERRUPTED = 130  # what Typer makes of a KeyboardInterrupt
@@ -185,14 +185,19 @@ def format_shape(shape: Sequence[int]) -> str:
 def run_app(app: typer.Typer, name: str) -> int:
     """Run an app on the process's arguments; returns its exit code.
 
-    SIGTERM, a scheduler's request to stop, is treated as Ctrl-C.
+    SIGTERM, a scheduler's request to stop, is treated as Ctrl-C; so is SIGHUP, the end of the terminal, unless it is
+    ignored, as under nohup.
     """
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
-        with escapes_where_needed():
+        with unfailing_standard_error(), escapes_where_needed():
             return _run(app, name)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run(app: typer.Typer, name: str) -> int:
@@ -237,6 +242,8 @@ def outcome(error: BaseException | None) -> tuple[int, str | None]:
             return EnvironmentFailure.exit_code, None  # no message, as programs that SIGPIPE ends
         case OSError():
             return EnvironmentFailure.exit_code, f"{error}; fix that, then run the same command again"
+        case _ if short := shortage(error):
+            return outcome(short)
         case _:
             return 1, f"{type(error).__name__}: {error}; please report it with the output of --debug"
 
@@ -245,7 +252,7 @@ def _kind(error: BaseException) -> str:
     """How the line about an error begins. Stopping on purpose is not an error."""
     if isinstance(error, StoppedEarly | KeyboardInterrupt | typer.Abort):
         return ""
-    return "error: " if isinstance(error, StillframeError | OSError) else "bug: "
+    return "bug: " if outcome(error)[0] == 1 else "error: "
 
 
 def _report_usage(app: typer.Typer, name: str, error: typer.TyperException) -> None:

@@ -16,6 +16,8 @@ Exit codes 74 and 75 are EX_IOERR and EX_TEMPFAIL of BSD's sysexits.h, which sch
 Every message says what was expected, what was found, and what to do next.
 """
 
+_NO_THREAD = ("can't start new thread", "Failed to launch worker thread")  # Python's words and Arrow's
+
 
 class StillframeError(Exception):
     """Base of every error raised on purpose; `exit_code` is what a command ends with."""
@@ -86,6 +88,18 @@ class StoppedEarly(StillframeError):
     """Work is left: the same command continues where this one ended."""
 
     exit_code = 75
+
+
+def shortage(error: BaseException) -> EnvironmentFailure | None:
+    """What a library's error stands for, if it says that memory or threads ran out: nothing is wrong with what was read."""
+    if isinstance(error, MemoryError):
+        what = f" ({error})" if str(error) else ""
+        return EnvironmentFailure(f"not enough memory{what}: free some, then run the same command again")
+    if any(words in str(error) for words in _NO_THREAD):
+        return EnvironmentFailure(
+            f"{error}: raise the limit of processes (ulimit -u) or use fewer --workers, then run the same command again"
+        )
+    return None
 
 
 def require_few_failed(failed: int, images: int, max_bad: float, reasons: str) -> None:

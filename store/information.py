@@ -44,6 +44,21 @@ def find_computed_by(records: Iterable[CommitRecord], recipe: Recipe) -> tuple[C
     )
 
 
+def seconds_per_image(records: Iterable[CommitRecord]) -> float | None:
+    """The mean over the images that runs read, as the records note it; None where none of them does.
+
+    Reading, decoding, the network and writing, by the clock of the process that computed the shard; loading the network
+    is not in it. Shards with features that were copied from another one are not counted.
+    """
+    noted = [
+        (record.seconds, len(record.rows) + len(record.failures))
+        for record in records
+        if record.seconds is not None and not record.copied
+    ]
+    images = sum(count for _, count in noted)
+    return sum(seconds for seconds, _ in noted) / images if images else None
+
+
 @dataclass(frozen=True)
 class StoreDescription:
     """What a store holds.

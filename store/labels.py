@@ -1,5 +1,6 @@
 """How many images have which label, split and group: what a user looks at before anything is learned from them."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ SPLITS = ("train", "validation", "test")
 SEPARATOR = "|"
 """Between the labels of an image that has several."""
 
+_INVISIBLE = r"[\s\u200b-\u200f\u2060\ufeff]+"
+_INVISIBLE_ENDS = re.compile(rf"^{_INVISIBLE}|{_INVISIBLE}$")
 _SHOWN = 8  # classes that a line has room for
 
 
@@ -57,8 +60,11 @@ class LabelCounts:
 
 
 def plain_label(text: str) -> str:
-    """A label or a group without white space around it, its accents composed (Unicode NFC): else one class would be two."""
-    return unicodedata.normalize("NFC", text.strip())
+    """A label or a group without what cannot be seen around it, its accents composed: else one class would be two.
+
+    That is white space and marks of zero width, which spreadsheets and web pages leave behind. Accents are composed by Unicode's form NFC.
+    """
+    return unicodedata.normalize("NFC", _INVISIBLE_ENDS.sub("", text))
 
 
 def split_labels(text: str) -> set[str]:

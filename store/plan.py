@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from store.errors import DamagedStore
+from store.errors import DamagedStore, shortage
 
 LISTING_SCHEMA = pa.schema(
     {
@@ -123,7 +123,9 @@ class Plan:
             plan = cls(rows, int(images), int(number), _RETRY in metadata)
             problem = _inconsistency(plan)
         except (OSError, LookupError, ValueError, pa.ArrowException) as error:
-            raise DamagedStore(f"{plan_file(name)} cannot be read ({error}): run `store repair`") from error
+            raise shortage(error) or DamagedStore(
+                f"{plan_file(name)} cannot be read ({error}): run `store repair`"
+            ) from error
         if problem:
             raise DamagedStore(f"{plan_file(name)} {problem}: run `store repair`")
         # Another pyarrow may write other bytes: name and bytes are those that were read.

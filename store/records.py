@@ -9,6 +9,7 @@ are refused, for there they change what a feature means. Older versions of the f
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Self
@@ -32,11 +33,16 @@ UPGRADES: dict[int, Callable[[JsonObject], JsonObject]] = {}
 MOST_RECORD_BYTES = 2**28
 """Of a commit record, which has that of a million and a half images."""
 
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 _MOST_SHARDS = 2**31 - 1  # a plan's column of them is int32
 _ShardName = Annotated[str, Like(r"([0-9a-f]{64}\.[a-z0-9]+)?", "<sha256>.<ending>")]
 
 COPIED = "copied"
 """In a record's environment: how many of its images have features that were copied from another shard, if any have."""
+
+SECONDS = "seconds"
+"""In a record's environment: how long the run took for the shard, from the end of the one before it, or from the first
+read; without loading the network. Stores of earlier versions do not say it."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +226,12 @@ class CommitRecord:
     def copied(self) -> int:
         """How many of its images have features that were copied from another shard."""
         return int(self.environment.get(COPIED, 0))
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the run took for the shard; None where an earlier version did not note it."""
+        noted = self.environment.get(SECONDS)
+        return float(noted) if noted and _NUMBER.fullmatch(noted) else None
 
     @property
     def images(self) -> pa.Table:

@@ -18,7 +18,7 @@ def format_store(description: "StoreDescription") -> list[list[str]]:
     rows = [
         [
             "images",
-            f"{counts.images:,}: {format_rows(counts.rows, recipe.views)}, {counts.failures:,} failures, "
+            f"{counts.images:,}: {format_rows(counts.rows, recipe.views)}, {format_count(counts.failures, 'failure')}, "
             f"{counts.pending:,} not done yet",
         ],
         ["labels", description.labels.sentence],
@@ -67,14 +67,14 @@ def _format_augmentation(augmentation: "Augmentation") -> str:
 
 def format_rows(rows: int, views: int) -> str:
     """A number of rows; with several views, by how many each image has."""
-    return f"{rows:,} rows" if views == 1 else f"{rows:,} rows / {views} views"
+    return format_count(rows, "row") if views == 1 else f"{format_count(rows, 'row')} / {views} views"
 
 
 def format_verification(found: "Verification") -> str:
     """One line: whether the store is sound, and how its numbers add up."""
     return (
         f"{'sound' if found.sound else 'damaged'}: {found.images:,} images = {format_rows(found.rows, found.views)} + "
-        f"{found.failures:,} failures + {found.pending:,} not done yet, in {format_count(found.shards, 'shard')}"
+        f"{format_count(found.failures, 'failure')} + {found.pending:,} not done yet, in {format_count(found.shards, 'shard')}"
     )
 
 

@@ -177,3 +177,9 @@ class Browser:
         """Write a PNG file of the window, or of the whole page."""
         data = self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"]
         Path(path).write_bytes(base64.b64decode(data))
+
+
+def assert_sound(browser):
+    """Nothing went wrong on the pages that were open, and none of them asked the network for anything."""
+    assert browser.problems == []
+    assert {url.partition(":")[0] for url in browser.requests} <= {"file", "data"}

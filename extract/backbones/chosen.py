@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from extract.backbones.file_backbone import AnyBackbone, FileBackbone
+from extract.backbones.file_backbone import KERAS_HUB, AnyBackbone, FileBackbone
 from extract.backbones.keras_file import default_layer
 from extract.backbones.onnx_input import require_size
-from extract.backbones.onnx_source import OnnxSource, find_onnx, find_processor
 from extract.backbones.outputs import needed_prefix, resolve_layers
 from extract.backbones.processor import Processor, missing_preprocessing, read_processor_file
-from extract.backbones.spec import FOLDER, HUB, KERAS, ONNX, TABLE, BackboneSpec, no_presets, parse_backbone
+from extract.backbones.source import HubSource, OnnxSource, find_processor, find_source
+from extract.backbones.spec import KERAS, ONNX, TABLE, BackboneSpec, parse_backbone
 from extract.backbones.table import get_backbone
 from extract.backbones.weights import Weights, require_weights
 from extract.request import DEFAULT_CROP, DEFAULT_RESIZE, RunOptions, parse_image_size
@@ -53,11 +53,10 @@ def choose_network(options: RunOptions, reporter: Reporter = SILENT) -> ChosenNe
         return _from_table(spec, options)
     if options.weights != RunOptions.weights:
         raise UsageError(f"--weights {options.weights}: a model file has its weights; leave --weights out")
-    if spec.kind in (ONNX, FOLDER, HUB):
-        return _from_onnx(find_onnx(spec, reporter), options)
     if spec.kind == KERAS:
         return _from_keras(spec, options)
-    raise no_presets(spec)
+    source = find_source(spec, reporter)
+    return _from_keras_hub(source, options) if isinstance(source, HubSource) else _from_onnx(source, options)
 
 
 def _from_table(spec: BackboneSpec, options: RunOptions) -> ChosenNetwork:
@@ -81,6 +80,16 @@ def _from_onnx(source: OnnxSource, options: RunOptions) -> ChosenNetwork:
     prefix = needed_prefix(layers, source.file.outputs, known, source.name)
     backbone = FileBackbone(ONNX, processor.preprocessing, prefix)
     return ChosenNetwork(backbone, Weights("file", path=str(source.file.path)), layers, geometry)
+
+
+def _from_keras_hub(source: HubSource, options: RunOptions) -> ChosenNetwork:
+    network, processor = source.network, find_processor(source, options.preprocessing)
+    geometry = _geometry(processor, options)
+    network.require_size(geometry.image_size)
+    layers = resolve_layers(options.layer, network.ports, network.outputs, network.name)
+    prefix = needed_prefix(layers, network.ports, network.outputs.prefix_tokens, network.name)
+    backbone = FileBackbone(KERAS_HUB, processor.preprocessing, prefix)
+    return ChosenNetwork(backbone, Weights("file", path=str(network.weights)), layers, geometry)
 
 
 def _from_keras(spec: BackboneSpec, options: RunOptions) -> ChosenNetwork:

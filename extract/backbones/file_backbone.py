@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from extract.backbones.keras_hub_model import read_network
 from extract.backbones.onnx_file import read_onnx_file
 from extract.backbones.table import Backbone, get_backbone
 from store.errors import EnvironmentFailure, UsageError
@@ -11,9 +12,9 @@ from store.files.names import printable
 from store.preprocessing import Preprocessing
 from store.recipe import Recipe
 
-ONNX, KERAS = "onnx", "keras"
-KINDS = (ONNX, KERAS)
-"""The names that model files have as backbones in recipes: their format, for the digest says which model it is."""
+ONNX, KERAS, KERAS_HUB = "onnx", "keras", "keras_hub"
+KINDS = {ONNX: "the ONNX model", KERAS: "the Keras model", KERAS_HUB: "the network of keras-hub"}
+"""The names that model files have as backbones in recipes, and what people call them; the digest says which model it is."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class FileBackbone:
     """A network from a model file; where the file is, `extract.backbones.weights.Weights` says.
 
     Attributes:
-        name: onnx or keras.
+        name: onnx, keras or keras_hub.
         preprocessing: from pixels to its input.
         prefix_tokens: how many of its tokens come before those of the patches, where an output depends on it.
     """
@@ -68,8 +69,15 @@ def model_digest(backbone: FileBackbone, path: str) -> str:
     """
     if backbone.name == ONNX:
         return read_onnx_file(Path(path)).digest()
+    if backbone.name == KERAS_HUB:
+        return read_network(Path(path)).digest()
     try:
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise EnvironmentFailure(f"{printable(path)} cannot be read ({error.strerror or error})") from error
+
+
+def shown_name(backbone: str) -> str:
+    """What people call a backbone that has this name in recipes."""
+    return KINDS.get(backbone, backbone)

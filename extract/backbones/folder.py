@@ -1,4 +1,4 @@
-"""A model's folder in Hugging Face layout: config.json, preprocessor_config.json, and the model as ONNX.
+"""A model's folder in Hugging Face layout: config.json, preprocessor_config.json, and the model as ONNX or its weights.
 
 Nothing in it is run. Weights that only a pickle holds, and a config.json that names code (`auto_map`), are refused.
 """
@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from extract.backbones.families import TokenOutputs, find_family
+from extract.backbones.file_backbone import KERAS_HUB, ONNX
+from extract.backbones.keras_hub_model import CONFIG, find_weights
 from store.errors import EnvironmentFailure, UnsafeFile, UsageError
 from store.files.names import printable
 from store.json_values import JsonObject, parse
 
-CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
+PROCESSOR, CONVERTER = "preprocessor_config.json", "image_converter.json"
 
 MODELS = ("onnx/vision_model.onnx", "onnx/model.onnx", "vision_model.onnx", "model.onnx")
 """Where the model may be, in this order: the image half of models of images and texts comes first."""
@@ -46,16 +48,20 @@ class ModelFolder:
 
     Attributes:
         path: the folder.
-        model: the ONNX file.
+        kind: onnx or keras_hub: what the model is.
+        model: the ONNX file, or the file of the weights.
         config: the content of config.json.
         processor: the content of preprocessor_config.json; None if there is none.
+        converter: that of image_converter.json, which presets of keras-hub have; None if there is none.
         outputs: what is known about the outputs of its family; None for other families.
     """
 
     path: Path
+    kind: str
     model: Path
     config: JsonObject
     processor: JsonObject | None
+    converter: JsonObject | None
     outputs: TokenOutputs | None
 
 
@@ -63,7 +69,7 @@ def read_folder(path: Path) -> ModelFolder:
     """Look at a model's folder.
 
     Raises:
-        UsageError: it is not one, or its model has to be exported to ONNX first.
+        UsageError: it is not one, or its model has to be exported to ONNX first: keras-hub does not build it.
         UnsafeFile: it names code to run, or its weights are pickles.
         EnvironmentFailure: it cannot be read now.
     """
@@ -71,26 +77,34 @@ def read_folder(path: Path) -> ModelFolder:
     config = _read_json(path / CONFIG)
     if config is None:
         raise UsageError(f"{shown} has no {CONFIG}: expected a model's folder in Hugging Face layout, or a model file")
-    model = next((path / name for name in MODELS if (path / name).is_file()), None)
+    onnx = _find_onnx(path)
     processor = _read_json(path / PROCESSOR)
     for name, content in ((CONFIG, config), (PROCESSOR, processor)):
         if content is not None and "auto_map" in content:
             raise UnsafeFile(
                 f"{shown}: {name} names code of the model's own to run (auto_map), which is never run: "
-                + _way_past_code(model)
+                + _way_past_code(onnx)
             )
+    kind, model = (ONNX, onnx) if onnx is not None else (KERAS_HUB, find_weights(path, config))
     if model is None:
         raise _without_model(path)
-    return ModelFolder(path, model, config, processor, find_family(config))
+    return ModelFolder(path, kind, model, config, processor, _read_json(path / CONVERTER), find_family(config))
 
 
-def find_model(path: Path) -> Path:
-    """The model's file, from itself or from its folder.
+def find_model(path: Path, kind: str) -> Path:
+    """The model's file of that kind, from itself or from its folder, which may hold it as ONNX and as weights.
 
     Raises:
         UsageError, UnsafeFile, EnvironmentFailure: see `read_folder`.
     """
-    return read_folder(path).model if path.is_dir() else path
+    if not path.is_dir():
+        return path
+    found = find_weights(path, _read_json(path / CONFIG) or {}) if kind == KERAS_HUB else _find_onnx(path)
+    return found if found is not None else read_folder(path).model
+
+
+def _find_onnx(path: Path) -> Path | None:
+    return next((path / name for name in MODELS if (path / name).is_file()), None)
 
 
 def _way_past_code(model: Path | None) -> str:
@@ -103,8 +117,9 @@ def _without_model(path: Path) -> UsageError:
     shown = printable(str(path))
     if any(path.glob("*.safetensors")):
         return UsageError(
-            f"{shown} has its weights as safetensors, and no ONNX model ({', '.join(MODELS)}). Export it once, where "
-            f"transformers, torch and onnxscript are installed, with FOLDER and the images' SIZE filled in",
+            f"{shown} has its weights as safetensors, of a family that keras-hub does not build, and no ONNX model "
+            f"({', '.join(MODELS)}). Export it once, where transformers, torch and onnxscript are installed, with FOLDER and "
+            "the images' SIZE filled in",
             EXPORT,
         )
     pickles = [name for name in _PICKLES if (path / name).is_file()]

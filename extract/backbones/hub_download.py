@@ -40,8 +40,8 @@ def require_library() -> None:
     """Raise UsageError unless the library that downloads is installed."""
     if importlib.util.find_spec("huggingface_hub") is None:
         raise UsageError(
-            f"networks named {PREFIX}ORG/NAME need the extra hub: {suggest_install('stillframe[hub]')}, or download the "
-            "folder by other means and name it"
+            f"networks named {PREFIX}ORG/NAME are downloaded by huggingface-hub, which is not installed: "
+            f"{suggest_install('huggingface-hub')}, or download the folder by other means and name it"
         )
 
 

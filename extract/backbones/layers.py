@@ -7,8 +7,9 @@ from pathlib import Path
 
 from extract.backbones.file_backbone import ONNX as ONNX_BACKBONE
 from extract.backbones.file_backbone import FileBackbone
-from extract.backbones.onnx_source import OnnxSource, find_onnx, find_processor
-from extract.backbones.spec import FOLDER, HUB, KERAS, ONNX, TABLE, no_presets, parse_backbone
+from extract.backbones.outputs import parse_cut
+from extract.backbones.source import HubSource, OnnxSource, find_processor, find_source, says_processor
+from extract.backbones.spec import KERAS, TABLE, parse_backbone
 from extract.backbones.table import get_backbone
 from store.errors import UsageError
 from store.preprocessing import Preprocessing
@@ -38,10 +39,11 @@ def list_layers(
         UsageError: there is no such network, or it cannot take images of that size.
     """
     spec = parse_backbone(backbone)
-    if spec.kind in (ONNX, FOLDER, HUB):
-        return _onnx_layers(find_onnx(spec, reporter), image_size)
     if spec.kind not in (TABLE, KERAS):
-        raise no_presets(spec)
+        source = find_source(spec, reporter)
+        if isinstance(source, HubSource):
+            return _hub_layers(source, image_size, reporter)
+        return _onnx_layers(source, image_size)
     from extract.runtimes.backend import start_keras
 
     known = get_backbone(spec.place) if spec.kind == TABLE else None
@@ -51,6 +53,19 @@ def list_layers(
 
     network = build(known, image_size or known.size) if known else load_keras_file(Path(spec.place))
     return [CutPoint(name, shape) for name, shape in cut_points(network)]
+
+
+def _hub_layers(source: HubSource, image_size: tuple[int, int] | None, reporter: Reporter) -> list[CutPoint]:
+    from extract.runtimes.backend import start_keras
+
+    start_keras(reporter.debug)
+    from extract.backbones.build import cut_points
+    from extract.backbones.keras_hub_load import load_keras_hub
+
+    known = find_processor(source).image_size if says_processor(source) else source.network.image_size
+    network = load_keras_hub(source.network.weights, image_size or known)
+    named = [port.name for port in source.network.ports]
+    return [CutPoint(name, shape) for name, shape in cut_points(network) if parse_cut(name, named) is not None]
 
 
 def _onnx_layers(source: OnnxSource, image_size: tuple[int, int] | None) -> list[CutPoint]:
@@ -74,6 +89,6 @@ def _size(source: OnnxSource, layout: str) -> tuple[int, int]:
     height, width = axes[2:] if layout == "nchw" else axes[1:3]
     if height is not None and width is not None:
         return height, width
-    if source.says_processor():
-        return find_processor(source, None).image_size
+    if says_processor(source):
+        return find_processor(source).image_size
     raise UsageError(f"{source.name} takes images of several sizes: say which with --image-size")

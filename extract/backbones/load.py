@@ -11,8 +11,9 @@ import keras
 import numpy as np
 
 from extract.backbones.build import build, keras_defaults, leaf_layers
-from extract.backbones.file_backbone import FileBackbone, model_digest
+from extract.backbones.file_backbone import KERAS_HUB, FileBackbone, model_digest
 from extract.backbones.keras_file import load_keras_file
+from extract.backbones.keras_hub_load import load_keras_hub
 from extract.backbones.table import Backbone
 from extract.backbones.weights import Weights, remember_digest, require_weights
 from extract.backbones.weights_file import fill_from_file
@@ -62,13 +63,13 @@ def load_network(
 def load_keras_model(
     backbone: FileBackbone, weights: Weights, image_size: tuple[int, int], precision: str = "float32"
 ) -> tuple[keras.Model, str]:
-    """The network of a .keras file, and the file's digest.
+    """The network of a .keras file, or one that keras-hub builds, and the digest of its file or weights.
 
     Args:
         backbone: what it takes.
         weights: where the file is.
         image_size: (height, width) in pixels.
-        precision: what it computes in, which must be what the file says.
+        precision: what it computes in; of a .keras file, what that says.
 
     Raises:
         UsageError: the file cannot be loaded, takes images of another size, or computes in another precision.
@@ -76,6 +77,10 @@ def load_keras_model(
         EnvironmentFailure: it cannot be read now.
     """
     value = model_digest(backbone, weights.path)
+    if backbone.name == KERAS_HUB:
+        network = load_keras_hub(Path(weights.path), image_size, precision)
+        _require_finite(network, weights)
+        return network, value
     with keras_defaults():
         network = load_keras_file(Path(weights.path))
     shown, axes = printable(weights.path), network.inputs[0].shape[1:3]

@@ -167,7 +167,7 @@ def from_timm(config: JsonObject, layout: str, name: str) -> Processor:
         preprocessing = _preprocessing({**values, "rescale": 1 / 255}, "rgb", layout or "nchw")
         return _fitting(preprocessing, size, resize, resize_to)
     except InvalidField as error:
-        raise _unusable(name, error) from error
+        raise unusable(name, error) from error
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def from_processor_config(values: JsonObject, layout: str, name: str) -> Process
         numbers = _numbers(values, efficientnet=found[1] == "EfficientNet")
         return _fitting(_preprocessing(numbers, "rgb", layout), size, resize, resize_to)
     except InvalidField as error:
-        raise _unusable(name, error) from error
+        raise unusable(name, error) from error
 
 
 def _geometry(values: JsonObject, kind: _Kind, name: str) -> tuple[tuple[int, ...], tuple[int, int]]:
@@ -330,7 +330,8 @@ def _whole(value: object, name: str, least: int = 1) -> int:
     return value
 
 
-def _unusable(name: str, error: InvalidField) -> UsageError:
+def unusable(name: str, error: InvalidField) -> UsageError:
+    """The error for a description of preprocessing that cannot be used; `name` is the file's."""
     return UsageError(
         f"{name}: {error}. Write the model's preprocessing into a file such as the following, and name it with "
         "--preprocessing FILE.toml",

@@ -3,13 +3,13 @@
 import os
 from dataclasses import dataclass
 
-from extract.backbones.hub_model import HubModel
+from extract.backbones.hub_model import HubModel, is_on_hub
 from extract.backbones.table import BACKBONES, nearest
 from store.errors import UsageError
 from store.files.names import printable
 from store.suggestions import suggest
 
-TABLE, ONNX, KERAS, FOLDER, HUB, PRESET = "table", "onnx", "keras", "folder", "hf", "hub"
+TABLE, ONNX, KERAS, FOLDER, HUB = "table", "onnx", "keras", "folder", "hf"
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class BackboneSpec:
     """What --backbone names.
 
     Attributes:
-        kind: TABLE, ONNX, KERAS, FOLDER, HUB (of Hugging Face) or PRESET (of keras-hub).
-        place: the name in the table, the absolute path of a file or folder, ORG/NAME, or the preset.
+        kind: TABLE, ONNX, KERAS, FOLDER or HUB (of Hugging Face).
+        place: the name in the table, the absolute path of a file or folder, or ORG/NAME.
         revision: of a model on a hub.
     """
 
@@ -31,7 +31,7 @@ def grammar() -> str:
     """All that --backbone can be, in one line."""
     return (
         f"expected a name that {suggest('extract', 'backbones')} lists; a file ending in .onnx or .keras; a folder in Hugging "
-        "Face layout (config.json, preprocessor_config.json, onnx/model.onnx); hf:ORG/NAME[@REVISION]; or hub:PRESET"
+        "Face layout (config.json, preprocessor_config.json, onnx/model.onnx or model.safetensors); hf:ORG/NAME[@REVISION]; or hub:PRESET"
     )
 
 
@@ -44,12 +44,9 @@ def parse_backbone(text: str | os.PathLike[str]) -> BackboneSpec:
     text = os.fspath(text)
     if text in BACKBONES:
         return BackboneSpec(TABLE, text)
-    kind, colon, place = text.partition(":")
-    if colon and kind == HUB:
+    if is_on_hub(text):
         model = HubModel.parse(text)
         return BackboneSpec(HUB, model.repository, model.revision)
-    if colon and kind == PRESET:
-        return BackboneSpec(PRESET, place)
     path = os.path.abspath(text)
     if os.path.isdir(text):
         return BackboneSpec(FOLDER, path)
@@ -60,10 +57,3 @@ def parse_backbone(text: str | os.PathLike[str]) -> BackboneSpec:
             return BackboneSpec(kind, path)
     # `unknown backbone` is what a misspelled name of the table gives, with the nearest names.
     raise UsageError(f"unknown backbone {printable(text)!r}{nearest(text, list(BACKBONES))}; {grammar()}")
-
-
-def no_presets(spec: BackboneSpec) -> UsageError:
-    """The error for a preset of keras-hub, which this version does not know."""
-    return UsageError(
-        f"--backbone hub:{printable(spec.place)}: presets of keras-hub are not known to this version; {grammar()}"
-    )

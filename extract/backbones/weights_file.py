@@ -18,6 +18,7 @@ import numpy.typing as npt
 from keras.src.utils.naming import to_snake_case
 
 from extract.backbones.build import leaf_layers
+from extract.backbones.weights_links import refuse_links
 from store.errors import EnvironmentFailure, UsageError
 
 _MAX_TOP_LAYERS = 3
@@ -65,7 +66,7 @@ def fill_from_file(network: keras.Model, backbone: str, path: Path) -> None:
     """
     try:
         with _opened(path) as file:
-            _refuse_links(file, path)
+            refuse_links(file, path)
             layers, stored = _matched(network, file.get("model_weights", file), path)
         _require_fit(layers, stored, backbone, path)
         _assign(layers, stored)
@@ -80,7 +81,7 @@ def require_plain_weights(path: Path) -> None:
     """Raise UsageError unless the HDF5 file inside a .keras archive can be read and refers to nothing outside of it."""
     try:
         with _opened(path) as file:
-            _refuse_links(file, path)
+            refuse_links(file, path)
     except (UsageError, EnvironmentFailure):
         raise
     except _UNREADABLE as error:
@@ -218,19 +219,3 @@ def _sorted_like(layers: Sequence[_LayerVariables], stored: Sequence[_LayerArray
     """What is stored in the order of the network's layers; layers that are only in the file come last."""
     rank = {layer.name: number for number, layer in enumerate(layers)}
     return sorted(stored, key=lambda layer: rank.get(layer.name, len(rank)))
-
-
-def _refuse_links(file: h5py.File, path: Path) -> None:
-    """External links and virtual datasets can read any file of the machine (CVE-2026-1669)."""
-
-    def problem(name: str, link: object) -> str | None:  # h5py stops at the first text and returns it
-        if not isinstance(link, h5py.HardLink):
-            return f"holds a link at {name}, which is never followed"
-        item = file[name]
-        if isinstance(item, h5py.Dataset) and (item.is_virtual or item.external):
-            return f"keeps {name} outside the file, which is never read"
-        return None
-
-    found = file.visititems_links(problem)
-    if found:
-        raise UsageError(f"--weights {path} {found}: use a plain weights file")

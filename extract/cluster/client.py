@@ -3,11 +3,12 @@
 Anyone who can reach the port of a scheduler or a worker can run code there: use this on trusted networks only.
 """
 
+import json
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from distributed import Client, SpecCluster
 
@@ -36,23 +37,37 @@ def connected(scheduler: str) -> Iterator[Client]:
     kind, place = parse_scheduler(scheduler)
     with logger_levels(logging.CRITICAL, *_LOGGERS):
         if kind == "local":
-            with local_cluster(int(place)) as cluster, _ready_client(cluster, None, scheduler) as client:
-                yield client
-        elif kind == "file":
-            if not os.path.exists(place):
-                raise EnvironmentFailure(
-                    f"--scheduler {scheduler}: there is no such file (yet): start the scheduler first"
-                )
-            with _ready_client(None, place, scheduler) as client:
+            with local_cluster(int(place)) as cluster, _ready_client(cluster, scheduler) as client:
                 yield client
         else:
-            with _ready_client(scheduler, None, scheduler) as client:
+            address = _address_in(place, scheduler) if kind == "file" else scheduler
+            with _ready_client(address, scheduler) as client:
                 yield client
+
+
+def _address_in(scheduler_file: str, named: str) -> str:
+    """The address that a scheduler has written to its file.
+
+    Raises:
+        EnvironmentFailure: there is none.
+    """
+    try:
+        content = json.loads(Path(scheduler_file).read_bytes())
+    except FileNotFoundError:
+        raise EnvironmentFailure(
+            f"--scheduler {named}: there is no such file (yet): start the scheduler first"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise EnvironmentFailure(f"--scheduler {named} cannot be read ({error}): start the scheduler again") from error
+    address = content.get("address") if isinstance(content, dict) else None
+    if not isinstance(address, str):
+        raise EnvironmentFailure(f"--scheduler {named} has no address in it: start the scheduler again")
+    return address
 
 
 @contextmanager
-def _ready_client(address: SpecCluster | str | None, scheduler_file: str | None, named: str) -> Iterator[Client]:
-    client = _client(address, scheduler_file, named)
+def _ready_client(address: SpecCluster | str, named: str) -> Iterator[Client]:
+    client = _client(address, named)
     try:
         client.wait_for_workers(1, timeout=PATIENCE)
     except TimeoutError:
@@ -66,11 +81,11 @@ def _ready_client(address: SpecCluster | str | None, scheduler_file: str | None,
         client.close(timeout=5)
 
 
-def _client(address: SpecCluster | str | None, scheduler_file: str | None, named: str) -> Client:
+def _client(address: SpecCluster | str, named: str) -> Client:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about versions that differ: workers are checked by what they need
-            return Client(address, scheduler_file=scheduler_file, timeout=PATIENCE, set_as_default=False)
+            return Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise EnvironmentFailure(
             f"no Dask scheduler answers at {named} ({error}): is it running, and can this machine reach it?"

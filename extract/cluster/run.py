@@ -71,7 +71,9 @@ def _require_able_workers(client: Client, shard_worker: ShardWorker) -> None:
     version = importlib.metadata.version("stillframe")
     for address, answer in client.run(find_trouble, shard_worker, version, on_error="return").items():
         trouble = answer
-        if isinstance(answer, Exception):
+        if isinstance(answer, OSError | TimeoutError):
+            trouble = f"it does not answer ({answer}); end it if it hangs, then run the same command again"
+        elif isinstance(answer, Exception):
             trouble = f"{type(answer).__name__}: {answer}; install the same version of stillframe there"
         if trouble:
             raise EnvironmentFailure(f"the worker at {address} cannot compute: {trouble}")

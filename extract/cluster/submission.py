@@ -10,10 +10,11 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 from distributed import Client, Future, KilledWorker
 from distributed.comm import CommClosedError
@@ -165,12 +166,10 @@ class Submission:
         now = time.monotonic()
         if self.client.status not in ("running", "connecting"):
             raise _lost()
-        if self.client.status == "running" and self.workers():
+        if self.client.status == "running" and any(map(_is_working, _workers(self.client).values())):
             self._workers_seen = now
         elif now - self._workers_seen > PATIENCE:
-            raise EnvironmentFailure(
-                f"the cluster has had no workers for {PATIENCE:g} s: start some, then run the same command again"
-            )
+            raise _without_workers(len(_workers(self.client)))
 
 
 def _next_attempt(attempt: Attempt, error: Exception | None) -> Attempt | None:
@@ -190,8 +189,29 @@ def _next_attempt(attempt: Attempt, error: Exception | None) -> Attempt | None:
 
 
 def worker_addresses(client: Client) -> list[str]:
-    """The addresses of the workers that the cluster has now."""
-    return list(client.scheduler_info(n_workers=-1).get("workers", ()))
+    """The addresses of the workers that take tasks now: not of those that Dask has paused, because memory is short there."""
+    return [address for address, worker in _workers(client).items() if worker["status"] == "running"]
+
+
+def _workers(client: Client) -> dict[str, dict[str, Any]]:
+    """What the scheduler knows of each worker, by its address."""
+    return dict(client.scheduler_info(n_workers=-1).get("workers", {}))
+
+
+def _is_working(worker: Mapping[str, Any]) -> bool:
+    """Whether a worker takes tasks; or, if it is paused, computes the last one that it took."""
+    return worker["status"] == "running" or bool(worker["metrics"].get("task_counts", {}).get("executing"))
+
+
+def _without_workers(paused: int) -> EnvironmentFailure:
+    if paused:
+        return EnvironmentFailure(
+            f"Dask has paused all workers ({paused}) for {PATIENCE:g} s, because their memory is nearly full: give them "
+            "more (--memory-limit of `dask worker`), then run the same command again"
+        )
+    return EnvironmentFailure(
+        f"the cluster has had no workers for {PATIENCE:g} s: start some, then run the same command again"
+    )
 
 
 def _lost() -> EnvironmentFailure:

@@ -1,6 +1,7 @@
 """What runs on a Dask worker: a plugin that owns the network, and the task that computes one shard."""
 
 import importlib.metadata
+import os
 import threading
 import uuid
 from collections.abc import Mapping
@@ -12,8 +13,10 @@ from distributed import Worker, WorkerPlugin, get_worker
 from extract.images.crash_search import find_crashing_images
 from extract.monitor import Monitor
 from extract.shard_worker import ShardTask, ShardWorker
+from extract.watchdog import Watchdog
 from store.errors import StillframeError
 from store.image_records import Failure
+from store.progress import Silence
 
 if TYPE_CHECKING:
     from extract.runtimes.base import Runtime
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
 _TURN = threading.Lock()
 """Held while a network is loaded or computes. A runtime serves one loop at a time, and one loop uses all cores, so the
 tasks of a worker with several threads, and those of several workers in one process, take turns."""
+
+PATIENCE = 900.0
+"""Seconds that loading the network, or one batch of images, may take. A worker that takes longer hangs, and ends itself:
+a thread that waits for a decoder, a driver or a dead disk cannot be stopped in any other way."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ class ShardPlugin(WorkerPlugin):
         self.name = f"stillframe-{uuid.uuid4().hex}"
         self._shard_worker = shard_worker
         self._runtime: Runtime | None = None
+        self._worker: Worker | None = None
 
     def setup(self, worker: Worker) -> None:
         """Called on the worker before its first task: networks of earlier runs are released.
@@ -51,6 +59,7 @@ class ShardPlugin(WorkerPlugin):
         A run whose process was killed could not remove its plugin. A run that is still at work loads its network again
         with its next shard.
         """
+        self._worker = worker
         for plugin in worker.plugins.values():
             if isinstance(plugin, ShardPlugin):
                 plugin.release()
@@ -70,14 +79,14 @@ class ShardPlugin(WorkerPlugin):
             EnvironmentFailure: the store, the images or the weights cannot be reached from this machine.
             UsageError: the network cannot be computed here, or is not the one that the store was made with.
         """
-        with _TURN:
+        with _TURN, self._watchdog():
             self._loaded()
 
     def run(self, task: ShardTask, careful: bool, new_store: bool) -> ShardDone:
         """Compute one shard; see `run_shard`."""
         failures = self._find_crashing_images(task) if careful else {}
-        with _TURN:
-            runtime, monitor = self._loaded(), Monitor()
+        with _TURN, self._watchdog() as watchdog:
+            runtime, monitor = self._loaded(), Monitor(progress=_Heard(watchdog))
             (record,) = self._shard_worker.run_shards([task], runtime, monitor, new_store, failures)
         failed = len(record.failures)
         return ShardDone(len(record.rows) + failed, failed, monitor.clock.phases(), record.copied)
@@ -89,8 +98,30 @@ class ShardPlugin(WorkerPlugin):
             self._runtime = runtime = self._shard_worker.load()
         return runtime
 
+    def _watchdog(self) -> Watchdog:
+        return Watchdog(PATIENCE, self._end_worker)
+
+    def _end_worker(self) -> None:
+        """End the worker, which hangs, so that the cluster gives its shard to another one."""
+        worker = self._worker
+        if worker is None or worker.nanny:  # the nanny watches over this process, and starts another
+            os._exit(1)
+        # There may be other things in this process, such as the client and its other workers.
+        worker.loop.add_callback(worker.close, executor_wait=False, reason=f"no batch in {PATIENCE:g} s")
+
     def _find_crashing_images(self, task: ShardTask) -> Mapping[str, Failure]:
         return find_crashing_images(self._shard_worker.images, task.paths, self._shard_worker.policy)
+
+
+class _Heard(Silence):
+    """Progress that only a watchdog hears."""
+
+    def __init__(self, watchdog: Watchdog) -> None:
+        self._watchdog = watchdog
+
+    def advance(self, _images: int, _failures: int, /) -> None:
+        """A batch is done."""
+        self._watchdog.restart()
 
 
 def _plugin_here(name: str) -> ShardPlugin:

@@ -7,16 +7,14 @@ python -m extract.images.crash_search < request
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from tempfile import TemporaryFile
-from types import TracebackType
-from typing import Self
 
 from extract.bad_image import BadImage
 from extract.images.decode import DecodePolicy, decode, without_pillow_limits
 from extract.sources.reading import listed_status, open_images, read_image
+from extract.watchdog import Watchdog
 from store.errors import EnvironmentFailure
 from store.image_records import Failure
 
@@ -97,11 +95,11 @@ def _decode_in_process(root: str, paths: Sequence[str], policy: DecodePolicy, pa
                 stderr=errors,
                 text=True,
             ) as process,
-            _Watch(process, patience) as watch,
+            Watchdog(patience, process.kill) as watchdog,
         ):
             for line in process.stdout or ():
                 begun = int(line)
-                watch.restart()
+                watchdog.restart()
         errors.seek(0)
         reason = (errors.read().strip().splitlines() or ["no message"])[-1]
     if process.returncode == EnvironmentFailure.exit_code:
@@ -111,39 +109,7 @@ def _decode_in_process(root: str, paths: Sequence[str], policy: DecodePolicy, pa
             f"the process that searches for crashing images ended before its first image (exit code "
             f"{process.returncode}: {reason}): free some memory, then run the same command again"
         )
-    return _Ending(begun, process.returncode, watch.expired)
-
-
-class _Watch:
-    """Kills a process that is silent for some seconds."""
-
-    def __init__(self, process: "subprocess.Popen[str]", patience: float) -> None:
-        self.expired = False
-        self._process = process
-        self._patience = patience
-        self._timer = self._new_timer()
-
-    def __enter__(self) -> Self:
-        self._timer.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._timer.cancel()
-
-    def restart(self) -> None:
-        """The process has just written something."""
-        self._timer.cancel()
-        self._timer = self._new_timer()
-        self._timer.start()
-
-    def _new_timer(self) -> threading.Timer:
-        return threading.Timer(self._patience, self._kill)
-
-    def _kill(self) -> None:
-        self.expired = True
-        self._process.kill()
+    return _Ending(begun, process.returncode, watchdog.expired)
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ from extract.images.kinds import kind_of
 from extract.images.memory import MemoryBudget, decoding_bytes
 from extract.images.tiff import high_bytes, silent_libtiff
 from extract.process_state import SharedBlock, logger_levels
-from store.errors import UsageError
+from store.errors import EnvironmentFailure, UsageError
 from store.recipe import Recipe
 
 RESIZE_FILTERS = {
@@ -177,7 +177,10 @@ def decode(data: bytes, policy: DecodePolicy, memory: MemoryBudget = _UNLIMITED)
     except Image.DecompressionBombError as error:  # outside `without_pillow_limits`, Pillow's own limit holds
         raise BadImage("too_many_pixels", str(error)) from None
     except MemoryError:
-        raise BadImage("out_of_memory", "not enough memory to decode it") from None
+        raise EnvironmentFailure(
+            f"not enough memory to decode an image of {len(data):,} bytes: free some, use fewer --workers, or refuse large "
+            "images with --max-pixels, then run the same command again"
+        ) from None
     except (struct.error, IndexError):  # of what is read here, before Pillow does
         raise BadImage("truncated", "the image ends in the middle") from None
     except Exception as error:  # Pillow's plugins raise nearly everything on damaged files

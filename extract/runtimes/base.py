@@ -42,17 +42,25 @@ class Pending(Protocol):
 class Runtime(Protocol):
     """A network, cut and compiled, on this machine's device."""
 
-    shapes: Sequence[tuple[int, ...]]
-    """The shape of each output for one image."""
+    @property
+    def shapes(self) -> Sequence[tuple[int, ...]]:
+        """The shape of each output for one image."""
+        ...
 
-    environment: Mapping[str, str]
-    """What commit records say about it: runtime, device, versions."""
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What commit records say about it: runtime, device, versions."""
+        ...
 
-    batch_size: int
-    """The most images that a call takes. It becomes smaller if the device runs out of memory."""
+    @property
+    def batch_size(self) -> int:
+        """The most images that a call takes. It becomes smaller if the device runs out of memory."""
+        ...
 
-    in_flight: int
-    """How many calls should be in progress at once, and the most that may be."""
+    @property
+    def in_flight(self) -> int:
+        """How many calls should be in progress at once, and the most that may be."""
+        ...
 
     def start(self, images: Sequence[Pixels]) -> Pending:
         """Begin to compute up to `batch_size` images, each (height, width, 3)."""

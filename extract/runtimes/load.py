@@ -6,9 +6,10 @@ is imported any more, and a run starts in half a second.
 
 import importlib.util
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from extract.backbones.file_backbone import ONNX, AnyBackbone, FileBackbone
+from extract.backbones.file_backbone import KERAS_HUB, ONNX, AnyBackbone, FileBackbone
 from extract.backbones.weights import Weights, remembered_digest
 from extract.process_state import quiet_libraries
 from extract.request import automatic_batch_size
@@ -163,8 +164,10 @@ def _load_openvino(spec: NetworkSpec, reporter: Reporter) -> tuple[Runtime, str]
 def _key(spec: NetworkSpec, digest: str) -> str:
     """The converted model's name. Precision and batch size are not part of it, because they are chosen at compilation."""
     preprocessing = spec.backbone.preprocessing
+    builder = {"keras_hub": version("keras-hub")} if spec.backbone.name == KERAS_HUB else {}
     return model_key(
         {
+            **builder,
             "backbone": spec.backbone.name,
             "preprocessing": preprocessing if isinstance(preprocessing, str) else preprocessing.to_dict(),
             "weights": digest,

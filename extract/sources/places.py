@@ -14,16 +14,13 @@ def place_kind(place: str) -> Literal["file", "folder", "nothing"]:
     """What is at a path or URL.
 
     Raises:
-        EnvironmentFailure: an object store cannot be reached.
+        EnvironmentFailure: an object store cannot be reached, or the file system does not let us look.
     """
-    if is_url(place):
-        files = open_files(place)
-        is_file, is_folder = files.status("") is not None, files.exists
-    else:
-        is_file, is_folder = os.path.isfile(place), lambda: os.path.isdir(place)
-    if is_file:
+    files = open_files(place)
+    if files.status("") is not None:
         return "file"
-    return "folder" if is_folder() else "nothing"
+    is_folder = files.exists() if is_url(place) else os.path.isdir(place)
+    return "folder" if is_folder else "nothing"
 
 
 def is_table(place: str) -> bool:

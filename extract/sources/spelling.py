@@ -1,5 +1,7 @@
 """What people write in folder names and tables -> the one spelling of it that is stored."""
 
+import re
+
 from store.files.names import printable
 
 _SPLITS = {
@@ -7,16 +9,19 @@ _SPLITS = {
     "training": "train",
     "val": "validation",
     "valid": "validation",
+    "validate": "validation",
     "validation": "validation",
     "dev": "validation",
     "test": "test",
     "testing": "test",
 }
+_OF_IMAGES = re.compile(r"(?<=.)[\s_-]*(?:set|data|images)$")
+"""What may follow: train_set, test images."""
 
 
 def find_split(text: str) -> str | None:
     """The split that a folder's name or a table's value means, in whatever case; None if it means none."""
-    return _SPLITS.get(text.strip().casefold())
+    return _SPLITS.get(_OF_IMAGES.sub("", text.strip().casefold()))
 
 
 def report_changed(what: str, before: list[str], after: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """A CSV or Parquet file that names images -> its columns as text, however header, values and types are spelled."""
 
+import codecs
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from store.errors import EnvironmentFailure, UsageError
+from store.errors import EnvironmentFailure, UsageError, shortage
 from store.files.names import is_url, printable
 from store.files.opening import open_files
 
@@ -49,7 +50,7 @@ def read_text_table(path: str) -> TextTable:
         table.validate(full=True)
         return TextTable({name: _texts(table[name], name, path) for name in table.column_names}, notes)
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise UsageError(
+        raise shortage(error) or UsageError(
             f"cannot read the table {path}: {printable(str(error))}; expected a header line and UTF-8 text"
         ) from error
     except OSError as error:
@@ -76,31 +77,35 @@ def _notes(path: str, unused: list[str], chosen: Mapping[int, str]) -> tuple[str
 
 
 def _read_csv(source: str | BytesIO) -> pa.Table:
-    delimiter, names = _header(source)
+    encoding, delimiter, names = _header(source)
     options = pa.csv.ConvertOptions(
         column_types={name: pa.string() for name in names if _column(name) in COLUMNS},
         strings_can_be_null=True,
         null_values=[""],
     )
     parsing = pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    return pa.csv.read_csv(source, convert_options=options, parse_options=parsing)
+    reading = pa.csv.ReadOptions(encoding=encoding)
+    return pa.csv.read_csv(source, read_options=reading, convert_options=options, parse_options=parsing)
 
 
-def _header(source: str | BytesIO) -> tuple[str, list[str]]:
-    """The delimiter under which the header has a column path, a comma if none does; and the names of the header."""
+def _header(source: str | BytesIO) -> tuple[str, str, list[str]]:
+    """Encoding, delimiter (one under which the header has a column path; a comma if none does), names of the header."""
     if isinstance(source, BytesIO):
         start = source.getvalue()[:_HEADER_BYTES]
     else:
         with open(source, "rb") as file:
             start = file.read(_HEADER_BYTES)
-    text = start.decode("utf-8-sig", errors="replace")
+    # What Windows PowerShell and Excel write beside UTF-8 begins with a mark
+    encoding = "utf-16" if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+    text = start.decode("utf-8-sig" if encoding == "utf-8" else encoding, errors="replace")
     headers = {
-        delimiter: next(filter(None, csv.reader(StringIO(text), delimiter=delimiter)), []) for delimiter in _DELIMITERS
+        delimiter: next(filter(None, csv.reader(StringIO(text, newline=None), delimiter=delimiter)), [])
+        for delimiter in _DELIMITERS
     }
     for delimiter, names in headers.items():
         if "path" in map(_column, names):
-            return delimiter, names
-    return ",", headers[","]
+            return encoding, delimiter, names
+    return encoding, ",", headers[","]
 
 
 def _texts(column: pa.ChunkedArray, name: str, path: str) -> list[str | None]:

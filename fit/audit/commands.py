@@ -41,6 +41,7 @@ def audit(place: AuditPlace, options: AuditOptions, console: Console) -> None:
         }
     )
     sentences = [found.counts.sentence, *summary_sentences(found), *found.notes]
-    console.summary(*columns(format_findings(found)), "", *(line for text in sentences for line in paragraph(text)))
+    console.output(*columns(format_findings(found)))
+    console.summary("", *(line for text in sentences for line in paragraph(text)))
     console.summary("", *paragraph(where(found, place.out)))
     console.summary(*(f"    {step}" for step in next_steps(found, place.store, place.out)))

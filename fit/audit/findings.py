@@ -32,6 +32,9 @@ FILES = {
 }
 """The tables of findings that --exclude-from takes, by their names in the audit's folder, and the kinds in each."""
 
+EXCLUDED = "excluded"
+"""In those tables: an image that was left out before, so that the next fit leaves it out again."""
+
 SCHEMA = pa.schema(
     [
         ("path", pa.string()),

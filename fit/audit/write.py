@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from extract.api import SILENT, Reporter
-from fit.audit.findings import FILES, KINDS, LABEL_ERROR, finding_table
+from fit.audit.findings import EXCLUDED, FILES, KINDS, LABEL_ERROR, SCHEMA, finding_table
 from fit.audit.options import AuditOptions
 from fit.audit.run import Audit
 from fit.gallery.page import Card, Page, Picture, Section, render
@@ -66,13 +66,29 @@ def _write_files(audit: Audit, folder: Path, page: str) -> None:
     table = finding_table(audit.findings, paths, labels)
     _write_csv(table, folder / FINDINGS)
     kinds = np.array(table["kind"].to_pylist(), dtype=object)
+    earlier = _left_out_before(audit)
     for name, chosen in FILES.items():
-        _write_csv(table.take(pa.array(np.flatnonzero(np.isin(kinds, chosen)))), folder / name)
+        found = table.take(pa.array(np.flatnonzero(np.isin(kinds, chosen))))
+        _write_csv(pa.concat_tables([found, earlier]), folder / name)
     if audit.assessment is not None:
         _write_csv(corrected_labels(audit), folder / LABELS)
     summary = {**audit.to_dict(), "findings": finding_rows(audit)}
     (folder / SUMMARY).write_text(json.dumps(summary, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
     (folder / PAGE).write_text(page, encoding="utf-8")
+
+
+def _left_out_before(audit: Audit) -> pa.Table:
+    """The images that --exclude-from named, as rows of each table that takes its place in the next fit."""
+    if audit.options.exclude_from is None:
+        return SCHEMA.empty_table()
+    audited = set(audit.images.paths)
+    paths = [path for path in audit.images.store.images()["path"].to_pylist() if path not in audited]
+    nothing: list[None] = [None] * len(paths)
+    columns = dict.fromkeys(SCHEMA.names, nothing)
+    reason = f"left out before, as {os.fspath(audit.options.exclude_from)} says"
+    return pa.table(
+        {**columns, "path": paths, "kind": [EXCLUDED] * len(paths), "reason": [reason] * len(paths)}, schema=SCHEMA
+    )
 
 
 def finding_rows(audit: Audit) -> list[dict[str, object]]:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from extract.api import Reporter
+from fit.block_extractor import WeightsPlace
 from fit.head_info import HeadInfo
 from store.errors import UsageError
 from store.suggestions import suggest_install
@@ -23,6 +24,11 @@ Pixels = npt.NDArray[np.uint8]
 
 Probabilities = npt.NDArray[np.float64]
 """(batch, classes)."""
+
+
+def input_names(count: int) -> list[str]:
+    """The names of a model's inputs: pixels; of several, pixels_1 and on."""
+    return ["pixels"] if count == 1 else [f"pixels_{number}" for number in range(1, count + 1)]
 
 
 class FittedHead(Protocol):
@@ -43,12 +49,20 @@ class FittedHead(Protocol):
         """The Keras model or the scikit-learn estimator."""
         ...
 
-    def predict_features(self, features: npt.NDArray[np.generic], /) -> Probabilities:
-        """Probabilities of features (rows, *shape)."""
+    def predict_features(self, *features: npt.NDArray[np.generic]) -> Probabilities:
+        """Probabilities of features (rows, *shape) of each block."""
         ...
 
-    def predict_pixels(self, pixels: Pixels, weights: str | None, reporter: Reporter, /) -> Probabilities:
-        """Probabilities of pixels."""
+    def predict_pixels(self, *pixels: Pixels, weights: WeightsPlace = None, reporter: Reporter = ...) -> Probabilities:
+        """Probabilities of pixels, one array for each group of `pixel_inputs`."""
+        ...
+
+
+class Run(Protocol):
+    """Runs a file that a target has written."""
+
+    def __call__(self, path: Path, /, *pixels: Pixels) -> Probabilities:
+        """The probabilities of pixels, one array for each input of the model, in their order."""
         ...
 
 
@@ -66,7 +80,7 @@ class Target:
     modules: tuple[str, ...]
     extra: str
     write: Callable[[keras.Model, Path], None]
-    run: Callable[[Path, Pixels], Probabilities]
+    run: Run
 
 
 def require_runnable(target: Target) -> None:

@@ -5,26 +5,35 @@ classes. What was written is run by its own runtime before it is called done, an
 """
 
 import contextlib
-import dataclasses
 import io
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from extract.api import ONNX, FeatureExtractor, Reporter, quiet_libraries
-from fit.export.base import FittedHead, Pixels, Probabilities, Target, require_export_place, require_runnable
+from extract.api import ONNX, Reporter, quiet_libraries
+from fit.block_extractor import BlockExtractor, WeightsPlace, networks, pixel_inputs, place_weights
+from fit.export.base import (
+    FittedHead,
+    Pixels,
+    Probabilities,
+    Target,
+    input_names,
+    require_export_place,
+    require_runnable,
+)
 from fit.export.composed import composed_writer
 from fit.export.targets import TARGETS, find_target
 from fit.export.whole_model import exported_model
+from fit.head_info import Block
 from store.errors import EnvironmentFailure, StillframeError, UsageError
-from store.files.names import file_path
 
 CHECKED_IMAGES = 20
 TOLERANCE = 1e-3
@@ -34,7 +43,7 @@ _OUTPUTS = {False: "probability of each class, in the order of classes", True: "
 
 
 def export_head(
-    head: FittedHead, out: Path, to: str, weights: str | None = None, force: bool = False, debug: bool = False
+    head: FittedHead, out: Path, to: str, weights: WeightsPlace = None, force: bool = False, debug: bool = False
 ) -> float:
     """Write a head and its backbone as one model, check it, and put recipe and classes beside it.
 
@@ -42,7 +51,7 @@ def export_head(
         head: a Keras head, or a linear scikit-learn one.
         out: the file to write; a folder for saved_model.
         to: a name of TARGETS.
-        weights: where the backbone's weights are now, if elsewhere.
+        weights: where the backbone's weights are now, if elsewhere; of several recipes, a place for each.
         force: replace what is there.
         debug: show the converters' own messages.
 
@@ -58,12 +67,13 @@ def export_head(
     require_export_place(target, out, force)
     with quiet_libraries(debug):
         write = _writer(head, target, weights)
-    pixels = sample_pixels(head.info.blocks[0].recipe.image_size)
+    blocks = head.info.blocks
+    pixels = [sample_pixels(blocks[group[0]].recipe.image_size) for group in pixel_inputs(blocks)]
     expected = _float32_probabilities(head, pixels, weights, debug)
     with _written_beside(out) as temporary:
         with _named_failures(head, to), quiet_libraries(debug), _silent_output(debug):
             write(temporary)
-            found = target.run(temporary, pixels)
+            found = target.run(temporary, *pixels)
         difference = float(np.abs(found - expected).max())
         allowed = TOLERANCE * (float(np.abs(expected).max()) if head.info.task.regression else 1.0)
         if not difference <= allowed:
@@ -75,26 +85,32 @@ def export_head(
     return difference
 
 
-def _writer(head: FittedHead, target: Target, weights: str | None) -> Callable[[Path], None]:
+def _writer(head: FittedHead, target: Target, weights: WeightsPlace) -> Callable[[Path], None]:
     """What writes a head and its backbone as one model to a path, looked up and loaded already.
 
     Raises:
         UsageError: the head, or the backbone, cannot be written so.
     """
-    if head.info.backbone == ONNX:
+    if any(block.recipe.backbone == ONNX for block in head.info.blocks):
+        if len(head.info.blocks) > 1:
+            raise UsageError(
+                f"the head joins the features of {head.info.backbone}, and one model of an ONNX file and other networks "
+                "cannot be written: use `fit predict`"
+            )
         return composed_writer(head, target, weights)
     model = exported_model(head, weights)
     return lambda path: target.write(model, path)
 
 
-def _float32_probabilities(head: FittedHead, pixels: Pixels, weights: str | None, debug: bool) -> Probabilities:
-    """What `fit predict` gives, in float32 as exports compute, whatever the recipe's precision."""
-    block = head.info.blocks[0]
-    recipe = dataclasses.replace(block.recipe, precision="float32")
-    if recipe == block.recipe:
-        return head.predict_pixels(pixels, weights, Reporter(debug=debug))
-    extractor = FeatureExtractor(recipe, block.output, weights or file_path(block.weights), Reporter(debug=debug))
-    return head.predict_features(extractor.extract_pixels(pixels))
+def _float32_probabilities(
+    head: FittedHead, pixels: Sequence[Pixels], weights: WeightsPlace, debug: bool
+) -> Probabilities:
+    """What `fit predict` gives, in float32 as exports compute, whatever the recipes' precision."""
+    blocks = place_weights(head.info.blocks, weights)
+    exact = tuple(replace(block, recipe=replace(block.recipe, precision="float32")) for block in blocks)
+    if exact == blocks:
+        return head.predict_pixels(*pixels, weights=weights, reporter=Reporter(debug=debug))
+    return head.predict_features(*BlockExtractor(exact, Reporter(debug=debug)).extract_pixels(pixels))
 
 
 def sample_pixels(size: tuple[int, int]) -> Pixels:
@@ -164,13 +180,14 @@ def _silent_output(debug: bool) -> Iterator[None]:
 
 def _write_description(head: FittedHead, out: Path) -> None:
     """Write `<out>.json`: what a user needs to run the model without Stillframe."""
+    info = head.info
     described = {
-        "classes": list(head.info.classes),
-        "input": "uint8 pixels, batch x height x width x 3, RGB, decoded and resized by the recipe",
-        "output": _OUTPUTS[head.info.task.regression],
-        "fingerprint": head.info.fingerprint,
-        "recipe": head.info.blocks[0].recipe.to_dict(),
-        "head": head.info.head,
+        "classes": list(info.classes),
+        **_described_inputs(info.blocks),
+        "output": _OUTPUTS[info.task.regression],
+        "fingerprint": info.fingerprint,
+        **({"recipe": info.blocks[0].recipe.to_dict()} if len(info.blocks) == 1 else {}),
+        "head": info.head,
     }
     if decision := head.info.decision.to_dict():
         described["decision"] = decision
@@ -179,3 +196,18 @@ def _write_description(head: FittedHead, out: Path) -> None:
         path.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise EnvironmentFailure(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _described_inputs(blocks: Sequence[Block]) -> dict[str, object]:
+    """What the model takes: an input of pixels, or of several recipes the name of each input and whose pixels it is."""
+    what = "uint8 pixels, batch x height x width x 3, RGB, decoded and resized by the recipe"
+    if len(blocks) == 1:
+        return {"input": what}
+    groups = pixel_inputs(blocks)
+    return {
+        "input": f"{what}; the same images in each input, in the same order",
+        "inputs": [
+            {"name": name, "recipes": [blocks[members[0]].recipe.to_dict() for members in networks(blocks, group)]}
+            for name, group in zip(input_names(len(groups)), groups, strict=True)
+        ],
+    }

@@ -13,10 +13,10 @@ def write(model: keras.Model, path: Path) -> None:
     model.save(path)
 
 
-def run(path: Path, pixels: Pixels) -> Probabilities:
+def run(path: Path, *pixels: Pixels) -> Probabilities:
     """The probabilities of pixels, by Keras."""
     model = keras.saving.load_model(path, compile=False)
-    return np.asarray(model.predict_on_batch(pixels), np.float64)
+    return np.asarray(model.predict_on_batch(list(pixels) if len(pixels) > 1 else pixels[0]), np.float64)
 
 
 TARGET = Target("keras", ".keras", (), "", write, run)

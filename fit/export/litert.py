@@ -15,16 +15,19 @@ def write(model: keras.Model, path: Path) -> None:
     model.export(str(path), format="litert", verbose=False)
 
 
-def run(path: Path, pixels: Pixels) -> Probabilities:
+def run(path: Path, *pixels: Pixels) -> Probabilities:
     """The probabilities of pixels, by LiteRT's interpreter."""
     if importlib.util.find_spec("ai_edge_litert") is not None:
         interpreter = importlib.import_module("ai_edge_litert.interpreter").Interpreter(str(path))
     else:
         interpreter = importlib.import_module("tensorflow").lite.Interpreter(str(path))
-    entry, result = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
-    interpreter.resize_tensor_input(entry, pixels.shape)
+    entries = [entry["index"] for entry in sorted(interpreter.get_input_details(), key=lambda entry: entry["name"])]
+    result = interpreter.get_output_details()[0]["index"]
+    for entry, values in zip(entries, pixels, strict=True):
+        interpreter.resize_tensor_input(entry, values.shape)
     interpreter.allocate_tensors()
-    interpreter.set_tensor(entry, pixels)
+    for entry, values in zip(entries, pixels, strict=True):
+        interpreter.set_tensor(entry, values)
     interpreter.invoke()
     return np.asarray(interpreter.get_tensor(result), np.float64)
 

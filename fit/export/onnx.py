@@ -15,8 +15,10 @@ def write(model: keras.Model, path: Path) -> None:
     """Convert a model by tf2onnx."""
     tensorflow, tf2onnx = importlib.import_module("tensorflow"), importlib.import_module("tf2onnx")
     convert = importlib.import_module("tensorflow.python.framework.convert_to_constants")
-    specification = [tensorflow.TensorSpec(model.input_shape, tensorflow.uint8, name="pixels")]
-    traced = tensorflow.function(lambda pixels: {"probabilities": model(pixels)}).get_concrete_function(*specification)
+    specification = [tensorflow.TensorSpec(given.shape, tensorflow.uint8, name=given.name) for given in model.inputs]
+    traced = tensorflow.function(
+        lambda *pixels: {"probabilities": model(list(pixels) if len(pixels) > 1 else pixels[0])}
+    ).get_concrete_function(*specification)
     # Inlined and with constant weights: the converter knows neither nested calls nor some variables.
     frozen = convert.convert_variables_to_constants_v2(traced, lower_control_flow=False)
     graph, _ = tf2onnx.convert.from_graph_def(
@@ -28,10 +30,11 @@ def write(model: keras.Model, path: Path) -> None:
     path.write_bytes(graph.SerializeToString())
 
 
-def run(path: Path, pixels: Pixels) -> Probabilities:
+def run(path: Path, *pixels: Pixels) -> Probabilities:
     """The probabilities of pixels, by ONNX Runtime on the processor."""
     session = importlib.import_module("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(None, {session.get_inputs()[0].name: pixels})[0], np.float64)
+    names = sorted(given.name for given in session.get_inputs())
+    return np.asarray(session.run(None, dict(zip(names, pixels, strict=True)))[0], np.float64)
 
 
 TARGET = Target("onnx", ".onnx", ("onnx", "tf2onnx", "onnxruntime"), "onnx", write, run)

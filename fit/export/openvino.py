@@ -14,10 +14,10 @@ def write(model: keras.Model, path: Path) -> None:
     model.export(str(path), format="openvino", verbose=False)
 
 
-def run(path: Path, pixels: Pixels) -> Probabilities:
+def run(path: Path, *pixels: Pixels) -> Probabilities:
     """The probabilities of pixels, by OpenVINO on the processor in float32."""
     compiled = importlib.import_module("openvino").compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return np.asarray(compiled(pixels)[0], np.float64)
+    return np.asarray(compiled(list(pixels))[0], np.float64)
 
 
 TARGET = Target("openvino", ".xml", ("openvino",), "openvino", write, run)

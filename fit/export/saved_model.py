@@ -14,11 +14,13 @@ def write(model: keras.Model, path: Path) -> None:
     model.export(str(path), format="tf_saved_model", verbose=False)
 
 
-def run(path: Path, pixels: Pixels) -> Probabilities:
+def run(path: Path, *pixels: Pixels) -> Probabilities:
     """The probabilities of pixels, by TensorFlow."""
     tensorflow = importlib.import_module("tensorflow")
     serve = tensorflow.saved_model.load(str(path)).signatures["serving_default"]
-    (values,) = serve(**{name: tensorflow.constant(pixels) for name in serve.structured_input_signature[1]}).values()
+    names = sorted(serve.structured_input_signature[1])
+    given = {name: tensorflow.constant(values) for name, values in zip(names, pixels, strict=True)}
+    (values,) = serve(**given).values()
     return np.asarray(values, np.float64)
 
 

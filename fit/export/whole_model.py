@@ -17,7 +17,9 @@ from extract.api import (
     recipe_backbone,
     recipe_weights,
 )
-from fit.export.base import FittedHead
+from fit.block_extractor import WeightsPlace, networks, pixel_inputs, place_weights
+from fit.export.base import FittedHead, input_names
+from fit.head_info import Block
 from fit.heads.build import find_kind
 from fit.heads.keras import linear_model
 from fit.heads.linear import linear_form
@@ -32,8 +34,8 @@ _TORCH_MEAN = (0.485, 0.456, 0.406)
 _TORCH_DEVIATION = (0.229, 0.224, 0.225)
 
 
-def exported_model(head: FittedHead, weights: str | None) -> keras.Model:
-    """A head and its backbone as one model from pixels to probabilities.
+def exported_model(head: FittedHead, weights: WeightsPlace) -> keras.Model:
+    """A head and its backbones as one model from pixels to probabilities, with an input for each group of `pixel_inputs`.
 
     Args:
         head: a Keras head, or a linear scikit-learn one.
@@ -42,19 +44,52 @@ def exported_model(head: FittedHead, weights: str | None) -> keras.Model:
     Raises:
         UsageError: the head cannot be written as layers, or the weights cannot be had.
     """
-    block = head.info.blocks[0]
     layers_of_head = head_model(head)
+    blocks = place_weights(head.info.blocks, weights)
+    if len(blocks) == 1:
+        network, preprocessing = _load(blocks[0])
+        return whole_model(network, blocks[0].output.layer, blocks[0].output.pooling, preprocessing, layers_of_head)
+    groups = pixel_inputs(blocks)
+    inputs, tensors = [], dict[int, keras.KerasTensor]()
+    for name, group in zip(input_names(len(groups)), groups, strict=True):
+        with keras_defaults():
+            pixels = keras.Input((*blocks[group[0]].recipe.image_size, 3), dtype="uint8", name=name)
+        inputs.append(pixels)
+        for members in networks(blocks, group):
+            network, preprocessing = _load(blocks[members[0]])
+            outputs = [blocks[number].output for number in members]
+            cuts = tuple(output.layer for output in outputs)
+            with keras_defaults():
+                found = _features(network, cuts, outputs[0].pooling, _preprocessed(pixels, preprocessing, members[0]))
+            tensors.update(zip(members, found, strict=True))
+    with keras_defaults():
+        given = [tensors[number] for number in range(len(blocks))]
+        return keras.Model(inputs if len(inputs) > 1 else inputs[0], layers_of_head(given), name="stillframe")
+
+
+def _load(block: Block) -> tuple[keras.Model, str | Preprocessing]:
+    """A block's network, and how it wants its pixels."""
     backbone = recipe_backbone(block.recipe)
-    chosen = recipe_weights(block.recipe, weights or file_path(block.weights))
+    chosen = recipe_weights(block.recipe, file_path(block.weights))
     if isinstance(backbone, FileBackbone):
         network, _ = load_keras_model(backbone, chosen, block.recipe.image_size)
     else:
         network, _ = load_network(backbone, chosen, block.recipe.image_size)
-    return whole_model(network, block.output.layer, block.output.pooling, backbone.preprocessing, layers_of_head)
+    return network, backbone.preprocessing
+
+
+def _features(
+    network: keras.Model, cuts: tuple[str, ...], pooling: str, values: keras.KerasTensor
+) -> list[keras.KerasTensor]:
+    """The outputs of those layers, the spatial ones pooled."""
+    found = cut(network, cuts)(values)
+    tensors = list(found) if isinstance(found, list | tuple) else [found]
+    return [_reduced(tensor, pooling) if len(tensor.shape) == 4 else tensor for tensor in tensors]
 
 
 def head_model(head: FittedHead) -> keras.Model:
-    """A head as a Keras model from the store's features (rows, *shape) to the probabilities of all classes (rows, classes).
+    """A head as a Keras model from the store's features (rows, *shape), those of each block as a list where there are more than
+    one, to the probabilities of all classes (rows, classes).
 
     Raises:
         UsageError: the head is neither a Keras head nor a linear one.
@@ -64,14 +99,19 @@ def head_model(head: FittedHead) -> keras.Model:
             f"the head {head.info.head} cannot be written as layers, only Keras heads and the linear ones "
             "(logistic, ridge, linear_svm, sgd) can: fit one of those, or use `fit predict`"
         )
-    block = head.info.blocks[0]
+    blocks = head.info.blocks
     with keras_defaults():
-        inputs = keras.Input(block.output.shape, name="features")
+        names = ["features"] if len(blocks) == 1 else [f"features_{number}" for number in range(1, len(blocks) + 1)]
+        inputs = [keras.Input(block.output.shape, name=name) for block, name in zip(blocks, names, strict=True)]
         inner = head.model if head.is_network else linear_model(linear_form(head.model))
-        probabilities = inner(_reduced(inputs, block.reduction))
+        reduced = [_reduced(given, block.reduction) for given, block in zip(inputs, blocks, strict=True)]
+        if len(blocks) > 1:
+            scaled = [layers.Rescaling(block.scale)(given) for given, block in zip(reduced, blocks, strict=True)]
+            reduced = [layers.Concatenate()(scaled)]
+        probabilities = inner(reduced[0])
         if probabilities.shape[-1] == 1 and not head.info.task.regression:  # the second of two classes
             probabilities = layers.Concatenate()([1.0 - probabilities, probabilities])
-        return keras.Model(inputs, probabilities, name="head")
+        return keras.Model(inputs if len(blocks) > 1 else inputs[0], probabilities, name="head")
 
 
 def whole_model(
@@ -91,10 +131,7 @@ def whole_model(
     """
     with keras_defaults():
         pixels = keras.Input(network.input_shape[1:], dtype="uint8", name="pixels")
-        tensor = cut(network, (layer,))(_preprocessed(pixels, preprocessing))
-        tensor = tensor[0] if isinstance(tensor, list | tuple) else tensor
-        if len(tensor.shape) == 4 and pooling != "none":
-            tensor = _reduced(tensor, pooling)
+        (tensor,) = _features(network, (layer,), pooling, _preprocessed(pixels, preprocessing))
         return keras.Model(pixels, head(tensor), name="stillframe")
 
 
@@ -105,15 +142,19 @@ def _reduced(tensor: keras.KerasTensor, reduction: str) -> keras.KerasTensor:
     return kinds[reduction]()(tensor)
 
 
-def _preprocessed(pixels: keras.KerasTensor, mode: str | Preprocessing) -> keras.KerasTensor:
-    """keras.applications.imagenet_utils.preprocess_input, or that of a model file, in layers that every converter knows."""
+def _preprocessed(pixels: keras.KerasTensor, mode: str | Preprocessing, number: int = 0) -> keras.KerasTensor:
+    """keras.applications.imagenet_utils.preprocess_input, or that of a model file, in layers that every converter knows.
+
+    `number` is that of the network, for layers have different names.
+    """
+    suffix = f"_{number}" if number else ""
     if mode == "tf":
-        return layers.Rescaling(1 / 127.5, -1.0, name="preprocess")(pixels)
-    values = layers.Rescaling(1.0, name="as_float")(pixels)
+        return layers.Rescaling(1 / 127.5, -1.0, name=f"preprocess{suffix}")(pixels)
+    values = layers.Rescaling(1.0, name=f"as_float{suffix}")(pixels)
     if mode == "inside":
         return values
     kernel, bias = _mixing(mode)
-    mix = layers.Conv2D(3, 1, trainable=False, name="preprocess")
+    mix = layers.Conv2D(3, 1, trainable=False, name=f"preprocess{suffix}")
     mixed = mix(values)
     mix.set_weights([kernel.reshape(1, 1, 3, 3).astype(np.float32), bias.astype(np.float32)])
     return mixed

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -63,9 +63,12 @@ class HeadSpec:
 
 
 class Predictor(ABC):
-    """A fitted head of any kind; `is_network` says whether `model` is a Keras model."""
+    """A fitted head of any kind."""
 
-    is_network: ClassVar[bool] = False
+    @property
+    def is_network(self) -> bool:
+        """Whether `model` is a Keras model."""
+        return False
 
     @property
     @abstractmethod
@@ -78,15 +81,20 @@ class Predictor(ABC):
 
 
 class Classifier(Predictor):
-    """A head of any kind that can be fitted, in one way for all; `fit.heads.classifiers` has the kinds.
+    """A head of any kind that can be fitted, in one way for all; `fit.heads.classifiers` has the kinds."""
 
-    Attributes:
-        stops_early: whether it stops at the best epoch on a validation, and so must not learn from that.
-        streams: whether it learns batch by batch, so that features need not fit into memory.
-    """
+    scales: tuple[float, ...] = ()
+    """What the features of each block are multiplied by, of heads on several; see `fit.heads.balanced`."""
 
-    stops_early: ClassVar[bool] = False
-    streams: ClassVar[bool] = False
+    @property
+    def stops_early(self) -> bool:
+        """Whether it stops at the best epoch on a validation, and so must not learn from that."""
+        return False
+
+    @property
+    def streams(self) -> bool:
+        """Whether it learns batch by batch, so that features need not fit into memory."""
+        return False
 
     @abstractmethod
     def fit(self, source: Source, validation: Source | None, split_groups: npt.NDArray[np.int64]) -> None:

@@ -10,6 +10,7 @@ from fit.heads.classifiers import (
     ArrayClassifier,
     ArrayRegressor,
     BatchClassifier,
+    GroupedBatchClassifier,
     GroupedClassifier,
     GroupedRegressor,
     NetworkClassifier,
@@ -65,6 +66,8 @@ def _build_estimator(kind: HeadKind, spec: HeadSpec) -> Classifier:
     estimator = _builder(kind, spec)(**_arguments(kind, spec))
     if spec.task.regression:
         return GroupedRegressor(estimator) if kind.takes_groups else ArrayRegressor(estimator)
+    if kind.streams and kind.takes_groups:
+        return GroupedBatchClassifier(estimator)
     if kind.streams:
         return BatchClassifier(estimator)
     if kind.takes_groups and spec.task.multi_label:

@@ -68,6 +68,17 @@ class BatchEstimator(Estimator, Protocol):
         ...
 
 
+class GroupedBatchEstimator(Estimator, Protocol):
+    """An estimator that learns batch by batch and chooses something, with groups of rows kept together."""
+
+    chosen_: Mapping[str, object]
+    """As of `GroupedEstimator`."""
+
+    def fit_batches(self, source: Source, groups: Groups, /) -> object:
+        """Fit on the source's rows; rows with the same group stay on one side of the inner folds."""
+        ...
+
+
 @runtime_checkable
 class ArrayEstimator(Estimator, Protocol):
     """An estimator that learns from arrays."""
@@ -119,6 +130,24 @@ class BatchClassifier(LoadedEstimator, Classifier):
     def fit(self, source: Source, validation: Source | None, split_groups: Groups) -> None:  # noqa: ARG002
         """See `Classifier`."""
         self.estimator.fit_batches(source)
+
+
+@dataclass(frozen=True)
+class GroupedBatchClassifier(LoadedEstimator, Classifier):
+    """A scikit-learn estimator that learns batch by batch and keeps split groups together in its inner folds."""
+
+    estimator: GroupedBatchEstimator
+
+    streams: ClassVar[bool] = True
+
+    def fit(self, source: Source, validation: Source | None, split_groups: Groups) -> None:  # noqa: ARG002
+        """See `Classifier`."""
+        self.estimator.fit_batches(source, split_groups)
+
+    @property
+    def chosen(self) -> Mapping[str, object]:
+        """See `Classifier`."""
+        return self.estimator.chosen_
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,9 @@ class _Similar(BaseEstimator):
         self.neighbors = neighbors
         self.temperature = temperature
 
+    def _remember(self, X: Matrix) -> None:
+        self.rows_ = unit_rows(X)
+
     def _require_temperature(self) -> None:
         if self.temperature <= 0:
             raise ValueError(f"temperature is {self.temperature}: expected a number above 0")
@@ -69,7 +72,7 @@ class SimilarNumbers(RegressorMixin, _Similar):
         X, y = validate_data(self, X, y, dtype=np.float32, y_numeric=True)
         self._require_temperature()
         self.votes_ = y.astype(np.float64)[:, None]
-        self.rows_ = unit_rows(X)
+        self._remember(X)
         return self
 
     def predict(self, X: Matrix) -> Floats:
@@ -98,7 +101,7 @@ class SimilarNeighbors(ClassifierMixin, _Similar):
         self.multi_label_ = y.ndim == 2
         self.classes_ = np.arange(y.shape[1]) if self.multi_label_ else np.unique(y)
         self.votes_ = (y if self.multi_label_ else y[:, None] == self.classes_).astype(np.float32)
-        self.rows_ = unit_rows(X)
+        self._remember(X)
         return self
 
     def predict_proba(self, X: Matrix) -> Floats:

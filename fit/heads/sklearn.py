@@ -25,7 +25,7 @@ MAX_ITERATIONS = 2000
 _LEAST_DEVIATION = 0.5
 
 
-class _ScaledClassifier(ClassifierMixin, BaseEstimator):
+class ScaledClassifier(ClassifierMixin, BaseEstimator):
     """A linear model on scaled features: `fit` sets `scaler_` and `model_`, which predict."""
 
     def decision_function(self, X: Matrix) -> Matrix:
@@ -48,7 +48,7 @@ class _ScaledClassifier(ClassifierMixin, BaseEstimator):
         return self.scaler_.transform(_validated(self, X))
 
 
-class Logistic(_ScaledClassifier):
+class Logistic(ScaledClassifier):
     """Multinomial logistic regression on scaled features; C is that of the smallest log loss in inner folds.
 
     Attributes:
@@ -75,7 +75,7 @@ class Logistic(_ScaledClassifier):
 
     def fit(self, X: Matrix, y: Matrix, groups: Matrix | None = None) -> Self:
         """Choose C, then fit on all rows. X: (rows, features); y: (rows,)."""
-        X, y = _checked(self, X, y)
+        X, y = checked(self, X, y)
         self.classes_, targets = np.unique(y, return_inverse=True)
         self.scaler_ = floored(StandardScaler().fit(X))
         weights = row_weights(y, self.class_weight)
@@ -87,7 +87,7 @@ class Logistic(_ScaledClassifier):
             losses = FoldLosses(rows, targets, weights, splits)
             self.C_, self.chosen_ = self._choose(lambda c: losses(c * share), len(splits))
             found = unrotate(rows, fit_softmax(rows, targets, weights, self.C_ * share))
-        self.model_ = _logistic_regression(found, self.classes_, self.C_, self.class_weight)
+        self.model_ = logistic_regression(found, self.classes_, self.C_, self.class_weight)
         return self
 
     def _choose(self, loss: Callable[[float], float], folds: int) -> tuple[float, dict[str, object]]:
@@ -100,7 +100,7 @@ class Logistic(_ScaledClassifier):
         return choice.value, {"C": choice.value, "by": "log loss", **describe_choice(choice, folds)}
 
 
-def _logistic_regression(found: Softmax, classes: Matrix, c: float, class_weight: ClassWeight) -> LogisticRegression:
+def logistic_regression(found: Softmax, classes: Matrix, c: float, class_weight: ClassWeight) -> LogisticRegression:
     """A LogisticRegression with these weights."""
     model = LogisticRegression(C=c, class_weight=class_weight)
     coefficients, intercepts = found.weights.T, found.bias
@@ -143,7 +143,7 @@ class Calibrated(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: Matrix, y: Matrix, groups: Matrix | None = None) -> Self:
         """Fit on all rows, calibrate on inner folds. X: (rows, features); y: (rows,)."""
-        X, y = _checked(self, X, y)
+        X, y = checked(self, X, y)
         self.classes_ = np.unique(y)
         splits = inner_splits(y, groups, self.inner_folds, self.random_state)
         if not splits:
@@ -202,7 +202,7 @@ class Calibrated(ClassifierMixin, BaseEstimator):
         super().__setstate__(state)
 
 
-class StochasticGradient(_ScaledClassifier):
+class StochasticGradient(ScaledClassifier):
     """Logistic regression, one class against the rest, by stochastic gradient descent over batches.
 
     Attributes:
@@ -227,7 +227,7 @@ class StochasticGradient(_ScaledClassifier):
 
     def fit(self, X: Matrix, y: Matrix) -> Self:
         """X: (rows, features); y: (rows,)."""
-        X, y = _checked(self, X, y)
+        X, y = checked(self, X, y)
         return self.fit_batches(Source(InMemory(X), np.arange(len(X)), y))
 
     def fit_batches(self, source: Source) -> Self:
@@ -290,7 +290,7 @@ def _validated(estimator: BaseEstimator, X: Matrix) -> Matrix:
     return validate_data(estimator, X, reset=False, dtype=[np.float64, np.float32])
 
 
-def _checked(estimator: BaseEstimator, X: Matrix, y: Matrix) -> tuple[Matrix, Matrix]:
+def checked(estimator: BaseEstimator, X: Matrix, y: Matrix) -> tuple[Matrix, Matrix]:
     """Features and targets that an estimator is fitted on, checked."""
     X, y = validate_data(estimator, X, y, dtype=[np.float64, np.float32])
     check_classification_targets(y)

@@ -9,7 +9,7 @@ from fit.lookup.options import SearchOptions
 from store.command_line import Console, command
 from store.errors import TooManyFailures
 from store.options import Argument, Option
-from store.tables import facts
+from store.tables import facts, paragraph
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ def search(place: SearchPlace, options: SearchOptions, console: Console) -> None
             continue
         console.summary(*([""] if number else []), title_of(answer))
         console.output(*facts(format_answer(store, answer)))
+    for sentence in dict.fromkeys(answer.recall.sentence for answer in answers if answer.recall is not None):
+        console.summary("", *paragraph(sentence))
     if place.page is not None:
         console.report(f"the page is {place.page}")
     failed = sum(answer.error is not None for answer in answers)

@@ -30,6 +30,9 @@ class SearchOptions:
     images: Annotated[
         str | os.PathLike[str] | None, Option("The folder that the images are in, if no longer where they were.")
     ] = None
+    index: Annotated[
+        bool, Option("Search approximately, by an index in the cache folder, built if there is none (extra index).")
+    ] = False
 
     def __post_init__(self) -> None:
         if self.top < 1:
@@ -38,3 +41,6 @@ class SearchOptions:
             raise UsageError(f"--reduce is {self.reduce!r}: expected one of {', '.join(REDUCTIONS)}")
         if (self.head is None) != (self.class_name is None):
             raise UsageError("--head and --class go together: the head's folder, and the class to find images of")
+        limited = [f"--{name}" for name in ("split", "label", "head") if getattr(self, name) is not None]
+        if self.index and limited:
+            raise UsageError(f"--index searches all images: leave out {' and '.join(limited)}, or --index")

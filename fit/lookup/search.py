@@ -1,32 +1,30 @@
-"""Exact search in a store, shard by shard: memory is bounded by a shard, however many rows there are."""
+"""Search in a store: exact, shard by shard, in memory bounded by a shard; or by an index, approximate."""
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from extract.api import SILENT, FeatureExtractor, Reporter, take_images
+from fit.blocks import find_stored, weights_of
 from fit.choices import WHOLE
-from fit.data import Streamed, reduce_tensor
+from fit.data import reduce_tensor
 from fit.head import load_head
+from fit.lookup.candidates import Candidates
+from fit.lookup.index import Recall, open_index, require_usearch
 from fit.lookup.options import SearchOptions
 from fit.neighbors import NO_ROW, nearest
-from fit.prediction import require_same_recipe
-from fit.request import weights_of
 from fit.rows import ImageRows, select_images, select_split
 from fit.splits import Positions
 from store.errors import UsageError
 from store.files.names import file_path, printable
 from store.labels import plain_label, split_labels
 from store.reader import FeatureStore
-from store.recipe import Output
 
 ROW, IMAGE, CLASS = "row", "image", "class"
 """What a query can be: an image of the store, another image, a class of a head."""
-
-_READ_ROWS = 2048
 
 
 @dataclass(frozen=True)
@@ -46,44 +44,19 @@ class Answer:
         kind: ROW, IMAGE or CLASS.
         matches: at most as many as were asked for.
         error: what was wrong with the image, so that nothing is found.
+        recall: how good the index is by which it was found; None for exact search.
     """
 
     query: str
     kind: str
     matches: Sequence[Match]
     error: str | None = None
+    recall: Recall | None = None
 
     @property
     def measure(self) -> str:
         """What a score is."""
         return "probability" if self.kind == CLASS else "cosine"
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """The images that are searched, and how their features are read: vectors of the unaltered views."""
-
-    store: FeatureStore
-    rows: ImageRows
-    output: Output
-    reduction: str
-
-    def batches(self, reporter: Reporter = SILENT) -> Iterator[tuple[npt.NDArray[np.float32], Positions]]:
-        """One pass: (features, positions among the store's images), a shard in memory at a time.
-
-        Raises:
-            UsageError: a feature is not a number.
-        """
-        stored = self.rows.stored * self.store.recipe.views
-        streamed = Streamed(self.store, self.output, self.reduction, stored, shards=1)
-        with reporter.step("searching", len(self.rows)) as progress:
-            for values, numbers in streamed.batches(np.arange(len(self.rows)), _READ_ROWS, None):
-                if not np.isfinite(values).all():
-                    raise UsageError(
-                        f"features of {self.store.folder} hold NaN or infinity: extract again with sound weights"
-                    )
-                yield values, self.rows.stored[numbers]
-                progress.advance(len(numbers), 0)
 
 
 def search_store(
@@ -104,6 +77,8 @@ def search_store(
     """
     if bool(queries) == (options.head is not None):
         raise UsageError("name either images to search for, or --head HEAD --class NAME")
+    if options.index:
+        require_usearch()
     rows = _choose(store, options)
     if options.head is not None:
         return [_search_class(store, rows, options, reporter)]
@@ -112,10 +87,16 @@ def search_store(
     answers, vectors = _resolve(candidates, queries, options, reporter)
     if len(vectors) == 0:
         return answers
-    found = nearest(vectors, candidates.batches(reporter), options.top + 1)
+    index = open_index(candidates, reporter) if options.index else None
+    k = options.top + 1
+    found = nearest(vectors, candidates.batches(reporter), k) if index is None else index.nearest(vectors, k)
     at = iter(zip(found.rows, found.cosines, strict=True))
     return [
-        answer if answer.error is not None else _with_matches(answer, *next(at), store, options.top)
+        answer
+        if answer.error is not None
+        else replace(
+            _with_matches(answer, *next(at), store, options.top), recall=None if index is None else index.recall
+        )
         for answer in answers
     ]
 
@@ -209,7 +190,7 @@ def _read(
     """For each image file its features by the store's recipe, or what is wrong with it."""
     store, output = candidates.store, candidates.output
     place = os.fspath(weights) if weights is not None else file_path(weights_of(store))
-    extractor = FeatureExtractor(store.recipe, output, place, reporter)
+    extractor = FeatureExtractor(store.recipe, (output,), place, reporter)
     found = dict[str, npt.NDArray[np.float32] | str]()
     for content in extractor.extract(names, reporter):
         vectors = reduce_tensor(content.shard.tensors[output.name], candidates.reduction).astype(np.float32)
@@ -227,8 +208,11 @@ def _search_class(store: FeatureStore, rows: ImageRows, options: SearchOptions, 
         shown = ", ".join(map(printable, head.classes[:10])) or "none, it predicts a number"
         shown += ", …" if len(head.classes) > 10 else ""
         raise UsageError(f"the head has no class {printable(name)!r}: it has {shown}")
-    require_same_recipe(head, store)
-    block = head.info.blocks[0]
+    if len(head.info.blocks) > 1:
+        raise UsageError(
+            f"the head joins {len(head.info.blocks)} columns of features, and a search reads one: use a head on one output"
+        )
+    (block,) = find_stored(head.info.blocks, [store])
     candidates = Candidates(store, rows, block.output, block.reduction)
     number = head.classes.index(name)
     probabilities, positions = list[npt.NDArray[np.floating]](), list[Positions]()

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,6 +26,7 @@ def describe_answers(store: FeatureStore, answers: Sequence[Answer]) -> list[dic
             "kind": answer.kind,
             "measure": answer.measure,
             "error": answer.error,
+            "recall": None if answer.recall is None else asdict(answer.recall),
             "results": [{**_columns(images, match.row), "score": round(match.score, 6)} for match in answer.matches],
         }
         for answer in answers

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fit.metrics.scores import ClassScores
+from fit.page.audit import AuditSection
 from fit.page.charts import LineChart, ReliabilityChart
 from fit.page.thumbnails import ClassAverage
 
@@ -53,7 +54,7 @@ class Cell:
             that class; empty where they cannot be shown.
         predicted: likewise for the predicted class.
         says: the cell in words.
-        right: whether its images are predicted rightly.
+        right: whether its images are predicted correctly.
     """
 
     images: int
@@ -196,6 +197,7 @@ class Content:
         per_class: scores of each class.
         groups: accuracy by group, or by the column that `fit head --by` names; None without one.
         reliability: how often predictions are right, by their probability.
+        audit: what of an audit is known.
         training: loss and accuracy of each epoch.
         kept: which epoch's weights are kept, in a sentence.
         looks: samples of classes.
@@ -226,6 +228,7 @@ class Content:
     per_class: Sequence[ClassScores]
     groups: GroupTable | None
     reliability: ReliabilityChart
+    audit: AuditSection
     training: Sequence[LineChart]
     kept: str
     looks: Sequence[ClassLook]

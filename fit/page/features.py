@@ -7,16 +7,18 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
+from fit.blocks import StoredBlock, find_stored, match_images
 from fit.choices import WHOLE
-from fit.data import reduce_tensor, reduced_shape
+from fit.data import Features, Joined, Scaled, Streamed
 from fit.head_info import Block, HeadInfo
+from fit.heads.balanced import column_factors
 from fit.metrics.arrays import Floats
 from fit.neighbors import Neighbors, nearest
+from fit.rows import ImageRows
 from fit.splits import Positions
-from store.errors import StillframeError
+from store.errors import RecipeMismatch, StillframeError
 from store.files.names import file_path, printable
-from store.reader import FeatureStore, open_store
-from store.recipe import differences
+from store.reader import SHARDS_AT_ONCE, FeatureStore, open_store
 
 _READ_ROWS = 256
 _MOST_COLUMNS = 4096  # longer vectors are averaged over height and width: a map needs no more
@@ -28,19 +30,19 @@ class NoFeatures(Exception):
 
 @dataclass(frozen=True)
 class StoredFeatures:
-    """The unaltered features of a store's images, reduced to vectors as the head takes them.
+    """The unaltered features of a store's images, reduced to vectors as the head takes them; of several stores, joined.
 
     Attributes:
-        store: where they are.
-        output: the name of the output.
-        reduction: how spatial tensors become vectors.
-        position_of: the image's number in the store, by path.
+        stores: where they are.
+        features: row by row, read when they are needed.
+        row_bytes: how much is read for an image.
+        position_of: the image's row of the features, by path.
         group_of: the image's group, by path; None where it has none.
     """
 
-    store: FeatureStore
-    output: str
-    reduction: str
+    stores: tuple[FeatureStore, ...]
+    features: Features
+    row_bytes: int
     position_of: Mapping[str, int]
     group_of: Mapping[str, str | None]
 
@@ -49,11 +51,10 @@ class StoredFeatures:
         places = np.array([self.position_of.get(path, -1) for path in paths], np.int64)
         order = np.argsort(places, kind="stable")
         order = order[places[order] >= 0]
-        stored = places[order] * self.store.recipe.views
         done = 0
-        for tensor, _ in self.store.passes(stored, _READ_ROWS, None, self.output):
-            yield reduce_tensor(tensor, self.reduction).astype(np.float32), order[done : done + len(tensor)]
-            done += len(tensor)
+        for values, _ in self.features.batches(places[order], _READ_ROWS, None):
+            yield values, order[done : done + len(values)]
+            done += len(values)
 
     def take(self, paths: Sequence[str]) -> tuple[npt.NDArray[np.float32], Positions]:
         """(rows, columns) of all those paths that the store has, and their positions in `paths`."""
@@ -65,44 +66,63 @@ class StoredFeatures:
     @property
     def bytes(self) -> int:
         """How much is read for all images."""
-        output = self.store.outputs[self.output]
-        return len(self.position_of) * output.row_bytes
+        return len(self.position_of) * self.row_bytes
 
 
-def find_features(info: HeadInfo, features: str | FeatureStore | None) -> StoredFeatures:
+def find_features(info: HeadInfo, given: Sequence[str | FeatureStore] = ()) -> StoredFeatures:
     """The features that a head was fitted on.
 
     Args:
         info: the head's.
-        features: the store, if it is no longer where it was.
+        given: the stores, if they are no longer where they were.
 
     Raises:
-        NoFeatures: there is no such store, or it has another recipe.
+        NoFeatures: there are no such stores, or they have other recipes.
     """
-    block = info.blocks[0]
-    if features is None and not block.store:
+    places = dict.fromkeys(block.store for block in info.blocks)
+    if not given and "" in places:
         raise NoFeatures("the head is of an earlier version, which did not note where its features were")
     try:
-        store = features if isinstance(features, FeatureStore) else open_store(features or file_path(block.store))
-        table = store.images()
+        found = given or [file_path(place) for place in places]
+        stores = tuple(store if isinstance(store, FeatureStore) else open_store(store) for store in found)
+        rows = match_images(ImageRows(stores[0].images(), np.arange(len(stores[0].images()))), stores)
     except StillframeError as error:
         raise NoFeatures(f"the features cannot be read: {printable(str(error))}") from error
-    if differences(block.recipe.unaltered, store.recipe.unaltered, "", "") or (
-        store.outputs.get(block.output.name) != block.output
-    ):
-        raise NoFeatures(f"the store {printable(str(store.folder))} has another recipe than the head")
-    paths = table["path"].to_pylist()
+    try:
+        blocks = find_stored(info.blocks, stores)
+    except RecipeMismatch:
+        shown = " and ".join(printable(str(store.folder)) for store in stores)
+        raise NoFeatures(f"the store {shown} has another recipe than the head") from None
+    paths = rows.texts("path")
     return StoredFeatures(
-        store,
-        block.output.name,
-        _vector_reduction(block),
+        stores,
+        _streamed(info, blocks, rows),
+        sum(block.output.row_bytes for block in blocks),
         {path: number for number, path in enumerate(paths)},
-        dict(zip(paths, table["group"].to_pylist(), strict=True)),
+        dict(zip(paths, rows.table["group"].to_pylist(), strict=True)),
     )
 
 
+def _streamed(info: HeadInfo, blocks: Sequence[StoredBlock], rows: ImageRows) -> Features:
+    """The features of those images as vectors, scaled as the head scales them."""
+    parts = [
+        Streamed(
+            stored.store,
+            stored.output,
+            _vector_reduction(block),
+            rows.positions(stored.number) * stored.store.recipe.views,
+            SHARDS_AT_ONCE,
+        )
+        for stored, block in zip(blocks, info.blocks, strict=True)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    scales = [block.scale for block in info.blocks]
+    return Scaled(Joined(tuple(parts)), column_factors(scales, [part.shape[0] for part in parts]))
+
+
 def _vector_reduction(block: Block) -> str:
-    if block.reduction == WHOLE or int(np.prod(reduced_shape(block.output.shape, block.reduction))) > _MOST_COLUMNS:
+    if block.reduction == WHOLE or int(np.prod(block.shape)) > _MOST_COLUMNS:
         return "avg"
     return block.reduction
 

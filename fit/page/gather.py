@@ -10,6 +10,7 @@ from extract.api import SILENT, Reporter
 from fit.head_folder import Results
 from fit.metrics.arrays import Bools
 from fit.metrics.calibration import reliability
+from fit.page.audit import AuditSection, audit_section
 from fit.page.charts import (
     kept_epoch,
     kept_note,
@@ -50,14 +51,14 @@ class PageOptions:
 
     Attributes:
         images: the folder that the images are in, if they are no longer where they were extracted from.
-        features: the store, if it is no longer where it was.
+        features: the stores, if they are no longer where they were.
         thumbnails: how many at most.
         averaged: how many images of each class its average is made of, at most.
         feature_bytes: larger stores are not read; None reads any.
     """
 
     images: Path | None = None
-    features: str | FeatureStore | None = None
+    features: tuple[str | FeatureStore, ...] = ()
     thumbnails: int = 1500
     averaged: int = 40
     feature_bytes: int | None = None
@@ -79,6 +80,7 @@ class _Parts:
         shown: the images on the page, by position.
         features: of the images, if they are at hand.
         thumbnails: of the images.
+        audit: what of an audit is known.
     """
 
     images: PageImages
@@ -88,6 +90,7 @@ class _Parts:
     shown: Positions
     features: StoredFeatures | None
     thumbnails: Thumbnails
+    audit: AuditSection
 
     @property
     def number_of(self) -> dict[int, int]:
@@ -105,11 +108,14 @@ def gather_content(results: Results, options: PageOptions, reporter: Reporter = 
     near = _near(images, mistakes, features, reporter)
     samples = _samples(images, options.averaged)
     near_positions = np.array([position for found in near for position, _ in found], np.int64)
-    order = order_of_need(images, [mistakes, near_positions, *_in_turn(samples)], reported)[:MOST_IMAGES]
+    audit = audit_section(results, images)
+    doubted = np.array([doubt.position for doubt in audit.doubts], np.int64)
+    order = order_of_need(images, [mistakes, doubted, near_positions, *_in_turn(samples)], reported)[:MOST_IMAGES]
     thumbnails = _thumbnails(
         results, options, _thumbnail_request(results, images, order[: options.thumbnails], samples), notes, reporter
     )
-    parts = _Parts(images, gather_evaluation(results), mistakes, near, np.sort(order), features, thumbnails)
+    shown = np.sort(order)
+    parts = _Parts(images, gather_evaluation(results), mistakes, near, shown, features, thumbnails, audit)
     content = _content(results, parts, samples, notes)
     more = min(len(order), PageOptions.thumbnails)
     if options.thumbnails < more and content.thumbnails:
@@ -215,6 +221,7 @@ def _content(results: Results, parts: _Parts, samples: Mapping[int, Positions], 
         per_class=[replace(entry, name=printable(entry.name)) for entry in evaluation.scores.per_class],
         groups=by_table(metrics["by"]) if metrics.get("by") else _groups(parts, reported),
         reliability=reliability_chart(reliability(*evaluation.evaluated.decisions())),
+        audit=_numbered(parts),
         training=training_charts(history, kept_epoch(history, monitor)) if history else [],
         kept=kept_note(history, monitor) if history else "",
         looks=_looks(parts, samples),
@@ -224,9 +231,17 @@ def _content(results: Results, parts: _Parts, samples: Mapping[int, Positions], 
         hint="",
         recipe=recipe_facts(info),
         versions=version_facts(info),
-        blocks=command_blocks(info, results.folder, run_options(features.store) if features else None),
+        blocks=command_blocks(
+            info, results.folder, run_options(features.stores[0]) if features and len(features.stores) == 1 else None
+        ),
         notes=notes,
     )
+
+
+def _numbered(parts: _Parts) -> AuditSection:
+    """The section, its images by their numbers on the page."""
+    number_of = parts.number_of
+    return replace(parts.audit, doubts=[replace(one, position=number_of[one.position]) for one in parts.audit.doubts])
 
 
 def _groups(parts: _Parts, reported: str) -> GroupTable | None:

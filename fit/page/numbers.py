@@ -127,7 +127,7 @@ def confusion_table(classes: Sequence[str], matrix: npt.NDArray[np.int64], of: s
 
 
 def _says(actual: str, predicted: str) -> str:
-    return f"{actual}, predicted rightly" if actual == predicted else f"{actual} taken for {predicted}"
+    return f"{actual}, predicted correctly" if actual == predicted else f"{actual} taken for {predicted}"
 
 
 def label_table(classes: Sequence[str], counts: npt.NDArray[np.int64], of: str) -> Confusion:
@@ -149,7 +149,7 @@ def label_table(classes: Sequence[str], counts: npt.NDArray[np.int64], of: str) 
             Cell(absent, _shade(absent, given + absent), f"!{at}", f"!{at}", f"not {name}, and not given", True),
         ]
         rows.append((name, cells))
-    columns = ["found", "missed", "given wrongly", "rightly not given"]
+    columns = ["found", "missed", "given wrongly", "correctly not given"]
     return Confusion(columns, rows, of, _left_out(len(shown), len(classes), "labels with the most mistakes"))
 
 

@@ -8,6 +8,7 @@ their hash, and nothing load but images inside the file.
 import base64
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
 
@@ -41,18 +42,30 @@ def environment(escapes: bool) -> Environment:
 
 
 def render_page(content: Content) -> str:
-    """The whole page."""
+    """The whole page of a head."""
+    return render_template("report.html", _SCRIPTS, content, page_data(content))
+
+
+def render_template(template: str, scripts: Sequence[str], content: object, data: Mapping[str, object]) -> str:
+    """A whole page.
+
+    Args:
+        template: a file beside this module, which gets `content` as `page`.
+        scripts: files beside this module; page.js first.
+        content: what the page says.
+        data: what the scripts know.
+    """
     style = resource("page.css")
-    script = f"(() => {{\n{''.join(map(resource, _SCRIPTS))}}})();\n"
+    script = f"(() => {{\n{''.join(map(resource, scripts))}}})();\n"
     return (
         environment(escapes=True)
-        .get_template("report.html")
+        .get_template(template)
         .render(
             page=content,
             policy=content_policy(style, script),
             style=Markup(style),  # noqa: S704  our own file
             script=Markup(script),  # noqa: S704  our own files
-            data=Markup(script_data(page_data(content))),  # noqa: S704  has no `<` in it
+            data=Markup(script_data(data)),  # noqa: S704  has no `<` in it
         )
     )
 
@@ -67,7 +80,7 @@ def page_data(content: Content) -> dict[str, object]:
     }
 
 
-def script_data(values: dict[str, object]) -> str:
+def script_data(values: Mapping[str, object]) -> str:
     """JSON for a script element: nothing in it ends the element.
 
     Raises:

@@ -5,9 +5,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fit.choices import REGRESSION
-from fit.head_info import HeadInfo
-from fit.page.content import Block
+from fit.choices import REDUCTIONS, REGRESSION
+from fit.head_info import Block, HeadInfo
+from fit.page.content import Block as Text
 from store.config_file import write_config
 from store.files.names import file_path, printable
 from store.suggestions import suggested_line
@@ -17,9 +17,28 @@ _WIDE = 88
 
 def recipe_facts(info: HeadInfo) -> dict[str, str]:
     """What the features depend on, by its name in words."""
-    block = info.blocks[0]
+    facts: dict[str, object] = _block_facts(info.blocks[0])
+    if len(info.blocks) > 1:
+        facts = {
+            f"{name} ({number})": value
+            for number, block in enumerate(info.blocks, start=1)
+            for name, value in {**_block_facts(block), "scaled by": f"{block.scale:.4g}"}.items()
+        }
+    facts |= {
+        "head": info.head,
+        **{f"{info.head}: {name}": value for name, value in info.parameters.items()},
+        "class weight": info.class_weight,
+        **_decision_facts(info),
+        "seed": info.seed,
+        "images": info.data or "not noted",
+        "store": ", ".join(dict.fromkeys(block.store for block in info.blocks)) or "not noted",
+    }
+    return {name: printable(str(value)) for name, value in facts.items()}
+
+
+def _block_facts(block: Block) -> dict[str, object]:
     recipe = block.recipe
-    facts: dict[str, object] = {
+    return {
         "backbone": recipe.backbone,
         "weights": f"{block.weights} ({recipe.weights[:12]}…)",
         "layer": block.output.layer,
@@ -32,15 +51,7 @@ def recipe_facts(info: HeadInfo) -> dict[str, str]:
         "background": recipe.background,
         "precision": recipe.precision,
         "fingerprint": recipe.fingerprint,
-        "head": info.head,
-        **{f"{info.head}: {name}": value for name, value in info.parameters.items()},
-        "class weight": info.class_weight,
-        **_decision_facts(info),
-        "seed": info.seed,
-        "images": info.data or "not noted",
-        "store": block.store or "not noted",
     }
-    return {name: printable(str(value)) for name, value in facts.items()}
 
 
 def _decision_facts(info: HeadInfo) -> dict[str, object]:
@@ -58,7 +69,7 @@ def version_facts(info: HeadInfo) -> dict[str, str]:
     return {name: printable(version) for name, version in info.versions.items()}
 
 
-def command_blocks(info: HeadInfo, folder: Path, run_options: Mapping[str, object] | None) -> list[Block]:
+def command_blocks(info: HeadInfo, folder: Path, run_options: Mapping[str, object] | None) -> list[Text]:
     """Commands and settings to copy.
 
     Args:
@@ -66,12 +77,11 @@ def command_blocks(info: HeadInfo, folder: Path, run_options: Mapping[str, objec
         folder: where it is.
         run_options: the options of the `extract run` that made the store; None where it is not at hand.
     """
-    place, block = str(folder), info.blocks[0]
-    store = file_path(block.store) if block.store else "STORE"
+    place, blocks = str(folder), info.blocks
+    stores = [file_path(store) if store else "STORE" for store in dict.fromkeys(block.store for block in blocks)]
+    spatial = [block for block in blocks if block.output.spatial and block.reduction in REDUCTIONS]
     settings = [word for name, value in info.parameters.items() for word in ("--set", f"{name}={value}")]
-    options = (
-        ["--reduce", block.reduction] if block.output.spatial and block.reduction in ("avg", "max", "flatten") else []
-    )
+    options = ["--reduce", spatial[0].reduction] if spatial else []
     options += ["--task", REGRESSION] if info.task.regression else []
     options += ["--class-weight", info.class_weight] if info.class_weight != "none" else []
     decision = info.decision
@@ -81,20 +91,29 @@ def command_blocks(info: HeadInfo, folder: Path, run_options: Mapping[str, objec
         ("--abstain", decision.abstain),
     ):
         options += [option, f"{value}"] if value else []
-    fit = ["--features", store, "--head", info.head, "--output", block.output.name, *options, "--seed", f"{info.seed}"]
+    outputs = dict.fromkeys(block.output.name for block in blocks)
+    fit = [
+        *(word for store in stores for word in ("--features", store)),
+        *("--head", info.head),
+        *(word for output in outputs for word in ("--output", output)),
+        *options,
+        *("--seed", f"{info.seed}"),
+    ]
     use = [
         suggested_line("fit", "predict", place, "photo.jpg"),
-        suggested_line("fit", "evaluate", place, "--features", "OTHER_STORE"),
+        suggested_line("fit", "evaluate", place, *(word for _ in stores for word in ("--features", "OTHER_STORE"))),
         suggested_line("fit", "report", place),
     ]
-    blocks = [Block("Use the head", "\n".join(use))]
+    shown = [Text("Use the head", "\n".join(use))]
     again = _on_lines("fit", ["head", *fit, *settings, "--out", "heads/again"])
-    blocks.append(Block("Fit a head with the same parameters", again))
+    shown.append(Text("Fit a head with the same parameters", again))
     if run_options is not None:
-        blocks.append(Block("Extract such features: features.toml", write_config(dict(run_options), "extract run")))
-        blocks.append(Block("and", suggested_line("extract", "run", "--config", "features.toml", "--out", "features")))
-    blocks.append(Block("The recipe", json.dumps(block.recipe.to_dict(), indent=1)))
-    return [Block(block.title, _shown(block.text)) for block in blocks]
+        shown.append(Text("Extract such features: features.toml", write_config(dict(run_options), "extract run")))
+        shown.append(Text("and", suggested_line("extract", "run", "--config", "features.toml", "--out", "features")))
+    for recipe in dict.fromkeys(block.recipe for block in blocks):
+        title = "The recipe" if len(blocks) == 1 else f"The recipe of {recipe.backbone}"
+        shown.append(Text(title, json.dumps(recipe.to_dict(), indent=1)))
+    return [Text(part.title, _shown(part.text)) for part in shown]
 
 
 def _on_lines(program: str, words: Sequence[str]) -> str:

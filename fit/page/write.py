@@ -1,5 +1,6 @@
 """Writing a head's page and its model card."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -67,16 +68,16 @@ def _write_files(folder: Path, page: str, card: str) -> tuple[Path, Path | None]
     return folder / PAGE, folder / CARD
 
 
-def write_page_beside(folder: Path, store: FeatureStore, reporter: Reporter = SILENT) -> WrittenPage | None:
+def write_page_beside(folder: Path, stores: Sequence[FeatureStore], reporter: Reporter = SILENT) -> WrittenPage | None:
     """The page of a head that was fitted just now, in its folder; None, and a warning, if it cannot be made.
 
     Args:
         folder: the head's.
-        store: what it was fitted on.
+        stores: what it was fitted on.
         reporter: shows progress.
     """
     try:
-        options = replace(BESIDE_A_FIT, features=store)
+        options = replace(BESIDE_A_FIT, features=tuple(stores))
         return write_page(read_results(folder), folder, options, reporter)
     except StillframeError as error:
         reporter.message(f"warning: there is no report.html: {error}")

@@ -43,7 +43,7 @@ def fit_chosen_head(
         same = earlier.info.parameters == trial.parameters and earlier.metrics.get("chosen_from") == chosen_from
         if same and _evaluated_as_asked(request, earlier.metrics):
             return earlier.metrics
-    fit = resolve_fit(request.fit.store, replace(request.fit.options, parameters=trial.parameters))
+    fit = resolve_fit(request.fit.stores, replace(request.fit.options, parameters=trial.parameters))
     head = fit_experiment(fit, request.experiment, reporter)
     head.metrics["chosen_from"] = dict(chosen_from)
     head.save(folder, force=True)

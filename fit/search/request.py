@@ -47,9 +47,9 @@ class SweepRequest:
             "format": "stillframe-sweep",
             "version": 1,
             "head": self.fit.options.head,
-            "fingerprint": self.fit.store.fingerprint,
-            "output": self.fit.output.name,
-            "reduction": self.fit.reduction,
+            "fingerprint": self.fit.fingerprint,
+            "output": " + ".join(block.output.name for block in self.fit.stored),
+            "reduction": " + ".join(block.reduction for block in self.fit.stored),
             "class_weight": self.fit.options.class_weight,
             "stop": self.fit.options.stop,
             "seed": self.fit.options.seed,
@@ -59,7 +59,7 @@ class SweepRequest:
 
 
 def resolve_sweep(
-    store: FeatureStore, fit_options: FitOptions, options: SweepOptions, reporter: Reporter
+    store: FeatureStore | Sequence[FeatureStore], fit_options: FitOptions, options: SweepOptions, reporter: Reporter
 ) -> SweepRequest:
     """Check a sweep's options and load its rows.
 

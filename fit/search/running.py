@@ -38,7 +38,7 @@ def run_trial(
     started = time.perf_counter()
     scores, refused = None, ""
     try:
-        fit = resolve_fit(request.fit.store, replace(request.fit.options, parameters=parameters))
+        fit = resolve_fit(request.fit.stores, replace(request.fit.options, parameters=parameters))
         classifier = fit_first(fit, experiment, reporter)
         predicted = predict_images(classifier, experiment, validation, reporter)
         measured = ground_truth(experiment).score(validation, predicted)

@@ -4,6 +4,7 @@ The rows are loaded once. Each trial is fitted on train, scored on validation an
 command continues where it was stopped. The best is chosen from all trials in the folder, those of earlier sweeps too.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from extract.api import SILENT, Reporter
@@ -22,12 +23,16 @@ from store.reader import FeatureStore
 
 
 def sweep_head(
-    store: FeatureStore, fit_options: FitOptions, options: SweepOptions, out: Path, reporter: Reporter = SILENT
+    store: FeatureStore | Sequence[FeatureStore],
+    fit_options: FitOptions,
+    options: SweepOptions,
+    out: Path,
+    reporter: Reporter = SILENT,
 ) -> Sweep:
     """Try settings of a head, choose on validation, and write the chosen head into `out`/best.
 
     Args:
-        store: the features.
+        store: the features; several stores are joined.
         fit_options: as for `fit head`; `parameters` are the base settings.
         options: what to try.
         out: the sweep's folder.

@@ -22,6 +22,9 @@ INFO = "store.json"
 COPY = "store.copy.json"
 """A copy of it, for repairs."""
 
+FOLDERS = ("commit", "data", "plan", "tmp", "view")
+"""What belongs to a store beside these two."""
+
 
 @dataclass(frozen=True)
 class FileStatus:

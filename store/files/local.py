@@ -14,6 +14,7 @@ pass is an EnvironmentFailure, never taken for a missing file.
 """
 
 import contextlib
+import errno
 import os
 import stat
 import uuid
@@ -29,6 +30,7 @@ from store.files.digest import has_right_bytes
 from store.files.names import printable
 
 Result = TypeVar("Result")
+_NOWHERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _Identity = tuple[int, int]
 
 
@@ -77,10 +79,7 @@ class LocalFiles(Files):
             folder, prefix, above, own = pending.pop()
             ancestors = above | {own}
             for entry in _visible(folder):
-                try:
-                    status = entry.stat()
-                except OSError:  # a link to nowhere or to itself; reading it will say why
-                    status = None
+                status = _status_behind(entry)
                 if status is None or not stat.S_ISDIR(status.st_mode):
                     yield prefix + entry.name, status and _status(status)
                     continue
@@ -205,6 +204,21 @@ def _visible(folder: str) -> list[os.DirEntry[str]]:
         ) from error
 
 
+def _status_behind(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """The status of what an entry leads to; None for a link to nowhere or to itself, which reading reports.
+
+    A folder that cannot be looked at is an error: its images would count as gone.
+    """
+    try:
+        return disk.retried(entry.stat)
+    except OSError as error:
+        if error.errno in _NOWHERE:
+            return None
+        raise EnvironmentFailure(
+            f"cannot look at {printable(entry.path)}: {error.strerror}; fix that, or leave it out of DATA"
+        ) from error
+
+
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A name to write to, beside `path`, which becomes `path` only if the block ends well; folders above are made.
@@ -213,7 +227,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         OSError: it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    part = path.with_name(f".{uuid.uuid4().hex}.part")  # no longer than the longest name that there can be
     try:
         yield part
         os.replace(part, path)

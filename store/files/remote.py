@@ -13,6 +13,7 @@ Shards are read from copies in the cache folder: they never change, so two heads
 """
 
 import contextlib
+import errno
 import random
 import time
 import uuid
@@ -38,6 +39,7 @@ CONCURRENCY = 32
 _ATTEMPTS = 5
 _FIRST_PAUSE = 0.2  # seconds; each is twice as long as the one before, and up to half of it shorter
 _FINAL = (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError, IsADirectoryError, ValueError)
+_UNEXPLAINED = (("Forbidden",), (errno.EINVAL, "Bad Request"))
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
 _OPTIONS: dict[str, dict[str, Any]] = {"s3": {"config_kwargs": {"max_pool_connections": CONCURRENCY}}}
 _OPTIONS["s3a"] = _OPTIONS["s3"]
@@ -76,7 +78,11 @@ class RemoteFiles(Files):
 
     def exists(self) -> bool:
         """See ReadableFiles: whether any object's name begins so."""
-        return self._call("look at", "", lambda system, path: bool(system.exists(path)))
+        try:
+            self._call("look at", "", lambda system, path: system.info(path))  # `exists` takes any error for False
+        except FileNotFoundError:
+            return False
+        return True
 
     def status(self, name: str) -> FileStatus | None:
         """See ReadableFiles."""
@@ -208,11 +214,21 @@ class RemoteFiles(Files):
             except Exception as error:  # each backend lets through errors of its own libraries
                 if number == _ATTEMPTS - 1 or isinstance(error, _FINAL):
                     raise EnvironmentFailure(
-                        f"cannot {what} {self.place(name)}: {str(error) or type(error).__name__}; check the address, "
+                        f"cannot {what} {self.place(name)}: {_reason(system, path, error)}; check the address, "
                         "the credentials and the network, then run the same command again"
                     ) from error
             time.sleep(_FIRST_PAUSE * 2**number * random.uniform(0.5, 1.0))  # noqa: S311  not for secrets
         raise AssertionError
+
+
+def _reason(system: "AbstractFileSystem", path: str, error: Exception) -> str:
+    """Why a request failed. The answer to a question about an object has no text in S3; that to a read has one."""
+    if error.args in _UNEXPLAINED:
+        try:
+            system.cat_file(path, start=0, end=1)
+        except Exception as explained:  # noqa: BLE001  each backend lets through errors of its own libraries
+            error = error if isinstance(explained, FileNotFoundError) else explained
+    return str(error).rstrip(".") or type(error).__name__
 
 
 def modified(info: Mapping[str, object]) -> int:

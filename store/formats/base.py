@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store.errors import DamagedStore, EnvironmentFailure, StillframeError
+from store.errors import DamagedStore, EnvironmentFailure, StillframeError, shortage
 from store.recipe import Output
 from store.tensors import Tensor
 
@@ -140,7 +140,9 @@ def reading(kind: str) -> Iterator[None]:
     except (OSError, LookupError, TypeError, ValueError, RuntimeError, OverflowError, pa.ArrowException) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise DamagedStore(f"a shard cannot be read as {kind} ({error}): run `store repair`") from error
+        raise shortage(error) or DamagedStore(
+            f"a shard cannot be read as {kind} ({error}): run `store repair`"
+        ) from error
 
 
 def require_count(found: int, expected: int | None) -> None:

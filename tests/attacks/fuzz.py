@@ -194,8 +194,6 @@ def _decode_all(first, end, seed, position):
                 decode(mutant(files, seed, number), POLICY)
             except BadImage as error:
                 outcome = error.code
-                if outcome == "out_of_memory":
-                    errors[number] = outcome
             except BaseException as error:
                 outcome, errors[number] = "error", repr(error)
             outcomes[outcome] += 1

@@ -12,7 +12,6 @@ def require_harmless(found, inputs):
     assert not found.programs
     assert found.peak < MEMORY // 2**20
     assert sum(found.outcomes.values()) == inputs
-    assert found.outcomes["out_of_memory"] == 0
     assert found.outcomes["decoded"] > inputs / 20  # mutants are not all refused at the door
     assert found.outcomes["corrupt"] > inputs / 50
 

@@ -16,11 +16,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import extract.runtimes.onnx_graph
+from extract.backbones import keras_hub_load
 from extract.backbones.folder import read_folder
 from extract.backbones.keras_file import default_layer, load_keras_file
 from extract.backbones.onnx_file import read_onnx_file
 from store.errors import UnsafeFile, UsageError
 from tests.attacks.hostile import little_memory, raised
+from tests.extract.backbones.keras_hub import change_config, preset_folder, weights_folder, write_arrays
 from tests.extract.backbones.networks import FOLDER, TOML, compute, difference, load, model_of, pixels_of, reference
 
 OUTSIDE = [
@@ -215,6 +217,8 @@ def test_graphs_in_graphs_end_somewhere(place, never_parsed):
 
 def test_a_pipe_is_never_waited_for(tmp_path):
     copy = shutil.copytree(FOLDER / "vit", tmp_path / "vit")
+    (copy / "model.safetensors").unlink()
+    os.mkfifo(copy / "model.safetensors")
     for name in ("onnx/model.onnx", "config.json", "preprocessor_config.json"):
         (copy / name).unlink()
         os.mkfifo(copy / name)
@@ -267,8 +271,8 @@ def test_a_description_that_cannot_be_read_is_refused(name, data, tmp_path):
         load(copy)
 
 
-def test_safetensors_alone_are_not_enough_and_the_export_is_shown(tmp_path):
-    shutil.copy(FOLDER / "vit" / "config.json", tmp_path)
+def test_safetensors_of_other_families_are_not_enough_and_the_export_is_shown(tmp_path):
+    shutil.copy(FOLDER / "convnextv2" / "config.json", tmp_path)
     with pytest.raises(UsageError, match="holds no model: expected one of onnx/vision_model"):
         read_folder(tmp_path)
     (tmp_path / "model.safetensors").touch()
@@ -277,6 +281,141 @@ def test_safetensors_alone_are_not_enough_and_the_export_is_shown(tmp_path):
     (tmp_path / "config.json").unlink()
     with pytest.raises(UsageError, match=r"has no config\.json"):
         read_folder(tmp_path)
+
+
+# Weights for keras-hub
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """A folder of weights; fails if keras-hub is given it."""
+
+    def refused(*_):
+        raise AssertionError("keras-hub was given the folder")
+
+    monkeypatch.setattr(keras_hub_load, "require_keras_hub", refused)
+    return weights_folder("vit", tmp_path / "vit")
+
+
+@pytest.mark.parametrize("length", [0, 4, 8, 9, 100, 2000, 20_000, -1])
+def test_truncated_safetensors_are_refused(length, weights):
+    path = weights / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(UsageError, match=r"cut short|not valid JSON"):
+        load(weights)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({"x": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 4]}}, "claims"),
+        ({"x": {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 2**82]}}, "cut short"),
+        ({"x": {"dtype": "F32", "shape": [-1, -4], "data_offsets": [0, 16]}}, "claims"),
+        ({"x": {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]}}, "claims"),
+        ({"x": {"dtype": "object", "shape": [1], "data_offsets": [0, 4]}}, "has the type 'object'"),
+        ({"x": {"dtype": "F32", "shape": "1", "data_offsets": [0, 4]}}, "shape is '1'"),
+        ({"x": {"dtype": "F32", "shape": [1], "data_offsets": [0]}}, "data_offsets"),
+        ({"x": None}, "shape is None"),
+    ],
+)
+def test_a_tensor_that_its_file_does_not_hold_is_refused(header, message, weights):
+    write_arrays(weights / "model.safetensors", {"y": np.zeros(9, np.float32)}, **header)
+    with little_memory(), pytest.raises(UsageError, match=message):
+        load(weights)
+
+
+def test_a_header_that_claims_to_be_huge_is_refused(weights):
+    (weights / "model.safetensors").write_bytes((2**63).to_bytes(8, "little") + bytes(1000))
+    with little_memory(), pytest.raises(UsageError, match="cut short"):
+        load(weights)
+
+
+@pytest.mark.parametrize("file", ["../secret.safetensors", "/etc/passwd", "model.bin", "folder/model.safetensors", ""])
+def test_an_index_names_only_parts_beside_it(file, weights):
+    (weights / "model.safetensors").rename(weights.parent / "secret.safetensors")
+    (weights / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": file}}))
+    with pytest.raises(UnsafeFile, match="which is no part of a model"):
+        load(weights)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"num_hidden_layers": 10**5}, "describes a network with more than"),
+        ({"hidden_size": 10**5}, "describes a network with more than"),
+        ({"intermediate_size": 10**6}, "describes a network with more than"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000"),
+        ({"image_size": 2**20}, "would fill the memory"),
+        ({"patch_size": 0}, "patch_size is 0"),
+        ({"hidden_size": float("1e300")}, "hidden_size"),
+        ({"layer_norm_eps": {"class_name": "Lambda", "config": {}}}, "layer_norm_eps is"),
+        ({"layer_norm_eps": [[1]]}, "layer_norm_eps is"),
+    ],
+)
+def test_a_description_that_claims_more_than_the_weights_hold_is_refused(values, message, weights):
+    with little_memory(), pytest.raises(UsageError, match=message):
+        load(change_config(weights, **values))
+
+
+@pytest.mark.parametrize("name", ["registered_name", "class_name", "module"])
+def test_a_folder_that_names_a_class_is_refused(name, weights):
+    with pytest.raises(
+        UsageError, match=f"{name} names a class|holds no model|of a family that keras-hub does not build"
+    ):
+        load(change_config(weights, **{name: "package>Harm"}))
+
+
+@pytest.fixture
+def preset(tmp_path, monkeypatch):
+    """A preset's folder; fails if keras-hub is given it."""
+    monkeypatch.setattr(keras_hub_load, "require_keras_hub", None)
+    return preset_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"class_name": "Lambda"},
+        {"class_name": "os.system"},
+        {"class_name": "BertBackbone"},
+        {"class_name": ["ViTBackbone"]},
+        {"config": "print"},
+        {"config": {}},
+    ],
+)
+def test_a_preset_of_another_class_is_refused(values, preset):
+    with pytest.raises(UsageError, match=r"holds no model|must be given|config is"):
+        load(change_config(preset, **values))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("hidden_dim", {"class_name": "Lambda", "config": {"function": "x"}}),
+        ("num_layers", 10**7),
+        ("hidden_dim", 10**6),
+        ("use_class_token", False),
+        ("data_format", "channels_first"),
+    ],
+)
+def test_a_preset_with_other_values_is_refused(name, value, preset):
+    inner = json.loads((preset / "config.json").read_text())["config"]
+    with little_memory(), pytest.raises(UsageError, match=name.replace("hidden_dim", "hidden_dim|describes")):
+        load(change_config(preset, config={**inner, name: value}))
+
+
+def test_weights_of_a_preset_that_refer_to_other_files_or_claim_too_much_are_refused(preset):
+    with h5py.File(preset / "model.weights.h5", "r+") as file:
+        file["huge"] = h5py.SoftLink("/nowhere")
+    with pytest.raises(UsageError, match="never followed"):
+        load(preset)
+    with h5py.File(preset / "model.weights.h5", "w") as file:
+        file.create_dataset("huge", (2**40,), "f4", chunks=(2**20,), compression="gzip")
+    with little_memory(), pytest.raises(UnsafeFile, match=r"claims 4,398,046,511,104 bytes"):
+        load(preset)
+    (preset / "model.weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    with pytest.raises(UsageError, match="not a weights file"):
+        load(preset)
 
 
 # .keras files

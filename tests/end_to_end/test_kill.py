@@ -1,12 +1,9 @@
 """A run killed with SIGKILL at any point, then run again, leaves what a run never killed leaves.
 
-The fault injection lives here: a child process counts the calls that publish a store's files and kills
-itself before the n-th; a write is cut in half first. Children are forked from a server that has everything
-imported, so each costs a fraction of a second.
+A child process (tests/faults/children.py) counts the calls that publish a store's files and kills itself before the n-th.
+`python -m tests.faults.kill_campaign` does so a thousand times.
 """
 
-import functools
-import multiprocessing
 import os
 import random
 import signal
@@ -17,92 +14,15 @@ import time
 import numpy as np
 import pytest
 
-import extract.resolve
-import extract.run
-from extract.request import RunOptions
 from store import open_store
-from store.records import ShardSlot
-from tests.stub import load_stub, make_images
-
-PROTOCOL = ("mkdir", "open", "write", "fsync", "link", "unlink")
-processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["tests.end_to_end.test_kill"])
-
-
-def options(data, out):
-    return RunOptions(data=data, out=out, backbone="mobilenet_v2", weights="random", image_size=(16, 16),
-                      shard_rows=4, batch_size=2, workers=2)  # fmt: skip
-
-
-def run_stub(data, out, seconds=0.0):
-    extract.resolve.load_runtime = functools.partial(load_stub, seconds=seconds)
-    extract.run.run(options(data, out))
-
-
-def run_and_die(data, out, fatal_call):
-    """Run, and die before the `fatal_call`-th call of the publishing protocol."""
-    remaining = [fatal_call]
-
-    def killing(name, original):
-        def call(*arguments, **keywords):
-            touches_store = name in ("write", "fsync") or str(out) in os.fsdecode(arguments[0])
-            if touches_store:
-                remaining[0] -= 1
-                if remaining[0] == 0:
-                    if name == "write":
-                        original(arguments[0], arguments[1][: len(arguments[1]) // 2])
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return original(*arguments, **keywords)
-
-        return call
-
-    for name in PROTOCOL:
-        setattr(os, name, killing(name, getattr(os, name)))
-    run_stub(data, out)
-
-
-def in_child(target, *arguments, seconds=None):
-    """Run in a process of its own, killed after `seconds`; returns its exit code, negative for a signal."""
-    child = processes.Process(target=target, args=arguments)
-    child.start()
-    child.join(seconds)
-    if child.is_alive():
-        child.kill()
-        child.join()
-    return child.exitcode
-
-
-def committed(out):
-    return {path: path.stat().st_mtime_ns for path in out.glob("commit/*/*.json")}
-
-
-def assert_same_store(out, reference, before):
-    """The same rows, each once; what had been committed before was neither lost nor computed again."""
-    features, expected = open_store(out), open_store(reference)
-    assert features.table().equals(expected.table())
-    assert np.array_equal(features.arrays()[0], expected.arrays()[0])
-    found = features.verify()
-    assert found.sound
-    assert (found.images, found.rows, found.failures, found.pending) == (10, 9, 1, 0)
-    after = committed(out)
-    assert before.items() <= after.items()
-    plan = features.snapshot.plan
-    assert sorted(path.name for path in after) == [
-        ShardSlot(plan.name, index, 1).file.rpartition("/")[2] for index in range(plan.shard_count)
-    ]
+from tests.faults.children import assert_same_store, committed, in_child, make_world, run_and_die, run_stub
+from tests.faults.kill_campaign import Campaign
+from tests.stub import make_images
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """Ten images, one of them bad, and the store of a run never killed."""
-    root = tmp_path_factory.mktemp("world")
-    paths = make_images(root / "data", 10)
-    paths[5].write_bytes(b"")
-    reference = root / "reference"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STILLFRAME_CACHE", str(root / "cache"))
-        assert in_child(run_stub, root / "data", reference) == 0
-    return root / "data", reference
+    return make_world(tmp_path_factory.mktemp("world"))
 
 
 @pytest.mark.parametrize("stride", [3, pytest.param(1, marks=pytest.mark.slow)])
@@ -132,6 +52,14 @@ def test_killed_at_random_moments(world, tmp_path, kills):
         before = committed(out)
         assert in_child(run_stub, data, out) == 0
         assert_same_store(out, reference, before)
+
+
+@pytest.mark.slow
+def test_a_campaign_of_kills(tmp_path):
+    campaign = Campaign(tmp_path, seed=2)
+    campaign.run(kills=40, seconds=600)
+    assert campaign.killed >= 40
+    assert not sum(tally.bad for tally in campaign.tallies.values()), campaign.rows()
 
 
 @pytest.mark.slow

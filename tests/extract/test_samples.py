@@ -1,7 +1,11 @@
 """Sample images: how many, how labelled, the same every time."""
 
+import sys
+from collections import Counter
+
 import numpy as np
 import pytest
+import skimage
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -28,6 +32,30 @@ def test_a_digit_is_the_data_sets_own_image_in_grey(tmp_path):
         assert np.array_equal(np.round(levels), digits.images[number])
 
 
+def test_textures_are_photographs_cut_into_patches_and_no_split_has_a_part_of_another(tmp_path):
+    assert write_samples("textures", tmp_path) == 768
+    table = list_data(tmp_path).table
+    counts = Counter(zip(table["split"].to_pylist(), table["label"].to_pylist(), strict=True))
+    expected = {("train", 96), ("validation", 80), ("test", 80)}
+    assert counts == {(split, name): n for split, n in expected for name in ("brick", "grass", "gravel")}
+    for name in ("brick", "grass", "gravel"):
+        whole = np.zeros((512, 512), np.uint8)
+        columns = {}
+        for path in tmp_path.glob(f"*/{name}/*.png"):
+            row, column = (int(part) for part in path.stem.split("-"))
+            with Image.open(path) as image:
+                whole[row * 32 : row * 32 + 32, column * 32 : column * 32 + 32] = np.asarray(image)
+            columns.setdefault(column, set()).add(path.parent.parent.name)
+        assert np.array_equal(whole, getattr(skimage.data, name)())
+        assert all(len(splits) == 1 for splits in columns.values())
+
+
+def test_textures_without_scikit_image_name_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    with pytest.raises(UsageError, match=r"textures come with scikit-image: `.*pip install 'stillframe\[samples\]'`"):
+        write_samples("textures", tmp_path)
+
+
 def test_photos_are_two_photographs(tmp_path):
     assert write_samples("photos", tmp_path) == 2
     for path in tmp_path.iterdir():
@@ -43,7 +71,7 @@ def test_writing_again_writes_the_same_bytes(tmp_path):
 
 
 def test_an_unknown_sample_is_refused_by_name(tmp_path):
-    with pytest.raises(UsageError, match="unknown sample 'cats': choose digits or photos"):
+    with pytest.raises(UsageError, match="unknown sample 'cats': choose digits, textures or photos"):
         write_samples("cats", tmp_path)
 
 

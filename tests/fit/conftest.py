@@ -8,6 +8,7 @@ import extract.extractor
 import extract.resolve
 from extract import extract as run_extract
 from store import open_store
+from tests.browser import Browser, find_chromium
 from tests.stub import load_stub
 
 CLASSES = {"blue": (40, 60, 200), "green": (40, 190, 60), "red": (200, 50, 40)}
@@ -42,3 +43,12 @@ def color_store(stub, colors, tmp_path):
     """60 rows of 4 x 4 x 3, float16."""
     run_extract(colors, out=tmp_path / "store", backbone="mobilenet", weights="random", image_size=(16, 16))
     return open_store(tmp_path / "store")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if find_chromium() is None:
+        pytest.skip("no Chromium: install it (apt-get install chromium) to test pages in a browser")
+    started = Browser(tmp_path_factory.mktemp("profile"))
+    yield started
+    started.close()

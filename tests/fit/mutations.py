@@ -9,7 +9,7 @@ INTERVALS, PAIRED = "fit/metrics/intervals.py", "fit/metrics/paired.py"
 ESTIMATES, RANKING = "fit/metrics/estimates.py", "fit/metrics/ranking.py"
 ROWS, SCORES = "fit/metrics/measured_rows.py", "fit/metrics/scores.py"
 CALIBRATION, FOLDS = "fit/metrics/calibration.py", "fit/metrics/folds.py"
-COMPARE, EVALUATION, TEXT = "fit/compare.py", "fit/evaluation.py", "fit/text.py"
+COMPARE, EVALUATION, TEXT = "fit/compare/heads.py", "fit/evaluation.py", "fit/text.py"
 
 
 def tests_of(module: str) -> str:
@@ -271,30 +271,30 @@ MUTATIONS = (
     Mutation(
         "the best head is chosen by its test",
         COMPARE,
-        'np.argmax([head.metrics[VALIDATION]["accuracy"]["value"]',
+        'np.argmax([head.metrics[chosen_by]["accuracy"]["value"]',
         'np.argmax([head.metrics[TEST]["accuracy"]["value"]',
-        ("tests/fit/test_compare.py::test_the_best_is_chosen_by_validation_and_differences_are_the_tests",),
+        ("tests/fit/compare/test_heads.py::test_the_best_is_chosen_by_validation_and_differences_are_the_tests",),
     ),
     Mutation(
         "compare forgets the split groups",
         COMPARE,
         "return join_groups(known) if known else None",
         "return None",
-        ("tests/fit/test_compare.py::test_images_of_one_group_are_compared_together",),
+        ("tests/fit/compare/test_heads.py::test_images_of_one_group_are_compared_together",),
     ),
     Mutation(
         "p-values of several heads are not corrected",
         COMPARE,
         "p_values = holm([found.p_value if found else None for found in paired])",
         "p_values = [found.p_value if found else None for found in paired]",
-        ("tests/fit/test_compare.py::test_p_values_of_several_heads_are_corrected",),
+        ("tests/fit/compare/test_heads.py::test_p_values_of_several_heads_are_corrected",),
     ),
     Mutation(
         "images of another label are the same image",
         COMPARE,
         "enumerate(zip(second.paths, second.labels, strict=True))",
         "enumerate(zip(second.paths, first.labels, strict=False))",
-        ("tests/fit/test_compare.py::test_images_of_another_label_are_not_the_same",),
+        ("tests/fit/compare/test_heads.py::test_images_of_another_label_are_not_the_same",),
     ),
     Mutation(
         "an evaluation's groups are not passed to its scores",

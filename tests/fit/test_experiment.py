@@ -111,7 +111,7 @@ def test_labelling_a_store_reports_what_it_leaves_out(color_store, tmp_path):
     (tmp_path / "labels.csv").write_text("path,label\n" + "\n".join([*lines, "gone.png,red"]) + "\n")
     messages = []
     options = FitOptions(labels=tmp_path / "labels.csv", seed=5)
-    images = label_images(color_store, options, get_head("logistic"), Reporter(messages.append))
+    images = label_images([color_store], options, get_head("logistic"), Reporter(messages.append))
     assert len(images) == len(paths) - 4
     assert images.rows.stored.tolist() == list(range(4, len(paths)))
     assert [message.split(" of ")[0] for message in messages] == ["4 images", "warning: 1 paths"]

@@ -15,13 +15,14 @@ from sklearn.utils.estimator_checks import check_estimator
 from fit.data import InMemory, Source
 from fit.heads.base import HeadSpec, Origin
 from fit.heads.build import build_classifier, find_kind, rebuild_network
-from fit.heads.classifiers import GroupedClassifier
+from fit.heads.classifiers import GroupedBatchClassifier, GroupedClassifier
 from fit.heads.inner import inner_splits
 from fit.heads.keras import Cnn, Conv, Dense, DropoutDense, MobilenetDense, SqueezeExcite, linear_model
 from fit.heads.linear import linear_form
 from fit.heads.neighbors import SimilarNeighbors
 from fit.heads.ridge import CalibratedRidge
 from fit.heads.sklearn import Calibrated, Logistic, Rounded, StochasticGradient
+from fit.heads.streamed import StreamedSoftmax
 from fit.heads.table import HEADS, get_head
 from fit.model_file import dump_estimator, load_estimator
 from fit.task import Task
@@ -60,6 +61,7 @@ def fit(classifier, X, y):
         SimilarNeighbors(),
         Calibrated(make_pipeline(Normalizer(), NearestCentroid()), "temperature"),
         StochasticGradient(),
+        StreamedSoftmax(),
         Rounded(),
     ],
     ids=lambda estimator: f"{type(estimator).__name__}",
@@ -87,8 +89,8 @@ def test_the_table_says_what_a_head_can_do(name):
     assert classifier.streams == kind.streams
     assert classifier.stops_early == kind.stops_early
     assert classifier.is_network == (kind.library == "keras")
-    assert isinstance(classifier, GroupedClassifier) == kind.takes_groups
-    if kind.library == "keras" or name in ("logistic", "sgd"):
+    assert isinstance(classifier, GroupedClassifier | GroupedBatchClassifier) == kind.takes_groups
+    if kind.library == "keras" or name in ("logistic", "linear", "sgd"):
         known = (classifier.network if classifier.is_network else classifier.model).get_params()
         assert {parameter.name: parameter.default for parameter in kind.parameters}.items() <= known.items()
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from extract.api import Reporter
 from fit import fit_head, load_head
 from fit.commands import app
-from fit.compare_numbers import compare_number_heads, number_comparison_figure
+from fit.compare.errors import compare_errors_of, error_figure
+from fit.compare.text import format_errors
 from fit.evaluation import evaluate_head
 from fit.head_folder import read_results
 from fit.heads.table import HEADS
@@ -24,7 +25,7 @@ from fit.options import FitOptions
 from fit.page.write import write_page
 from fit.prediction import predict_store
 from fit.report.pictures import write_report
-from fit.text import format_by, format_metrics, format_number_comparison
+from fit.text import format_by, format_metrics
 from fit.train import fit_with
 from store.command_line import run_app
 from store.errors import DamagedHead, UsageError
@@ -189,7 +190,7 @@ def test_two_heads_are_compared_by_their_errors_on_the_same_images(color_store, 
         for name in ("knn", "ridge")
     }
     results = [read_results(head.save(tmp_path / name)) for name, head in heads.items()]
-    comparison = compare_number_heads(results)
+    comparison = compare_errors_of(results)
     errors = [head.metrics["validation"]["mean_absolute_error"]["value"] for head in heads.values()]
     assert comparison.best == int(np.argmin(errors))
     other = comparison.heads[1 - comparison.best]
@@ -198,14 +199,14 @@ def test_two_heads_are_compared_by_their_errors_on_the_same_images(color_store, 
     assert other.difference.low is None
     assert any("too few images" in note or "too few for an interval" in note for note in comparison.notes)
     json.dumps(comparison.to_dict(), allow_nan=False)
-    assert format_number_comparison(comparison)[1 + comparison.best][0].endswith(" *")
-    number_comparison_figure(comparison)
+    assert format_errors(comparison)[1 + comparison.best][0].endswith(" *")
+    error_figure(comparison)
     classes = read_results(fit_head(color_store, "centroid").save(tmp_path / "classes"))
     for pair in ([*results, classes], [classes, *results]):
         with pytest.raises(UsageError, match="compare heads of one task"):
-            compare_number_heads(pair)
+            compare_errors_of(pair)
     with pytest.raises(UsageError, match="two heads or more"):
-        compare_number_heads(results[:1])
+        compare_errors_of(results[:1])
 
 
 def test_the_page_the_card_and_the_pictures_show_what_has_a_meaning(color_store, labels, tmp_path):

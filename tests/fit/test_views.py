@@ -114,7 +114,7 @@ def test_the_images_of_each_split_are_those_of_a_store_without_views(augmented, 
         assert names[0] == names[1]
 
 
-@pytest.mark.parametrize("name", ["logistic", "sgd", "dense"])
+@pytest.mark.parametrize("name", ["logistic", "linear", "sgd", "dense"])
 def test_heads_learn_from_views(name, augmented, tmp_path):
     messages = []
     options = FitOptions(name, parameters={"epochs": 10} if name != "logistic" else {})

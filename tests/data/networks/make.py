@@ -11,11 +11,14 @@ Hugging Face layout, and a file references.npz:
     of_pixels     features of those pixels
     names         of the outputs; the arrays are features.<name>, of_pixels.<name>
 
+Networks that keras-hub builds also get model.safetensors, with the names of arrays that published folders have.
+
 Weights are random, larger than transformers initializes them, so that features depend on the image.
 """
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +26,11 @@ import onnx
 import torch
 import transformers
 from PIL import Image, ImageOps
+from safetensors.torch import load_file, save_file
 
 HERE = Path(__file__).parent
 SIZE = 32
+PREFIXED = ("vit", "deit", "swin")  # published with a classifier, so that the network is a part of a model
 
 
 def write_images(photographs: Path) -> None:
@@ -179,6 +184,12 @@ def make(name: str, model: torch.nn.Module, processor, outputs: tuple[str, ...],
     model.set_attn_implementation("eager")
     randomize(model)
     model.config.to_json_file(folder / "config.json")
+    if name != "convnextv2":
+        with tempfile.TemporaryDirectory() as saved:
+            model.save_pretrained(saved)
+            arrays = load_file(Path(saved) / "model.safetensors")
+        prefix = f"{name}." if name in PREFIXED else ""
+        save_file({f"{prefix}{key}": array for key, array in arrays.items()}, folder / "model.safetensors")
     processor.save_pretrained(folder)
     wrapped = Outputs(model, outputs)
     export(wrapped, folder / ("model.onnx" if how == "fixed" else "onnx/model.onnx"), how)

@@ -88,6 +88,9 @@ def test_onnx_comes_before_safetensors_and_nothing_else_comes_along():
     assert [file.name for file in chosen] == ["config.json", "onnx/model.onnx", "onnx/model.onnx_data"]
     chosen = needed_files(files("model-00001-of-00002.safetensors", "model.safetensors.index.json", "a.bin"), MODEL)
     assert [file.name for file in chosen] == ["model-00001-of-00002.safetensors", "model.safetensors.index.json"]
+    preset = ["config.json", "image_converter.json", "model.weights.h5"]
+    chosen = needed_files(files("task.json", "metadata.json", "task.weights.h5", "tf_model.h5", *preset), MODEL)
+    assert [file.name for file in chosen] == preset
 
 
 def test_a_repository_of_pickles_alone_is_refused():
@@ -166,6 +169,17 @@ def test_a_folder_for_another_machine(hub, tmp_path):
     assert (tmp_path / "net" / "onnx" / "model.onnx").read_bytes() == WEIGHTS
     again = run("fetch", "hf:org/net", "--to", tmp_path / "net")
     assert (again.returncode, "downloading" in again.stderr) == (0, False)
+
+
+def test_a_preset_is_a_repository_of_keras(hub, tmp_path):
+    hub.files["keras/tiny"] = {"config.json": b"{}", "model.weights.h5": b"weights", "preprocessor.json": b"{}"}
+    done = run("fetch", "hub:tiny", "--to", tmp_path / "tiny", "--json")
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in (tmp_path / "tiny").iterdir()}
+    assert names == {"config.json", "model.weights.h5", COMPLETE}
+    unknown = run("fetch", "hub:other", "--to", tmp_path / "other")
+    assert (unknown.returncode, len(unknown.stderr.splitlines())) == (2, 1)
+    assert "the hub has no keras/other" in unknown.stderr
 
 
 def test_a_folder_of_something_else_is_not_written_into(hub, tmp_path):

@@ -2,9 +2,7 @@
 
 import pytest
 
-from extract.backbones.chosen import choose_network
-from extract.backbones.spec import FOLDER, HUB, KERAS, ONNX, PRESET, TABLE, BackboneSpec, parse_backbone
-from extract.request import RunOptions
+from extract.backbones.spec import FOLDER, HUB, KERAS, ONNX, TABLE, BackboneSpec, parse_backbone
 from store.errors import UsageError
 
 
@@ -22,7 +20,7 @@ def test_each_spelling_is_what_it_looks_like(tmp_path, monkeypatch):
     assert parse_backbone("model.keras") == BackboneSpec(KERAS, str(tmp_path / "model.keras"))
     assert parse_backbone("hf:facebook/dinov2-small") == BackboneSpec(HUB, "facebook/dinov2-small", "main")
     assert parse_backbone("hf:facebook/dinov2-small@v1.0") == BackboneSpec(HUB, "facebook/dinov2-small", "v1.0")
-    assert parse_backbone("hub:dinov2_small") == BackboneSpec(PRESET, "dinov2_small")
+    assert parse_backbone("hub:dinov2_small") == BackboneSpec(HUB, "keras/dinov2_small", "main")
 
 
 @pytest.mark.parametrize(
@@ -44,8 +42,3 @@ def test_a_misspelled_name_gets_the_nearest():
 def test_a_hub_name_has_an_organization_and_a_name(text):
     with pytest.raises(UsageError, match="expected hf:ORG/NAME"):
         parse_backbone(text)
-
-
-def test_presets_are_refused_by_name():
-    with pytest.raises(UsageError, match="hub:dinov2_small"):
-        choose_network(RunOptions("data", backbone="hub:dinov2_small"))

@@ -23,7 +23,7 @@ import extract.sources.reading
 from extract.bad_image import BadImage
 from extract.images.decode import DecodePolicy, decode, parse_color, without_pillow_limits
 from extract.process_state import SharedBlock
-from store.errors import UsageError
+from store.errors import EnvironmentFailure, UsageError
 from tests.stub import read_file
 
 WHITE = (255, 255, 255)
@@ -237,12 +237,13 @@ def test_samples_of_32_bits_are_unsupported(mode):
     assert code_of(encoded(Image.new(mode, (9, 9), 3), "TIFF")) == "unsupported_pixels"
 
 
-def test_memory_that_runs_out_is_the_images_failure(monkeypatch):
+def test_memory_that_runs_out_is_not_the_images_failure(monkeypatch):
     def load(_):
         raise MemoryError
 
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
-    assert code_of(PNG) == "out_of_memory"
+    with pytest.raises(EnvironmentFailure, match=r"not enough memory .* --workers.* --max-pixels"):
+        code_of(PNG)
 
 
 # Too many pixels

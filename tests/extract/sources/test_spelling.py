@@ -1,5 +1,6 @@
 """How people spell folders and tables: what is understood, and what is reported where something else could be meant."""
 
+import codecs
 from decimal import Decimal
 
 import pyarrow as pa
@@ -37,6 +38,10 @@ def rows(listing, *columns):
         ("dev", "validation"),
         ("Test", "test"),
         ("testing", "test"),
+        ("validate", "validation"),
+        ("test_set", "test"),
+        ("Val images", "validation"),
+        ("testdata", "test"),
     ],
 )
 def test_every_common_name_of_a_split_is_one(tmp_path, folder, split):
@@ -106,8 +111,11 @@ def test_a_table_beside_images_without_labels_is_mentioned(tmp_path):
         "path\tlabel\tsplit\tgroup\r\na.png\tcat\tTRAIN\tg\r\n",
         '\n"path";"label";"split";"group"\n"a.png";"cat";"train";"g"\n',
         b"\xef\xbb\xbf path , label , split , group \na.png , cat , train , g \n",
+        "path,label,split,group\ra.png,cat,train,g\r",
+        "path,label,split,group\r\na.png,cat,train,g\r\n".encode("utf-16"),
+        codecs.BOM_UTF16_BE + "path\tlabel\tsplit\tgroup\na.png\tcat\ttrain\tg\n".encode("utf-16-be"),
     ],
-    ids=["spaces", "capitals", "semicolons", "tabs", "quotes", "mark"],
+    ids=["spaces", "capitals", "semicolons", "tabs", "quotes", "mark", "returns", "utf-16", "utf-16-be"],
 )
 def test_headers_and_delimiters_are_read_however_they_are_spelled(tmp_path, content):
     listing = list_data(table(tmp_path, content))
@@ -132,7 +140,9 @@ def test_a_table_without_labels_says_which_columns_are_not_used(tmp_path):
 
 
 def test_labels_and_groups_are_trimmed_and_normalized_and_that_is_said(tmp_path):
-    content = "path,label,group\na.png, cat,g \nb.png,cafe\N{COMBINING ACUTE ACCENT},g\nc.png,cat,g\n"
+    content = (
+        "path,label,group\na.png, cat\N{ZERO WIDTH SPACE},g \nb.png,cafe\N{COMBINING ACUTE ACCENT},g\nc.png,cat,g\n"
+    )
     read = read_labels(str(table(tmp_path, content)))
     assert read.table["label"].to_pylist() == ["cat", "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cat"]
     assert read.table["group"].to_pylist() == ["g", "g", "g"]

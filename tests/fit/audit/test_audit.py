@@ -142,6 +142,19 @@ def test_the_folder_has_tables_that_a_fit_takes(planted_store, tmp_path):
     assert sum(relabelled.metrics["rows"].values()) == 55 - 1
 
 
+def test_what_was_left_out_before_stays_left_out(planted_store, tmp_path):
+    before = ["train/blue/000.png", "train/green/001.png"]
+    (tmp_path / "before.csv").write_text("path\n" + "\n".join(before) + "\n")
+    audit = audit_store(planted_store, replace(OPTIONS, exclude_from=tmp_path / "before.csv"))
+    write_audit(audit, tmp_path / "audit")
+    assert not {row["path"] for row in read_table(tmp_path / "audit" / "findings.csv")} & set(before)
+    for name in FILES:
+        rows = read_table(tmp_path / "audit" / name)
+        assert [row["path"] for row in rows if row["kind"] == "excluded"] == before
+        head = fit_head(planted_store, exclude_from=tmp_path / "audit" / name)
+        assert not {row["path"] for row in rows} & set(head.predictions["path"].to_pylist())
+
+
 def test_names_on_the_page_are_text(planted_store, tmp_path):
     write_audit(audit_store(planted_store, OPTIONS), tmp_path / "audit")
     page = (tmp_path / "audit" / "audit.html").read_text(encoding="utf-8")
@@ -232,6 +245,11 @@ def test_the_command_runs_as_a_user_types_it(planted_store, tmp_path, monkeypatc
     assert printed["findings"][0]["kind"] == LEAK
     assert run_app(app, "fit") == 2
     assert "holds an audit already" in json.loads(capsys.readouterr().out)["reason"]
+    monkeypatch.setattr(sys, "argv", ["fit", "audit", "store", "--folds", "0", "--out", "quiet", "--quiet"])
+    assert run_app(app, "fit") == 0
+    quiet = capsys.readouterr()
+    assert quiet.out.split()[:2] == ["images", "first"]
+    assert quiet.err == ""
     monkeypatch.setattr(sys, "argv", ["fit", "head", "--features", "store", "--exclude-from", "audit/duplicates.csv"])
     assert run_app(app, "fit") == 0
     assert "left out, as audit/duplicates.csv says: 4 of 55 images" in capsys.readouterr().err

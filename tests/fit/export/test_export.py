@@ -1,4 +1,4 @@
-"""One model for every runtime, on the default backbone's real weights at a small size; every backbone in the slow survey."""
+"""One model for every runtime, on the default backbone's real weights at a small size; one of each family in the slow survey."""
 
 import json
 import multiprocessing
@@ -13,7 +13,7 @@ import pytest
 import fit.export.base
 from extract import extract as run_extract
 from extract.backbones.load import load_network
-from extract.backbones.table import BACKBONES, get_backbone
+from extract.backbones.table import get_backbone
 from extract.backbones.weights import Weights
 from extract.runtimes.device import processor_precisions
 from extract.runtimes.model import feature_model
@@ -23,6 +23,7 @@ from fit.export.targets import TARGETS
 from fit.export.whole_model import whole_model
 from fit.heads.table import HEADS
 from store.errors import UsageError
+from tests.families import smallest_of_each_family
 
 # Converters warn of their own and of TensorFlow's future.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -95,7 +96,7 @@ def test_keras_heads(name, to, heads, tmp_path):
     assert export_head(heads[name], place(tmp_path, to), to) <= 1e-3
 
 
-@pytest.mark.parametrize("name", ["logistic", "sgd", "ridge", "linear_svm", "dense"])
+@pytest.mark.parametrize("name", ["logistic", "linear", "sgd", "ridge", "linear_svm", "dense"])
 def test_two_classes(name, lite0, tmp_path):
     labels = tmp_path / "labels.csv"
     labels.write_text("path,label\n" + "".join(f"{c}/{n:03d}.png,{c}\n" for c in ("red", "blue") for n in range(20)))
@@ -211,8 +212,8 @@ def export_everywhere(backbone, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone", sorted(BACKBONES))
-def test_every_backbone_to_every_target(backbone, tmp_path):
+@pytest.mark.parametrize("backbone", smallest_of_each_family())
+def test_every_family_to_every_target(backbone, tmp_path):
     """A target that a network cannot be written for says so by name; one that can agrees."""
     # A process for each network: the converters keep what they converted, tens of GB over all of them.
     child = multiprocessing.get_context("spawn").Process(target=export_everywhere, args=(backbone, tmp_path))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import fit.lookup.candidates
 import fit.lookup.search
 from fit import fit_head
 from fit.commands import app
@@ -44,7 +45,7 @@ def found(answer):
 
 @pytest.mark.parametrize("read_rows", [7, 2048])
 def test_the_nearest_to_a_row_are_those_of_all_cosines(color_store, read_rows, monkeypatch):
-    monkeypatch.setattr(fit.lookup.search, "_READ_ROWS", read_rows)
+    monkeypatch.setattr(fit.lookup.candidates, "READ_ROWS", read_rows)
     paths = color_store.images()["path"].to_pylist()
     answers = search_store(color_store, [paths[3], paths[44]], OPTIONS)
     for answer, query in zip(answers, (3, 44), strict=True):
@@ -142,14 +143,14 @@ def test_options_that_cannot_be_are_refused(queries, values, words, color_store)
 
 
 def test_features_that_are_not_numbers_are_refused_and_not_passed_over(color_store, monkeypatch):
-    whole = fit.lookup.search.Streamed.batches
+    whole = fit.lookup.candidates.Streamed.batches
 
     def broken(self, *arguments):
         for values, rows in whole(self, *arguments):
             values[2] = np.nan
             yield values, rows
 
-    monkeypatch.setattr(fit.lookup.search.Streamed, "batches", broken)
+    monkeypatch.setattr(fit.lookup.candidates.Streamed, "batches", broken)
     with pytest.raises(UsageError, match="hold NaN or infinity"):
         search_store(color_store, ["red/000.png"], OPTIONS)
 

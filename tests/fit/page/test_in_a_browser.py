@@ -6,19 +6,10 @@ import re
 import pytest
 
 from store.files.names import printable
-from tests.browser import Browser, find_chromium
+from tests.browser import assert_sound
 from tests.fit.page.conftest import HOSTILE_CLASSES, HOSTILE_FILES, HOSTILE_GROUPS
 
 SIZES = [(360, False), (360, True), (1280, False), (1280, True)]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if find_chromium() is None:
-        pytest.skip("no Chromium: install it (apt-get install chromium) to test pages in a browser")
-    started = Browser(tmp_path_factory.mktemp("profile"))
-    yield started
-    started.close()
 
 
 @pytest.fixture
@@ -27,11 +18,6 @@ def page(browser, hostile):
     browser.open(hostile.written.page)
     yield browser
     assert_sound(browser)
-
-
-def assert_sound(browser):
-    assert browser.problems == []
-    assert {url.partition(":")[0] for url in browser.requests} <= {"file", "data"}
 
 
 def shown(page, selector):

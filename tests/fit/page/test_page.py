@@ -163,7 +163,7 @@ def test_the_map_is_that_of_the_principal_components():
 
 def test_the_nearest_training_images_are_beside_a_mistake(hostile):
     content = gather_content(hostile.results, PageOptions())
-    features = find_features(hostile.results.info, None)
+    features = find_features(hostile.results.info)
     rows = hostile.results.predictions.to_pylist()
     train = sorted({row["path"] for row in rows if row["split"] == "train"})
     values, _ = features.take(train)
@@ -183,8 +183,8 @@ def test_the_features_are_those_of_the_unaltered_view(stub, colors, tmp_path):
     run_extract(colors, out=tmp_path / "altered", augment=2, **options)
     run_extract(colors, out=tmp_path / "plain", **options)
     results = read_results(fit_head(tmp_path / "altered", "centroid").save(tmp_path / "head"))
-    altered = find_features(results.info, None)
-    plain = find_features(results.info, str(tmp_path / "plain"))
+    altered = find_features(results.info)
+    plain = find_features(results.info, [str(tmp_path / "plain")])
     paths = ["red/003.png", "no such image", "blue/001.png"]
     (values, rows), (expected, _) = altered.take(paths), plain.take(paths)
     assert sorted(rows.tolist()) == [0, 2]
@@ -249,7 +249,7 @@ def test_a_page_without_images_and_store_says_why(hostile):
     assert not content.listed.x
     assert "<canvas" not in render_page(content)
     found = gather_content(
-        moved, PageOptions(hostile.store.folder.root.parent / "data", str(hostile.store.folder.root))
+        moved, PageOptions(hostile.store.folder.root.parent / "data", (str(hostile.store.folder.root),))
     )
     assert found.notes == []
     assert found.thumbnails == 72
@@ -259,7 +259,7 @@ def test_a_page_without_images_and_store_says_why(hostile):
 
 def test_the_store_of_another_recipe_is_not_taken(hostile, stub, colors, tmp_path):
     run_extract(colors, out=tmp_path / "other", backbone="mobilenet", weights="random", image_size=(24, 24))
-    content = gather_content(hostile.results, PageOptions(features=str(tmp_path / "other")))
+    content = gather_content(hostile.results, PageOptions(features=(str(tmp_path / "other"),)))
     assert "another recipe" in content.notes[0]
 
 
@@ -281,7 +281,7 @@ def test_a_page_that_cannot_be_written_is_a_warning_beside_a_fit(hostile, tmp_pa
             messages.append(text)
 
     monkeypatch.setattr("fit.page.write.write_page", fails)
-    assert write_page_beside(hostile.results.folder, hostile.store, Recorder()) is None
+    assert write_page_beside(hostile.results.folder, [hostile.store], Recorder()) is None
     assert messages == ["warning: there is no report.html: the disk is full"]
 
 
@@ -355,7 +355,7 @@ def test_several_labels_have_a_page(color_store, tmp_path):
     data = data_of(written.page.read_text())
     assert data["multi_label"]
     assert [0, 1] in data["actual"]
-    assert "rightly not given" in written.page.read_text()
+    assert "correctly not given" in written.page.read_text()
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ import pytest
 
 from fit import fit_head
 from fit.commands import app
-from fit.compare import compare_heads, comparison_figure
+from fit.compare.heads import compare_heads, comparison_figure
+from fit.compare.text import format_comparison
 from fit.evaluation import evaluate_head
 from fit.head_folder import read_results
-from fit.text import format_comparison
 from store.command_line import run_app
 from store.errors import UsageError
 
@@ -56,7 +56,9 @@ def test_the_best_is_chosen_by_validation_and_differences_are_the_tests(saved):
     assert [row[0].endswith(" *") for row in table[1:]] == [False, True]
     assert table[1][3:7] == ["+0.250", "0.250", "3 : 0", "12"]
     assert "no interval: 12 images: too few for an interval (20 or more)" in comparison.notes
-    assert format_comparison(comparison, everything=True)[1][-2:] == ["centroid", "mobilenet"]
+    everything = format_comparison(comparison, everything=True)
+    assert everything[1][-1] == "centroid"
+    assert everything[1][everything[0].index("backbone")] == "mobilenet"
 
 
 def with_tests(results, right, groups, validation=0.9):
@@ -134,7 +136,10 @@ def test_p_values_of_several_heads_are_corrected(saved):
     rng = np.random.default_rng(0)
     hard = rng.random(200)
     heads = [
-        with_tests(saved[number % 2], hard + rng.normal(0, 0.1, 200) < limit, np.arange(200), validation)
+        replace(
+            with_tests(saved[number % 2], hard + rng.normal(0, 0.1, 200) < limit, np.arange(200), validation),
+            folder=saved[0].folder.with_name(f"head{number}"),
+        )
         for number, (limit, validation) in enumerate([(0.9, 0.9), (0.8, 0.8), (0.87, 0.85)])
     ]
     comparison = compare_heads(heads)
@@ -163,7 +168,7 @@ def test_heads_with_the_same_folds_are_compared_in_them(saved):
     assert found.difference.value == pytest.approx(-0.1)
     assert comparison.heads[1].folds_p_value == found.p_value
     assert comparison.heads[0].folds is None
-    assert format_comparison(comparison)[0][-2:] == ["cv - best's", "cv p"]
+    assert format_comparison(comparison)[0][8:10] == ["cv - best's", "cv p"]
     assert any("corrected resampled t-test" in note for note in comparison.notes)
     json.dumps(comparison.to_dict())
     assert compare_heads([first, heads[1]]).heads[1].folds is None
@@ -220,7 +225,7 @@ def test_heads_of_other_splits(color_store, saved, tmp_path):
     assert comparison.heads[1].difference is None
     sentence = "without a test, which `fit head --evaluate-test` gives: "
     assert any(note.startswith(sentence) for note in comparison.notes)
-    assert format_comparison(comparison)[2][2:] == ["-", "-", "-", "-", "0", "-"]
+    assert format_comparison(comparison)[2][2:8] == ["-", "-", "-", "-", "0", "-"]
     assert len(comparison_figure(comparison).axes) == 2
 
 
@@ -250,9 +255,24 @@ def test_what_cannot_be_compared_is_refused(saved, color_store, tmp_path):
     without = fit_head(color_store, "centroid", val=0.0).save(tmp_path / "without")
     with pytest.raises(UsageError, match="without has no validation"):
         compare_heads([saved[0], read_results(without)])
+    with pytest.raises(UsageError, match="logistic is named 2 times"):
+        compare_heads([saved[0], saved[1], replace(saved[0], folder=saved[0].folder / ".." / "logistic")])
 
 
-@pytest.mark.parametrize("module", ["fit.compare", "fit.report.pictures", "fit.search.sweep", "fit.train"])
+def test_heads_without_validation_are_compared_in_their_folds(color_store, tmp_path):
+    options = {"val": 0.0, "cv": 3}
+    heads = [read_results(fit_head(color_store, name, **options).save(tmp_path / name)) for name in ("centroid", "knn")]
+    comparison = compare_heads(heads)
+    assert (comparison.chosen_by, comparison.measured) == ("cv", "cv")
+    accuracies = [head.metrics["cv"]["accuracy"]["value"] for head in heads]
+    assert comparison.best == int(np.argmax(accuracies))
+    assert comparison.heads[1 - comparison.best].folds is not None
+    assert comparison.notes[0].startswith("best by cross-validated accuracy: ")
+    assert format_comparison(comparison)[0][1] == "cv accuracy"
+    assert len(comparison_figure(comparison).axes) >= 1
+
+
+@pytest.mark.parametrize("module", ["fit.compare.heads", "fit.report.pictures", "fit.search.sweep", "fit.train"])
 def test_nothing_waits_for_keras_that_does_not_need_it(module):
     script = f"import sys, {module}; sys.exit('keras' in sys.modules or 'tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)

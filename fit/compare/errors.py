@@ -1,4 +1,4 @@
-"""Heads that predict numbers side by side, as `fit.compare` does it for classes: by the mean absolute error."""
+"""Heads that predict numbers side by side, as `fit.compare.heads` does it for classes: by the mean absolute error."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ComparedNumbers:
+class ComparedErrors:
     """One head in a comparison.
 
     Attributes:
@@ -63,10 +63,10 @@ class ComparedNumbers:
 
 
 @dataclass(frozen=True)
-class NumberComparison:
+class ErrorComparison:
     """The heads in the order given, the position of the best, and notes on what limits the comparison."""
 
-    heads: tuple[ComparedNumbers, ...]
+    heads: tuple[ComparedErrors, ...]
     best: int
     notes: tuple[str, ...]
 
@@ -76,7 +76,7 @@ class NumberComparison:
         return {"heads": heads, "best": self.heads[self.best].name, "notes": list(self.notes)}
 
 
-def compare_number_heads(heads: Sequence[Results]) -> NumberComparison:
+def compare_errors_of(heads: Sequence[Results]) -> ErrorComparison:
     """Compare heads that predict numbers.
 
     Raises:
@@ -103,7 +103,7 @@ def compare_number_heads(heads: Sequence[Results]) -> NumberComparison:
     ]
     p_values = holm([found.p_value if found else None for found in paired])
     compared = tuple(
-        ComparedNumbers(
+        ComparedErrors(
             name=str(head.folder),
             head=head.info.head,
             backbone=head.info.backbone,
@@ -115,7 +115,7 @@ def compare_number_heads(heads: Sequence[Results]) -> NumberComparison:
         )
         for at, head in enumerate(heads)
     )
-    return NumberComparison(compared, best, tuple(_notes(compared, best)))
+    return ErrorComparison(compared, best, tuple(_notes(compared, best)))
 
 
 def _shared_rows(first: EvaluatedNumbers, second: EvaluatedNumbers) -> Ints:
@@ -133,7 +133,7 @@ def _paired(test: EvaluatedNumbers, best: EvaluatedNumbers, rows: Ints) -> Paire
     return compare_errors(errors[0], errors[1], Sampling(join_groups(groups)))
 
 
-def _notes(compared: Sequence[ComparedNumbers], best: int) -> list[str]:
+def _notes(compared: Sequence[ComparedErrors], best: int) -> list[str]:
     notes = [f"best by the mean absolute error on validation: {printable(compared[best].name)}"]
     if without := [printable(head.name) for head in compared if head.test is None]:
         notes.append(f"without a test, which `fit head --evaluate-test` gives: {', '.join(without)}")
@@ -148,7 +148,7 @@ def _notes(compared: Sequence[ComparedNumbers], best: int) -> list[str]:
     return notes + [f"no interval: {reason}" for reason in reasons]
 
 
-def number_comparison_figure(comparison: NumberComparison) -> "Figure":
+def error_figure(comparison: ErrorComparison) -> "Figure":
     """The comparison as a picture."""
     heads = [
         Compared(

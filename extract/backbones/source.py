@@ -1,13 +1,16 @@
-"""An ONNX model as --backbone names it: its file, and the folder that says more about it."""
+"""A model as --backbone names it: an ONNX file, or a folder with one or with weights for keras-hub, and what the folder says."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from extract.backbones.families import TokenOutputs
-from extract.backbones.folder import CONFIG, PROCESSOR, ModelFolder, read_folder
+from extract.backbones.file_backbone import KERAS_HUB
+from extract.backbones.folder import CONVERTER, PROCESSOR, ModelFolder, read_folder
 from extract.backbones.hub import find_hub
 from extract.backbones.hub_model import HubModel
+from extract.backbones.image_converter import from_image_converter
+from extract.backbones.keras_hub_model import CONFIG, HubNetwork, describe
 from extract.backbones.onnx_file import OnnxFile, Port, read_onnx_file
 from extract.backbones.onnx_input import input_layout, pixel_input
 from extract.backbones.processor import (
@@ -51,12 +54,26 @@ class OnnxSource:
         """Of its input, nchw or nhwc; empty where nothing shows it. Those of transformers' families are all nchw."""
         return input_layout(self.pixels) or ("nchw" if self.outputs else "")
 
-    def says_processor(self) -> bool:
-        """Whether its folder says how images are prepared."""
-        return self.folder is not None and (self.folder.processor is not None or "pretrained_cfg" in self.folder.config)
+
+@dataclass(frozen=True)
+class HubSource:
+    """A network that keras-hub builds, and the folder that it is from."""
+
+    network: HubNetwork
+    folder: ModelFolder
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return self.network.name
+
+    @property
+    def layout(self) -> str:
+        """Of its input."""
+        return "nhwc"
 
 
-def find_onnx(spec: BackboneSpec, reporter: Reporter = SILENT) -> OnnxSource:
+def find_source(spec: BackboneSpec, reporter: Reporter = SILENT) -> OnnxSource | HubSource:
     """The model that a backbone's spelling names; one on a hub is downloaded, unless it was before.
 
     Raises:
@@ -68,11 +85,13 @@ def find_onnx(spec: BackboneSpec, reporter: Reporter = SILENT) -> OnnxSource:
     if spec.kind in (FOLDER, HUB):
         hub = HubModel(spec.place, spec.revision)
         folder = read_folder(Path(spec.place) if spec.kind == FOLDER else find_hub(hub, reporter).path)
+    if folder is not None and folder.kind == KERAS_HUB:
+        return HubSource(describe(folder.model, folder.config), folder)
     file = read_onnx_file(folder.model if folder else Path(spec.place))
     return OnnxSource(file, pixel_input(file), folder)
 
 
-def find_processor(source: OnnxSource, preprocessing: str | os.PathLike[str] | None) -> Processor:
+def find_processor(source: OnnxSource | HubSource, preprocessing: str | os.PathLike[str] | None = None) -> Processor:
     """How a model's images are prepared: as the file `preprocessing` says, or else the model's folder.
 
     Raises:
@@ -85,4 +104,14 @@ def find_processor(source: OnnxSource, preprocessing: str | os.PathLike[str] | N
         return from_processor_config(folder.processor, layout, printable(str(folder.path / PROCESSOR)))
     if folder is not None and "pretrained_cfg" in folder.config:
         return from_timm(folder.config, layout, printable(str(folder.path / CONFIG)))
+    if folder is not None and folder.converter is not None:
+        return from_image_converter(folder.converter, layout, printable(str(folder.path / CONVERTER)))
     raise missing_preprocessing(source.name)
+
+
+def says_processor(source: OnnxSource | HubSource) -> bool:
+    """Whether a model's folder says how images are prepared."""
+    folder = source.folder
+    return folder is not None and (
+        folder.processor is not None or folder.converter is not None or "pretrained_cfg" in folder.config
+    )

@@ -1,14 +1,18 @@
 """Heads side by side: each head's scores, and its difference from the best on the test images that both have.
 
-The best is chosen on validation: if the test set chose it, its test score would be too good.
+The best is chosen on validation, or in cross-validation where no head has one: if the test set chose it, its test
+score would be too good.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fit.compare.costs import Costs, cost_notes, describe_features, measure_costs, pareto_front
 from fit.evaluated import Evaluated, evaluated_rows
 from fit.evaluation import CV
 from fit.head_folder import Results
@@ -26,6 +30,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+CHOOSING = {VALIDATION: "validation", CV: "cross-validated"}
+"""What chooses the best, in words."""
+
+
 @dataclass(frozen=True)
 class ComparedHead:
     """One head in a comparison.
@@ -34,8 +42,11 @@ class ComparedHead:
         name: its folder.
         head: its kind, as `fit heads` lists them.
         backbone: what its features were extracted with.
+        features: the same and all else that determines its features, by what it is in words.
         images: how many it was fitted, validated and tested on.
-        validation: its scores on validation.
+        costs: what its features and its fit cost.
+        validation: its scores on validation; None if it has none.
+        cv: its scores in cross-validation; None if it has none.
         test: its scores on test; None if it was not tested.
         paired: its test accuracy less the best head's on the shared images; None if there are none, and for the best
             head itself.
@@ -48,8 +59,11 @@ class ComparedHead:
     name: str
     head: str
     backbone: str
+    features: Mapping[str, str]
     images: int
-    validation: Scores
+    costs: Costs
+    validation: Scores | None
+    cv: Scores | None
     test: Scores | None
     paired: PairedDifference | None
     p_value: float | None
@@ -62,12 +76,17 @@ class ComparedHead:
         """The test accuracy less the best head's."""
         return self.paired.difference if self.paired else None
 
+    def scores(self, evaluation: str) -> Scores | None:
+        """Its scores on validation, cv or test."""
+        return {VALIDATION: self.validation, CV: self.cv, TEST: self.test}[evaluation]
+
     def to_dict(self) -> dict[str, object]:
         """As plain JSON values."""
         return {
             **vars(self),
-            "validation": self.validation.to_dict(),
-            "test": self.test.to_dict() if self.test else None,
+            "features": dict(self.features),
+            "costs": asdict(self.costs),
+            **{name: found.to_dict() if (found := self.scores(name)) else None for name in (VALIDATION, CV, TEST)},
             "difference": self.difference.to_dict() if self.difference else None,
             "paired": self.paired.to_dict() if self.paired else None,
             "folds": self.folds.to_dict() if self.folds else None,
@@ -76,10 +95,24 @@ class ComparedHead:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The heads in the order given, the position of the best, and notes on what limits the comparison."""
+    """Heads side by side.
+
+    Attributes:
+        heads: in the order given.
+        best: the position of the best.
+        chosen_by: the evaluation by whose accuracy it was chosen: validation, or cv.
+        measured: the evaluation whose accuracy is set against the costs: test if all have it, else cv, else validation.
+        cost: what is set against it, a field of `Costs`: seconds per image where all heads have them, else bytes.
+        front: the positions of the heads that no other head beats in both, by rising cost; empty if no cost is known.
+        notes: what limits the comparison.
+    """
 
     heads: tuple[ComparedHead, ...]
     best: int
+    chosen_by: str
+    measured: str
+    cost: str
+    front: tuple[int, ...]
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, object]:
@@ -87,6 +120,10 @@ class Comparison:
         return {
             "heads": [head.to_dict() for head in self.heads],
             "best": self.heads[self.best].name,
+            "chosen_by": self.chosen_by,
+            "measured": self.measured,
+            "cost": self.cost,
+            "front": [self.heads[at].name for at in self.front],
             "notes": list(self.notes),
         }
 
@@ -95,13 +132,13 @@ def compare_heads(heads: Sequence[Results]) -> Comparison:
     """Compare heads of the same classes.
 
     Raises:
-        UsageError: fewer than two, other classes, or one without a validation: then nothing says which is best.
+        UsageError: fewer than two, one twice, other classes, or nothing that says which is best: no validation, and no
+            cross-validation of all.
     """
-    if len(heads) < 2:
-        raise UsageError("a comparison needs two heads or more: name their folders")
+    _require_different(heads)
     _require_same_classes(heads)
-    _require_validation(heads)
-    best = int(np.argmax([head.metrics[VALIDATION]["accuracy"]["value"] for head in heads]))
+    chosen_by = _chosen_by(heads)
+    best = int(np.argmax([head.metrics[chosen_by]["accuracy"]["value"] for head in heads]))
     tests = [evaluated_rows(head, TEST) for head in heads]
     shared = [_shared_rows(test, tests[best]) for test in tests]
     paired = [_paired(test, tests[best], rows) for test, rows in zip(tests, shared, strict=True)]
@@ -113,9 +150,12 @@ def compare_heads(heads: Sequence[Results]) -> Comparison:
             name=str(head.folder),
             head=head.info.head,
             backbone=head.info.backbone,
+            features=describe_features(head.info),
             images=sum(head.metrics["rows"].values()),
-            validation=Scores.from_dict(head.metrics[VALIDATION]),
-            test=Scores.from_dict(head.metrics[TEST]) if head.metrics[TEST] else None,
+            costs=measure_costs(head),
+            validation=_scores(head, VALIDATION),
+            cv=_scores(head, CV),
+            test=_scores(head, TEST),
             paired=paired[at],
             p_value=p_values[at],
             folds=folds[at],
@@ -124,7 +164,30 @@ def compare_heads(heads: Sequence[Results]) -> Comparison:
         )
         for at, head in enumerate(heads)
     )
-    return Comparison(compared, best, tuple(_notes(heads, tests, compared, best)))
+    measured = next((name for name in (TEST, CV) if all(head.scores(name) for head in compared)), chosen_by)
+    cost, front = _front(compared, measured)
+    return Comparison(compared, best, chosen_by, measured, cost, front, tuple(_notes(heads, tests, compared, best)))
+
+
+def _scores(head: Results, evaluation: str) -> Scores | None:
+    return Scores.from_dict(head.metrics[evaluation]) if head.metrics.get(evaluation) else None
+
+
+def _front(heads: Sequence[ComparedHead], measured: str) -> tuple[str, tuple[int, ...]]:
+    """By which cost, and which heads no other beats in both this and the accuracy."""
+    accuracies = [scores.accuracy.value if (scores := head.scores(measured)) else None for head in heads]
+    seconds = [head.costs.seconds_per_image for head in heads]
+    if None not in seconds:
+        return "seconds_per_image", pareto_front(seconds, accuracies)
+    return "bytes_per_image", pareto_front([head.costs.bytes_per_image for head in heads], accuracies)
+
+
+def _require_different(heads: Sequence[Results]) -> None:
+    if len(heads) < 2:
+        raise UsageError("a comparison needs two heads or more: name their folders")
+    (folder, times), *_ = Counter(os.path.realpath(head.folder) for head in heads).most_common(1)
+    if times > 1:
+        raise UsageError(f"{printable(folder)} is named {times} times: name each head once")
 
 
 def _require_same_classes(heads: Sequence[Results]) -> None:
@@ -139,12 +202,20 @@ def _require_same_classes(heads: Sequence[Results]) -> None:
             )
 
 
-def _require_validation(heads: Sequence[Results]) -> None:
+def _chosen_by(heads: Sequence[Results]) -> str:
+    """The evaluation by which the best is chosen: validation, or cross-validation where each head has one.
+
+    Raises:
+        UsageError: neither is there for all heads.
+    """
+    for evaluation in (VALIDATION, CV):
+        if all(head.metrics.get(evaluation) for head in heads):
+            return evaluation
     without = [printable(str(head.folder)) for head in heads if not head.metrics.get(VALIDATION)]
-    if without:
-        raise UsageError(
-            f"{', '.join(without)} has no validation, by which the best is chosen: fit it with --val above 0"
-        )
+    raise UsageError(
+        f"{', '.join(without)} has no validation, by which the best is chosen: fit it with --val above 0, or all heads "
+        "with --cv 5"
+    )
 
 
 def _paired(test: Evaluated, best_test: Evaluated, rows: Ints) -> PairedDifference | None:
@@ -185,15 +256,16 @@ def _shared_rows(first: Evaluated, second: Evaluated) -> Ints:
 def _notes(
     heads: Sequence[Results], tests: Sequence[Evaluated], compared: Sequence[ComparedHead], best: int
 ) -> list[str]:
-    name = printable(compared[best].name)
-    notes = [f"best by validation accuracy: {name}"]
-    if len({frozenset(evaluated_rows(head, VALIDATION).paths) for head in heads}) > 1:
+    name, chosen_by = printable(compared[best].name), _chosen_by(heads)
+    notes = [f"best by {CHOOSING[chosen_by]} accuracy: {name}"]
+    if chosen_by == VALIDATION and len({frozenset(evaluated_rows(head, VALIDATION).paths) for head in heads}) > 1:
         notes.append("the heads were validated on different images: their validation accuracies compare only roughly")
     if chosen := [printable(str(head.folder)) for head in heads if head.info.decision.thresholds]:
         notes.append(
             f"thresholds were chosen on validation, whose accuracy is optimistic therefore: {', '.join(chosen)}"
         )
-    return [*notes, *_notes_on_tests(tests, compared, tests[best]), *_notes_on_differences(tests, compared)]
+    others = [*_notes_on_tests(tests, compared, tests[best]), *_notes_on_differences(tests, compared)]
+    return [*notes, *others, *cost_notes([head.costs for head in compared])]
 
 
 def _notes_on_differences(tests: Sequence[Evaluated], compared: Sequence[ComparedHead]) -> list[str]:
@@ -243,8 +315,9 @@ def _notes_on_tests(tests: Sequence[Evaluated], compared: Sequence[ComparedHead]
 def comparison_figure(comparison: Comparison) -> "Figure":
     """The comparison as a picture."""
     heads = [
-        Compared(head.name, head.validation.accuracy, head.test.accuracy if head.test else None, head.difference)
+        Compared(head.name, scores.accuracy, head.test.accuracy if head.test else None, head.difference)
         for head in comparison.heads
+        if (scores := head.scores(comparison.chosen_by))
     ]
     best = comparison.heads[comparison.best].name
     return draw_comparison(heads, best)

@@ -1,0 +1,1 @@
+"""Comparing heads: what they score, what they cost, and which are best at their cost."""

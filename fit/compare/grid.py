@@ -1,0 +1,124 @@
+"""Several heads on several stores: each is fitted into a folder of its own, unless that has it already."""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from extract.api import SILENT, Reporter
+from fit.compare.options import ComparisonOptions
+from fit.head_folder import Results, read_results
+from fit.options import FitOptions
+from fit.request import FitRequest, resolve_fit
+from fit.train import fit_with
+from store.errors import DamagedHead, EnvironmentFailure, UsageError
+from store.files.names import printable
+from store.reader import FeatureStore, open_store
+
+FITTED_AS = "fitted_as"
+"""In metrics.json: a digest of what decided the fit, by which a later comparison knows that it is the one asked for."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A head to fit on an output of a store, and the name of its folder."""
+
+    name: str
+    store: FeatureStore
+    options: FitOptions
+
+
+@dataclass(frozen=True)
+class FittedGrid:
+    """The heads that were fitted, and why others were not: their names with the reasons."""
+
+    heads: Sequence[Results]
+    refused: Sequence[tuple[str, str]]
+
+
+def fit_grid(asked: ComparisonOptions, options: FitOptions, folder: Path, reporter: Reporter = SILENT) -> FittedGrid:
+    """Fit each head on each output of each store. Fits that the folder has already are kept.
+
+    Args:
+        asked: which heads and stores.
+        options: of all fits.
+        folder: for the heads, a folder each.
+        reporter: shows progress.
+
+    Raises:
+        UsageError: no head can be fitted: the first one's reason.
+        StoppedEarly: a store is not complete.
+    """
+    cells = list(grid_cells([open_store(place) for place in asked.stores], asked.kinds, options))
+    heads, refused = list[Results](), list[tuple[str, str]]()
+    for number, cell in enumerate(cells, start=1):
+        try:
+            request = resolve_fit(cell.store, cell.options)
+            found = _fitted_before(folder / cell.name, _digest(request))
+            if found is None:
+                reporter.message(f"head {number:,} of {len(cells):,}: {printable(cell.name)}")
+                found = _fit(cell, folder / cell.name, _digest(request), reporter)
+            heads.append(found)
+        except UsageError as error:
+            refused.append((cell.name, str(error)))
+    if not heads:
+        raise UsageError(f"none of the heads can be fitted: {refused[0][0]}: {refused[0][1]}")
+    return FittedGrid(heads, refused)
+
+
+def grid_cells(stores: Sequence[FeatureStore], kinds: Sequence[str], options: FitOptions) -> Iterator[Cell]:
+    """What there is to fit, each under a name of its own: the store's, its output's if it has several, the head's."""
+    names = [Path(str(store.folder)).name for store in stores]
+    often = Counter(names)
+    for store, name in zip(stores, names, strict=True):
+        place = f"{name}-{store.fingerprint[:8]}" if often[name] > 1 else name
+        outputs = options.output or tuple(store.outputs)
+        for output in outputs:
+            part = f"{place}-{output}" if len(store.outputs) > 1 else place
+            for kind in kinds:
+                yield Cell(f"{part}-{kind.replace(':', '.')}", store, replace(options, head=kind, output=(output,)))
+
+
+def _fit(cell: Cell, folder: Path, digest: str, reporter: Reporter) -> Results:
+    head = fit_with(cell.store, cell.options, reporter)
+    head.metrics[FITTED_AS] = digest
+    head.save(folder, force=True)
+    return read_results(folder)
+
+
+def _fitted_before(folder: Path, digest: str) -> Results | None:
+    """The head in that folder, if it was fitted in this very way."""
+    try:
+        found = read_results(folder)
+    except (UsageError, DamagedHead):  # there is none, or it is broken: it is fitted, and the folder replaced
+        return None
+    return found if found.metrics.get(FITTED_AS) == digest else None
+
+
+def _digest(request: FitRequest) -> str:
+    """SHA-256 of all that decides a fit: the recipe, the plan, the options, and the tables that they name."""
+    options, (store,) = request.options, request.stores
+    current = store.snapshot.current
+    values: dict[str, object] = {field.name: repr(getattr(options, field.name)) for field in fields(FitOptions)}
+    values |= {
+        "fingerprint": store.fingerprint,
+        "plan": current.plan if current else "",
+        "parameters": repr(sorted(request.parameters.items())),
+        "labels": _file_digest(options.labels),
+        "exclude_from": _file_digest(options.exclude_from),
+    }
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _file_digest(path: str | os.PathLike[str] | None) -> str:
+    if path is None:
+        return ""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return ""  # the fit says so
+    except OSError as error:
+        raise EnvironmentFailure(f"cannot read {path}: {error.strerror or error}") from error

@@ -1,0 +1,125 @@
+import json
+import sys
+
+import pytest
+
+from extract import extract as run_extract
+from fit.commands import app
+from fit.compare.grid import FITTED_AS, fit_grid
+from fit.compare.options import ComparisonOptions
+from fit.head_folder import read_results
+from fit.options import FitOptions
+from store.command_line import run_app
+from store.errors import UsageError
+
+
+@pytest.fixture
+def stores(stub, colors, layered, tmp_path):
+    """Two stores of the same images, in folders of one name, and one of two layers."""
+    places = [tmp_path / "a" / "store", tmp_path / "b" / "store"]
+    for place, size in zip(places, (16, 8), strict=True):
+        run_extract(colors, out=place, backbone="mobilenet", weights="random", image_size=(size, size))
+    return [*map(str, places), str(layered)]
+
+
+def asked(stores, heads="centroid,knn"):
+    return ComparisonOptions(heads=heads, stores=tuple(stores))
+
+
+def test_each_head_is_fitted_on_each_output_of_each_store(stores, tmp_path):
+    grid = fit_grid(asked(stores), FitOptions(test=0.0), tmp_path / "heads")
+    assert len(grid.heads) == 8
+    assert len({head.folder for head in grid.heads}) == 8
+    assert sorted({head.info.blocks[0].output.name for head in grid.heads}) == ["early", "features", "late"]
+    assert {head.info.head for head in grid.heads} == {"centroid", "knn"}
+    assert {head.metrics["rows"]["test"] for head in grid.heads} == {0}
+
+
+def test_fits_that_are_there_are_kept_unless_something_else_is_asked_for(stores, tmp_path, monkeypatch):
+    folder = tmp_path / "heads"
+    first = fit_grid(asked(stores[:1]), FitOptions(), folder)
+    stamps = [(head.folder / "head.json").stat().st_mtime_ns for head in first.heads]
+    again = fit_grid(asked(stores[:1], "knn,centroid,ridge"), FitOptions(), folder)
+    assert [(head.folder / "head.json").stat().st_mtime_ns for head in again.heads[1::-1]] == stamps
+    other = fit_grid(asked(stores[:1]), FitOptions(seed=5), folder)
+    assert [head.info.seed for head in other.heads] == [5, 5]
+    assert other.heads[0].metrics[FITTED_AS] != first.heads[0].metrics[FITTED_AS]
+    labels = tmp_path / "labels.csv"
+    for name in ("blue", "red"):
+        labels.write_text("path,label\n" + "".join(f"{kind}/{at:03d}.png,{kind if kind != name else 'other'}\n"
+                          for kind in ("blue", "green", "red") for at in range(20)))  # fmt: skip
+        found = fit_grid(asked(stores[:1]), FitOptions(labels=labels), folder)
+        assert "other" in found.heads[0].info.classes
+        assert name not in found.heads[0].info.classes
+    (found.heads[0].folder / "metrics.json").write_text("{")
+    assert fit_grid(asked(stores[:1]), FitOptions(labels=labels), folder).heads[0].metrics
+
+
+def test_what_a_store_does_not_suit_is_left_out_and_said(stores, tmp_path):
+    options = FitOptions(output="late")
+    grid = fit_grid(asked(stores[2:], "centroid,cnn"), options, tmp_path / "heads")
+    assert [head.info.head for head in grid.heads] == ["centroid"]
+    ((name, reason),) = grid.refused
+    assert name.endswith("-late-cnn")
+    assert "takes spatial tensors and these features are vectors" in reason
+    with pytest.raises(UsageError, match=r"none of the heads can be fitted: .*-late-cnn: "):
+        fit_grid(asked(stores[2:], "cnn"), options, tmp_path / "heads")
+
+
+def run(monkeypatch, *words):
+    monkeypatch.setattr(sys, "argv", ["fit", *map(str, words)])
+    return run_app(app, "fit")
+
+
+def test_the_command_writes_a_page_and_keeps_what_it_fitted(stores, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["compare", "--heads", "centroid,knn", *(word for place in stores for word in ("--features", place))]
+    assert run(monkeypatch, *words, "--cv", "2", "--json") == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values["page"] == "comparison/compare.html"
+    assert len(values["heads"]) == 8
+    known = [head["costs"]["seconds_per_image"] for head in values["heads"]]
+    assert known[4:] == [None] * 4
+    assert min(known[:4]) > 0
+    assert values["cost"] == "bytes_per_image"
+    assert values["front"]
+    page = (tmp_path / "comparison" / "compare.html").read_text()
+    assert "Pareto front" in page
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page
+    stored = json.loads((tmp_path / "comparison" / "compare.json").read_text())
+    assert stored["best"] == values["best"]
+    assert run(monkeypatch, *words, "--cv", "2") == 0
+    output = capsys.readouterr()
+    assert "head 1 of" not in output.err
+    assert "Pareto front" in output.out
+    assert max(map(len, output.out.splitlines())) <= 120
+
+
+def test_folders_have_a_page_too_where_one_is_asked_for(stores, tmp_path, monkeypatch, capsys):
+    fit_grid(asked(stores[:1]), FitOptions(), tmp_path / "heads")
+    folders = [tmp_path / "heads" / f"store-{name}" for name in ("centroid", "knn")]
+    assert run(monkeypatch, "compare", *folders, "--out", tmp_path / "page") == 0
+    assert (tmp_path / "page" / "compare.html").is_file()
+    assert run(monkeypatch, "compare", *folders, "--out", tmp_path / "chart.png") == 0
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+    assert run(monkeypatch, "compare", *folders, "--out", tmp_path / "heads") == 2
+    assert "is not a comparison" in capsys.readouterr().err
+    assert read_results(folders[0])
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["a", "b", "--heads", "knn"], "--heads and --features go together"),
+        (["a", "b", "--heads", "knn", "--features", "store"], "name either"),
+        ([], "name either"),
+        (["--heads", "knn,knn", "--features", "store"], "--heads has knn twice"),
+        (["--heads", "knn", "--features", "s", "--features", "s"], "--features has s twice"),
+        (["--heads", "knn", "--features", "s", "--out", "x.png"], "expected a folder"),
+        (["a", "b", "--cv", "3"], "options of a fit are for --heads"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(words, says, monkeypatch, capsys):
+    assert run(monkeypatch, "compare", *words) == 2
+    assert says in capsys.readouterr().err

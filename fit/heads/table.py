@@ -149,11 +149,8 @@ _TABLE = (
         (
             Parameter("smallest", 0.001, "the strongest regularization tried (C)"),
             Parameter("largest", 10.0, "the weakest one tried (C)"),
-            Parameter("steps", 5, "how many are tried, evenly on a log scale, each with every rate", minimum=1),
-            Parameter("rates", "0.1,0.3", "the first step sizes tried, as parts of a Newton step"),
+            Parameter("steps", 5, "how many are tried, evenly on a log scale, each with two step sizes", minimum=1),
             Parameter("epochs", 4, "passes over the training images; over few images more, up to 400 steps", minimum=1),
-            Parameter("batch_size", 1024, "images per step", minimum=1),
-            Parameter("inner_folds", 5, "one of these folds is held out to choose by", minimum=1),
         ),
         streams=True, weighted=True, linear=True, takes_groups=True, scales=True,
     ),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import RegressorMixin
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -15,12 +15,12 @@ from fit.heads.calibration import Floats
 from fit.heads.inner import Matrix, inner_splits
 from fit.heads.neighbors import SimilarNumbers
 from fit.heads.ridge import RidgePath
-from fit.heads.sklearn import Rounded, describe_choice, floored
+from fit.heads.sklearn import Rounded, Scaling, describe_choice, floored
 from fit.heads.strength import choose_strength
 from fit.numeric_labels import quantile_strata
 
 
-class RidgeRegression(RegressorMixin, BaseEstimator):
+class RidgeRegression(RegressorMixin, Scaling):
     """Ridge regression on scaled features; alpha is that of the smallest squared error in inner folds.
 
     Attributes:
@@ -35,7 +35,9 @@ class RidgeRegression(RegressorMixin, BaseEstimator):
         steps: int = 11,
         inner_folds: int = 5,
         random_state: int = 0,
+        blocks: Sequence[int] = (),
     ) -> None:
+        self.blocks = blocks
         self.smallest = smallest
         self.largest = largest
         self.steps = steps
@@ -46,7 +48,7 @@ class RidgeRegression(RegressorMixin, BaseEstimator):
         """Choose alpha, then fit on all rows. X: (rows, features); y: (rows,); groups: (rows,), whole in inner folds."""
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         numbers = y.astype(np.float64)
-        self.scaler_ = floored(StandardScaler().fit(X))
+        self.scaler_ = floored(StandardScaler().fit(X), self.blocks)
         scaled = self.scaler_.transform(X)
         different = None if groups is None else len(np.unique(groups))
         splits = inner_splits(quantile_strata(numbers, different), groups, self.inner_folds, self.random_state)
@@ -80,9 +82,9 @@ class RidgeRegression(RegressorMixin, BaseEstimator):
         return predicted
 
 
-def ridge(smallest: float, largest: float, steps: int, random_state: int) -> RidgeRegression:
+def ridge(smallest: float, largest: float, steps: int, random_state: int, blocks: Sequence[int]) -> RidgeRegression:
     """See the table."""
-    return RidgeRegression(smallest, largest, steps, random_state=random_state)
+    return RidgeRegression(smallest, largest, steps, random_state=random_state, blocks=blocks)
 
 
 def nearest_neighbors(neighbors: int, temperature: float, random_state: int) -> SimilarNumbers:  # noqa: ARG001

@@ -145,7 +145,7 @@ class _PendingTogether:
         )
 
 
-def extract_together(
+def extract_with_all(
     extractors: Sequence[FeatureExtractor],
     paths: Sequence[str],
     reporter: Reporter = SILENT,

@@ -37,7 +37,7 @@ import pyarrow as pa
 
 from store.errors import EnvironmentFailure, UsageError
 from store.files.base import COPY, INFO, Files
-from store.formats import Shard, check_round_trip, get_format
+from store.formats import Shard, check_round_trip, get_format, packed_shard
 from store.image_records import failure_table, row_table
 from store.plan import Plan
 from store.records import COPIED, MOST_RECORD_BYTES, CommitRecord, CurrentPlan, ShardSlot, StoreInfo
@@ -153,8 +153,9 @@ class StoreWriter:
         if len(content.shard.rows) == 0:
             return b""
         shard_format = get_format(info.shard_format)
-        data = shard_format.encode(content.shard, info.outputs, info.recipe.fingerprint, info.compression)
-        check_round_trip(shard_format, data, content.shard, info.outputs)
+        shard = packed_shard(shard_format, content.shard, info.compression)
+        data = shard_format.encode(shard, info.outputs, info.recipe.fingerprint, info.compression)
+        check_round_trip(shard_format, data, shard, info.outputs)
         return data
 
     def withdraw(self, slot: ShardSlot, reason: str) -> bool:

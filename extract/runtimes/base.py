@@ -70,7 +70,7 @@ class Runtime(Protocol):
 
 
 def padded_size(images: int, batch_size: int) -> int:
-    """To how many images a call with this many is padded: the next power of two, from 32 on, and `batch_size` at most.
+    """The padded size of a call with this number of images: the next power of two, from 32 on, and `batch_size` at most.
 
     32 is the automatic batch of a processor: the last, short batch of a shard stays what it was, to the last bit.
     """

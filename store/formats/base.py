@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Protocol, TypeAlias
 
@@ -117,6 +117,16 @@ class Format(Protocol):
     def parts(self, source: Source, output: Output, rows: int) -> Iterator[Tensor]:
         """One output's tensor in order, `rows` rows at a time, the last part short."""
         ...
+
+
+def packed_shard(shard_format: Format, shard: Shard, compression: str) -> Shard:
+    """The shard with all tensors packed that can be, so that none is compared twice."""
+    packed = dict(shard.packed)
+    for name, tensor in shard.tensors.items():
+        rows = None if name in packed else shard_format.pack(tensor, compression)
+        if rows is not None:
+            packed[name] = rows
+    return replace(shard, packed=packed)
 
 
 def check_round_trip(shard_format: Format, data: bytes, shard: Shard, outputs: Sequence[Output]) -> None:

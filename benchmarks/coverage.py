@@ -1,6 +1,6 @@
 """How often the intervals of Stillframe cover the truth, by simulation with the product's own functions.
 
-    python -m benchmarks.coverage [--quick] [--draws N] [--out FILE.md]
+    python -m benchmarks.coverage [--numbers] [--quick] [--draws N] [--out FILE.md]
 
 Each line is a population from which test sets are drawn again and again: of `images` images, independent or in `groups`
 groups of unequal size (their coefficient of variation is 0.6) whose images resemble each other. `given` is how often the
@@ -27,6 +27,7 @@ from fit.metrics.estimates import share_of
 from fit.metrics.intervals import Clusters, Interval, Sampling, interval_of
 from fit.metrics.measured_rows import MeasuredRows, MultiLabelRows, SingleLabelRows
 from fit.metrics.paired import compare_accuracies
+from fit.metrics.regression import regression_estimates, score_numbers
 from fit.metrics.scores import REQUIREMENTS, score
 
 ACCURACIES = (0.5, 0.8, 0.95, 0.98)
@@ -240,6 +241,59 @@ def draw_hardness(images: int, groups: Ints | None, rng: np.random.Generator) ->
     return common + own
 
 
+# Metrics of numbers
+
+
+@dataclass(frozen=True)
+class NumberPopulation:
+    """Numbers, and predictions whose errors are normal, have heavy tails (t with 4 degrees), or grow with skewed numbers.
+
+    Of images in groups, 0.3 of the variance of the numbers, and of the errors, is between groups.
+    """
+
+    kind: str
+    explained: float
+
+    def draw(self, images: int, groups: Ints | None, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """Numbers and their predictions."""
+        skewed = self.kind == "skewed"
+        deviation = np.sqrt((np.exp(0.49) - 1) * np.exp(0.49)) if skewed else 1.0
+        targets = rng.lognormal(0, 0.7, images) if skewed else rng.normal(size=images)
+        errors = rng.standard_t(4, images) / np.sqrt(2) if self.kind == "heavy" else rng.normal(size=images)
+        if skewed:
+            errors *= targets / np.exp(0.49)
+        if groups is not None:
+            of_groups = rng.normal(0, np.sqrt(0.3), (int(groups.max()) + 1, 2))[groups]
+            targets = np.sqrt(0.7) * targets + deviation * of_groups[:, 0]
+            errors = np.sqrt(0.7) * errors + of_groups[:, 1]
+        return targets, targets + deviation * np.sqrt(1 - self.explained) * errors
+
+
+NUMBER_POPULATIONS = [
+    NumberPopulation(kind, explained) for kind in ("normal", "heavy", "skewed") for explained in (0.5, 0.9)
+]
+
+
+def number_cells(
+    draws: int, sizes: Sequence[tuple[int, int]], populations: Sequence[NumberPopulation]
+) -> Iterator[Cell]:
+    """Every metric of predicted numbers."""
+    for population in populations:
+        for images, groups in sizes:
+            many, rng = 8 * _CALIBRATE_ROWS, np.random.default_rng(1)
+            targets, predicted = population.draw(many, np.arange(many) // 5 if groups else None, rng)
+            estimates = regression_estimates(targets, predicted)
+            tallies = {name: _Tally(estimate.value) for name, estimate in estimates.items()}
+            rng = np.random.default_rng(5)
+            for _ in range(draws):
+                numbers = draw_groups(images, groups, rng)
+                scores = score_numbers(*population.draw(images, numbers, rng), Sampling(numbers))
+                for name, tally in tallies.items():
+                    tally.add(scores.metric(name))
+            for name, tally in tallies.items():
+                yield tally.cell(f"{name} ({population.kind})", images, groups, population.explained, draws)
+
+
 # The table
 
 
@@ -250,6 +304,20 @@ def measure(draws: int, quick: bool) -> list[Cell]:
     if quick:
         return [*cells, *metric_cells(draws, [(114, INDEPENDENT)], False)]
     return [*cells, *paired_cells(2 * draws), *metric_cells(draws, sizes, False), *metric_cells(draws, sizes, True)]
+
+
+def format_number_table(cells: Sequence[Cell]) -> list[str]:
+    """Markdown: one line per metric, kind of numbers, images and groups; one column per share that is explained."""
+    explained = sorted({cell.accuracy for cell in cells})
+    lines = ["| interval of | images | groups | " + " | ".join(f"R2 {value:g}" for value in explained) + " |"]
+    lines.append("|---" * (3 + len(explained)) + "|")
+    rows = defaultdict[tuple[str, int, int], list[str]](list)
+    for cell in sorted(cells, key=lambda cell: (cell.metric, cell.images, cell.groups, cell.accuracy)):
+        rows[cell.metric, cell.images, cell.groups].append(_format_cell(cell))
+    for (metric, images, groups), texts in rows.items():
+        if any(text != "-" for text in texts):
+            lines.append(f"| {metric.replace('_', ' ')} | {images:,} | {groups or '-'} | " + " | ".join(texts) + " |")
+    return lines
 
 
 def format_table(cells: Sequence[Cell]) -> list[str]:
@@ -285,11 +353,19 @@ def main() -> None:
     """Print the table, and what is outside the target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument(
+        "--numbers", action="store_true", help="the metrics of a regression, instead of those of classes"
+    )
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    cells = measure(100 if options.quick else options.draws, options.quick)
-    lines = format_table(cells)
+    draws = 100 if options.quick else options.draws
+    if options.numbers:
+        sizes = [(size, INDEPENDENT) for size in SIZES] + list(GROUPED)
+        cells = list(number_cells(draws, sizes, NUMBER_POPULATIONS))
+    else:
+        cells = measure(draws, options.quick)
+    lines = (format_number_table if options.numbers else format_table)(cells)
     print("\n".join(lines))
     counted = [cell for cell in cells if cell.given >= RARELY]
     below, above = (sum(cell.mark == mark for cell in counted) for mark in "-+")

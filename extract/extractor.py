@@ -145,7 +145,7 @@ class _PendingTogether:
         )
 
 
-def extract_together(
+def extract_with_all(
     extractors: Sequence[FeatureExtractor],
     paths: Sequence[str],
     reporter: Reporter = SILENT,
@@ -193,7 +193,7 @@ def _find_weights(recipe: Recipe, weights: str) -> Weights:
 
 def _weights_needed(recipe: Recipe, error: UsageError) -> UsageError:
     return UsageError(
-        f"the weights of {recipe.backbone} that the features were extracted with are needed ({error.message}); "
+        f"the weights of {shown_name(recipe.backbone)} that the features were extracted with are needed ({error.message}); "
         "name them with --weights FILE",
         error.example,
     )

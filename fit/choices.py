@@ -4,6 +4,9 @@ REDUCTIONS = ("avg", "max", "flatten")
 WHOLE = "none"
 """The reduction of heads that take spatial tensors as they are."""
 
+CLASSIFICATION, REGRESSION = "classification", "regression"
+TASKS = (CLASSIFICATION, REGRESSION)
+
 CLASS_WEIGHTS = ("none", "balanced")
 IGNORE = "ignore"
 NEAR_TWINS = ("keep-together", IGNORE)

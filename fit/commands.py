@@ -99,7 +99,7 @@ class SweepOutput(TableOptions):
     StorePlaces,
     SweepOutput,
     SweepOptions,
-    Without(FitOptions, ("cv", "repeats", "tensorboard", "by", "threshold", "positive", "abstain")),
+    Without(FitOptions, ("cv", "repeats", "tensorboard", "by", "threshold", "positive", "abstain", "task")),
     ParameterOptions,
 )
 def sweep(

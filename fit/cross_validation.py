@@ -3,14 +3,14 @@
 It chooses nothing and leaves the test images alone. Its heads are not kept, only their predictions and scores.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from extract.api import SILENT, Reporter
-from fit.evaluation import CV, Evaluation, ground_truth
+from fit.evaluation import CV, Evaluation, find_truth
 from fit.experiment import Experiment, Fold
 from fit.fitting import fit_roles, predict_images
 from fit.request import FitRequest, new_classifier
@@ -25,16 +25,19 @@ class FoldScore:
         fold: from 0.
         learned: how many images the head learned from or stopped on.
         evaluated: how many it predicted.
-        accuracy: on those.
-        log_loss: on those.
+        scores: on those, by metric: accuracy and log loss; of a regression, its errors.
     """
 
     repeat: int
     fold: int
     learned: int
     evaluated: int
-    accuracy: float
-    log_loss: float
+    scores: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain JSON values."""
+        own = {"repeat": self.repeat, "fold": self.fold, "learned": self.learned, "evaluated": self.evaluated}
+        return {**own, **self.scores}
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,13 @@ class CrossValidation:
 
     def to_dict(self) -> dict[str, object]:
         """What metrics.json says beside the scores of the first repeat."""
-        return {"cv_folds": [asdict(fold) for fold in self.folds], "cv_repeats": self._repeats()}
+        return {"cv_folds": [fold.to_dict() for fold in self.folds], "cv_repeats": self._repeats()}
 
     def _repeats(self) -> dict[str, object]:
         """Each repeat's mean over its images, and the mean and the standard deviation over the repeats."""
         count = 1 + max(fold.repeat for fold in self.folds)
         found: dict[str, object] = {"repeats": count}
-        for name in ("accuracy", "log_loss"):
+        for name in self.folds[0].scores:
             means = [self._mean(name, repeat) for repeat in range(count)]
             deviation = float(np.std(means, ddof=1)) if count > 1 else None
             found[name] = {"mean": float(np.mean(means)), "deviation": deviation}
@@ -66,7 +69,7 @@ class CrossValidation:
     def _mean(self, name: str, repeat: int) -> float:
         """Over the images of a repeat."""
         folds = [fold for fold in self.folds if fold.repeat == repeat]
-        total = sum(float(getattr(fold, name)) * fold.evaluated for fold in folds)
+        total = sum(fold.scores[name] * fold.evaluated for fold in folds)
         return total / sum(fold.evaluated for fold in folds)
 
 
@@ -76,7 +79,8 @@ def cross_validate(request: FitRequest, experiment: Experiment, reporter: Report
     Raises:
         UsageError: there are more folds than the images can fill, or see `fit.fitting.fit_roles`.
     """
-    options, truth = request.options, ground_truth(experiment)
+    options, known = request.options, experiment.images
+    truth = find_truth(known.task, known.targets, known.split_groups.of_rows)
     stops_early = new_classifier(request, experiment.task).stops_early
     images: list[npt.NDArray[np.int64]] = []
     probabilities: list[npt.NDArray[np.float64]] = []
@@ -89,8 +93,8 @@ def cross_validate(request: FitRequest, experiment: Experiment, reporter: Report
                     images.append(fold.predicted)
                     probabilities.append(predicted)
                 learned = len(fold.roles.learn) + len(fold.roles.stop)
-                accuracy, log_loss = truth.plain_scores(fold.predicted, predicted)
-                scores.append(FoldScore(repeat, number, learned, len(fold.predicted), accuracy, log_loss))
+                found = truth.plain_scores(fold.predicted, predicted)
+                scores.append(FoldScore(repeat, number, learned, len(fold.predicted), found))
                 progress.advance(1, 0)
     order = np.argsort(np.concatenate(images))
     first = Evaluation(CV, np.concatenate(images)[order], np.concatenate(probabilities)[order])

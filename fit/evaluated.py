@@ -10,6 +10,7 @@ from fit.head_folder import Results
 from fit.metrics.arrays import Bools, Floats, Ints
 from fit.metrics.intervals import NO_INTERVALS
 from fit.metrics.scores import Scores, score
+from fit.numeric_labels import parse_numbers
 from fit.predictions import class_columns, split_group_column
 from fit.task import Targets, Task
 
@@ -68,6 +69,34 @@ class Evaluated:
         """The scores, without intervals."""
         predicted = self.task.decide(self.probabilities)
         return score(self.targets, self.probabilities, self.task.classes, NO_INTERVALS, predicted)
+
+
+@dataclass(frozen=True)
+class EvaluatedNumbers:
+    """Images with their numbers and predictions, one row each.
+
+    Attributes:
+        paths: (rows,).
+        targets: (rows,).
+        predicted: (rows,).
+        split_groups: (rows,), rows with the same number are of one group or identical.
+    """
+
+    paths: Sequence[str]
+    targets: Floats
+    predicted: Floats
+    split_groups: Ints | None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def evaluated_numbers(results: Results, split: str) -> EvaluatedNumbers:
+    """As `evaluated_rows`, of a regression."""
+    rows = results.predictions.filter(pc.equal(results.predictions["split"], split))
+    paths = rows["path"].to_pylist()
+    targets = parse_numbers(rows["label"].to_pylist(), paths)
+    return EvaluatedNumbers(paths, targets, rows["predicted"].to_numpy(), split_group_column(rows))
 
 
 def evaluated_rows(results: Results, split: str) -> Evaluated:

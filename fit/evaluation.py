@@ -1,7 +1,7 @@
 """Probabilities of labelled images -> numbers: of each evaluation of a fit, and of a head on a store, maybe another one."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -20,17 +20,22 @@ from fit.metrics.answered import score_answered
 from fit.metrics.by_value import accuracy_by
 from fit.metrics.intervals import NO_INTERVALS, Sampling
 from fit.metrics.measured_rows import MeasuredRows, MultiLabelRows, SingleLabelRows
+from fit.metrics.regression import RegressionScores
 from fit.metrics.scores import Scores, score
+from fit.number_truth import NumberTruth
 from fit.prediction import read_unaltered, stored_blocks
 from fit.predictions import SPLIT_GROUP, prediction_columns
 from fit.rows import ImageRows, select_images
 from fit.splits import TEST, TRAIN, VALIDATION, Positions
 from fit.task import Targets, Task, decide
 from fit.unseen import select_unseen
-from store.errors import EnvironmentFailure
+from store.errors import EnvironmentFailure, UsageError
 from store.reader import FeatureStore
 
 CV, EVALUATION = "cv", "evaluation"
+
+_OF_FITS = ("confusion_of", "reported")
+"""What metrics.json has of several evaluations, and `fit evaluate` of its one does not need."""
 
 _MOST_TELLING_FIRST = (TEST, CV, VALIDATION, TRAIN)
 """The order in which evaluations are looked for, for the baseline and the confusion matrix of metrics.json."""
@@ -76,19 +81,16 @@ class GroundTruth:
         sampling = Sampling(self.split_groups[images])
         return score(self.targets[images], probabilities, self.task.classes, sampling, predicted)
 
-    def accuracy_by(self, rows: ImageRows, column: str, evaluation: Evaluation) -> dict[str, object]:
+    def headline(self, name: str, scores: Mapping[str, object]) -> dict[str, object]:
+        """What metrics.json says beside the scores: the confusion of the evaluation that the head is reported by."""
+        return {"multi_label": self.task.multi_label, "confusion_of": name, "confusion": scores["confusion"]}
+
+    def by_column(self, rows: ImageRows, column: str, evaluation: Evaluation) -> dict[str, object]:
         """The accuracy of each value that a column of the images' rows has among those evaluated."""
         images, values = evaluation.images, rows.column_values(column, "--by")
         right = self.task.correct(self.targets[images], evaluation.probabilities)
         found = accuracy_by([values[image] for image in images.tolist()], right, self.split_groups[images])
         return {"column": column, "of": evaluation.name, "values": [one.to_dict() for one in found]}
-
-    def measured(self, images: Positions, probabilities: npt.NDArray[np.float64]) -> MeasuredRows:
-        """What each of those images contributes to the scores."""
-        targets = self.targets[images]
-        if self.task.multi_label:
-            return MultiLabelRows(targets.astype(bool), probabilities)
-        return SingleLabelRows(targets.astype(np.int64), probabilities)
 
     def decided(self, evaluations: Sequence[Evaluation]) -> dict[str, object]:
         """What metrics.json says about a decision that is not the default: what it is, and of each evaluation what it gives."""
@@ -111,11 +113,18 @@ class GroundTruth:
             found["mean_cost_of_most_probable"] = float(costs[targets, decide(probabilities, False)].mean())
         return found
 
-    def plain_scores(self, images: Positions, probabilities: npt.NDArray[np.float64]) -> tuple[float, float]:
+    def measured(self, images: Positions, probabilities: npt.NDArray[np.float64]) -> MeasuredRows:
+        """What each of those images contributes to the scores."""
+        targets, predicted = self.targets[images], self.task.decide(probabilities)
+        if self.task.multi_label:
+            return MultiLabelRows(targets.astype(bool), probabilities, predicted.astype(bool))
+        return SingleLabelRows(targets.astype(np.int64), probabilities, predicted.astype(np.int64))
+
+    def plain_scores(self, images: Positions, probabilities: npt.NDArray[np.float64]) -> dict[str, float]:
         """Accuracy and log loss of those images, without intervals."""
         predicted = self.task.decide(probabilities)
         scores = score(self.targets[images], probabilities, self.task.classes, NO_INTERVALS, predicted)
-        return cast(float, scores.accuracy.value), cast(float, scores.log_loss.value)
+        return {name: cast(float, scores.metric(name).value) for name in ("accuracy", "log_loss")}
 
     def baseline(self, train: Positions, images: Positions) -> Scores:
         """Scores of the training images' class frequencies: always the most frequent class."""
@@ -127,25 +136,37 @@ class GroundTruth:
 
 
 def ground_truth(experiment: Experiment) -> GroundTruth:
-    """What is known about an experiment's images."""
+    """What is known about the images of an experiment with classes.
+
+    Raises:
+        UsageError: it is a regression.
+    """
     images = experiment.images
+    if images.task.regression:
+        raise UsageError("this is for heads that predict classes: fit a regression with `fit head --task regression`")
     return GroundTruth(images.task, images.targets, images.split_groups.of_rows)
+
+
+def find_truth(task: Task, targets: Targets, split_groups: Positions) -> GroundTruth | NumberTruth:
+    """What is known about images: their classes, or their numbers."""
+    if task.regression:
+        return NumberTruth(targets.astype(np.float64), split_groups)
+    return GroundTruth(task, targets, split_groups)
 
 
 def measure(experiment: Experiment, evaluations: Sequence[Evaluation], by: str | None = None) -> dict[str, object]:
     """What metrics.json says about the evaluations of a fit; `by` is a column whose values get an accuracy each."""
-    truth = ground_truth(experiment)
+    images = experiment.images
+    truth = find_truth(images.task, images.targets, images.split_groups.of_rows)
     found = {evaluation.name: evaluation for evaluation in evaluations if len(evaluation.images)}
     scores = {name: truth.score(evaluation.images, evaluation.probabilities) for name, evaluation in found.items()}
     headline = next(name for name in _MOST_TELLING_FIRST if name in scores)
     return {
         **{name: scores[name].to_dict() if name in scores else None for name in (VALIDATION, TEST, CV)},
         "baseline": truth.baseline(experiment.split.train, found[headline].images).to_dict(),
-        "multi_label": truth.task.multi_label,
-        "confusion_of": headline,
-        "confusion": [list(row) for row in scores[headline].confusion],
+        **truth.headline(headline, scores[headline].to_dict()),
         **truth.decided([evaluation for name, evaluation in found.items() if name != TRAIN]),
-        **({} if by is None else {"by": truth.accuracy_by(experiment.images.rows, by, found[headline])}),
+        **({} if by is None else {"by": truth.by_column(experiment.images.rows, by, found[headline])}),
     }
 
 
@@ -198,10 +219,10 @@ def evaluate_head(
     selected = select_unseen(rows, record, split, seed, reporter)
     if by is not None:
         selected.rows.column_values(by, "--by")  # a wrong column is refused before the predictions
-    targets = task.encode(selected.rows.texts("label"))
+    targets = task.encode(selected.rows.texts("label"), selected.rows.texts("path"))
     images = read_unaltered(blocks, selected.rows, reporter)
     probabilities = images.predict(head.predictor, reporter)
-    truth, every = GroundTruth(task, targets, selected.split_groups.of_rows), np.arange(len(targets))
+    truth, every = find_truth(task, targets, selected.split_groups.of_rows), np.arange(len(targets))
     evaluation = Evaluation(EVALUATION, every, probabilities)
     with reporter.step("scoring", None):
         scores, baseline = truth.score(every, probabilities), _baseline(truth, record)
@@ -214,19 +235,20 @@ def evaluate_head(
         "evaluation": scores.to_dict(),
         "baseline": baseline.to_dict(),
         "baseline_of": "evaluation" if record is None else "training",
-        "multi_label": task.multi_label,
-        "confusion": [list(row) for row in scores.confusion],
+        **{name: value for name, value in truth.headline(EVALUATION, scores.to_dict()).items() if name not in _OF_FITS},
         "test_looks": _count_look(head, record, selected.tested, reporter) if record and selected.tested else 0,
         **truth.decided([evaluation]),
-        **({} if by is None else {"by": truth.accuracy_by(selected.rows, by, evaluation)}),
+        **({} if by is None else {"by": truth.by_column(selected.rows, by, evaluation)}),
     }
 
 
-def _baseline(truth: GroundTruth, record: ExperimentRecord | None) -> Scores:
-    """Scores of the class frequencies of the images that the head learned from; of these, where that is not known."""
+def _baseline(truth: GroundTruth | NumberTruth, record: ExperimentRecord | None) -> Scores | RegressionScores:
+    """Scores of the frequencies, or the center, of what the head learned from; of these images, where that is not known."""
     every = np.arange(len(truth.targets))
     if record is None:
         return truth.baseline(every, every)
+    if isinstance(truth, NumberTruth):
+        return truth.constant(record.training_center, every)
     return truth.constant(np.array(record.class_counts) / record.train, every)
 
 

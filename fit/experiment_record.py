@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from fit.choices import NEAR_TWINS
 from fit.experiment import Experiment
+from fit.number_truth import center_of
 from fit.options import FitOptions
 from fit.splits import TEST, TRAIN, VALIDATION, Positions
 from fit.task import Task
@@ -132,6 +133,7 @@ class ExperimentRecord:
         task: what is predicted.
         class_counts: (classes,), how many images of train have each class.
         images: all images, those left out too.
+        training_center: of a regression, the mean and the median of the numbers of train.
     """
 
     choices: Choices
@@ -141,6 +143,7 @@ class ExperimentRecord:
     train: int
     labels_digest: str
     images: RecordedImages
+    training_center: tuple[float, ...] = ()
 
     @cached_property
     def test_digest(self) -> str:
@@ -189,6 +192,7 @@ class ExperimentRecord:
             "roles": ROLES,
             "kept_fit_counts": counts,
             "images": self.images.to_dict(),
+            **({"training_center": list(self.training_center)} if self.training_center else {}),
         }
 
     @classmethod
@@ -206,6 +210,7 @@ class ExperimentRecord:
         counts = cast(tuple[int, ...], read_value(tuple[int, ...], values.get("class_counts"), "class_counts"))
         if len(counts) != len(classes):
             raise InvalidField(f"class_counts has {len(counts)} numbers: expected one per class, {len(classes)}")
+        center = read_value(tuple[float, ...], values.get("training_center", []), "training_center")
         return cls(
             choices=read_fields(Choices, as_object(values.get("options"), "options"), within="options."),
             own_split=cast(bool, read_value(bool, values.get("own_split"), "own_split")),
@@ -214,6 +219,7 @@ class ExperimentRecord:
             train=cast(int, read_value(int, values.get("train"), "train")),
             labels_digest=cast(str, read_value(str, values.get("labels_digest"), "labels_digest")),
             images=RecordedImages.from_dict(as_object(values.get("images"), "images")),
+            training_center=cast(tuple[float, ...], center),
         )
 
 
@@ -241,6 +247,7 @@ def record_experiment(experiment: Experiment, options: FitOptions, stops_early: 
         train=len(split.train),
         labels_digest=_digest(f"{path}\0{label}" for path, label in zip(recorded.path, labels, strict=True)),
         images=recorded,
+        training_center=center_of(images.targets[split.train].astype(np.float64)) if images.task.regression else (),
     )
 
 

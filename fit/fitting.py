@@ -55,7 +55,7 @@ def predict_images(
         UsageError: they are not numbers.
     """
     if len(images) == 0:
-        return np.empty((0, len(experiment.task.classes)))
+        return np.empty((0, experiment.task.outputs))
     probabilities = predict_rows(classifier, experiment.features, experiment.unaltered(images).rows, reporter)
     if not np.isfinite(probabilities).all():
         raise UsageError("training diverged: the head's probabilities are not numbers; try a smaller --learning-rate")

@@ -88,7 +88,8 @@ class Head:
         return self.predictor.is_network
 
     def __repr__(self) -> str:
-        return f"Head({self.info.head!r}, {len(self.classes)} classes, on {self.info.backbone})"
+        predicts = "a number" if self.info.task.regression else f"{len(self.classes)} classes"
+        return f"Head({self.info.head!r}, {predicts}, on {self.info.backbone})"
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
@@ -104,7 +105,8 @@ class Head:
             if metric == "accuracy"
         }
         accuracies = {name: value.replace("\N{NO-BREAK SPACE}", " ") for name, value in accuracies.items()}
-        facts = {"classes": classes, "backbone": self.info.backbone, **accuracies}
+        predicts = {"predicts": "a number"} if self.info.task.regression else {"classes": classes}
+        facts = {**predicts, "backbone": self.info.backbone, **accuracies}
         return notebook_table(f"Head {self.info.head}", facts)
 
     def abstain_below(self, probability: float | None) -> None:
@@ -116,8 +118,10 @@ class Head:
         require_abstain(probability)
         if probability is None:
             return
-        if self.info.multi_label:
-            raise UsageError("--abstain is for one class per image: of several labels each has a threshold")
+        if self.info.multi_label or self.info.task.regression:
+            raise UsageError(
+                "--abstain is for one class per image: of several labels each has a threshold, and a number has no probability"
+            )
         self.info = replace(self.info, decision=replace(self.info.decision, abstain=probability))
 
     def predict_features(self, *features: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
@@ -142,7 +146,7 @@ class Head:
             ]
             joined = reduced[0] if len(reduced) == 1 else np.concatenate(reduced, axis=1)
             parts.append(self.predictor.predict_proba(joined))
-        return np.concatenate(parts) if parts else np.empty((0, len(self.classes)))
+        return np.concatenate(parts) if parts else np.empty((0, self.info.task.outputs))
 
     def predict(
         self,
@@ -184,7 +188,7 @@ class Head:
             values = self.predict_features(*part.tensors)
             found.update(zip(part.paths, values, strict=True))
             errors.update(part.errors)
-        missing = np.full(len(self.classes), np.nan)
+        missing = np.full(self.info.task.outputs, np.nan)
         probabilities = np.array([found.get(path, missing) for path in paths])
         columns = prediction_columns(probabilities, self.info.task)
         return pa.table(

@@ -77,7 +77,7 @@ class HeadInfo:
     Attributes:
         head: its name in the table, or module:function of a custom head.
         parameters: all of its parameters.
-        classes: their names, in the order of the probabilities' columns.
+        classes: their names, in the order of the probabilities' columns; none of a regression.
         multi_label: whether an image may have several labels.
         class_weight: none or balanced.
         seed: of all that was random.
@@ -231,6 +231,14 @@ def _parameters(head: object, given: JsonObject) -> JsonObject:
 
 def _require_consistent(info: HeadInfo) -> None:
     """Raise InvalidField unless the fields go together as those of a fitted head do."""
+    if info.task.regression:
+        if (
+            info.multi_label
+            or info.decision != DEFAULT_DECISION
+            or not (info.head in HEADS and HEADS[info.head].regression)
+        ):
+            raise InvalidField(f"classes is empty: expected two or more of the head {shown(info.head)}")
+        return
     if len(info.classes) < 2 or len(set(info.classes)) != len(info.classes):
         raise InvalidField(f"classes is {shown(list(info.classes))}: expected two or more, each once")
     if not _decides(info):

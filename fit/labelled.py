@@ -9,14 +9,19 @@ import numpy.typing as npt
 
 from extract.api import SILENT, Reporter
 from fit.blocks import match_images, require_same_descriptions
+from fit.choices import CLASSIFICATION
 from fit.heads.table import HEADS, HeadKind
+from fit.numeric_labels import are_many_numbers
 from fit.options import FitOptions
 from fit.rows import ImageRows, select_images
 from fit.splits import Positions, Split, SplitGroups, find_split_groups, split_rows
-from fit.task import Targets, Task, find_task
+from fit.task import Targets, Task, find_numbers, find_task
 from store.errors import UsageError
 from store.files.names import printable
 from store.reader import FeatureStore
+
+LEAST_NUMBERS = 5
+"""How many different images a regression needs to learn from."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class LabelledImages:
     @property
     def strata(self) -> npt.NDArray[np.int64]:
         """(images,): the class by which splits distribute an image."""
-        return self.task.strata(self.targets)
+        return self.task.strata(self.targets, len(self.split_groups.keys))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -59,7 +64,10 @@ def label_images(
     rows = match_images(rows, stores, reporter)
     if options.labels is None:
         require_same_descriptions(rows, stores)
-    task, targets = find_task(rows.texts("label"), rows.texts("path"))
+    labels, paths = rows.texts("label"), rows.texts("path")
+    if options.task == CLASSIFICATION and are_many_numbers(labels):
+        reporter.message("note: all labels are numbers, many different ones: --task regression predicts numbers")
+    task, targets = (find_task if options.task == CLASSIFICATION else find_numbers)(labels, paths)
     _require_suitable(kind, task)
     images = _split(rows, task, targets, options, None)
     _report_identical(images, reporter)
@@ -94,7 +102,7 @@ def _split(
     owners = None if options.group_by is None else rows.groups(options.group_by)
     groups = find_split_groups(rows.texts("sha256"), owners, options.seed, twins)
     given = rows.table["split"].to_pylist()
-    split = split_rows(given, task.strata(targets), groups, options.val, options.test)
+    split = split_rows(given, task.strata(targets, len(groups.keys)), groups, options.val, options.test)
     return LabelledImages(rows, task, targets, groups, split)
 
 
@@ -141,6 +149,8 @@ def _contradicting(digests: Sequence[str], labels: Sequence[str]) -> int:
 def _require_enough(images: LabelledImages, kind: HeadKind) -> None:
     """Raise UsageError unless every class has images to learn from, on each side of every fold too."""
     groups = images.split_groups.of_rows
+    if images.task.regression:
+        _require_enough_numbers(len(np.unique(groups[images.split.train])))
     for name, has_class in zip(images.task.classes, images.task.membership(images.targets).T, strict=True):
         members = np.flatnonzero(has_class)
         different = len(np.unique(groups[members]))
@@ -156,3 +166,11 @@ def _require_enough(images: LabelledImages, kind: HeadKind) -> None:
                 f"{kind.name} needs {kind.least_images}: add images, lower --val and --test, "
                 "or merge or leave out the class with --labels FILE"
             )
+
+
+def _require_enough_numbers(trained: int) -> None:
+    if trained < LEAST_NUMBERS:
+        raise UsageError(
+            f"there are {trained} different images to train on, a regression needs {LEAST_NUMBERS}: add images, or lower "
+            "--val and --test"
+        )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.api import SILENT, Reporter
-from fit.choices import WHOLE
+from fit.choices import CLASSIFICATION, REGRESSION, WHOLE
 from fit.head_folder import read_experiment, read_info
 from fit.options import FitOptions
 from store.errors import UsageError
@@ -36,8 +36,9 @@ def as_like(folder: Path, asked: FitOptions, reporter: Reporter = SILENT) -> Fit
         "reduce": None if info.blocks[0].reduction == WHOLE else info.blocks[0].reduction,
         "class_weight": info.class_weight,
         "seed": info.seed,
+        "task": REGRESSION if info.task.regression else CLASSIFICATION,
         "threshold": info.decision.rule or None,
-        "positive": info.decision.positive or None,
+        "positive": (info.decision.positive or None) if asked.threshold is None else None,
         "abstain": info.decision.abstain or None,
     }
     if record is None:

@@ -19,7 +19,7 @@ from extract.api import start_keras
 from fit.head_info import HeadInfo
 from fit.heads.base import CustomHead, HeadSpec, Origin, Predictor
 from fit.heads.build import rebuild_network
-from fit.heads.classifiers import Estimator, LoadedEstimator
+from fit.heads.classifiers import Estimator, LoadedEstimator, LoadedRegressor, Regressor
 from fit.heads.custom import require_custom_head
 from fit.heads.table import HEADS
 from store.errors import DamagedHead, EnvironmentFailure, StillframeError, UnsafeFile, UsageError
@@ -33,7 +33,10 @@ WEIGHTS, ESTIMATOR = "head.weights.h5", "head.skops"
 
 TRUSTED_TYPES = (
     "fit.heads.labels.OnePerLabel",
+    "fit.heads.neighbors.NearestMean",
     "fit.heads.neighbors.SimilarNeighbors",
+    "fit.heads.neighbors.SimilarNumbers",
+    "fit.heads.regressors.RidgeRegression",
     "fit.heads.ridge.CalibratedRidge",
     "fit.heads.sklearn.Calibrated",
     "fit.heads.sklearn.Logistic",
@@ -105,13 +108,28 @@ def read_model(folder: Path, file: ModelFile, info: HeadInfo, custom_head: Custo
     if file.file == WEIGHTS:
         return _load_network(path, info, custom_head)
     try:
-        predictor: Predictor = LoadedEstimator(cast(Estimator, load_estimator(path, data)))
+        predictor = _loaded(path, load_estimator(path, data), info)
         _require_probabilities(path, predictor, info)
     except (UnsafeFile, DamagedHead) as error:
         if advice := _other_version(info):
             raise type(error)(f"{error}; {advice}") from error
         raise
     return predictor
+
+
+def _loaded(path: Path, estimator: "ClassifierMixin", info: HeadInfo) -> Predictor:
+    """Raise DamagedHead unless an estimator predicts what the head's task is."""
+    from sklearn.base import is_regressor
+
+    try:
+        fits = is_regressor(estimator) == info.task.regression
+    except Exception as error:  # of attributes that no estimator has
+        raise DamagedHead(f"{path} is not an estimator ({_first_line(error)}): fit the head again") from error
+    if not fits:
+        raise DamagedHead(f"{path} predicts {'classes' if info.task.regression else 'numbers'}: fit the head again")
+    if info.task.regression:
+        return LoadedRegressor(cast(Regressor, estimator))
+    return LoadedEstimator(cast(Estimator, estimator))
 
 
 def read_file(path: Path) -> bytes:
@@ -140,12 +158,12 @@ def _other_version(info: HeadInfo) -> str:
 
 
 def _require_probabilities(path: Path, predictor: Predictor, info: HeadInfo) -> None:
-    """Raise DamagedHead unless an estimator gives finite probabilities of the head's classes for one row of its shape."""
+    """Raise DamagedHead unless an estimator gives finite probabilities, or a number, for one row of the head's shape."""
     try:
         found = predictor.predict_proba(np.zeros((1, *info.shape), np.float32))
     except Exception as error:  # of attributes and arrays that no fit makes
         raise DamagedHead(f"{path} does not predict ({_first_line(error)}): fit the head again") from error
-    expected = (1, len(info.classes))
+    expected = (1, info.task.outputs)
     if found.shape != expected or not np.isfinite(found).all():
         raise DamagedHead(
             f"{path} predicts {found.tolist()} for a row of zeros, expected {expected[1]} probabilities: fit the head again"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Annotated
 
-from fit.choices import CLASS_WEIGHTS, NEAR_TWINS, REDUCTIONS, WHOLE
+from fit.choices import CLASS_WEIGHTS, CLASSIFICATION, NEAR_TWINS, REDUCTIONS, REGRESSION, TASKS, WHOLE
 from fit.completion import complete_head, complete_output
 from fit.heads.parameters import Value
 from fit.heads.table import DEFAULT_HEAD, HEADS, HeadKind, heads_with
@@ -37,6 +37,9 @@ class FitOptions:
     head: Annotated[
         str, Option("What to fit; `fit heads` lists them. module:function for a custom head.", complete=complete_head)
     ] = DEFAULT_HEAD
+    task: Annotated[
+        str, Option("classification, or regression: labels are numbers, which are predicted.", complete=one_of(TASKS))
+    ] = CLASSIFICATION
     output: Annotated[
         tuple[str, ...],
         Option(
@@ -94,6 +97,8 @@ class FitOptions:
             raise UsageError("--output names the same output twice: name each once")
         if self.reduce is not None and self.reduce not in REDUCTIONS:
             raise UsageError(f"--reduce is {self.reduce!r}: expected one of {', '.join(REDUCTIONS)}")
+        if self.task not in TASKS:
+            raise UsageError(f"--task is {self.task!r}: expected one of {', '.join(TASKS)}")
         if self.class_weight not in CLASS_WEIGHTS:
             raise UsageError(f"--class-weight is {self.class_weight!r}: expected one of {', '.join(CLASS_WEIGHTS)}")
         if self.near_twins not in NEAR_TWINS:
@@ -143,9 +148,25 @@ class FitOptions:
             raise UsageError(
                 f"--tensorboard is not for the head {kind.name}, but for those that Keras fits: {', '.join(fitted_by_keras)}"
             )
+        if self.task == REGRESSION:
+            self._require_regression(kind)
         values = kind.complete(self.parameters)
         kind.require_possible(values)
         return values
+
+    def _require_regression(self, kind: HeadKind) -> None:
+        """Raise UsageError if the head cannot predict numbers, or an option is about classes."""
+        if not kind.regression:
+            able = ", ".join(other.name for other in HEADS.values() if other.regression)
+            raise UsageError(f"the head {kind.name} predicts classes alone: for --task regression use one of {able}")
+        about_classes = {
+            "--class-weight": self.class_weight != "none",
+            "--threshold": self.threshold is not None,
+            "--abstain": self.abstain is not None,
+        }
+        for name, given in about_classes.items():
+            if given:
+                raise UsageError(f"{name} is about classes, and --task regression predicts a number: leave it out")
 
     def reduction_for(self, spatial: bool, joined: bool = False) -> str:
         """How features become what the head takes; those that are `joined` with others have to become vectors.

@@ -51,13 +51,17 @@ def split_group_column(table: pa.Table) -> npt.NDArray[np.int64] | None:
 def prediction_columns(probabilities: npt.NDArray[np.float64], task: Task) -> dict[str, pa.Array]:
     """The columns predicted, its probability (of several labels, the highest), and one per class.
 
+    Of a regression, the column predicted alone, a number.
+
     A row of NaN is one without a prediction; `predicted` alone is null where the head abstains.
 
     Args:
-        probabilities: (rows, classes).
+        probabilities: (rows, classes); (rows, 1) of a regression.
         task: what is predicted.
     """
     missing: npt.NDArray[np.bool_] = np.any(np.isnan(probabilities), axis=1)
+    if task.regression:
+        return {"predicted": pa.array(np.ascontiguousarray(probabilities[:, 0]), pa.float64(), mask=missing)}
     filled = np.where(missing[:, None], 0.0, probabilities)
     answered = task.answers(filled) & ~missing
     names = zip(task.names(filled), answered, strict=True)

@@ -1,6 +1,6 @@
 """What a head predicts: its classes, the targets of rows, and how probabilities become decisions.
 
-Everything that differs between one class per image and several labels per image is here.
+Everything that differs between one class per image, several labels per image and a number per image is here.
 """
 
 from collections import Counter
@@ -11,6 +11,7 @@ from typing import Annotated, Self
 import numpy as np
 import numpy.typing as npt
 
+from fit.numeric_labels import number_text, parse_numbers, quantile_strata
 from store.errors import UsageError
 from store.files.names import printable
 from store.labels import SEPARATOR, plain_label, split_labels
@@ -21,10 +22,13 @@ DECISION = 0.5
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 Probabilities = npt.NDArray[np.floating]
+"""(rows, classes); of a regression the predicted numbers, (rows, 1)."""
 
-Targets = Ints | Bools
-"""int64 (rows,), positions in the classes; or bool (rows, classes) where rows may have several labels."""
+Targets = Ints | Bools | Floats
+"""int64 (rows,), positions in the classes; bool (rows, classes) where rows may have several labels; float64 (rows,) of a
+regression."""
 
 _SHOWN = 3
 
@@ -83,10 +87,10 @@ def decide(probabilities: Probabilities, multi_label: bool) -> Targets:
 
 @dataclass(frozen=True)
 class Task:
-    """What a head predicts: one class of many, or any number of labels per image.
+    """What a head predicts: one class of many, any number of labels per image, or a number.
 
     Attributes:
-        classes: their names, sorted.
+        classes: their names, sorted; none of a regression.
         multi_label: whether an image may have several labels.
         decision: how probabilities become predictions.
     """
@@ -95,12 +99,29 @@ class Task:
     multi_label: bool
     decision: Decision = DEFAULT_DECISION
 
-    def encode(self, texts: Sequence[str | None]) -> Targets:
+    @property
+    def regression(self) -> bool:
+        """Whether a number is predicted."""
+        return not self.classes
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a head gives for a row: one per class, or one."""
+        return max(len(self.classes), 1)
+
+    def encode(self, texts: Sequence[str | None], paths: Sequence[str] = ()) -> Targets:
         """Targets of rows with these labels; spaces around a label do not count, nor how its accents are encoded.
 
+        Args:
+            texts: the labels.
+            paths: each row's image, for messages.
+
         Raises:
-            UsageError: a label is missing or is not one of the classes, or there are several where one is expected.
+            UsageError: a label is missing or is not one of the classes, or there are several where one is expected; or
+                it is not a number.
         """
+        if self.regression:
+            return parse_numbers(texts, paths)
         known = {plain_label(name): name for name in self.classes}
         split = [_split_labels(text) for text in texts]
         names = [tuple(known.get(name, name) for name in row) for row in split]
@@ -130,7 +151,9 @@ class Task:
         return targets
 
     def membership(self, targets: Targets) -> Bools:
-        """(rows, classes): whether each row has each class."""
+        """(rows, classes): whether each row has each class; no columns of a regression."""
+        if self.regression:
+            return np.empty((len(targets), 0), bool)
         return targets.astype(bool) if self.multi_label else np.eye(len(self.classes), dtype=bool)[targets]
 
     def class_counts(self, targets: Targets) -> Ints:
@@ -138,8 +161,13 @@ class Task:
         counts: Ints = self.membership(targets).sum(axis=0)
         return counts
 
-    def strata(self, targets: Targets) -> Ints:
-        """(rows,): the class by which splits distribute a row; of several labels, the rarest."""
+    def strata(self, targets: Targets, different: int | None = None) -> Ints:
+        """(rows,): the class by which splits distribute a row; of several labels the rarest, of numbers the quantile.
+
+        `different` is how many split groups the rows are of, see `fit.numeric_labels.quantile_strata`.
+        """
+        if self.regression:
+            return quantile_strata(targets.astype(np.float64), different)
         if not self.multi_label:
             return targets.astype(np.int64, copy=False)
         counts = targets.sum(axis=0)
@@ -149,6 +177,9 @@ class Task:
     def decide(self, probabilities: Probabilities) -> Targets:
         """What is predicted from probabilities (rows, classes), encoded as targets are; see `answers` too."""
         rule = self.decision
+        if self.regression:
+            numbers: Floats = probabilities[:, 0].astype(np.float64)
+            return numbers
         if rule.costs:
             cheapest: Ints = (probabilities @ np.array(rule.costs)).argmin(axis=1)
             return cheapest
@@ -165,7 +196,8 @@ class Task:
         if self.multi_label:
             highest: Probabilities = probabilities.max(axis=1)
             return highest
-        return probabilities[np.arange(len(probabilities)), self.decide(probabilities)]
+        of_predicted: Probabilities = probabilities[np.arange(len(probabilities)), self.decide(probabilities)]
+        return of_predicted
 
     def answers(self, probabilities: Probabilities) -> Bools:
         """(rows,): whether the head predicts anything, rather than abstain."""
@@ -179,7 +211,9 @@ class Task:
         return self.texts(self.decide(probabilities))
 
     def texts(self, targets: Targets) -> list[str]:
-        """Each row's class; with several labels, their names joined by `|`: the inverse of `encode`."""
+        """Each row's class, or its number; with several labels, their names joined by `|`: the inverse of `encode`."""
+        if self.regression:
+            return [number_text(value) for value in targets.tolist()]
         if not self.multi_label:
             return [self.classes[number] for number in targets.tolist()]
         return [SEPARATOR.join(name for name, has in zip(self.classes, row, strict=True) if has) for row in targets]
@@ -189,6 +223,26 @@ class Task:
         same: Bools = np.equal(self.decide(probabilities), targets)
         whole_rows: Bools = np.all(same, axis=1) if self.multi_label else same
         return whole_rows
+
+
+REGRESSION = Task((), multi_label=False)
+"""The task of predicting a number."""
+
+
+def find_numbers(texts: Sequence[str | None], paths: Sequence[str]) -> tuple[Task, Targets]:
+    """The targets of a regression on rows with these labels; see `find_task`.
+
+    Raises:
+        UsageError: a label is not a number, or all are the same.
+    """
+    if not any(texts):
+        _require_labels([_split_labels(text) for text in texts], paths)
+    targets = parse_numbers(texts, paths)
+    if len(np.unique(targets)) < 2:
+        raise UsageError(
+            f"all {len(targets):,} images have the number {number_text(targets[0])}: nothing is to be learned"
+        )
+    return REGRESSION, targets
 
 
 def find_task(texts: Sequence[str | None], paths: Sequence[str]) -> tuple[Task, Targets]:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from fit.choices import REGRESSION
 from fit.metrics.intervals import Interval
+from fit.metrics.regression import REGRESSION_METRICS
 from fit.metrics.scores import METRICS
 from fit.predictions import class_columns
 from fit.search.space import format_value
@@ -35,10 +37,17 @@ def format_metrics(metrics: Mapping[str, Any], everything: bool = False) -> list
         classes = len(metrics["classes"])
         missing = (len(scores.get("missing", ())) for scores in found.values())
         rows.append(["missing classes", *(f"{count} of {classes}" if count else "-" for count in missing)])
-    for metric in METRICS if everything else _MAIN_METRICS:
+    for metric in _metrics_of(metrics, everything):
         cells = [_format_measured(scores.get(metric), name != "baseline") for name, scores in found.items()]
         rows.append([metric.replace("_", " "), *cells])
     return rows + _format_decided(metrics, found)
+
+
+def _metrics_of(metrics: Mapping[str, Any], everything: bool) -> Sequence[str]:
+    """The metrics that are printed, of classes or of numbers."""
+    if metrics.get("task") == REGRESSION:
+        return REGRESSION_METRICS
+    return METRICS if everything else _MAIN_METRICS
 
 
 def _format_decided(metrics: Mapping[str, Any], found: Mapping[str, Any]) -> list[list[str]]:
@@ -86,7 +95,8 @@ def format_remarks(metrics: Mapping[str, Any], everything: bool = False) -> list
         if missing := scores.get("missing"):
             shown = ", ".join(printable(one) for one in missing[:_MISSING]) + (", …" if len(missing) > _MISSING else "")
             remarks.append(f"{name}: no image of {shown}; balanced accuracy and macro f1 are of the other classes")
-        chosen = METRICS if everything else _MAIN_METRICS
+        # That there never is one for squared errors is in metrics.json and in docs/heads.md, not below every table.
+        chosen = [metric for metric in _metrics_of(metrics, everything) if metric != "root_mean_squared_error"]
         reasons = [(metric, (scores.get(metric) or {}).get("reason")) for metric in chosen]
         remarks += [f"{name} {line}" for line in _join_reasons([(metric, text) for metric, text in reasons if text])]
     return remarks
@@ -113,11 +123,12 @@ def _format_needs(needs: Mapping[str, Sequence[str]]) -> str:
 
 
 def format_by(by: Mapping[str, Any]) -> list[list[str]]:
-    """One line per value of a column, the lowest accuracy first."""
-    rows = [[f"{by['of']}: {printable(by['column'])}", "images", "accuracy"]]
+    """One line per value of a column, the lowest accuracy, or the largest error, first."""
+    metric = "mean_absolute_error" if "mean_absolute_error" in by["values"][0] else "accuracy"
+    rows = [[f"{by['of']}: {printable(by['column'])}", "images", metric.replace("_", " ")]]
     for one in by["values"][:_VALUES]:
         name = "(none)" if one["value"] is None else printable(one["value"])
-        rows.append([name, f"{one['rows']:,}", format_interval(one["accuracy"])])
+        rows.append([name, f"{one['rows']:,}", format_interval(one[metric])])
     if len(by["values"]) > _VALUES:
         rows.append([f"and {len(by['values']) - _VALUES:,} more", "", ""])
     return rows
@@ -139,9 +150,15 @@ def format_interval(metric: Mapping[str, Any]) -> str:
 def _format_value(metric: Mapping[str, Any], with_interval: bool) -> str:
     if metric["value"] is None:
         return "-"
+    value = _rounded(metric["value"])
     if metric["low"] is None or not with_interval:
-        return f"{metric['value']:.3f}"
-    return f"{metric['value']:.3f} ({metric['low']:.3f}..{metric['high']:.3f})"
+        return value
+    return f"{value} ({_rounded(metric['low'])}..{_rounded(metric['high'])})"
+
+
+def _rounded(value: float) -> str:
+    """Three digits, and of large numbers, which only errors of a regression are, none."""
+    return f"{round(value, 3) + 0.0:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def format_signed(difference: Interval) -> str:
@@ -200,8 +217,18 @@ def _format_matrix(title: str, classes: Sequence[str], counts: Sequence[Sequence
     return [[title, *numbers], *([name, *row] for name, row in zip(names, counts, strict=True))]
 
 
+def _format_number(row: Mapping[str, Any]) -> list[str]:
+    path, error = printable(row["path"]), row["error"]
+    return [path, f"{row['predicted']:.6g}" if error is None else f"error: {printable(error)}"]
+
+
 def format_predictions(table: pa.Table, task: Task, top: int) -> list[list[str]]:
-    """One line per image: its path and its classes, the predicted ones first, then the most probable; or its error."""
+    """One line per image: its path and its classes, the predicted ones first, then the most probable; or its error.
+
+    Of a regression, its path and its number.
+    """
+    if task.regression:
+        return [_format_number(row) for row in table.to_pylist()]
     rows = []
     columns = class_columns(table, task.classes)
     predicted = task.membership(task.decide(columns)) if task.decision.rule else np.zeros(columns.shape, bool)

@@ -105,10 +105,11 @@ def fit_experiment(request: FitRequest, experiment: Experiment, reporter: Report
 
 
 def _report_start(request: FitRequest, experiment: Experiment, reporter: Reporter) -> None:
-    split, classes = experiment.split, len(experiment.task.classes)
+    split = experiment.split
+    classes = "" if experiment.task.regression else f" of {len(experiment.task.classes)} classes"
     in_views = f" in {experiment.views:,} views" if experiment.views > 1 else ""
     reporter.message(
-        f"fitting {request.kind.name} on {len(split.train):,} images{in_views} of {classes} classes "
+        f"fitting {request.kind.name} on {len(split.train):,} images{in_views}{classes} "
         f"({len(split.validation):,} for validation, {len(split.test):,} for test)"
     )
 

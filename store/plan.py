@@ -201,7 +201,7 @@ def _inconsistency(plan: Plan) -> str:
 def _all_distinct(paths: pa.ChunkedArray) -> bool:
     """Whether no path is there twice. Paths in ascending order, as they usually are, show it without a table of them."""
     ascending = pc.all(pc.less(paths.slice(0, max(0, len(paths) - 1)), paths.slice(1)), min_count=0).as_py()
-    return bool(ascending) or pc.count_distinct(paths).as_py() == len(paths)
+    return bool(ascending or pc.count_distinct(paths).as_py() == len(paths))
 
 
 def make_plan(

@@ -1,5 +1,8 @@
 """The command of `fit` to compare heads: parse, call, print."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from fit.app import TableOptions, app
 from fit.compare.options import ComparisonOptions
 from fit.options import FitOptions
@@ -8,7 +11,10 @@ from store.command_options import Without
 from store.errors import UsageError
 from store.tables import columns, facts, paragraph
 
-_OF_EACH_HEAD = ("head", "tensorboard", "by")
+if TYPE_CHECKING:
+    from fit.head_folder import Results
+
+_OF_EACH_HEAD = ("head", "tensorboard", "by", "task")
 
 
 @command(app, "compare", ComparisonOptions, TableOptions, Without(FitOptions, _OF_EACH_HEAD))
@@ -30,6 +36,9 @@ def compare(options: ComparisonOptions, table: TableOptions, fit_options: FitOpt
         grid = fit_grid(options, fit_options, options.folder / "heads", console.reporter)
     else:
         grid = FittedGrid([read_results(folder) for folder in options.folders], ())
+        if any(head.info.task.regression for head in grid.heads):
+            _compare_errors(grid.heads, options, console)
+            return
     with console.reporter.step("comparing", None):
         comparison = compare_heads(grid.heads)
         page = write_comparison(comparison, grid.refused, options.folder) if options.folder else None
@@ -42,3 +51,22 @@ def compare(options: ComparisonOptions, table: TableOptions, fit_options: FitOpt
     console.summary("", *(line for note in comparison.notes for line in paragraph(note)))
     if page is not None:
         console.report(f"to look at it, open {page} in a browser")
+
+
+def _compare_errors(heads: "Sequence[Results]", options: ComparisonOptions, console: Console) -> None:
+    """Compare heads that predict numbers."""
+    from fit.compare.errors import compare_errors_of, error_figure
+    from fit.compare.text import format_errors
+    from fit.report.style import to_png
+    from store.files.local import write_whole
+
+    if options.folder is not None:
+        raise UsageError(
+            f"--out {options.folder}: heads that predict numbers have no page of a comparison: name a .png file"
+        )
+    comparison = compare_errors_of(heads)
+    if options.chart is not None:
+        write_whole(options.chart, to_png(error_figure(comparison)))
+    console.result(comparison.to_dict())
+    console.output(*columns(format_errors(comparison)))
+    console.summary("", *(line for note in comparison.notes for line in paragraph(note)))

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from fit.compare.costs import differing
+from fit.compare.errors import ErrorComparison
 from fit.compare.heads import Comparison
 from fit.compare.numbers import common_parent, format_bytes, format_milliseconds, format_p
+from fit.metrics.regression import RegressionScores
 from fit.metrics.scores import Scores
 from fit.splits import VALIDATION
 from fit.text import format_interval, format_signed
@@ -58,6 +60,25 @@ def format_comparison(comparison: Comparison, everything: bool = False) -> list[
     return rows
 
 
+def format_errors(comparison: ErrorComparison) -> list[list[str]]:
+    """One line per head that predicts numbers, the best marked."""
+    parent = common_parent([head.name for head in comparison.heads])
+    rows = [["mean absolute error", "validation", "test", "test - best's", "p", "on images", "test r2"]]
+    for number, head in enumerate(comparison.heads):
+        rows.append(
+            [
+                printable(head.name.removeprefix(parent)) + (" *" if number == comparison.best else ""),
+                _format_score(head.validation, "mean_absolute_error"),
+                _format_score(head.test, "mean_absolute_error"),
+                "-" if head.difference is None else format_signed(head.difference),
+                format_p(head.p_value),
+                f"{head.shared:,}",
+                _format_score(head.test, "r2"),
+            ]
+        )
+    return rows
+
+
 _COSTS = ("ms/image", "bytes/image", "fit, s", "Pareto front")
 
 
@@ -66,5 +87,5 @@ def format_refused(refused: Sequence[tuple[str, str]]) -> list[list[str]]:
     return [[printable(name), f"refused: {printable(reason)}"] for name, reason in refused]
 
 
-def _format_score(scores: Scores | None, metric: str) -> str:
+def _format_score(scores: Scores | RegressionScores | None, metric: str) -> str:
     return format_interval(scores.metric(metric).to_dict()) if scores is not None else "-"

@@ -29,7 +29,9 @@ class CurveOutput:
     StorePlaces,
     CurveOptions,
     CurveOutput,
-    Without(FitOptions, ("evaluate_test", "cv", "repeats", "by", "tensorboard", "threshold", "positive", "abstain")),
+    Without(
+        FitOptions, ("evaluate_test", "cv", "repeats", "by", "tensorboard", "threshold", "positive", "abstain", "task")
+    ),
     ParameterOptions,
 )
 def curve(

@@ -37,7 +37,9 @@ from store.errors import EnvironmentFailure, StillframeError, UsageError
 
 CHECKED_IMAGES = 20
 TOLERANCE = 1e-3
-"""The largest difference in probability that counts as agreement."""
+"""The largest difference in probability that counts as agreement; of a regression, the part of the largest number."""
+
+_OUTPUTS = {False: "probability of each class, in the order of classes", True: "the predicted number"}
 
 
 def export_head(
@@ -73,10 +75,11 @@ def export_head(
             write(temporary)
             found = target.run(temporary, *pixels)
         difference = float(np.abs(found - expected).max())
-        if not difference <= TOLERANCE:
+        allowed = TOLERANCE * (float(np.abs(expected).max()) if head.info.task.regression else 1.0)
+        if not difference <= allowed:
             raise UsageError(
-                f"the {to} export of {head.info.backbone} differs from `fit predict` by {difference:.2g} in "
-                f"probability, more than {TOLERANCE:g}: it was deleted; choose another of {', '.join(TARGETS)}"
+                f"the {to} export of {head.info.backbone} differs from `fit predict` by {difference:.2g}, more than "
+                f"{allowed:g}: it was deleted; choose another of {', '.join(TARGETS)}"
             )
     _write_description(head, out)
     return difference
@@ -181,7 +184,7 @@ def _write_description(head: FittedHead, out: Path) -> None:
     described = {
         "classes": list(info.classes),
         **_described_inputs(info.blocks),
-        "output": "probability of each class, in the order of classes",
+        "output": _OUTPUTS[info.task.regression],
         "fingerprint": info.fingerprint,
         **({"recipe": info.blocks[0].recipe.to_dict()} if len(info.blocks) == 1 else {}),
         "head": info.head,

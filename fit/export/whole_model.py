@@ -109,7 +109,7 @@ def head_model(head: FittedHead) -> keras.Model:
             scaled = [layers.Rescaling(block.scale)(given) for given, block in zip(reduced, blocks, strict=True)]
             reduced = [layers.Concatenate()(scaled)]
         probabilities = inner(reduced[0])
-        if probabilities.shape[-1] == 1:  # the second of two classes
+        if probabilities.shape[-1] == 1 and not head.info.task.regression:  # the second of two classes
             probabilities = layers.Concatenate()([1.0 - probabilities, probabilities])
         return keras.Model(inputs if len(blocks) > 1 else inputs[0], probabilities, name="head")
 

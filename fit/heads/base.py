@@ -79,7 +79,7 @@ class Predictor(ABC):
 
     @abstractmethod
     def predict_proba(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.floating]:
-        """(rows, classes) of features (rows, *shape)."""
+        """(rows, classes) of features (rows, *shape); of a regression the predicted numbers, (rows, 1)."""
 
 
 class Classifier(Predictor):

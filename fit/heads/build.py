@@ -8,9 +8,11 @@ from extract.api import start_keras
 from fit.heads.base import Classifier, CustomHead, HeadSpec
 from fit.heads.classifiers import (
     ArrayClassifier,
+    ArrayRegressor,
     BatchClassifier,
     GroupedBatchClassifier,
     GroupedClassifier,
+    GroupedRegressor,
     NetworkClassifier,
 )
 from fit.heads.custom import build_custom_head, custom_kind
@@ -57,11 +59,13 @@ def _build_network(kind: HeadKind, spec: HeadSpec) -> NetworkClassifier:
     arguments = {**_arguments(kind, spec), "tensorboard": spec.tensorboard}
     if kind.continues:
         arguments["origin"] = spec.origin
-    return NetworkClassifier(_builder(kind)(**arguments))
+    return NetworkClassifier(_builder(kind, spec)(**arguments))
 
 
 def _build_estimator(kind: HeadKind, spec: HeadSpec) -> Classifier:
-    estimator = _builder(kind)(**_arguments(kind, spec))
+    estimator = _builder(kind, spec)(**_arguments(kind, spec))
+    if spec.task.regression:
+        return GroupedRegressor(estimator) if kind.takes_groups else ArrayRegressor(estimator)
     if kind.streams and kind.takes_groups:
         return GroupedBatchClassifier(estimator)
     if kind.streams:
@@ -77,15 +81,15 @@ def _build_estimator(kind: HeadKind, spec: HeadSpec) -> Classifier:
 
 def _arguments(kind: HeadKind, spec: HeadSpec) -> dict[str, object]:
     arguments: dict[str, object] = {**spec.parameters, "random_state": spec.seed}
-    if kind.weighted:
+    if kind.weighted and not spec.task.regression:
         arguments["class_weight"] = spec.balanced
     if kind.scales:
         arguments["blocks"] = spec.blocks
     return arguments
 
 
-def _builder(kind: HeadKind) -> Callable[..., Any]:
+def _builder(kind: HeadKind, spec: HeadSpec) -> Callable[..., Any]:
     """The function or class that the table names."""
-    module, _, name = kind.build.partition(":")
+    module, _, name = (kind.regression if spec.task.regression else kind.build).partition(":")
     builder: Callable[..., Any] = getattr(importlib.import_module(f"fit.heads.{module}"), name)
     return builder

@@ -13,7 +13,7 @@ from fit.task import is_multi_label
 
 if TYPE_CHECKING:
     import keras
-    from sklearn.base import ClassifierMixin
+    from sklearn.base import ClassifierMixin, RegressorMixin
 
     from fit.heads.network import Network
 
@@ -172,6 +172,75 @@ class GroupedClassifier(LoadedEstimator, Classifier):
         """See `Classifier`."""
         features, targets = _arrays(source)
         self.estimator.fit(features, targets.astype(np.int64) if is_multi_label(targets) else targets, split_groups)
+
+    @property
+    def chosen(self) -> Mapping[str, object]:
+        """See `Classifier`."""
+        return self.estimator.chosen_
+
+
+class Regressor(Protocol):
+    """What predicts numbers in the manner of scikit-learn."""
+
+    def predict(self, X: Features, /) -> npt.NDArray[np.floating]:
+        """(rows,)."""
+        ...
+
+
+class ArrayRegressorEstimator(Regressor, Protocol):
+    """A regressor that learns from arrays."""
+
+    def fit(self, X: Features, y: Targets, /) -> object:
+        """Fit on all rows."""
+        ...
+
+
+class GroupedRegressorEstimator(Regressor, Protocol):
+    """A regressor that chooses something by inner folds, which keep groups of rows together; see `GroupedEstimator`."""
+
+    chosen_: Mapping[str, object]
+
+    def fit(self, X: Features, y: Targets, groups: Groups, /) -> object:
+        """Fit on all rows."""
+        ...
+
+
+@dataclass(frozen=True)
+class LoadedRegressor(Predictor):
+    """A scikit-learn regressor that is fitted already."""
+
+    estimator: Regressor
+
+    @property
+    def model(self) -> "RegressorMixin":
+        """See `Predictor`."""
+        return self.estimator
+
+    def predict_proba(self, features: Features) -> Probabilities:
+        """See `Predictor`."""
+        return self.estimator.predict(features)[:, None]
+
+
+@dataclass(frozen=True)
+class ArrayRegressor(LoadedRegressor, Classifier):
+    """A scikit-learn regressor that learns from arrays."""
+
+    estimator: ArrayRegressorEstimator
+
+    def fit(self, source: Source, validation: Source | None, split_groups: Groups) -> None:  # noqa: ARG002
+        """See `Classifier`."""
+        self.estimator.fit(*_arrays(source))
+
+
+@dataclass(frozen=True)
+class GroupedRegressor(LoadedRegressor, Classifier):
+    """A scikit-learn regressor that learns from arrays and keeps split groups together in its inner folds."""
+
+    estimator: GroupedRegressorEstimator
+
+    def fit(self, source: Source, validation: Source | None, split_groups: Groups) -> None:  # noqa: ARG002
+        """See `Classifier`."""
+        self.estimator.fit(*_arrays(source), split_groups)
 
     @property
     def chosen(self) -> Mapping[str, object]:

@@ -6,13 +6,12 @@ The table of heads names these functions and describes what they make.
 from collections.abc import Sequence
 
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.neighbors import NearestCentroid
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.svm import LinearSVC
 
-from fit.heads.neighbors import SimilarNeighbors
+from fit.heads.neighbors import NearestMean, SimilarNeighbors
 from fit.heads.sklearn import MAX_ITERATIONS, Calibrated, Rounded
 
 
@@ -24,7 +23,7 @@ def linear_svm(c: float, class_weight: str | None, random_state: int, blocks: Se
 
 def nearest_centroid(random_state: int, blocks: Sequence[int]) -> Calibrated:
     """See the table."""
-    centroid = make_pipeline(Normalizer(), NearestCentroid())
+    centroid = make_pipeline(Normalizer(), NearestMean())
     return Calibrated(centroid, method="temperature", random_state=random_state, blocks=blocks)
 
 

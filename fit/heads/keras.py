@@ -217,9 +217,10 @@ class CustomNetwork(Network):
 
 
 def linear_model(linear: Linear) -> keras.Model:
-    """A linear head as a Keras model from vectors to probabilities."""
+    """A linear head as a Keras model from vectors to probabilities, or to a number."""
     inputs = keras.Input((linear.kernel.shape[0],), name="features")
-    dense = layers.Dense(linear.kernel.shape[1], "softmax" if linear.link == "softmax" else "sigmoid")
+    activations = {"softmax": "softmax", "identity": "linear"}
+    dense = layers.Dense(linear.kernel.shape[1], activations.get(linear.link, "sigmoid"))
     outputs = dense(inputs)
     dense.set_weights([linear.kernel.astype(np.float32), linear.bias.astype(np.float32)])
     if linear.link == "normalized":

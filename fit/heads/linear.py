@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 
 from fit.heads.labels import OnePerLabel
+from fit.heads.regressors import RidgeRegression
 from fit.heads.sklearn import Calibrated
 from fit.metrics.measured_rows import SMALLEST_PROBABILITY
 
@@ -18,7 +19,7 @@ class Linear:
     """A head as `link(X @ kernel + bias)`.
 
     `kernel` is (features, outputs). `link`: softmax; sigmoid, of one output, the second of two classes; normalized,
-    sigmoids divided by their sum; independent, sigmoids as they are, for rows with several labels.
+    sigmoids divided by their sum; independent, sigmoids as they are, for rows with several labels; identity, of a number.
     """
 
     kernel: npt.NDArray[np.float64]
@@ -34,6 +35,11 @@ def linear_form(estimator: ClassifierMixin) -> Linear:
         return Linear(kernel, np.concatenate([label.bias for label in labels]), "independent")
     if isinstance(estimator, OnePerLabel):
         return _independent(estimator)
+    if isinstance(estimator, RidgeRegression):
+        scale = estimator.scaler_.scale_
+        kernel = (estimator.model_.coef_ / scale)[:, None]
+        bias = np.array([estimator.model_.intercept_ - estimator.scaler_.mean_ @ kernel[:, 0]])
+        return Linear(kernel, bias, "identity")
     slopes, offsets, link = np.ones(1), np.zeros(1), "normalized"
     if isinstance(estimator, Calibrated):
         model, slopes, offsets = estimator.estimator_, estimator.slopes_, estimator.offsets_

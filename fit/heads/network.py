@@ -32,6 +32,21 @@ def _without_advice() -> AbstractContextManager[None]:
     return logger_levels(logging.ERROR, "tensorflow")
 
 
+@dataclass(frozen=True)
+class Training:
+    """What a model is trained for.
+
+    Attributes:
+        loss: as Keras names it.
+        target_type: the dtype that the loss takes.
+        metrics: measured beside the loss, as Keras names them.
+    """
+
+    loss: str
+    target_type: type[np.generic]
+    metrics: tuple[str, ...]
+
+
 # A dataclass writes the __init__ that scikit-learn wants: it stores its arguments and does nothing else.
 @dataclass(eq=False, repr=False, kw_only=True)
 class Network(ClassifierMixin, BaseEstimator):
@@ -155,16 +170,22 @@ class Network(ClassifierMixin, BaseEstimator):
         counts = np.bincount(source.targets[source.rows], minlength=len(self.classes_))
         return (len(source) / (len(counts) * np.maximum(counts, 1))).astype(np.float32)
 
-    def _train(self, source: Source, validation: Source | None) -> None:
+    def training(self) -> Training:
+        """What the model is trained for."""
         exclusive = self.model_.output_shape[-1] > 1 and not self.multi_label_
-        loss = "sparse_categorical_crossentropy" if exclusive else "binary_crossentropy"
-        self.model_.compile(optimizer=self._optimizer(), loss=loss, weighted_metrics=["accuracy"])
+        if exclusive:
+            return Training("sparse_categorical_crossentropy", np.int32, ("accuracy",))
+        return Training("binary_crossentropy", np.float32, ("accuracy",))
+
+    def _train(self, source: Source, validation: Source | None) -> None:
+        training = self.training()
+        self.model_.compile(optimizer=self._optimizer(), loss=training.loss, weighted_metrics=list(training.metrics))
         loop = TrainingLoop(
             model=self.model_,
             epochs=self.epochs,
             batch_size=self.batch_size,
             seed=self.random_state,
-            target_type=np.int32 if exclusive else np.float32,
+            target_type=training.target_type,
             class_weights=self._class_weights(source),
             augment=self.augmentation(),
             callbacks=self._callbacks(validation is not None),
@@ -175,15 +196,19 @@ class Network(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X: Matrix) -> npt.NDArray[np.float64]:
         """(rows, classes), or (rows, labels), float64."""
+        values = self.outputs(X)
+        if values.shape[1] == 1:
+            return np.concatenate([1 - values, values], axis=1)
+        return values
+
+    def outputs(self, X: Matrix) -> npt.NDArray[np.float64]:
+        """What the model gives: (rows, outputs), float64."""
         check_is_fitted(self)
         if "n_features_in_" in vars(self):  # it was fitted on arrays, by `fit`
             X = validate_data(self, X, reset=False, dtype=np.float32, allow_nd=True)
         size = self.predicted_rows
         parts = [self._predict(X[start : start + size]) for start in range(0, len(X), size)]
-        values = np.concatenate(parts).astype(np.float64)
-        if values.shape[1] == 1:
-            return np.concatenate([1 - values, values], axis=1)
-        return values
+        return np.concatenate(parts).astype(np.float64)
 
     def _predict(self, X: Matrix) -> Matrix:
         """Every call has the same shape, so that a row's value does not depend on the other rows of its batch."""

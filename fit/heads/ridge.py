@@ -54,7 +54,7 @@ class CalibratedRidge(Calibrated):
         weights = row_weights(y, self.class_weight)
         targets = np.where(y[:, None] == self.classes_, 1.0, -1.0)
         values = scaled.astype(np.float64)
-        paths = [_Path(values[train], targets[train], weights[train], values[test]) for train, test in splits]
+        paths = [RidgePath(values[train], targets[train], weights[train], values[test]) for train, test in splits]
         total = float(sum(weights[test].sum() for _, test in splits))
 
         def loss(alpha: float) -> float:
@@ -75,7 +75,7 @@ class CalibratedRidge(Calibrated):
         return RidgeClassifier(alpha, class_weight=self.class_weight)
 
 
-class _Path:
+class RidgePath:
     """Ridge regressions on the same rows for every alpha, as predictions for other rows.
 
     Args:

@@ -35,6 +35,7 @@ class HeadKind:
         least_images: how many different images of each class it needs to learn from.
         takes_groups: whether its inner folds keep groups of images together.
         scales: whether it scales every feature by its deviation, of several blocks by their widths too.
+        regression: the class or function that makes it for numbers, as `build`; "" of heads that predict classes alone.
         monitor: what decides which epoch's weights are kept, of heads that Keras fits.
     """
 
@@ -53,6 +54,7 @@ class HeadKind:
     least_images: int = 1
     takes_groups: bool = False
     scales: bool = False
+    regression: str = ""
     monitor: str = "val_loss"
 
     @property
@@ -85,6 +87,7 @@ class HeadKind:
             "takes_groups": self.takes_groups,
             "stops_early": self.stops_early,
             "exports": self.exports,
+            "regression": bool(self.regression),
         }
 
     def require_possible(self, values: Mapping[str, Value]) -> None:
@@ -149,11 +152,8 @@ _TABLE = (
         (
             Parameter("smallest", 0.001, "the strongest regularization tried (C)"),
             Parameter("largest", 10.0, "the weakest one tried (C)"),
-            Parameter("steps", 5, "how many are tried, evenly on a log scale, each with every rate", minimum=1),
-            Parameter("rates", "0.1,0.3", "the first step sizes tried, as parts of a Newton step"),
+            Parameter("steps", 5, "how many are tried, evenly on a log scale, each with two step sizes", minimum=1),
             Parameter("epochs", 4, "passes over the training images; over few images more, up to 400 steps", minimum=1),
-            Parameter("batch_size", 1024, "images per step", minimum=1),
-            Parameter("inner_folds", 5, "one of these folds is held out to choose by", minimum=1),
         ),
         streams=True, weighted=True, linear=True, takes_groups=True, scales=True,
     ),
@@ -166,6 +166,7 @@ _TABLE = (
             Parameter("steps", 11, "how many are tried, evenly on a log scale", minimum=1),
         ),
         weighted=True, linear=True, least_images=2, takes_groups=True, scales=True,
+        regression="regressors:ridge",
     ),
     HeadKind(
         "linear_svm", "estimators:linear_svm", "scikit-learn",
@@ -192,6 +193,7 @@ _TABLE = (
             Parameter("temperature", 0.07, "a vote weighs exp(cosine / temperature)", minimum=1e-6),
         ),
         multi_label=True,
+        regression="regressors:nearest_neighbors",
     ),
     HeadKind(
         "centroid", "estimators:nearest_centroid", "scikit-learn",
@@ -218,6 +220,7 @@ _TABLE = (
             Parameter("features", 0.02, "fraction of the features that each split looks at"),
         ),
         weighted=True,
+        regression="regressors:boosting",
     ),
     HeadKind(
         "mlp", "estimators:perceptron", "scikit-learn",
@@ -233,6 +236,7 @@ _TABLE = (
         "Dense, Dropout, softmax on the pooled features",
         (Parameter("units", 256, "of the hidden layer; 0 for none"), _DROPOUT, _EPOCHS, _BATCH, _RATE, _OPTIMIZER, _PATIENCE),
         streams=True, multi_label=True, weighted=True,
+        regression="dense_regressor:DenseRegressor",
     ),
     HeadKind(
         "conv", "keras:Conv", "keras",

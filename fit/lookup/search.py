@@ -205,7 +205,8 @@ def _search_class(store: FeatureStore, rows: ImageRows, options: SearchOptions, 
     head = load_head(options.head or "")
     name = plain_label(options.class_name or "")
     if name not in head.classes:
-        shown = ", ".join(map(printable, head.classes[:10])) + (", …" if len(head.classes) > 10 else "")
+        shown = ", ".join(map(printable, head.classes[:10])) or "none, it predicts a number"
+        shown += ", …" if len(head.classes) > 10 else ""
         raise UsageError(f"the head has no class {printable(name)!r}: it has {shown}")
     if len(head.info.blocks) > 1:
         raise UsageError(

@@ -24,12 +24,16 @@ class Scale(Enum):
         UNIT: from 0 to 1, but not a share of the rows.
         SIGNED: from -1 to 1.
         LOSS: a mean that is 0 or more.
+        CORRELATION: from -1 to 1, at both of which it varies less and less.
+        EXPLAINED: 1 less a ratio of two positive means: 1 or less.
     """
 
     SHARE = "share"
     UNIT = "unit"
     SIGNED = "signed"
     LOSS = "loss"
+    CORRELATION = "correlation"
+    EXPLAINED = "explained"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +74,17 @@ def mean_of(values: Floats, scale: Scale = Scale.LOSS) -> Estimate:
         return undefined(0, "no images", scale)
     mean = float(values.mean())
     return Estimate(mean, (values - mean) / len(values), scale)
+
+
+def explained_share(targets: Floats, predicted: Floats) -> Estimate:
+    """R2: 1 less the ratio of the mean squared error and the variance of the targets (rows,)."""
+    rows = len(targets)
+    spread = (targets - targets.mean()) ** 2 if rows else targets
+    if rows == 0 or spread.mean() == 0:
+        return undefined(rows, "no images" if rows == 0 else "all images have the same number", Scale.EXPLAINED)
+    errors, variance = (targets - predicted) ** 2, float(spread.mean())
+    left = float(errors.mean()) / variance
+    return Estimate(1 - left, (left * spread - errors) / variance / rows, Scale.EXPLAINED)
 
 
 def average(estimates: Iterable[Estimate], rows: int, reason: str) -> Estimate:

@@ -11,6 +11,8 @@ out a group at a time.
   images that would have the same variance, as Korn and Graubard 1998 (Survey Methodology 24, 193) do for surveys, and
   with a t quantile in place of the normal one. Its degrees of freedom follow Satterthwaite: fewer where groups are of
   unequal size or where few of them make up the variance.
+- A rank correlation, and R2, have a t interval of Fisher's transformation, or of the logarithm of what is not explained,
+  with the same degrees of freedom.
 - A mean loss has a studentized bootstrap interval of its logarithm (Efron and Tibshirani 1993, An Introduction to the
   Bootstrap, section 12.5): losses are so skewed that a t interval misses too often.
 """
@@ -210,6 +212,8 @@ def interval_of(estimate: Estimate, clusters: Clusters, requirement: Requirement
         return without_interval(estimate.value, reason)
     if estimate.scale is Scale.LOSS:
         return _loss_interval(estimate, clusters)
+    if estimate.scale in (Scale.CORRELATION, Scale.EXPLAINED):
+        return _transformed_interval(estimate, measure_spread(estimate.influence, clusters))
     return bounded_interval(estimate, measure_spread(estimate.influence, clusters), requirement)
 
 
@@ -269,6 +273,19 @@ def bounded_interval(estimate: Estimate, spread: Spread, requirement: Requiremen
     found = wilson_interval(place, same_variance, spread.quantile)
     lower, upper = (low + (high - low) * end for end in (found.low or 0.0, found.high or 0.0))
     return Interval(estimate.value, lower, upper)
+
+
+def _transformed_interval(estimate: Estimate, spread: Spread) -> Interval:
+    """Of Fisher's transformation (1915, Biometrika 10, 507) of a correlation, or of the logarithm of what is not explained."""
+    value = estimate.value
+    if spread.variance <= _ROUNDING**2 or (abs(value) >= 1 and estimate.scale is Scale.CORRELATION) or value >= 1:
+        return without_interval(value, "every image gives the same: nothing shows how much it varies")
+    error = spread.quantile * np.sqrt(spread.variance)
+    if estimate.scale is Scale.CORRELATION:
+        reach = error / (1 - value**2)
+        return Interval(value, float(np.tanh(np.arctanh(value) - reach)), float(np.tanh(np.arctanh(value) + reach)))
+    left = 1 - value
+    return Interval(value, float(1 - left * np.exp(error / left)), float(1 - left * np.exp(-error / left)))
 
 
 def _loss_interval(estimate: Estimate, clusters: Clusters) -> Interval:

@@ -10,7 +10,6 @@ from typing import Any, Self, cast
 import numpy as np
 import numpy.typing as npt
 
-from fit.metrics.arrays import Bools, Ints
 from fit.metrics.calibration import calibration_error
 from fit.metrics.intervals import (
     ROW_BY_ROW,
@@ -52,6 +51,9 @@ REQUIREMENTS = {
     "kappa": Requirement(images=100, groups=100),
 }
 """What each metric needs for an interval that covers the truth in 93 to 97.5 % of samples (`benchmarks/coverage.py`)."""
+
+Targets = npt.NDArray[np.generic]
+"""(rows,), positions of classes; or (rows, classes), whether the row has the class."""
 
 NOT_MEASURED = "metrics.json is of an earlier version, which did not measure this"
 _NO_CALIBRATION_INTERVAL = "no interval of the calibration error covers the truth as often as it should near 0"
@@ -146,11 +148,11 @@ def read_intervals(stored: Mapping[str, Any]) -> dict[str, Interval]:
 
 
 def score(
-    targets: Ints | Bools,
+    targets: Targets,
     probabilities: npt.NDArray[np.floating],
     classes: Sequence[str],
     sampling: Sampling = ROW_BY_ROW,
-    predicted: Ints | Bools | None = None,
+    predicted: Targets | None = None,
 ) -> Scores:
     """`score_labels` for targets (rows, classes), `score_classes` for targets (rows,)."""
     measure = score_labels if targets.ndim == 2 else score_classes
@@ -158,11 +160,11 @@ def score(
 
 
 def score_classes(
-    targets: Ints | Bools,
+    targets: Targets,
     probabilities: npt.NDArray[np.floating],
     classes: Sequence[str],
     sampling: Sampling = ROW_BY_ROW,
-    predicted: Ints | Bools | None = None,
+    predicted: Targets | None = None,
 ) -> Scores:
     """Scores of rows that each have one class.
 
@@ -189,11 +191,11 @@ def score_classes(
 
 
 def score_labels(
-    targets: Ints | Bools,
+    targets: Targets,
     probabilities: npt.NDArray[np.floating],
     classes: Sequence[str],
     sampling: Sampling = ROW_BY_ROW,
-    predicted: Ints | Bools | None = None,
+    predicted: Targets | None = None,
 ) -> Scores:
     """Scores of rows that each have any number of classes.
 

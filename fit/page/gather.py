@@ -10,7 +10,7 @@ from extract.api import SILENT, Reporter
 from fit.head_folder import Results
 from fit.metrics.arrays import Bools
 from fit.metrics.calibration import reliability
-from fit.page.audit import AuditSection, audit_section
+from fit.page.audit import audit_section
 from fit.page.charts import (
     kept_epoch,
     kept_note,
@@ -18,7 +18,7 @@ from fit.page.charts import (
     reliability_chart,
     training_charts,
 )
-from fit.page.content import ClassLook, Content, GroupTable, Listed, Mistake, NearImage
+from fit.page.content import AuditSection, ClassLook, Content, GroupTable, Listed, Mistake, NearImage
 from fit.page.features import NoFeatures, StoredFeatures, find_features, nearest_images
 from fit.page.images import (
     MOST_IMAGES,

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fit.metrics.confused import most_confused, most_mistaken
+from fit.metrics.regression import REGRESSION_METRICS
 from fit.page.charts import percent
 from fit.page.content import Cell, Confusion, Group, GroupTable, Number, ScoreTable
 from fit.page.images import PageImages
@@ -19,7 +20,7 @@ SHADES = 8
 _SHOWN = (TEST, CV, VALIDATION)
 _BASELINE = "baseline"
 _PERCENT = "\N{NO-BREAK SPACE}%"
-_NOT_SHARES = ("log_loss", "brier_score", "brier", "kappa", "cohen_kappa")
+_NOT_SHARES = ("log_loss", "brier_score", "brier", "kappa", "cohen_kappa", *REGRESSION_METRICS)
 
 USES = {
     TEST: "not used to fit or to choose anything",
@@ -44,7 +45,7 @@ def number(name: str, metric: Mapping[str, Any], with_interval: bool = True) -> 
 
 
 def _plain(value: float) -> str:
-    return f"{value:.3f}"
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def score_table(metrics: Mapping[str, Any]) -> ScoreTable:

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fit.choices import REDUCTIONS
+from fit.choices import REDUCTIONS, REGRESSION
 from fit.head_info import Block, HeadInfo
 from fit.page.content import Block as Text
 from store.config_file import write_config
@@ -82,6 +82,7 @@ def command_blocks(info: HeadInfo, folder: Path, run_options: Mapping[str, objec
     spatial = [block for block in blocks if block.output.spatial and block.reduction in REDUCTIONS]
     settings = [word for name, value in info.parameters.items() for word in ("--set", f"{name}={value}")]
     options = ["--reduce", spatial[0].reduction] if spatial else []
+    options += ["--task", REGRESSION] if info.task.regression else []
     options += ["--class-weight", info.class_weight] if info.class_weight != "none" else []
     decision = info.decision
     for option, value in (

@@ -8,6 +8,7 @@ from extract.api import SILENT, Reporter
 from fit.head_folder import Results, read_results
 from fit.page.card import model_card
 from fit.page.gather import BESIDE_A_FIT, PageOptions, gather_content
+from fit.page.regression import regression_card, regression_content, render_regression
 from fit.page.render import render_page
 from store.errors import StillframeError
 from store.files.local import write_whole
@@ -49,13 +50,22 @@ def write_page(
     Raises:
         EnvironmentFailure: they cannot be written.
     """
+    if results.info.task.regression:
+        numbers = regression_content(results)
+        page, card = _write_files(folder, render_regression(numbers), regression_card(numbers))
+        return WrittenPage(page, card, 0, 0, tuple(numbers.notes))
     content = gather_content(results, options or PageOptions(), reporter)
-    page, card = folder / PAGE, folder / CARD
-    write_whole(page, render_page(content).encode())
-    new = not card.exists()
-    if new:
-        write_whole(card, model_card(content).encode())
-    return WrittenPage(page, card if new else None, len(content.listed.paths), content.thumbnails, tuple(content.notes))
+    page, card = _write_files(folder, render_page(content), model_card(content))
+    return WrittenPage(page, card, len(content.listed.paths), content.thumbnails, tuple(content.notes))
+
+
+def _write_files(folder: Path, page: str, card: str) -> tuple[Path, Path | None]:
+    """Write the page, and the card unless there is one; a card that was there is None."""
+    write_whole(folder / PAGE, page.encode())
+    if (folder / CARD).exists():
+        return folder / PAGE, None
+    write_whole(folder / CARD, card.encode())
+    return folder / PAGE, folder / CARD
 
 
 def write_page_beside(folder: Path, stores: Sequence[FeatureStore], reporter: Reporter = SILENT) -> WrittenPage | None:

@@ -19,7 +19,7 @@ _LOG_SPAN = 10  # values that lie further apart are drawn on a logarithmic axis
 
 @dataclass(frozen=True)
 class Compared:
-    """A head's accuracies; `difference` is its test accuracy less the best head's."""
+    """A metric of a head; `difference` is that of the test images less the best head's."""
 
     name: str
     validation: Interval | None
@@ -28,9 +28,9 @@ class Compared:
 
 
 @styled
-def draw_comparison(heads: Sequence[Compared], best: str) -> Figure:
-    """Accuracies of heads, and their differences from the best head, with intervals."""
-    note = f"with 95 % intervals; the best by validation accuracy is {drawable(best)}"
+def draw_comparison(heads: Sequence[Compared], best: str, metric: str = "accuracy") -> Figure:
+    """A metric of heads, and their differences from the best head, with intervals."""
+    note = f"with 95 % intervals; the best by validation {metric} is {drawable(best)}"
     figure = new_figure(9.4, 1.7 + 0.34 * len(heads), "Comparison", note)
     left, right = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(heads))
@@ -38,14 +38,15 @@ def draw_comparison(heads: Sequence[Compared], best: str) -> Figure:
         draw_horizontal_intervals(left, places + shift, [getattr(head, name) for head in heads], color, name)
     draw_horizontal_intervals(right, places, [head.difference for head in heads], BLUE, "")
     right.axvline(0, color=GREY, linewidth=1)
-    left.set_title("accuracy")
-    right.set_title(f"test accuracy against {drawable(best)}, same images")
+    left.set_title(metric)
+    right.set_title(f"test {metric} against {drawable(best)}, same images")
     left.set_yticks(places, [drawable(head.name) for head in heads])
     left.set_ylim(len(heads) - 0.4, -0.6)
     for axes in (left, right):
         axes.grid(axis="y", visible=False)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.xaxis.set_major_formatter(percents())
+        if metric == "accuracy":
+            axes.xaxis.set_major_formatter(percents())
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper right", ncols=2)
     return figure
 

@@ -104,8 +104,9 @@ def draw_training(history: Mapping[str, Sequence[float]], monitor: str = "val_lo
     """
     epochs = np.arange(1, len(history["loss"]) + 1)
     kept = kept_epoch(history, monitor)
-    figure = new_figure(10.4, 4.4, "Training", kept_note(history, monitor))
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    names = [name for name in ("loss", "accuracy") if name in history]  # a regression has no accuracy
+    figure = new_figure(5.2 * len(names), 4.4, "Training", kept_note(history, monitor))
+    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
         lines = (("training", name, BLUE), ("validation", f"val_{name}", ORANGE))
         for label, key, color in lines:
             if key in history:
@@ -118,6 +119,18 @@ def draw_training(history: Mapping[str, Sequence[float]], monitor: str = "val_lo
         if name == "accuracy":
             axes.yaxis.set_major_formatter(percents())
         axes.legend()
+    return figure
+
+
+@styled
+def draw_predicted(targets: npt.NDArray[np.float64], predicted: npt.NDArray[np.float64], of: str) -> Figure:
+    """Predicted by actual numbers (rows,); rows on the line are predicted right."""
+    figure = new_figure(6.4, 6.8, "Predicted and actual", f"{of}; images on the line are predicted right")
+    axes = figure.subplots()
+    ends = [min(targets.min(), predicted.min()), max(targets.max(), predicted.max())]
+    axes.plot(ends, ends, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+    axes.scatter(targets, predicted, color=BLUE, s=14, alpha=0.5, linewidths=0)
+    axes.set(xlabel="actual", ylabel="predicted", aspect="equal")
     return figure
 
 

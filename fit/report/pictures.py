@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from fit.evaluated import evaluated_numbers
 from fit.head_folder import Results
 from fit.metrics.calibration import reliability
 from fit.page.sources import (
+    EVALUATIONS,
     Evaluation,
     NoImages,
     find_images_of,
@@ -25,6 +27,7 @@ from fit.report.numbers import (
     draw_classes,
     draw_confusion,
     draw_label_confusion,
+    draw_predicted,
     draw_training,
 )
 from fit.report.style import to_png
@@ -32,6 +35,7 @@ from store.errors import UsageError
 from store.files.local import write_whole
 
 CONFUSION, TRAINING, CALIBRATION, CLASSES = "confusion.png", "training.png", "calibration.png", "classes.png"
+PREDICTED = "predicted.png"
 MISTAKES, SAMPLES, AVERAGE = "mistakes.png", "samples.png", "average.png"
 
 
@@ -78,6 +82,9 @@ def write_report(results: Results, out: Path | None = None, images: Path | None 
     report = Report(out or results.folder / "report")
     if report.folder.exists() and not report.folder.is_dir():
         raise UsageError(f"--out {report.folder} is a file: name a folder for the pictures")
+    if results.info.task.regression:
+        _add_regression(report, results)
+        return report
     evaluation = gather_evaluation(results)
     _add_numbers(report, results, evaluation)
     _add_images(report, results, evaluation, images)
@@ -93,10 +100,23 @@ def _add_numbers(report: Report, results: Results, evaluation: Evaluation) -> No
     report.add(CLASSES, draw_classes(evaluation.scores.per_class, of), "precision, recall and F1 of each class")
     figure = draw_calibration(reliability(*evaluation.evaluated.decisions()), evaluation.scores.calibration_error, of)
     report.add(CALIBRATION, figure, "how often predictions are right, by the probability they were given")
-    if "history" in metrics:
-        report.add(
-            TRAINING, draw_training(metrics["history"], monitor_of(results.info)), "loss and accuracy of each epoch"
-        )
+    _add_training(report, results)
+
+
+def _add_regression(report: Report, results: Results) -> None:
+    """The pictures of a head that predicts numbers."""
+    name = results.metrics["reported"]
+    evaluated = evaluated_numbers(results, name)
+    of = f"{len(evaluated):,} {EVALUATIONS[name]}"
+    figure = draw_predicted(evaluated.targets, evaluated.predicted, of)
+    report.add(PREDICTED, figure, f"predicted by actual number of the {of}")
+    _add_training(report, results)
+
+
+def _add_training(report: Report, results: Results) -> None:
+    if history := results.metrics.get("history"):
+        names = " and ".join(name for name in ("loss", "accuracy") if name in history)
+        report.add(TRAINING, draw_training(history, monitor_of(results.info)), f"{names} of each epoch")
 
 
 def _add_images(report: Report, results: Results, evaluation: Evaluation, images: Path | None) -> None:

@@ -31,8 +31,8 @@ DECISION_MUTATIONS = (
     Mutation(
         "a head abstains by the highest probability of any class",
         TASK,
-        "return probabilities[np.arange(len(probabilities)), self.decide(probabilities)]",
-        "return probabilities.max(axis=1)",
+        "probabilities[np.arange(len(probabilities)), self.decide(probabilities)]",
+        "probabilities.max(axis=1)",
         DECIDED,
     ),
     Mutation(

@@ -271,7 +271,7 @@ MUTATIONS = (
     Mutation(
         "the best head is chosen by its test",
         COMPARE,
-        'np.argmax([head.metrics[VALIDATION]["accuracy"]["value"]',
+        'np.argmax([head.metrics[chosen_by]["accuracy"]["value"]',
         'np.argmax([head.metrics[TEST]["accuracy"]["value"]',
         ("tests/fit/compare/test_heads.py::test_the_best_is_chosen_by_validation_and_differences_are_the_tests",),
     ),

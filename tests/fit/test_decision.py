@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_s
 
 from extract.api import Reporter
 from fit import fit_head, load_head
-from fit.compare import compare_heads
+from fit.compare.heads import compare_heads
 from fit.evaluated import evaluated_rows
 from fit.evaluation import evaluate_head
 from fit.head_folder import read_results

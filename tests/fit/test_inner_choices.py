@@ -261,6 +261,18 @@ def test_scores_of_any_size_can_be_calibrated():
 # Neighbors
 
 
+def test_one_image_with_a_feature_of_its_kind_does_not_decide_the_temperature_of_class_means():
+    """scikit-learn's NearestCentroid divides by deviations within classes: its log loss is 0.65 here."""
+    X, y = blobs([60, 60, 60], features=60, spread=1.0)
+    X = np.concatenate([X, np.zeros((180, 1), np.float32)], axis=1)
+    X[7, -1] = 1e-3
+    head = build("centroid", 3)
+    head.fit(Source(InMemory(X), np.arange(180), y), None, np.arange(180))
+    test, truth = blobs([300, 300, 300], features=60, spread=1.0, seed=1)
+    test = np.concatenate([test, np.zeros((900, 1), np.float32)], axis=1)
+    assert loss_of(truth, head.predict_proba(test)) < 0.1
+
+
 def test_neighbors_vote_by_their_similarity():
     X, y = blobs([30, 20, 10])
     head = SimilarNeighbors(neighbors=7, temperature=0.07).fit(X, y)

@@ -22,7 +22,7 @@ pytestmark = needs_keras_hub
         pytest.param("deit", "cls", "saved_model", marks=pytest.mark.slow),
         pytest.param("dinov3", "block_1.cls", "openvino", marks=pytest.mark.slow),
         pytest.param("siglip", "pooled", "openvino", marks=pytest.mark.slow),
-        pytest.param("swin", "pooled", "keras", marks=pytest.mark.slow),
+        pytest.param("swin", "pooled", "saved_model", marks=pytest.mark.slow),
         pytest.param("dinov2", "cls", "keras", marks=pytest.mark.slow),
     ],
 )

@@ -29,7 +29,7 @@ def test_the_map_is_that_of_the_principal_components():
         expected = PCA(2, svd_solver="full").fit(values)
         found = project(values)
         np.testing.assert_allclose(np.abs(found.points), np.abs(expected.transform(values)), atol=1e-3)
-        first, second = (f"{100 * share:.1f}\u00a0%" for share in expected.explained_variance_ratio_)
+        first, second = (f"{100 * part:.1f}\u00a0%" for part in expected.explained_variance_ratio_)
         assert found.axes.endswith(f"components, with {first} and {second} of the variance")
     assert project(np.ones((1, 4), np.float32)).points.tolist() == [[0.0, 0.0]]
     assert "with 0.0\u00a0% and 0.0\u00a0% of" in project(np.ones((5, 4), np.float32)).axes

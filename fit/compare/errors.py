@@ -1,0 +1,162 @@
+"""Heads that predict numbers side by side, as `fit.compare.heads` does it for classes: by the mean absolute error."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fit.evaluated import EvaluatedNumbers, evaluated_numbers
+from fit.head_folder import Results
+from fit.metrics.arrays import Ints, join_groups
+from fit.metrics.intervals import Interval, Sampling
+from fit.metrics.paired import holm
+from fit.metrics.paired_errors import PairedErrors, compare_errors
+from fit.metrics.regression import RegressionScores
+from fit.report.comparisons import Compared, draw_comparison
+from fit.splits import TEST, VALIDATION
+from store.errors import UsageError
+from store.files.names import printable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class ComparedErrors:
+    """One head in a comparison.
+
+    Attributes:
+        name: its folder.
+        head: its kind.
+        backbone: what its features were extracted with.
+        validation: its scores on validation.
+        test: its scores on test; None if it was not tested.
+        paired: its mean absolute error less the best head's on the test images that both have; None if there are none,
+            and for the best head itself.
+        p_value: of `paired`, corrected for the number of heads that are compared with the best.
+        shared: how many test images it has in common with the best head.
+    """
+
+    name: str
+    head: str
+    backbone: str
+    validation: RegressionScores
+    test: RegressionScores | None
+    paired: PairedErrors | None
+    p_value: float | None
+    shared: int
+
+    @property
+    def difference(self) -> Interval | None:
+        """The mean absolute error less the best head's."""
+        return self.paired.difference if self.paired else None
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain JSON values."""
+        return {
+            **vars(self),
+            "validation": self.validation.to_dict(),
+            "test": self.test.to_dict() if self.test else None,
+            "paired": self.paired.to_dict() if self.paired else None,
+        }
+
+
+@dataclass(frozen=True)
+class ErrorComparison:
+    """The heads in the order given, the position of the best, and notes on what limits the comparison."""
+
+    heads: tuple[ComparedErrors, ...]
+    best: int
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain JSON values."""
+        heads = [head.to_dict() for head in self.heads]
+        return {"heads": heads, "best": self.heads[self.best].name, "notes": list(self.notes)}
+
+
+def compare_errors_of(heads: Sequence[Results]) -> ErrorComparison:
+    """Compare heads that predict numbers.
+
+    Raises:
+        UsageError: fewer than two, one that predicts classes, or one without a validation.
+    """
+    if len(heads) < 2:
+        raise UsageError("a comparison needs two heads or more: name their folders")
+    for head in heads:
+        if not head.info.task.regression:
+            raise UsageError(
+                f"{printable(str(head.folder))} predicts classes, and another head a number: compare heads of one task"
+            )
+        if not head.metrics.get(VALIDATION):
+            raise UsageError(
+                f"{printable(str(head.folder))} has no validation, by which the best is chosen: fit it with --val above 0"
+            )
+    validations = [RegressionScores.from_dict(head.metrics[VALIDATION]) for head in heads]
+    best = int(np.argmin([scores.mean_absolute_error.value or 0.0 for scores in validations]))
+    tests = [evaluated_numbers(head, TEST) for head in heads]
+    shared = [_shared_rows(test, tests[best]) for test in tests]
+    paired = [
+        _paired(test, tests[best], rows) if at != best and len(rows) else None
+        for at, (test, rows) in enumerate(zip(tests, shared, strict=True))
+    ]
+    p_values = holm([found.p_value if found else None for found in paired])
+    compared = tuple(
+        ComparedErrors(
+            name=str(head.folder),
+            head=head.info.head,
+            backbone=head.info.backbone,
+            validation=validations[at],
+            test=RegressionScores.from_dict(head.metrics[TEST]) if head.metrics[TEST] else None,
+            paired=paired[at],
+            p_value=p_values[at],
+            shared=len(shared[at]),
+        )
+        for at, head in enumerate(heads)
+    )
+    return ErrorComparison(compared, best, tuple(_notes(compared, best)))
+
+
+def _shared_rows(first: EvaluatedNumbers, second: EvaluatedNumbers) -> Ints:
+    """(images, 2): for each image that both have under the same path and number, its row in the one and the other."""
+    row_in_second = {image: row for row, image in enumerate(zip(second.paths, second.targets.tolist(), strict=True))}
+    images = enumerate(zip(first.paths, first.targets.tolist(), strict=True))
+    pairs = [(row, row_in_second[image]) for row, image in images if image in row_in_second]
+    return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def _paired(test: EvaluatedNumbers, best: EvaluatedNumbers, rows: Ints) -> PairedErrors:
+    sides = ((test, rows[:, 0]), (best, rows[:, 1]))
+    errors = [np.abs(side.targets - side.predicted)[chosen] for side, chosen in sides]
+    groups = [side.split_groups[chosen] for side, chosen in sides if side.split_groups is not None]
+    return compare_errors(errors[0], errors[1], Sampling(join_groups(groups)))
+
+
+def _notes(compared: Sequence[ComparedErrors], best: int) -> list[str]:
+    notes = [f"best by the mean absolute error on validation: {printable(compared[best].name)}"]
+    if without := [printable(head.name) for head in compared if head.test is None]:
+        notes.append(f"without a test, which `fit head --evaluate-test` gives: {', '.join(without)}")
+    pairs = [head.paired for head in compared if head.paired]
+    if pairs:
+        corrected = f", corrected for {len(pairs)} comparisons (Holm)" if len(pairs) > 1 else ""
+        notes.append(
+            "a difference is that of the mean absolute errors on the same test images, below 0 if smaller than the best's; "
+            "p is how often a difference as large would come about if both heads were equally good" + corrected
+        )
+    reasons = dict.fromkeys(pair.difference.reason for pair in pairs if pair.difference.reason)
+    return notes + [f"no interval: {reason}" for reason in reasons]
+
+
+def error_figure(comparison: ErrorComparison) -> "Figure":
+    """The comparison as a picture."""
+    heads = [
+        Compared(
+            head.name,
+            head.validation.mean_absolute_error,
+            head.test.mean_absolute_error if head.test else None,
+            head.difference,
+        )
+        for head in comparison.heads
+    ]
+    return draw_comparison(heads, comparison.heads[comparison.best].name, "mean absolute error")

@@ -47,7 +47,7 @@ test-all: $(VENV)/installed-dev ## the slow tests too: every backbone, PyTorch, 
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0'
 	$(BIN)/pytest -n 2 --dist worksteal
 
-docs-test: $(VENV)/installed-dev ## run the commands in docs/recipes/ with random weights and few epochs (a few minutes)
+docs-test: $(VENV)/installed-dev ## run the commands of README.md and docs/, and compare what they print (ten minutes)
 	$(BIN)/pytest tests/test_recipes.py
 
 bench: $(VENV)/installed-dev ## measure speed, storage, memory and planning (hours); writes benchmarks/RESULTS.md

@@ -1,9 +1,9 @@
 """The head `linear` against scikit-learn's LogisticRegressionCV, and on features that are read from a disk at each pass.
 
-    python -m benchmarks.linear [--rows 100000] [--theirs 10000] [--streamed 1000000]
+    python -m benchmarks.linear [--rows 100000] [--theirs 10000] [--streamed 1000000] [--epochs 4]
 
 Features are those of `benchmarks.logistic`: 1,280, float32, of 100 classes. Each fit is a process of its own: the time is
-that of its processor, the memory the most that it held. LogisticRegressionCV gets `--theirs` rows (0: leave it out), the
+that of its processor, the memory is its peak. LogisticRegressionCV gets `--theirs` rows (0: leave it out), the
 same five C and five folds. `--streamed` rows are written to a file of which a few blocks at a time are in memory.
 """
 
@@ -74,7 +74,7 @@ def write_rows(folder, rows):
     np.save(folder / "labels.npy", labels)
 
 
-def fit_one(folder, head, rows):
+def fit_one(folder, head, rows, epochs):
     """Fit one head on the first rows of the files; print what came of it."""
     disk, labels = OnDisk(folder / "rows"), np.load(folder / "labels.npy")
     others, truth = disk.read(len(labels) - TESTED, TESTED), labels[-TESTED:]
@@ -83,9 +83,9 @@ def fit_one(folder, head, rows):
     start = time.process_time()
     match head:
         case "streamed":
-            found = StreamedSoftmax().fit_batches(Source(disk, every, y), every)
+            found = StreamedSoftmax(epochs=epochs).fit_batches(Source(disk, every, y), every)
         case "linear":
-            found = StreamedSoftmax().fit(values, y)
+            found = StreamedSoftmax(epochs=epochs).fit(values, y)
         case "logistic":
             found = Logistic().fit(values, y)
         case _:
@@ -98,9 +98,21 @@ def fit_one(folder, head, rows):
     print(json.dumps({"seconds": seconds, "peak": peak, "accuracy": accuracy, "loss": log_loss(found, others, truth)}))
 
 
-def measure(folder, head, rows):
+def measure(folder, head, rows, epochs):
     """One line about a fit in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.linear", "--one", head, "--rows", str(rows), "--folder", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.linear",
+        "--one",
+        head,
+        "--rows",
+        str(rows),
+        "--folder",
+        str(folder),
+        "--epochs",
+        str(epochs),
+    ]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     found = json.loads(done.stdout)
     print(
@@ -113,13 +125,13 @@ def measure(folder, head, rows):
 def main():
     """Write the rows and print a line per fit."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    for name, default in (("rows", 100_000), ("theirs", 10_000), ("streamed", 0)):
+    for name, default in (("rows", 100_000), ("theirs", 10_000), ("streamed", 0), ("epochs", 4)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
-        fit_one(given.folder, given.one, given.rows)
+        fit_one(given.folder, given.one, given.rows, given.epochs)
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -131,7 +143,7 @@ def main():
             ("streamed", given.streamed),
         ):
             if rows:
-                measure(folder, head, rows)
+                measure(folder, head, rows, given.epochs)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,9 @@ from extract.runtimes.base import Computed
 from extract.shard_builder import ShardBuilder
 from extract.shard_worker import ShardTask
 from store import open_store
+from store.choices import COMPRESSIONS
 from store.files.local import LocalFiles
+from store.formats.base import ZSTD
 from store.image_records import Row
 from store.plan import LISTING_SCHEMA, Plan, automatic_images_per_shard, make_plan
 from store.recipe import Output, Recipe
@@ -84,7 +86,7 @@ def output_of(backbone: Backbone) -> Output:
     return Output("features", backbone.layer, "none", backbone.shape, "float16")
 
 
-def new_store(root: Path, backbone: Backbone, rows: int) -> tuple[StoreWriter, Plan]:
+def new_store(root: Path, backbone: Backbone, rows: int, compression: str = ZSTD) -> tuple[StoreWriter, Plan]:
     """A store with a plan and no committed shards."""
     output = output_of(backbone)
     recipe = Recipe(
@@ -99,7 +101,7 @@ def new_store(root: Path, backbone: Backbone, rows: int) -> tuple[StoreWriter, P
         precision="float32",
         dtypes=(output.dtype,),
     )
-    info = StoreInfo(recipe, (output,), "hdf5")
+    info = StoreInfo(recipe, (output,), "hdf5", compression)
     writer = StoreWriter(LocalFiles(root))
     writer.create(info)
     listing = pa.Table.from_pylist(
@@ -136,10 +138,9 @@ class BenchmarkFiles:
 
     folder: Path
 
-    @property
-    def store(self) -> Path:
-        """Our store."""
-        return self.folder / "store"
+    def store(self, compression: str) -> Path:
+        """Our store, compressed so."""
+        return self.folder / f"store-{compression}"
 
     @property
     def hdf5(self) -> Path:
@@ -160,11 +161,12 @@ def write(files: BenchmarkFiles, backbone: Backbone, features: Features, timings
     """Write the features in all three ways, into an empty folder."""
     shutil.rmtree(files.folder, ignore_errors=True)
     files.folder.mkdir()
-    writer, plan = new_store(files.store, backbone, len(features))
-    shards = computed_shards(plan, output_of(backbone), features)
-    with timings.of("write store"):
-        for slot, content in shards:
-            writer.commit(slot, content, {"runtime": "none"})
+    for compression in COMPRESSIONS:
+        writer, plan = new_store(files.store(compression), backbone, len(features), compression)
+        shards = computed_shards(plan, output_of(backbone), features)
+        with timings.of(f"write {compression}"):
+            for slot, content in shards:
+                writer.commit(slot, content, {"runtime": "none"})
     with timings.of("write h5py"), h5py.File(files.hdf5, "w") as file:
         file.create_dataset("features", data=features)
     with timings.of("write numpy"):
@@ -175,8 +177,8 @@ def readers(files: BenchmarkFiles) -> dict[str, Callable[[], Any]]:
     """Functions that read everything once, by name."""
     return {
         "numpy": lambda: np.load(files.npy),
-        "store": lambda: open_store(files.store).arrays(),
-        "batches": lambda: [len(batch) for batch, _ in open_store(files.store).batches(BATCH)],
+        **{name: lambda name=name: open_store(files.store(name)).arrays() for name in COMPRESSIONS},
+        "batches": lambda: [len(batch) for batch, _ in open_store(files.store(ZSTD)).batches(BATCH)],
         "h5py": lambda: h5py.File(files.hdf5)["features"][:],
     }
 
@@ -206,10 +208,13 @@ def forget(files: BenchmarkFiles) -> None:
 
 def report(timings: Timings, backbone: Backbone, features: Features, files: BenchmarkFiles) -> list[str]:
     """The lines of this section of RESULTS.md."""
-    stored = sum(path.stat().st_size for path in files.store.rglob("*.h5"))
+    stored = {
+        name: f"{sum(path.stat().st_size for path in files.store(name).rglob('*.h5')) / features.nbytes:.1%} ({name})"
+        for name in COMPRESSIONS
+    }
     ways = {
-        "store, `arrays()`": ("write store", "warm store", "cold store"),
-        f"store, `batches({BATCH})`": ("", "warm batches", "cold batches"),
+        **{f"store, {name}, `arrays()`": (f"write {name}", f"warm {name}", f"cold {name}") for name in COMPRESSIONS},
+        f"store, zstd, `batches({BATCH})`": ("", "warm batches", "cold batches"),
         "h5py, uncompressed": ("write h5py", "warm h5py", "cold h5py"),
         "`np.save`, `np.load`": ("write numpy", "warm numpy", "cold numpy"),
     }
@@ -219,9 +224,9 @@ def report(timings: Timings, backbone: Backbone, features: Features, files: Benc
         "",
         f"{len(features):,} tensors of {backbone.name}, {shape} in float16, {features.nbytes / 1e6:,.0f} MB, computed from",
         f"photographs with trained weights: {np.mean(features == 0):.1%} zeros. MB/s of decoded bytes, median and range of",
-        f"{len(timings.seconds['write store'])} rounds. The store takes {stored / features.nbytes:.1%} of their size. Writing it",
+        f"{len(timings.seconds['warm zstd'])} rounds. The store takes {', '.join(stored.values())} of their size. Writing it",
         "includes compressing, reading back and comparing, hashing and syncing to disk, which the others do not do; reading it",
-        "verifies a checksum of every tensor.",
+        "verifies a checksum of every compressed tensor, and of each file once per process.",
         "",
         *table(
             ("", "write", "read, warm", "read, cold"),
@@ -229,8 +234,12 @@ def report(timings: Timings, backbone: Backbone, features: Features, files: Benc
         ),
         "",
         *table(
-            ("store compared with", "write", "read, warm", "read in batches, warm", "read, cold"),
-            [[name, *_against(timings, key)] for name, key in (("`np.save`, `np.load`", "numpy"), ("h5py", "h5py"))],
+            ("store compared with", "write", "read, warm", "read, cold"),
+            [
+                [f"{name}: {compression}", *_against(timings, key, compression)]
+                for name, key in (("`np.save`, `np.load`", "numpy"), ("h5py", "h5py"))
+                for compression in COMPRESSIONS
+            ],
         ),
     ]
 
@@ -239,10 +248,10 @@ def _rate(timings: Timings, name: str, size: int) -> Spread | str:
     return Spread.of(size / seconds / 1e6 for seconds in timings.seconds[name]) if name else ""
 
 
-def _against(timings: Timings, other: str) -> list[Spread]:
+def _against(timings: Timings, other: str, ours: str) -> list[Spread]:
     """How many times as fast the store is."""
-    pairs = [("write", "write store"), ("warm", "warm store"), ("warm", "warm batches"), ("cold", "cold store")]
-    return [ratios(timings.seconds[f"{kind} {other}"], timings.seconds[ours]) for kind, ours in pairs]
+    kinds = ("write", "warm", "cold")
+    return [ratios(timings.seconds[f"{kind} {other}"], timings.seconds[f"{kind} {ours}"]) for kind in kinds]
 
 
 def main(arguments: list[str] | None = None) -> None:

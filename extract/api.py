@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from extract.backbones.weights import Weights
     from extract.backbones.weights_file import fill_from_file
     from extract.bad_image import BadImage
-    from extract.extractor import FeatureExtractor, extract_together, recipe_weights, same_pixels
+    from extract.extractor import FeatureExtractor, extract_with_all, recipe_weights, same_pixels
     from extract.images.given import GivenImages, ImageLike, take_images
     from extract.images.pixels import any_present, read_pixels, read_thumbnails
     from extract.process_state import logger_levels, quiet_libraries, search_path
@@ -45,7 +45,7 @@ __all__ = [
     "compose_openvino",
     "console_reporter",
     "cut",
-    "extract_together",
+    "extract_with_all",
     "fill_from_file",
     "get_backbone",
     "head_place",
@@ -81,7 +81,7 @@ if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wro
             "extract.backbones.weights": ("Weights",),
             "extract.backbones.weights_file": ("fill_from_file",),
             "extract.bad_image": ("BadImage",),
-            "extract.extractor": ("FeatureExtractor", "extract_together", "recipe_weights", "same_pixels"),
+            "extract.extractor": ("FeatureExtractor", "extract_with_all", "recipe_weights", "same_pixels"),
             "extract.images.given": ("GivenImages", "ImageLike", "take_images"),
             "extract.images.pixels": ("any_present", "read_pixels", "read_thumbnails"),
             "extract.process_state": ("logger_levels", "quiet_libraries", "search_path"),

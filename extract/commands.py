@@ -14,12 +14,14 @@ from extract.text import (
     format_classified,
     format_dry_run,
     format_preprocessing,
+    format_published,
     format_run,
 )
 from store.command_line import Console, command, format_shape, new_app
 from store.command_options import Without
 from store.errors import EnvironmentFailure, UsageError
 from store.options import Argument, Option
+from store.suggestions import suggest
 from store.tables import columns, facts
 
 if TYPE_CHECKING:
@@ -138,14 +140,22 @@ class SearchWord:
 
 @command(app, "backbones", SearchWord)
 def backbones(search: SearchWord, console: Console) -> None:
-    """List the networks: input size, parameters, output shape, preprocessing, whether weights are on this machine."""
+    """List the networks: input, output, preprocessing, where weights are; and, of folders on a hub, their licenses."""
+    from extract.backbones.published import find_published
     from extract.backbones.weights import weights_on_disk
 
     found = {backbone: weights_on_disk(backbone) for backbone in find_backbones(search.word)}
+    published = find_published(search.word)
+    if not found and not published:
+        listing = suggest("extract", "backbones")
+        raise UsageError(f"no backbone has {search.word!r} in its name; {listing} lists all")
     listed = [{**asdict(backbone), "weights": str(path or "")} for backbone, path in found.items()]
-    console.result({"backbones": listed})
-    console.output(*columns(format_backbones(found)))
-    console.output("", *facts(format_preprocessing()))
+    console.result({"backbones": listed, "published": [asdict(network) for network in published]})
+    if found:
+        console.output(*columns(format_backbones(found)))
+        console.output("", *facts(format_preprocessing()))
+    if published:
+        console.output(*([""] if found else []), *facts(format_published(published)))
 
 
 @dataclass(frozen=True)

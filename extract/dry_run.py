@@ -1,9 +1,11 @@
 """What a run would do and take: listed and planned as by a run, and estimated from a sample that is computed here."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from extract.bottleneck import find_bottleneck
 from extract.clock import Clock
@@ -21,18 +23,24 @@ from extract.shard_builder import ImageGroup, unlabelled
 from extract.shard_worker import ShardWorker
 from extract.sources.base import Listing
 from extract.sources.listing import list_data
-from extract.sources.reading import open_images
+from extract.sources.reading import digests, open_images
 from extract.summary import resource_use
+from store.files.base import Files
+from store.formats import get_format
+from store.formats.base import Packed
 from store.image_records import Failure
+from store.known import records_to_copy_from
 from store.progress import SILENT, Reporter
 from store.recipe import Output
 from store.records import StoreInfo
 from store.snapshot import Snapshot
+from store.tensors import Tensor
 from store.writer import ShardContent, StoreWriter
 
 _IMAGES = 64
 _BATCHES = 4
 _SECONDS = 3.0
+_DIGESTS = 1000  # files that are read to see whether the store has them under another name
 
 
 @dataclass(frozen=True)
@@ -64,17 +72,20 @@ class DryRun:
         store: its folder or URL.
         images: that the store would have.
         to_compute: images that would be computed.
+        to_copy: images whose features would be copied, because the store has them under another name; of many that have the
+            size of a stored one, a sample is read.
         shards: that would be computed.
         changes: how the listing differs from the store.
         outputs: the columns of features.
         shard_format: of the store.
-        feature_bytes: of the images to compute, before compression.
+        feature_bytes: of the images to compute and to copy, before compression.
         estimate: of time, disk and memory.
     """
 
     store: str
     images: int
     to_compute: int
+    to_copy: int
     shards: int
     changes: Changes
     outputs: tuple[Output, ...]
@@ -102,13 +113,17 @@ def dry_run(options: RunOptions, reporter: Reporter = SILENT) -> DryRun:
     current = resolved.snapshot or Snapshot(resolved.info)
     update = find_update(current, listing, request)
     plan = plan_for(current, update, request) if update.needs_plan or current.plan is None else current.plan
+    to_copy = _count_copies(request.store, current, update, listing.root)
+    to_compute = update.to_compute - to_copy
     estimate = Estimate()
-    if update.to_compute:
-        estimate = _estimate(request, resolved, listing, update, plan.images_per_shard, reporter)
+    if to_compute:
+        whole = _estimate(request, resolved, listing, update, plan.images_per_shard, reporter)
+        estimate = replace(whole, seconds=round(whole.seconds * to_compute / update.to_compute, 1))
     return DryRun(
         store=str(request.store),
         images=len(update.table),
-        to_compute=update.to_compute,
+        to_compute=to_compute,
+        to_copy=to_copy,
         shards=plan.shard_count if update.needs_plan else len(current.uncommitted_shards()),
         changes=update.changes,
         outputs=resolved.info.outputs,
@@ -116,6 +131,19 @@ def dry_run(options: RunOptions, reporter: Reporter = SILENT) -> DryRun:
         feature_bytes=update.to_compute * image_bytes(resolved.info),
         estimate=estimate,
     )
+
+
+def _count_copies(store: Files, current: Snapshot, update: Update, root: str) -> int:
+    """How many images the store has under another name; estimated, if many have the size of one that is stored."""
+    records = current.records.values() if update.needs_plan else records_to_copy_from(store, current)
+    sizes = pa.chunked_array([record.rows["size"].combine_chunks() for record in records], pa.int64())
+    pending = update.table.filter(update.shard_keys.is_null())
+    paths = pending.filter(pc.is_in(pending["size"], value_set=sizes))["path"]
+    count = min(len(paths), _DIGESTS)
+    sample = paths.take(np.arange(count) * len(paths) // max(1, count)).to_pylist()
+    known = {sha256 for record in records for sha256 in record.rows["sha256"].to_pylist()}
+    copies = sum(sha256 in known for sha256 in digests(open_images(root), sample))
+    return copies * len(paths) // max(1, count)
 
 
 @dataclass(frozen=True)
@@ -136,6 +164,10 @@ class _EncodingSink:
 
     def check(self, refused: Sequence[Failure]) -> None:
         """Accepts failures: a dry run counts images, not rows."""
+
+    def pack(self, tensor: Tensor) -> Packed | None:
+        """As a run packs them."""
+        return get_format(self.info.shard_format).pack(tensor, self.info.compression)
 
     def finish(self, _: ImageGroup, content: ShardContent) -> int:
         """The bytes of the shard's file."""

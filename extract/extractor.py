@@ -29,6 +29,7 @@ from store.files.names import printable
 from store.image_records import Failure
 from store.progress import SILENT, Reporter
 from store.recipe import Output, Recipe, stored_dtype
+from store.tensors import Tensor
 from store.writer import ShardContent
 
 _IMAGES_AT_ONCE = 256
@@ -144,7 +145,7 @@ class _PendingTogether:
         )
 
 
-def extract_together(
+def extract_with_all(
     extractors: Sequence[FeatureExtractor],
     paths: Sequence[str],
     reporter: Reporter = SILENT,
@@ -192,7 +193,7 @@ def _find_weights(recipe: Recipe, weights: str) -> Weights:
 
 def _weights_needed(recipe: Recipe, error: UsageError) -> UsageError:
     return UsageError(
-        f"the weights of {recipe.backbone} that the features were extracted with are needed ({error.message}); "
+        f"the weights of {shown_name(recipe.backbone)} that the features were extracted with are needed ({error.message}); "
         "name them with --weights FILE",
         error.example,
     )
@@ -223,6 +224,9 @@ class _MemorySink:
 
     def check(self, refused: Sequence[Failure]) -> None:
         """Accepts failures: each is reported with its image."""
+
+    def pack(self, _: Tensor) -> None:
+        """Nothing: shards are not stored."""
 
     def finish(self, _: ImageGroup, content: ShardContent) -> ShardContent:
         """The shard itself."""

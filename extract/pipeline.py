@@ -26,8 +26,10 @@ from extract.monitor import Monitor
 from extract.runtimes.base import Pending, Runtime
 from extract.shard_builder import ImageGroup, ShardBuilder
 from extract.signals import stopped_early
+from store.formats.base import Packed
 from store.image_records import Failure
 from store.recipe import Output
+from store.tensors import Tensor
 from store.writer import ShardContent
 
 Group = TypeVar("Group", bound=ImageGroup)
@@ -72,6 +74,10 @@ class Sink(Protocol[Group_contra, Result_co]):
 
     def check(self, refused: Sequence[Failure], /) -> None:
         """Look at the images of a computed batch whose values cannot be stored; raise to end the loop."""
+        ...
+
+    def pack(self, tensor: Tensor, /) -> Packed | None:
+        """Prepare rows of an output that will not change, while others are computed; called by writing threads."""
         ...
 
     def finish(self, group: Group_contra, content: ShardContent, /) -> Result_co:
@@ -259,7 +265,7 @@ class _Stages(Generic[Group, Result]):
     def _collect(self) -> Iterator[Result]:
         """Wait for the first batch that is running, and add it to its group's builder."""
         batch, pending = self._running.popleft()
-        builder = self._builder = self._builder or ShardBuilder(batch.group, self._sink.outputs)
+        builder = self._builder = self._builder or ShardBuilder(batch.group, self._sink.outputs, self._pack)
         builder.fail(batch.failures)
         builder.copy(batch.copied)
         refused: list[Failure] = []
@@ -275,10 +281,14 @@ class _Stages(Generic[Group, Result]):
 
     def _write(self, group: Group, builder: ShardBuilder) -> Iterator[Result]:
         """Finish a shard on a writing thread while the next one is collected; gives the result of the one before."""
+        builder.complete()
         before, self._builder = self._writing, None
         if before is not None:
             yield self._written(before)
         self._writing = self._writer.submit(_finish, self._sink, group, builder)
+
+    def _pack(self, tensor: Tensor) -> Future[Packed | None]:
+        return self._writer.submit(self._sink.pack, tensor)
 
     def _written(self, writing: Future[Result]) -> Result:
         with self._monitor.clock.waiting("write"):

@@ -143,7 +143,7 @@ def find_update(snapshot: Snapshot, listing: Listing, request: Request) -> Updat
     if options.limit is not None:
         table = limited(table, options.limit, committed, unlisted, snapshot.plan)
     positions = pc.index_in(table["path"], value_set=committed["path"])
-    known = committed.take(positions)
+    known = _known_of(committed, positions)
     changed = _changed_images(table, known, listing.root, options)
     again = changed | (_to_retry(snapshot, known, request.part) if options.retry_failed else False)
     shard_keys = committed["shard_key"].take(pc.if_else(pa.array(again), None, positions)).combine_chunks()
@@ -154,6 +154,12 @@ def find_update(snapshot: Snapshot, listing: Listing, request: Request) -> Updat
         snapshot.plan, table, shard_keys, snapshot.uncommitted_shards()
     )
     return Update(table, shard_keys, changes, needs_plan=not current)
+
+
+def _known_of(committed: pa.Table, positions: pa.ChunkedArray) -> pa.Table:
+    """What is stored of each listed image; a listing that has not changed takes no copy of it all."""
+    same = positions.null_count == 0 and np.array_equal(positions.to_numpy(), np.arange(len(committed)))
+    return committed if same else committed.take(positions)
 
 
 def _to_retry(snapshot: Snapshot, known: pa.Table, part: tuple[int, int] | None) -> npt.NDArray[np.bool_]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated
 
 from extract.backbones.table import DEFAULT_BACKBONE
-from extract.choices import DTYPES, RUNTIMES, SHARD_FORMATS
+from extract.choices import DTYPES, RUNTIMES, SHARD_COMPRESSIONS, SHARD_FORMATS
 from extract.completion import complete_backbone, complete_layer
 from extract.durations import parse_duration
 from store.choices import (
@@ -110,6 +110,9 @@ class RunOptions:
     format: Annotated[str, Option("auto, hdf5 or parquet: the shards' format.", complete=one_of(SHARD_FORMATS))] = (
         "auto"
     )
+    compression: Annotated[
+        str, Option("auto, zstd, lz4 or none, of a new store's features.", complete=one_of(SHARD_COMPRESSIONS))
+    ] = "auto"
     dtype: Annotated[str, Option("auto, float16 or float32: the stored type.", complete=one_of(DTYPES))] = "auto"
     precision: Annotated[
         str,
@@ -246,6 +249,7 @@ _CHOICES = {
     "resize": RESIZES,
     "crop": CROPS,
     "format": SHARD_FORMATS,
+    "compression": SHARD_COMPRESSIONS,
     "dtype": DTYPES,
     "precision": PRECISIONS,
     "runtime": RUNTIMES,

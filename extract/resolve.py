@@ -13,6 +13,7 @@ from extract.backbones.file_backbone import FileBackbone, shown_name
 from extract.backbones.weights import remembered_digest
 from extract.images.decode import parse_color
 from extract.request import RunOptions, parse_automatic, parse_part
+from extract.runtimes.base import padded_size
 from extract.runtimes.device import require_device, usable_cores
 from extract.runtimes.load import NetworkSpec, load_runtime
 from store.errors import RecipeMismatch, UsageError
@@ -102,6 +103,14 @@ def resolve(options: RunOptions, reporter: Reporter = SILENT) -> Request:
     )
 
 
+def limit_batch(request: Request, images: int) -> Request:
+    """The same request, with no larger a batch than that number of images takes."""
+    network = request.network
+    if network.batch_size is None:
+        return request
+    return replace(request, network=replace(network, batch_size=padded_size(images, network.batch_size)))
+
+
 def _network(options: RunOptions, chosen: ChosenNetwork) -> NetworkSpec:
     return NetworkSpec(
         chosen.backbone,
@@ -183,8 +192,12 @@ def require_same_recipe(request: Request, info: StoreInfo, digest: str) -> None:
         else info.recipe.dtypes
     )
     lines = differences(info.recipe, _recipe(request, digest, dtypes))
-    if options.format not in ("auto", info.shard_format):
-        lines.append(f"format: the store has {info.shard_format}, this run asks for {options.format}")
+    for name, asked, has in (
+        ("format", options.format, info.shard_format),
+        ("compression", options.compression, info.compression),
+    ):
+        if asked not in ("auto", has):
+            lines.append(f"{name}: the store has {has}, this run asks for {asked}")
     if lines:
         raise RecipeMismatch(
             f"{request.store} was made with another recipe; {'; '.join(lines)}. "
@@ -221,7 +234,9 @@ def _new_info(request: Request, loaded: LoadedNetwork) -> StoreInfo:
     shard_format = request.options.format
     if shard_format == "auto":
         shard_format = "hdf5" if any(output.spatial for output in outputs) else "parquet"
-    return StoreInfo(_recipe(request, loaded.digest, tuple(output.dtype for output in outputs)), outputs, shard_format)
+    compression = "zstd" if request.options.compression == "auto" else request.options.compression
+    recipe = _recipe(request, loaded.digest, tuple(output.dtype for output in outputs))
+    return StoreInfo(recipe, outputs, shard_format, compression)
 
 
 def _outputs(request: Request, loaded: LoadedNetwork) -> tuple[Output, ...]:

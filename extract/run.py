@@ -15,7 +15,7 @@ from extract.images.decode import decode_policy
 from extract.monitor import Monitor
 from extract.planning import PlannedRun, part_of, plan_run
 from extract.request import RunCall, RunOptions
-from extract.resolve import LoadedNetwork, Request, load_network, resolve, resolve_store
+from extract.resolve import LoadedNetwork, Request, limit_batch, load_network, resolve, resolve_store
 from extract.shard_worker import Assignment, ShardTask, ShardWorker, run_assignments
 from extract.signals import stop_on_signals, stopped_after
 from extract.sources.base import Listing
@@ -89,6 +89,7 @@ def _run(runs: Sequence[RunOptions], reporter: Reporter) -> list[RunResult]:
     requests = [resolve(options, reporter) for options in runs]
     listing = list_data(runs[0].data, runs[0].include, runs[0].exclude)
     report_listing(listing, reporter)
+    requests = [limit_batch(request, len(listing)) for request in requests]
     planned = [plan_run(request, listing, resolve_store(request, reporter)) for request in requests]
     computed = compute([Job(*job) for job in zip(requests, planned, strict=True)], reporter)
     return [summarize(*each) for each in zip(requests, planned, computed, strict=True)]

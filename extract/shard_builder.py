@@ -1,7 +1,8 @@
 """Collecting computed images into a shard: the rows that can be stored, their tensors, and the failures."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,12 +10,17 @@ import pyarrow as pa
 
 from extract.images.loader import CopiedImage, LoadedView
 from extract.runtimes.base import Computed
-from store.formats.base import ROW_SCHEMA, Shard
+from store.formats.base import ROW_SCHEMA, Packed, Shard
 from store.image_records import Failure, Row, failure_table, row_table
 from store.plan import DESCRIPTION, LISTING_SCHEMA
 from store.recipe import Output
 from store.tensors import Tensor
 from store.writer import ShardContent
+
+_PACKED_BYTES = 2 * 2**20  # of a tensor that are packed at a time
+
+Pack = Callable[[Tensor], Future[Packed | None]]
+"""Begins to pack rows of a tensor for the store, and gives them once they are; see `store.formats.base.Format.pack`."""
 
 LARGEST = {dtype: float(np.finfo(dtype).max) for dtype in ("float16", "float32")}
 """The largest value of each stored type."""
@@ -48,11 +54,15 @@ class ShardBuilder:
     Args:
         group: the images to collect.
         outputs: the columns of features.
+        pack: packs tensors as they arrive, so that the shard takes little more once it is complete; None for later.
     """
 
-    def __init__(self, group: ImageGroup, outputs: Sequence[Output]) -> None:
+    def __init__(self, group: ImageGroup, outputs: Sequence[Output], pack: Pack | None = None) -> None:
         self._group = group
         self._outputs = outputs
+        self._pack = pack
+        self._packing: dict[str, list[Future[Packed | None]]] = {output.name: [] for output in outputs}
+        self._packed_rows = 0
         self._failures: list[Failure] = []
         self._rows: list[Row] = []
         self._sizes: list[tuple[int, int]] = []
@@ -96,7 +106,26 @@ class ShardBuilder:
             for output, tensor in zip(self._outputs, computed.tensors, strict=True):
                 self._tensors[output.name][target] = tensor[position]
         self._failures += refused
+        self._pack_rows(complete=False)
         return refused
+
+    def _pack_rows(self, complete: bool) -> None:
+        """Begin to pack the computed rows that are not, if they are enough, or if all rows are there."""
+        if self._pack is None:
+            return
+        views = self._group.views
+        # The last image may yet be dropped for one of its other views.
+        ready = len(self._rows) * views if complete or views == 1 else max(0, len(self._rows) - 1) * views
+        start, count = self._packed_rows, ready - self._packed_rows
+        if count <= 0 or (not complete and count * self._row_bytes < _PACKED_BYTES):
+            return
+        for name, tensor in self._tensors.items():
+            self._packing[name].append(self._pack(tensor[start:ready]))
+        self._packed_rows = ready
+
+    @property
+    def _row_bytes(self) -> int:
+        return sum(tensor[:1].nbytes for tensor in self._tensors.values())
 
     def _drop(self, image: LoadedView) -> None:
         """Remove an image; the next one overwrites the tensors of its earlier views."""
@@ -105,12 +134,26 @@ class ShardBuilder:
             self._rows.pop()
             self._sizes.pop()
 
+    def complete(self) -> None:
+        """All images are there: begin to pack what is left."""
+        self._pack_rows(complete=True)
+
+    def _packed(self, copied: int) -> dict[str, Packed]:
+        """The outputs all of whose rows were packed. Where features were copied, they are packed as a whole later."""
+        packed: dict[str, Packed] = {}
+        for name, parts in self._packing.items():
+            found = [part.result() for part in parts]
+            if found and not copied and None not in found:
+                packed[name] = [row for part in found for row in part or ()]
+        return packed
+
     def content(self) -> ShardContent:
         """Everything collected; asked for once."""
         copied = self._copied[::-1]  # as their tensors are ordered
         rows = self._rows + [image.row for image in copied]
         sizes = self._sizes + [(image.known.width, image.known.height) for image in copied]
-        shard = Shard(self._row_columns(rows, sizes), {name: self._joined(name) for name in self._tensors})
+        tensors = {name: self._joined(name) for name in self._tensors}
+        shard = Shard(self._row_columns(rows, sizes), tensors, self._packed(len(copied)))
         return ShardContent(shard, row_table(rows), failure_table(self._failures), len(copied))
 
     def _joined(self, name: str) -> Tensor:

@@ -26,11 +26,14 @@ from extract.sources.reading import open_images
 from store.errors import EnvironmentFailure, RecipeMismatch, UsageError
 from store.files.base import Files
 from store.files.opening import open_files
+from store.formats import get_format
+from store.formats.base import Packed
 from store.image_records import Failure
 from store.known import KNOWN, KnownFeatures
 from store.progress import SILENT, Reporter
 from store.recipe import Output
 from store.records import SECONDS, CommitRecord, ShardSlot, StoreInfo
+from store.tensors import Tensor
 from store.writer import ShardContent, StoreWriter
 
 if TYPE_CHECKING:
@@ -71,6 +74,11 @@ class StoreSink:
                 if failure.code == "float16_range":
                     raise UsageError(f"{failure.path}: {failure.message}, into a new store")
         self._checked = True
+
+    def pack(self, tensor: Tensor) -> Packed | None:
+        """Compress rows, read them back and compare them."""
+        info = self.writer.info
+        return get_format(info.shard_format).pack(tensor, info.compression)
 
     def finish(self, task: ShardTask, content: ShardContent) -> CommitRecord:
         """Commit a shard; the record that counts may be another process's."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extract.backbones.published import PublishedNetwork
 from extract.backbones.table import PREPROCESSING, Backbone
 from store.command_line import format_count, format_duration, format_shape, format_size
 from store.files.names import printable
@@ -64,8 +65,9 @@ def _format_changes(result: "RunResult") -> str:
 def format_dry_run(plan: "DryRun") -> list[str]:
     """What a run would do and take, in a few lines."""
     outputs = ", ".join(f"{output.name} {format_shape(output.shape)} {output.dtype}" for output in plan.outputs)
+    copies = f" and {plan.to_copy:,} renamed ones to copy" if plan.to_copy else ""
     lines = [
-        f"{plan.images:,} images, {plan.to_compute:,} to compute in {format_count(plan.shards, 'shard')}; "
+        f"{plan.images:,} images, {plan.to_compute:,} to compute{copies} in {format_count(plan.shards, 'shard')}; "
         "nothing was written",
         f"each row: {outputs} in {plan.shard_format}; {format_size(plan.feature_bytes)} before compression",
     ]
@@ -102,6 +104,15 @@ def format_preprocessing() -> list[list[str]]:
     """What the columns weights and pixels of `format_backbones` say."""
     rows = [["weights", "whether the ImageNet weights are on this machine"]]
     return rows + [[name, f"pixels: {meaning}"] for name, meaning in PREPROCESSING.items()]
+
+
+def format_published(networks: Sequence[PublishedNetwork]) -> list[list[str]]:
+    """A row per network that is published as a folder; what its license does not allow stands out."""
+    rows = [["published as folders", "output", "license"]]
+    for network in networks:
+        terms = f": {network.terms.upper()}" if network.terms else ""
+        rows.append([network.name, str(network.channels), f"{network.license}{terms}"])
+    return rows
 
 
 def _format_weights(backbone: Backbone, path: Path | None) -> str:

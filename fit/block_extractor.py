@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL.Image import Image
 
-from extract.api import SILENT, FeatureExtractor, Reporter, extract_together, same_pixels
+from extract.api import SILENT, FeatureExtractor, Reporter, extract_with_all, same_pixels
 from fit.head_info import Block
 from store.errors import UsageError
 from store.files.names import file_path, row_name
@@ -96,7 +96,7 @@ class BlockExtractor:
         """Features of image files and of images in memory, some hundred at a time; see `FeatureExtractor.extract`."""
         reporters = [reporter, *(SILENT for _ in self._groups[1:])]  # all passes are equally far
         passes = [
-            extract_together(group, paths, shown, pixels) for group, shown in zip(self._groups, reporters, strict=True)
+            extract_with_all(group, paths, shown, pixels) for group, shown in zip(self._groups, reporters, strict=True)
         ]
         for contents in zip(*passes, strict=True):
             errors = {

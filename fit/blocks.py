@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -12,9 +14,12 @@ from fit.rows import ImageRows, pick
 from fit.splits import Positions
 from store.errors import RecipeMismatch, UsageError
 from store.files.names import printable, row_name
-from store.reader import FeatureStore
+from store.reader import FeatureStore, open_store
 from store.recipe import Output, differences
 from store.snapshot import all_views
+
+StoreLike: TypeAlias = FeatureStore | str | Path
+"""A store, or its folder or URL."""
 
 _DESCRIBING = ("label", "split", "group")
 
@@ -33,6 +38,12 @@ class StoredBlock:
         """As head.json describes it."""
         store = self.store
         return Block(store.recipe, self.output, self.reduction, weights_of(store), row_name(store.folder.absolute))
+
+
+def open_stores(given: StoreLike | Sequence[StoreLike]) -> list[FeatureStore]:
+    """One store or several, each given by itself or by its folder."""
+    stores = [given] if isinstance(given, FeatureStore | str | Path) else given
+    return [store if isinstance(store, FeatureStore) else open_store(store) for store in stores]
 
 
 def weights_of(store: FeatureStore) -> str:

@@ -134,6 +134,7 @@ class HeadInfo:
         """As plain JSON values; `multi_label` is named several, and the fields of an only block are beside it, as in
         0.5.0.
         """
+        decision = self.decision.to_dict()
         if len(self.blocks) > 1:
             return {
                 "head": self.head,
@@ -145,7 +146,7 @@ class HeadInfo:
                 "blocks": [{**block.to_dict(), "scale": block.scale} for block in self.blocks],
                 "versions": dict(self.versions),
                 "data": self.data,
-                **({"decision": decision} if (decision := self.decision.to_dict()) else {}),
+                **({"decision": decision} if decision else {}),
             }
         block = self.blocks[0].to_dict()
         return {
@@ -162,7 +163,7 @@ class HeadInfo:
             "versions": dict(self.versions),
             "data": self.data,
             "store": block["store"],
-            **({"decision": decision} if (decision := self.decision.to_dict()) else {}),
+            **({"decision": decision} if decision else {}),
         }
 
     @classmethod

@@ -33,6 +33,7 @@ WEIGHTS, ESTIMATOR = "head.weights.h5", "head.skops"
 
 TRUSTED_TYPES = (
     "fit.heads.labels.OnePerLabel",
+    "fit.heads.neighbors.NearestMean",
     "fit.heads.neighbors.SimilarNeighbors",
     "fit.heads.neighbors.SimilarNumbers",
     "fit.heads.regressors.RidgeRegression",

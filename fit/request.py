@@ -88,6 +88,7 @@ def new_classifier(request: FitRequest, task: Task) -> Classifier:
         origin=Origin(blocks[0].recipe, blocks[0].output, blocks[0].weights),
         custom_head=options.custom_head,
         tensorboard=options.tensorboard,
+        blocks=widths if len(widths) > 1 else (),
     )
     classifier = build_classifier(spec)
     return classifier if len(blocks) == 1 else BalancedClassifier(classifier, widths)

@@ -8,10 +8,9 @@ for. `fit.experiment` says which images have which role.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TypeAlias
 
 from extract.api import SILENT, Reporter, console_reporter
+from fit.blocks import StoreLike, open_stores
 from fit.cross_validation import cross_validate
 from fit.decision import choose_decision, require_decidable
 from fit.evaluation import measure, prediction_table
@@ -27,10 +26,7 @@ from fit.request import FitRequest, new_classifier, resolve_fit
 from fit.splits import TEST, TRAIN, VALIDATION
 from fit.task import Task
 from store.options import taking_first_and_fields_of
-from store.reader import FeatureStore, open_store
-
-StoreLike: TypeAlias = FeatureStore | str | Path
-"""A store, or its folder or URL."""
+from store.reader import FeatureStore
 
 
 @taking_first_and_fields_of(HeadCall, {"reduction": "reduce", "validation": "val"})
@@ -50,9 +46,7 @@ def fit_head(store: StoreLike | Sequence[StoreLike], call: HeadCall) -> Head:
         StoppedEarly: the store is not complete.
     """
     reporter = console_reporter() if call.progress else SILENT
-    given = [store] if isinstance(store, FeatureStore | str | Path) else store
-    stores = [one if isinstance(one, FeatureStore) else open_store(one) for one in given]
-    return fit_with(stores, call.options(), reporter)
+    return fit_with(open_stores(store), call.options(), reporter)
 
 
 def fit_with(store: FeatureStore | Sequence[FeatureStore], options: FitOptions, reporter: Reporter = SILENT) -> Head:

@@ -5,6 +5,7 @@ RESIZES = ("bilinear", "nearest", "bicubic", "lanczos", "area")
 CROPS = ("stretch", "center", "pad")
 FLIPS = ("none", "horizontal", "vertical", "both")
 STORED_DTYPES = ("float16", "float32")
+COMPRESSIONS = ("zstd", "lz4", "none")
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 MOST_PIXELS = 4_096

@@ -38,21 +38,35 @@ def find_known(files: Files, snapshot: Snapshot) -> pa.Table:
         return KNOWN.empty_table()
     pending = snapshot.plan.rows.filter(snapshot.plan.rows["shard"].is_valid())
     sizes = pc.unique(pending.filter(pc.greater(pending["size"], 0))["size"])
-    records = [*snapshot.records.values(), *_previous_records(files, snapshot)]
+    records = records_to_copy_from(files, snapshot)
     return pa.concat_tables([KNOWN.empty_table(), *(_of_size(record, sizes) for record in records)])
 
 
-def _previous_records(files: Files, snapshot: Snapshot) -> list[CommitRecord]:
-    """The records of those shards of the previous plan that the current one does not refer to; none if `gc` was there."""
+def records_to_copy_from(files: Files, snapshot: Snapshot) -> list[CommitRecord]:
+    """The records of the current plan's shards, and of those of the previous plan."""
+    previous = find_previous(files, snapshot)
+    return [*snapshot.records.values(), *(previous.records if previous else ())]
+
+
+@dataclass(frozen=True)
+class PreviousPlan:
+    """The plan before the current one: its name, and the records of those of its shards that the current one does not need."""
+
+    name: str
+    records: tuple[CommitRecord, ...]
+
+
+def find_previous(files: Files, snapshot: Snapshot) -> PreviousPlan | None:
+    """The plan before the current one; None if there was none, or `gc` was there."""
     if snapshot.number < 2:
-        return []
+        return None
     try:
-        current = CurrentPlan.from_bytes(files.read(CurrentPlan.file(snapshot.number - 1)))
-        keys = set(load_plan(files, current.plan).shard_keys().unique().to_pylist()) - snapshot.shard_keys
+        name = CurrentPlan.from_bytes(files.read(CurrentPlan.file(snapshot.number - 1))).plan
+        keys = set(load_plan(files, name).shard_keys().unique().to_pylist()) - snapshot.shard_keys
         slots = [slot for name in {key.partition("/")[0] for key in keys} for slot in latest_slots(files, name)]
-        return [load_record(files, slot) for slot in slots if slot.key in keys]
+        return PreviousPlan(name, tuple(load_record(files, slot) for slot in slots if slot.key in keys))
     except (DamagedStore, FileNotFoundError):
-        return []
+        return None
 
 
 def _of_size(record: CommitRecord, sizes: pa.Array) -> pa.Table:

@@ -11,6 +11,8 @@ from store.errors import DamagedStore
 from store.files.base import COPY, INFO, Files, NotARegularFile
 from store.files.digest import digest_in
 from store.formats import get_format
+from store.known import find_previous
+from store.plan import plan_file
 from store.progress import SILENT, Reporter
 from store.rebuild import rebuild
 from store.records import CommitRecord, CurrentPlan, StoreInfo
@@ -254,6 +256,8 @@ def _unneeded(files: Files, needed: "_NeededFiles") -> list[str]:
 class _NeededFiles:
     """The files that the current plan needs; looked up again where something was published since.
 
+    While it is unfinished, it needs those of the previous plan, which the features of renamed images are copied from.
+
     Raises (every method):
         DamagedStore: a record or the plan cannot be read.
     """
@@ -277,6 +281,16 @@ class _NeededFiles:
             )
         self._names = _needed(self._snapshot)
         self.plans = {key.partition("/")[0] for key in self._snapshot.shard_keys}
+        if self._snapshot.uncommitted_shards():  # whose images may be renamed ones of the previous plan
+            self._keep_previous()
+
+    def _keep_previous(self) -> None:
+        previous = find_previous(self._files, self._snapshot)
+        if previous is None:
+            return
+        self._names |= {CurrentPlan.file(self._snapshot.number - 1), plan_file(previous.name)}
+        self._names |= {f"data/{record.shard}" for record in previous.records if record.shard}
+        self.plans |= {record.plan for record in previous.records}
 
 
 def _needed(snapshot: Snapshot) -> frozenset[str]:

@@ -17,6 +17,7 @@ from store.formats import Format, get_format
 from store.formats.base import ROW_SCHEMA
 from store.labels import count_labels
 from store.notebook import notebook_table
+from store.plan import DESCRIPTION
 from store.recipe import Output, Recipe
 from store.shard_file import read_shard
 from store.snapshot import ShardRows, Snapshot, load_snapshot
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     import dask.array
 
     from store.maintenance import Verification
+
+LABELS = pa.schema([ROW_SCHEMA.field(name) for name in (*DESCRIPTION, "view", "sha256")])
+"""The columns of `FeatureStore.labels`."""
 
 SHARDS_AT_ONCE = 4
 """How many decoded shards `batches` has in memory, and across how many it shuffles."""
@@ -113,17 +117,41 @@ class FeatureStore:
         if self.snapshot.plan is None or not self._shards:
             return ROW_SCHEMA.empty_table()
         parts = [self._row_columns(shard).take(shard.shard_positions) for shard in self._shards]
-        order = np.argsort(np.concatenate([shard.numbers for shard in self._shards]))
-        stored = pa.concat_tables(parts).take(order)
-        described = self.snapshot.plan.rows.take(self._numbers // self.recipe.views)
+        stored = pa.concat_tables(parts).take(self._order)
         for name in ("label", "split", "group"):
-            stored = stored.set_column(stored.schema.get_field_index(name), name, described[name])
+            stored = stored.set_column(stored.schema.get_field_index(name), name, self._labels[name])
         return stored.combine_chunks()
+
+    @cached_property
+    def _order(self) -> npt.NDArray[np.int64]:
+        """Positions of the rows, in plan order, among those of all shards one after the other."""
+        return np.argsort(np.concatenate([shard.numbers for shard in self._shards]))
+
+    @cached_property
+    def _labels(self) -> pa.Table:
+        if self.snapshot.plan is None or not self._shards:
+            return LABELS.empty_table()
+        described = self.snapshot.plan.rows.select(DESCRIPTION).take(self._numbers // self.recipe.views)
+        recorded = [
+            shard.record.expected_rows(self.recipe.views).select(["view", "sha256"]).take(shard.shard_positions)
+            for shard in self._shards
+        ]
+        for column in pa.concat_tables(recorded).take(self._order).itercolumns():
+            described = described.append_column(LABELS.field(described.num_columns), column)
+        return described.combine_chunks()
+
+    def labels(self, split: str | None = None) -> pa.Table:
+        """The rows as the plan and the commit records describe them: path, label, split, group, view, sha256.
+
+        No shard is read, and none is downloaded.
+        """
+        return self._labels if split is None else self._labels.take(self._selected(split))
 
     def table(self, split: str | None = None) -> pa.Table:
         """The rows without features: path, label, split, group, view, width, height, sha256.
 
-        Label, split and group are the current plan's, so relabelling shows at once.
+        Label, split and group are the current plan's, so relabelling shows at once. Width and height are in the shards;
+        `labels` does without them.
         """
         return self._table if split is None else self._table.take(self._selected(split))
 
@@ -221,7 +249,7 @@ class FeatureStore:
     def _selected(self, split: str | None) -> npt.NDArray[np.int64]:
         if split is None:
             return np.arange(len(self))
-        splits = self._table["split"].to_pylist()
+        splits = self._labels["split"].to_pylist()
         if split not in splits:
             present = sorted({str(name) for name in splits if name is not None})
             raise UsageError(f"no rows of split {split!r}: the store has {', '.join(present) or 'no splits'}")

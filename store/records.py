@@ -17,6 +17,7 @@ from typing import Annotated, Self
 import numpy as np
 import pyarrow as pa
 
+from store.choices import COMPRESSIONS
 from store.errors import DamagedStore, NotAStore
 from store.formats import FORMATS
 from store.image_records import ROWS, failures_of, rows_of
@@ -25,9 +26,11 @@ from store.recipe import Output, Recipe
 from store.schema import InvalidField, Like, OneOf, Range, Sha256, read_fields, shown
 
 FORMAT = "stillframe"
-VERSION = 1
+VERSION = 2
 
-UPGRADES: dict[int, Callable[[JsonObject], JsonObject]] = {}
+UPGRADES: dict[int, Callable[[JsonObject], JsonObject]] = {
+    1: lambda values: {**values, "version": 2},  # 2: `compression` may be another than zstd
+}
 """For each older version of store.json, a function that makes of its object one of the next version."""
 
 MOST_RECORD_BYTES = 2**28
@@ -52,13 +55,13 @@ class StoreInfo:
     recipe: Recipe
     outputs: tuple[Output, ...]
     shard_format: Annotated[str, OneOf(tuple(FORMATS))]
-    compression: str = "zstd"
+    compression: Annotated[str, OneOf(COMPRESSIONS)] = "zstd"
 
     def to_bytes(self) -> bytes:
-        """The content of store.json."""
+        """The content of store.json. What version 1 can say is written as version 1, for the programs that read that."""
         values: JsonObject = {
             "format": FORMAT,
-            "version": VERSION,
+            "version": 1 if self.compression == "zstd" else VERSION,
             "fingerprint": self.recipe.fingerprint,
             "recipe": self.recipe.to_dict(),
             "outputs": [output.to_dict() for output in self.outputs],

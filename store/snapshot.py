@@ -138,10 +138,12 @@ class Snapshot:
             return COMMITTED.empty_table()
         images = [shard.record.images.take(shard.image_positions[shard.committed]) for shard in self.shard_images]
         positions = _joined([shard.plan_positions[shard.committed] for shard in self.shard_images])
-        order = np.argsort(positions)
         empty = COMMITTED.empty_table().drop_columns("shard_key")
-        table = pa.concat_tables([empty, *images]).combine_chunks().take(order)
-        return table.append_column("shard_key", self.plan.shard_keys().take(positions[order]))
+        table = pa.concat_tables([empty, *images])
+        if np.any(np.diff(positions) < 0):  # else a store of ten million images would be copied twice
+            order = np.argsort(positions)
+            table, positions = table.combine_chunks().take(order), positions[order]
+        return table.append_column("shard_key", self.plan.shard_keys().take(positions))
 
     def committed_shards(self) -> list[ShardRows]:
         """The stored rows, shard by shard, in the order in which the plan first has a row of each."""

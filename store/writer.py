@@ -10,8 +10,8 @@ The protocol, which docs/store-format.md repeats word for word:
 4. A file in `view/` MUST be numbered one higher than the highest its writer knows. If that number is taken, the writer
    MUST read the store again and make a new plan.
 5. A shard MUST be read back and compared with what was to be stored before it is published.
-6. A shard MUST be named by the SHA-256 of its bytes. A file of that name with other bytes is damaged; a writer MUST
-   replace it.
+6. A shard and a plan MUST be named by the SHA-256 of their bytes. A file of such a name with other bytes is damaged; a
+   writer MUST replace it.
 7. A shard MUST be published before the record that names it. After publishing the record its writer MUST check whether
    the shard is still there, and publish it again if not. The same holds for a plan and the file in `view/`.
 8. A record MUST list each image of its shard exactly once, as a row or as a failure.
@@ -37,7 +37,7 @@ import pyarrow as pa
 
 from store.errors import EnvironmentFailure, UsageError
 from store.files.base import COPY, INFO, Files
-from store.formats import Shard, check_round_trip, get_format
+from store.formats import Shard, check_round_trip, get_format, packed_shard
 from store.image_records import failure_table, row_table
 from store.plan import Plan
 from store.records import COPIED, MOST_RECORD_BYTES, CommitRecord, CurrentPlan, ShardSlot, StoreInfo
@@ -103,7 +103,7 @@ class StoreWriter:
             data: where the images are, a folder or a table.
         """
         self._add_copy()
-        self._files.create(plan.file, plan.data)
+        self._publish_named(plan.file, plan.data)
         if not self.make_current(plan.name, plan.number, data):
             return False
         self._ensure(plan.file, plan.data)
@@ -140,7 +140,7 @@ class StoreWriter:
                 f"{MOST_RECORD_BYTES:,} at most: choose a smaller --shard-rows"
             )
         if data:
-            self._publish_shard(f"data/{record.shard}", data)
+            self._publish_named(f"data/{record.shard}", data)
         if not self._files.create(slot.file, published):
             return CommitRecord.from_bytes(self._files.read(slot.file))
         if data:
@@ -153,8 +153,9 @@ class StoreWriter:
         if len(content.shard.rows) == 0:
             return b""
         shard_format = get_format(info.shard_format)
-        data = shard_format.encode(content.shard, info.outputs, info.recipe.fingerprint)
-        check_round_trip(shard_format, data, content.shard, info.outputs)
+        shard = packed_shard(shard_format, content.shard, info.compression)
+        data = shard_format.encode(shard, info.outputs, info.recipe.fingerprint, info.compression)
+        check_round_trip(shard_format, data, shard, info.outputs)
         return data
 
     def withdraw(self, slot: ShardSlot, reason: str) -> bool:
@@ -175,8 +176,8 @@ class StoreWriter:
     def _shard_name(self, data: bytes) -> str:
         return f"{hashlib.sha256(data).hexdigest()}.{get_format(self.info.shard_format).suffix}"
 
-    def _publish_shard(self, name: str, data: bytes) -> None:
-        """Publish a shard file; a damaged file that has its name is replaced."""
+    def _publish_named(self, name: str, data: bytes) -> None:
+        """Publish a shard or a plan, which its bytes give the name; a damaged file that has the name is replaced."""
         if self._files.create(name, data) or self._has(name, data):
             return
         self._files.remove(name)

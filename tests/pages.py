@@ -7,7 +7,7 @@ blocks are what commands print. Comments on a page say how its test differs from
     <!-- shortened: START: OPTIONS -->  options added to each command that begins so, where the real one takes weights
                                         that must be downloaded, or minutes
     <!-- replaced: OLD: NEW -->         NEW in the place of OLD
-    <!-- not printed here: WORDS -->    lines with these words need the real images or weights
+    <!-- not printed here: WORDS -->    lines with these words need the real images
 """
 
 import re
@@ -23,12 +23,9 @@ _COMMENT = re.compile(r"^<!-- (before|shortened|replaced|not printed here): (.*?
 
 NOT_RUN = {
     "python3 -m venv": "installs; tests/test_packaging.py installs the package into an environment of its own",
-    "pip install './stillframe'": "the same",
-    "pip install 'tensorflow[and-cuda]'": "the same, for a GPU",
+    "pip install": "installs, for a GPU, a hub (tests/extract/backbones/test_hub.py has one) or an object store",
     "extract run data/ --device gpu": "needs a GPU; tests/extract/runtimes/test_device.py",
     "extract run s3://": "needs an object store; tests/end_to_end/test_object_store.py runs such commands",
-    "pip install 'stillframe[s3]'": "the same",
-    "pip install 'stillframe[hub]'": "needs a hub; tests/extract/backbones/test_hub.py has one",
     "apt-get download": "160 MB under another license; the test draws images with the same names",
     "import json\nfrom pathlib import Path\n\nimport timm": "timm's weights must be downloaded",
 }
@@ -67,9 +64,13 @@ class Page:
                 found.append(quick)
         return found
 
-    def printed(self) -> list[str]:
-        """The lines that the commands print, but for those that they print on the real images alone."""
-        absent = self._comments("not printed here")
+    def altered(self) -> bool:
+        """Whether the commands that are run differ from those on the page."""
+        return bool(self._comments("shortened") or self._comments("replaced"))
+
+    def printed(self, real: bool) -> list[str]:
+        """The lines that the commands print, and without the real images not those that need these."""
+        absent = [] if real else self._comments("not printed here")
         lines = [line.strip() for line in _FENCED.sub("", self.text).splitlines() if line.startswith("    ")]
         return [line for line in lines if line != "…" and not any(words in line for words in absent)]
 

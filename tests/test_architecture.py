@@ -36,6 +36,8 @@ KERAS_PLACES = {
     "extract/backbones/networks/inception_v1.py",
     "extract/backbones/networks/inception_v4.py",
     "extract/backbones/keras_file.py",
+    "extract/backbones/keras_hub_encoders.py",
+    "extract/backbones/keras_hub_load.py",
     "extract/backbones/load.py",
     "extract/backbones/networks/pixels.py",
     "extract/backbones/networks/squeezenet.py",

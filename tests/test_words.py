@@ -45,7 +45,7 @@ WORDS = {
     "Collection": Word(r"\bclass Collection\b|\bCollection\(", "ShardBuilder, builder"),
     "Share": Word(r"\bclass Share\b|\bShare\(|\bshares? in\b", "ShardImages"),
     "Place": Word(r"\bclass Place\b|\bPlace\(", "ShardRows"),
-    "holder": Word(r"\bholders?\b|\bHELD\b|\bheld\b", "shard_keys, committed_images, COMMITTED"),
+    "holder": Word(r"\bholders?\b|\bHELD\b|\bheld\b(?! out)", "shard_keys, committed_images, COMMITTED"),
     "View": Word(
         r"\bclass View\b|\bView\(|\bimport View\b|\bView\.from_bytes|snapshot\.view\b", "CurrentPlan, snapshot.current"
     ),

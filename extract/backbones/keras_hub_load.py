@@ -21,6 +21,7 @@ from extract.backbones.keras_hub_encoders import ENCODERS, project
 from extract.backbones.keras_hub_kinds import POOLER, PROJECTED
 from extract.backbones.keras_hub_model import HubNetwork, read_network
 from extract.backbones.outputs import Cut
+from extract.backbones.positions import interpolate_positions
 from extract.backbones.tokens import find_grid
 from store.errors import UsageError
 from store.suggestions import suggest_install
@@ -47,6 +48,7 @@ def load_keras_hub(weights: Path, image_size: tuple[int, int], precision: str = 
     def builder() -> keras.Model:
         keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
         backbone = _from_preset(found, image_size) if found.is_preset else _from_transformers(found, image_size)
+        _correct_positions(backbone, found, image_size)
         return _with_named_outputs(backbone, found, image_size)
 
     with keras_defaults(), ThreadPoolExecutor(1) as new_thread:  # see `extract.backbones.build.build`
@@ -76,7 +78,11 @@ def _from_transformers(found: HubNetwork, image_size: tuple[int, int]) -> keras.
 
     if found.kind.builder in ENCODERS:
         return ENCODERS[found.kind.builder](found, image_size)
-    options = {"layer_norm_epsilon": found.values["layer_norm_eps"]} if found.kind.builder == "ViTBackbone" else {}
+    options: dict[str, object] = {}  # what its conversion of config.json leaves out, or has otherwise
+    if found.kind.builder == "ViTBackbone":
+        options = {"layer_norm_epsilon": found.values["layer_norm_eps"]}
+    elif found.kind.builder == "DINOV2Backbone":
+        options = {"apply_layernorm": False}  # of blocks
     builder = getattr(keras_hub.models, found.kind.builder)
     return builder.from_preset(str(found.weights.parent), image_shape=(*image_size, 3), **options)
 
@@ -88,6 +94,17 @@ def _from_preset(found: HubNetwork, image_size: tuple[int, int]) -> keras.Model:
     backbone = getattr(keras_hub.models, found.kind.builder)(**{**found.values, "image_shape": (*image_size, 3)})
     backbone.load_weights(found.weights)
     return backbone
+
+
+def _correct_positions(backbone: keras.Model, found: HubNetwork, image_size: tuple[int, int]) -> None:
+    """Give DINOv2 the positions that PyTorch would: keras-hub's cubic is another one, and features differ by 1 %."""
+    if found.kind.builder != "DINOV2Backbone" or backbone.antialias_in_interpolation:
+        return  # with antialiasing both have the same cubic
+    embeddings = backbone.embeddings
+    if tuple(embeddings.position_embedding_shape) != image_size:
+        grid = image_size[0] // found.patch_size, image_size[1] // found.patch_size
+        own = keras.ops.convert_to_numpy(embeddings.position_embeddings)
+        embeddings.interpolated_position_embeddings.assign(interpolate_positions(own, grid))
 
 
 def _with_named_outputs(backbone: keras.Model, found: HubNetwork, image_size: tuple[int, int]) -> keras.Model:

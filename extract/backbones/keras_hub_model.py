@@ -117,16 +117,16 @@ def describe(weights: Path, config: JsonObject) -> HubNetwork:
             )
         if weights.name == PRESET_WEIGHTS:
             family, kind, values = _of_preset(config)
-            held, pooled = count_arrays(weights), kind.pooled
+            stored, pooled = count_arrays(weights), kind.pooled
         else:
             family, kind, values = _of_transformers(config)
             tensors = read_safetensors(weights.parent)
-            held = sum(math.prod(tensor.shape) for tensor in tensors)
+            stored = sum(math.prod(tensor.shape) for tensor in tensors)
             projected = any(tensor.name == PROJECTION for tensor in tensors)
             pooled = tuple(name for name in kind.pooled if name != PROJECTED or projected)
         plain = {SPELLED.get(name, name): value for name, value in values.items()}
         sizes = _sizes(plain)
-        _require_held(plain, sizes, held, weights)
+        _require_stored(plain, sizes, stored, weights)
     except InvalidField as error:
         raise UsageError(f"{printable(str(weights.parent / CONFIG))}: {error}") from error
     outputs = find_family({"model_type": family, "num_register_tokens": values.get("num_register_tokens", 0)})
@@ -212,7 +212,7 @@ def _sizes(plain: Mapping[str, object]) -> _Sizes:
     return _Sizes((height, width), _whole(patch, "patch_size"))
 
 
-def _require_held(plain: Mapping[str, object], sizes: _Sizes, held: int, weights: Path) -> None:
+def _require_stored(plain: Mapping[str, object], sizes: _Sizes, stored: int, weights: Path) -> None:
     """Raise UnsafeFile if a network of these numbers has more weights than the arrays hold: it would fill the memory."""
     if isinstance(depths := plain.get("depths"), list):
         width = _whole(plain["embed_dim"], "embed_dim")
@@ -223,9 +223,9 @@ def _require_held(plain: Mapping[str, object], sizes: _Sizes, held: int, weights
         width = _whole(plain["hidden_size"], "hidden_size")
         inner = _whole(plain.get("intermediate_size", width), "intermediate_size")
         least = _whole(plain["num_hidden_layers"], "num_hidden_layers") * (4 * width**2 + 2 * width * inner)
-    if least > held:
+    if least > stored:
         raise UnsafeFile(
-            f"{printable(str(weights))} has {held:,} numbers, and {CONFIG} describes a network with more than {least:,}: it is "
+            f"{printable(str(weights))} has {stored:,} numbers, and {CONFIG} describes a network with more than {least:,}: it is "
             "damaged or made to do harm"
         )
     _require_memory(printable(str(weights)), (sizes.image[0] // sizes.patch) * (sizes.image[1] // sizes.patch))

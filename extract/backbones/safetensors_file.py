@@ -107,7 +107,7 @@ def _files(folder: Path) -> list[Path]:
         raise UsageError(f"{shown} names no files")
     for name in names:
         if _PART.fullmatch(name) is None:
-            raise UnsafeFile(f"{shown} names {printable(name)!r}, which is no part of a model: it is never read")
+            raise UnsafeFile(f"{shown} names {printable(name)!r}, which is not a part of a model: it is never read")
         if not (folder / name).is_file():
             raise UsageError(f"{shown} names {name}, which is not in its folder")
     return [folder / name for name in names]
@@ -120,7 +120,7 @@ def _tensors(path: Path) -> Iterator[StoredTensor]:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= min(_MOST_HEADER, size - 8):
-                raise UsageError(f"{shown} is no safetensors file, or is cut short")
+                raise UsageError(f"{shown} is not a safetensors file, or is cut short")
             header = parse(file.read(length), _MOST_HEADER)
     except OSError as error:
         raise _unreadable(path, error) from error

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from store.tensors import Tensor
 
+_LEAST_PADDED = 32
+
 Pixels = npt.NDArray[np.uint8]
 """RGB values, (height, width, 3) for one image."""
 
@@ -65,3 +67,11 @@ class Runtime(Protocol):
     def start(self, images: Sequence[Pixels]) -> Pending:
         """Begin to compute up to `batch_size` images, each (height, width, 3)."""
         ...
+
+
+def padded_size(images: int, batch_size: int) -> int:
+    """The padded size of a call with this number of images: the next power of two, from 32 on, and `batch_size` at most.
+
+    32 is the automatic batch of a processor: the last, short batch of a shard stays what it was, to the last bit.
+    """
+    return min(batch_size, max(_LEAST_PADDED, 1 << (images - 1).bit_length()))

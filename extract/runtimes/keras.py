@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from extract.runtimes.base import Computed, Pixels
+from extract.runtimes.base import Computed, Pixels, padded_size
 from extract.runtimes.device import Device
 from store.tensors import Tensor
 
@@ -41,6 +41,7 @@ class KerasRuntime:
             "keras": keras.version(),
         }
         self._call = _COMPILERS[backend](model)
+        self._compiles_each_size = backend == "jax"  # which takes longer than to compute padding
         self._threads = ThreadPoolExecutor(threads, "compute")
         if device.is_gpu or backend == "jax":  # compile now, and find out how large a batch fits in memory
             self._compute([np.zeros(model.input_shape[1:], np.uint8)] * batch_size)
@@ -63,8 +64,9 @@ class KerasRuntime:
         return Computed(columns[::2], columns[1::2])
 
     def _batch(self, images: Sequence[Pixels], size: int) -> list[Tensor]:
-        """Compute images, padded to `size` with black ones: with one shape for all calls, nothing is compiled again."""
-        pixels = np.zeros((size, *images[0].shape), np.uint8)
+        """Compute up to `size` images, padded with black ones."""
+        padded = size if self._compiles_each_size else padded_size(len(images), size)
+        pixels = np.zeros((padded, *images[0].shape), np.uint8)
         np.stack(images, out=pixels[: len(images)])
         return [np.asarray(column)[: len(images)] for column in self._call(pixels)]
 

@@ -100,11 +100,10 @@ def _fitted_before(folder: Path, digest: str) -> Results | None:
 
 def _digest(request: FitRequest) -> str:
     """SHA-256 of all that decides a fit: the recipe, the plan, the options, and the tables that they name."""
-    options, (store,) = request.options, request.stores
-    current = store.snapshot.current
+    options, current = request.options, request.stores[0].snapshot.current
     values: dict[str, object] = {field.name: repr(getattr(options, field.name)) for field in fields(FitOptions)}
     values |= {
-        "fingerprint": store.fingerprint,
+        "fingerprint": request.fingerprint,
         "plan": current.plan if current else "",
         "parameters": repr(sorted(request.parameters.items())),
         "labels": _file_digest(options.labels),

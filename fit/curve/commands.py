@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from fit.app import ParameterOptions, StorePlace, app
+from fit.app import ParameterOptions, StorePlaces, app
 from fit.curve.options import CurveOptions
 from fit.options import FitOptions
 from store.command_line import Console, command
@@ -26,7 +26,7 @@ class CurveOutput:
 @command(
     app,
     "curve",
-    StorePlace,
+    StorePlaces,
     CurveOptions,
     CurveOutput,
     Without(
@@ -35,7 +35,7 @@ class CurveOutput:
     ParameterOptions,
 )
 def curve(
-    store: StorePlace,
+    store: StorePlaces,
     options: CurveOptions,
     output: CurveOutput,
     fit_options: FitOptions,
@@ -46,12 +46,11 @@ def curve(
     from fit.curve.run import fit_curve
     from fit.curve.text import describe_curve, format_curve
     from fit.curve.write import CSV, PICTURE, require_curve_place, write_curve
-    from store.reader import open_store
 
     asked = replace(fit_options, parameters=parameters.given())
     folder = output.out or Path("curves") / asked.head.replace(":", ".")
     require_curve_place(folder, output.force)
-    found = fit_curve(open_store(store.features), asked, options, console.reporter)
+    found = fit_curve(store.open(), asked, options, console.reporter)
     write_curve(found, folder)
     console.result({"curve": str(folder), **found.to_dict()})
     console.output(*columns(format_curve(found)))

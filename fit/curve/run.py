@@ -9,11 +9,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
 from extract.api import SILENT, Reporter
+from fit.blocks import StoreLike, open_stores
 from fit.curve.estimates import accuracy_interval, changed_loss, gained_accuracy, loss_interval
 from fit.curve.options import CurveOptions
 from fit.evaluation import ground_truth
@@ -25,7 +25,6 @@ from fit.options import FitOptions
 from fit.request import FitRequest, new_classifier, resolve_fit
 from fit.splits import Positions, nested_parts, reshuffled
 from store.errors import UsageError
-from store.reader import FeatureStore, open_store
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ class _Scored:
 
 
 def fit_curve(
-    store: FeatureStore | str | Path,
+    store: StoreLike | Sequence[StoreLike],
     fit_options: FitOptions | None = None,
     options: CurveOptions | None = None,
     reporter: Reporter = SILENT,
@@ -138,7 +137,7 @@ def fit_curve(
     """Fit a head on more and more of the training images, and evaluate it on validation.
 
     Args:
-        store: the features, or the store's folder.
+        store: the features, or the store's folder; several stores are joined.
         fit_options: as for `fit_head`.
         options: how many sizes and draws.
         reporter: shows progress.
@@ -147,8 +146,7 @@ def fit_curve(
         UsageError: a wrong option, no validation images, or too few training images for two sizes.
         StoppedEarly: the store is not complete.
     """
-    features = store if isinstance(store, FeatureStore) else open_store(store)
-    request, options = resolve_fit(features, fit_options or FitOptions()), options or CurveOptions()
+    request, options = resolve_fit(open_stores(store), fit_options or FitOptions()), options or CurveOptions()
     experiment = load_experiment(request, reporter)
     if len(experiment.split.validation) == 0:
         raise UsageError("there are no validation images to evaluate on: give --val a fraction above 0")

@@ -44,6 +44,7 @@ class HeadSpec:
         origin: where the features come from; only heads that continue the backbone need it.
         custom_head: the function of a custom head, if it is not to be imported by name.
         tensorboard: a folder for TensorBoard, for heads that Keras fits.
+        blocks: how many columns each block of features has; empty for one.
     """
 
     name: str
@@ -55,6 +56,7 @@ class HeadSpec:
     origin: Origin | None = None
     custom_head: CustomHead | None = None
     tensorboard: str | None = None
+    blocks: tuple[int, ...] = ()
 
     @property
     def balanced(self) -> str | None:

@@ -83,6 +83,8 @@ def _arguments(kind: HeadKind, spec: HeadSpec) -> dict[str, object]:
     arguments: dict[str, object] = {**spec.parameters, "random_state": spec.seed}
     if kind.weighted and not spec.task.regression:
         arguments["class_weight"] = spec.balanced
+    if kind.scales:
+        arguments["blocks"] = spec.blocks
     return arguments
 
 

@@ -1,4 +1,4 @@
-"""Classification by the most similar images."""
+"""Classification by the most similar images, and by the most similar class mean."""
 
 from typing import Self
 
@@ -112,3 +112,38 @@ class SimilarNeighbors(ClassifierMixin, _Similar):
         """(rows,): the most probable class; or bool (rows, labels)."""
         decided = decide(self.predict_proba(X), self.multi_label_)
         return decided if self.multi_label_ else self.classes_[decided]
+
+
+class NearestMean(ClassifierMixin, BaseEstimator):
+    """The class whose mean is nearest; a score is half the negative squared distance, up to what all classes share.
+
+    scikit-learn's NearestCentroid divides distances by each feature's deviation within the classes: a feature that hardly
+    any image has then decides alone, and one such image the temperature of all probabilities.
+
+    Attributes:
+        means_: (classes, features).
+    """
+
+    def fit(self, X: Matrix, y: Matrix) -> Self:
+        """X: (rows, features); y: (rows,)."""
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        check_classification_targets(y)
+        self.classes_ = np.unique(y)
+        self.means_ = np.stack([X[y == one].mean(axis=0, dtype=np.float64) for one in self.classes_])
+        return self
+
+    def decision_function(self, X: Matrix) -> Floats:
+        """(rows, classes), or (rows,) of the second of two classes."""
+        scores = self._scores(X)
+        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
+
+    def predict(self, X: Matrix) -> Matrix:
+        """(rows,): the nearest class."""
+        numbers = self._scores(X).argmax(axis=1)
+        return self.classes_[numbers]
+
+    def _scores(self, X: Matrix) -> Floats:
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        scores: Floats = X @ self.means_.T - np.square(self.means_).sum(axis=1) / 2
+        return scores

@@ -25,7 +25,21 @@ MAX_ITERATIONS = 2000
 _LEAST_DEVIATION = 0.5
 
 
-class ScaledClassifier(ClassifierMixin, BaseEstimator):
+class Scaling(BaseEstimator):
+    """An estimator that scales features; its parameter `blocks` says how many columns each block of features has.
+
+    No block (the default) is one block of all columns; it is left out of what is saved, as in earlier heads.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        return state if state.get("blocks") else {name: state[name] for name in state if name != "blocks"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({"blocks": (), **state})
+
+
+class ScaledClassifier(ClassifierMixin, Scaling):
     """A linear model on scaled features: `fit` sets `scaler_` and `model_`, which predict."""
 
     def decision_function(self, X: Matrix) -> Matrix:
@@ -65,7 +79,9 @@ class Logistic(ScaledClassifier):
         inner_folds: int = 5,
         class_weight: ClassWeight = None,
         random_state: int = 0,
+        blocks: Sequence[int] = (),
     ) -> None:
+        self.blocks = blocks
         self.smallest = smallest
         self.largest = largest
         self.steps = steps
@@ -77,7 +93,7 @@ class Logistic(ScaledClassifier):
         """Choose C, then fit on all rows. X: (rows, features); y: (rows,)."""
         X, y = checked(self, X, y)
         self.classes_, targets = np.unique(y, return_inverse=True)
-        self.scaler_ = floored(StandardScaler().fit(X))
+        self.scaler_ = floored(StandardScaler().fit(X), self.blocks)
         weights = row_weights(y, self.class_weight)
         # scikit-learn has one column of weights for two classes, with half the penalty of our two.
         share = 0.5 if len(self.classes_) == 2 else 1.0
@@ -111,7 +127,7 @@ def logistic_regression(found: Softmax, classes: Matrix, c: float, class_weight:
     return model
 
 
-class Calibrated(ClassifierMixin, BaseEstimator):
+class Calibrated(ClassifierMixin, Scaling):
     """A classifier on scaled features whose scores become probabilities, calibrated on out-of-fold scores.
 
     Args:
@@ -120,6 +136,7 @@ class Calibrated(ClassifierMixin, BaseEstimator):
         inner_folds: how many.
         random_state: of the folds.
         calibration_weight: class weight of the rows in a calibration by sigmoid; the estimator has one of its own.
+        blocks: see `Scaling`.
 
     Attributes:
         scaler_, estimator_: the fitted StandardScaler and classifier.
@@ -134,7 +151,9 @@ class Calibrated(ClassifierMixin, BaseEstimator):
         inner_folds: int = 5,
         random_state: int = 0,
         calibration_weight: ClassWeight = None,
+        blocks: Sequence[int] = (),
     ) -> None:
+        self.blocks = blocks
         self.estimator = estimator
         self.method = method
         self.inner_folds = inner_folds
@@ -148,7 +167,7 @@ class Calibrated(ClassifierMixin, BaseEstimator):
         splits = inner_splits(y, groups, self.inner_folds, self.random_state)
         if not splits:
             raise ValueError("calibration needs two rows of a class, in different groups")
-        self.scaler_ = floored(StandardScaler().fit(X))
+        self.scaler_ = floored(StandardScaler().fit(X), self.blocks)
         scaled = self.scaler_.transform(X)
         estimator, self.chosen_ = self._chosen(scaled, y, splits)
         folds = [_scores(clone(estimator).fit(scaled[train], y[train]), scaled[test]) for train, test in splits]
@@ -217,7 +236,9 @@ class StochasticGradient(ScaledClassifier):
         alpha: float = 0.03,
         class_weight: ClassWeight = None,
         random_state: int = 0,
+        blocks: Sequence[int] = (),
     ) -> None:
+        self.blocks = blocks
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -238,7 +259,7 @@ class StochasticGradient(ScaledClassifier):
             self.scaler_.partial_fit(features)
             for target, count in zip(*np.unique(targets, return_counts=True), strict=True):
                 seen[target] = seen.get(target, 0) + int(count)
-        floored(self.scaler_)
+        floored(self.scaler_, self.blocks)
         self.classes_ = np.array(sorted(seen))
         self.n_features_in_ = self.scaler_.n_features_in_
         self.model_ = SGDClassifier(
@@ -299,16 +320,24 @@ def checked(estimator: BaseEstimator, X: Matrix, y: Matrix) -> tuple[Matrix, Mat
     return X, y
 
 
-def floored(scaler: StandardScaler) -> StandardScaler:
+def floored(scaler: StandardScaler, blocks: Sequence[int] = ()) -> StandardScaler:
     """Let a fitted scaler divide no feature by less than half the features' median deviation; returns it.
 
     Some channels of a network answer to nearly no image. Divided by their own deviation, one faint answer becomes a
     value in the hundreds that no other image had, and decides alone.
+
+    Of several blocks of features, each has its own median and is divided by the square root of its width too, relative to
+    the mean width: all blocks have about the same total variance, however wide they are.
     """
     deviation = np.sqrt(scaler.var_)
-    alive = deviation[deviation > 0]
-    if len(alive):
-        scaler.scale_ = np.maximum(scaler.scale_, _LEAST_DEVIATION * np.median(alive))
+    ends = np.cumsum(blocks or [len(deviation)])
+    for end, width in zip(ends, blocks or ends, strict=True):
+        block = slice(end - width, end)
+        alive = deviation[block][deviation[block] > 0]
+        if len(alive):
+            scaler.scale_[block] = np.maximum(scaler.scale_[block], _LEAST_DEVIATION * np.median(alive))
+        if len(ends) > 1:
+            scaler.scale_[block] *= np.sqrt(width / (ends[-1] / len(ends)))
     return scaler
 
 

@@ -13,13 +13,16 @@ from fit.heads.sklearn import ScaledClassifier, checked, floored, logistic_regre
 from fit.heads.softmax import Softmax
 from fit.heads.threads import few_threads
 
+_BATCH_SIZE = 1024
+_RATES = (0.1, 0.3)  # the first step sizes, as parts of a Newton step
+_INNER_FOLDS = 5  # of which one is held out
 _LEAST_STEPS = 400  # of few rows, more passes: as many as these steps take
 
 
 class StreamedSoftmax(ScaledClassifier):
     """Multinomial logistic regression on scaled features, fitted over batches with every setting of a grid at once.
 
-    One of `inner_folds` folds of the rows, whole groups, is held out; the setting with the smallest log loss on it is
+    One of five folds of the rows, whole groups, is held out; the setting with the smallest log loss on it is
     fitted again on all rows.
 
     Attributes:
@@ -34,20 +37,16 @@ class StreamedSoftmax(ScaledClassifier):
         smallest: float = 0.001,
         largest: float = 10.0,
         steps: int = 5,
-        rates: str = "0.1,0.3",
         epochs: int = 4,
-        batch_size: int = 1024,
-        inner_folds: int = 5,
         class_weight: ClassWeight = None,
         random_state: int = 0,
+        blocks: Sequence[int] = (),
     ) -> None:
+        self.blocks = blocks
         self.smallest = smallest
         self.largest = largest
         self.steps = steps
-        self.rates = rates
         self.epochs = epochs
-        self.batch_size = batch_size
-        self.inner_folds = inner_folds
         self.class_weight = class_weight
         self.random_state = random_state
 
@@ -63,11 +62,11 @@ class StreamedSoftmax(ScaledClassifier):
         self.classes_ = np.unique(y)
         self.scaler_ = StandardScaler()
         with few_threads(len(source) * int(np.prod(source.features.shape))):
-            for features, _ in source.batches(self.batch_size, None):
+            for features, _ in source.batches(_BATCH_SIZE, None):
                 self.scaler_.partial_fit(features)
-            floored(self.scaler_)
+            floored(self.scaler_, self.blocks)
             self.n_features_in_ = self.scaler_.n_features_in_
-            axes = find_axes(source, self.scaler_, self.batch_size)
+            axes = find_axes(source, self.scaler_, _BATCH_SIZE)
             self.C_, rate, self.chosen_ = self._choose(source, axes, groups)
             (found,) = self._descend(source, axes, [(self.C_, rate)])
         self.model_ = logistic_regression(axes.unrotate(found), self.classes_, self.C_, self.class_weight)
@@ -76,8 +75,8 @@ class StreamedSoftmax(ScaledClassifier):
     def _choose(self, source: Source, axes: Axes, groups: Matrix) -> tuple[float, float, dict[str, object]]:
         """C and the step size, and how they were chosen."""
         strengths = np.geomspace(self.smallest, self.largest, self.steps).tolist()
-        splits = inner_splits(source.targets[source.rows], groups, self.inner_folds, self.random_state)
-        tried = [(c, rate) for c in strengths for rate in _numbers(self.rates)]
+        splits = inner_splits(source.targets[source.rows], groups, _INNER_FOLDS, self.random_state)
+        tried = [(c, rate) for c in strengths for rate in _RATES]
         if not splits or len(tried) == 1:
             c, rate = tried[len(tried) // 2]
             reason = "given" if len(tried) == 1 else "the middle of the grid: too few images for inner folds"
@@ -104,7 +103,7 @@ class StreamedSoftmax(ScaledClassifier):
         # scikit-learn has one column of weights for two classes, with half the penalty of our two.
         share = 0.5 if len(self.classes_) == 2 else 1.0
         settings = [Setting(rate, 1 / (c * share * len(source))) for c, rate in tried]
-        passes = -(-_LEAST_STEPS // -(-len(source) // self.batch_size))
+        passes = -(-_LEAST_STEPS // -(-len(source) // _BATCH_SIZE))
         return descend(self._rotated(source, axes), settings, max(self.epochs, passes), self.random_state)
 
     def _rotated(self, source: Source, axes: Axes) -> Rotated:
@@ -112,19 +111,4 @@ class StreamedSoftmax(ScaledClassifier):
         weights = row_weights(y, self.class_weight)
         of_classes = np.ones(len(self.classes_))
         of_classes[np.searchsorted(self.classes_, y)] = weights / weights.mean()
-        return Rotated(source, axes, self.classes_, of_classes, self.batch_size)
-
-
-def _numbers(text: str) -> list[float]:
-    """The numbers of a parameter such as rates=0.1,0.3.
-
-    Raises:
-        ValueError: it is not such a list, or a number is not above 0.
-    """
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or min(numbers) <= 0:
-        raise ValueError(f"rates is {text!r}: expected numbers above 0 with commas between, as in rates=0.1,0.3")
-    return numbers
+        return Rotated(source, axes, self.classes_, of_classes, _BATCH_SIZE)

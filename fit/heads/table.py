@@ -34,6 +34,7 @@ class HeadKind:
         continues: whether it continues the backbone where that was cut.
         least_images: how many different images of each class it needs to learn from.
         takes_groups: whether its inner folds keep groups of images together.
+        scales: whether it scales every feature by its deviation, of several blocks by their widths too.
         regression: the class or function that makes it for numbers, as `build`; "" of heads that predict classes alone.
         monitor: what decides which epoch's weights are kept, of heads that Keras fits.
     """
@@ -52,6 +53,7 @@ class HeadKind:
     continues: bool = False
     least_images: int = 1
     takes_groups: bool = False
+    scales: bool = False
     regression: str = ""
     monitor: str = "val_loss"
 
@@ -142,7 +144,7 @@ _TABLE = (
             Parameter("steps", 5, "how many are tried, evenly on a log scale", minimum=1),
             Parameter("inner_folds", 5, "folds of the inner cross-validation", minimum=1),
         ),
-        multi_label=True, weighted=True, linear=True, takes_groups=True,
+        multi_label=True, weighted=True, linear=True, takes_groups=True, scales=True,
     ),
     HeadKind(
         "linear", "streamed:StreamedSoftmax", "scikit-learn",
@@ -150,30 +152,27 @@ _TABLE = (
         (
             Parameter("smallest", 0.001, "the strongest regularization tried (C)"),
             Parameter("largest", 10.0, "the weakest one tried (C)"),
-            Parameter("steps", 5, "how many are tried, evenly on a log scale, each with every rate", minimum=1),
-            Parameter("rates", "0.1,0.3", "the first step sizes tried, as parts of a Newton step"),
+            Parameter("steps", 5, "how many are tried, evenly on a log scale, each with two step sizes", minimum=1),
             Parameter("epochs", 4, "passes over the training images; over few images more, up to 400 steps", minimum=1),
-            Parameter("batch_size", 1024, "images per step", minimum=1),
-            Parameter("inner_folds", 5, "one of these folds is held out to choose by", minimum=1),
         ),
-        streams=True, weighted=True, linear=True, takes_groups=True,
+        streams=True, weighted=True, linear=True, takes_groups=True, scales=True,
     ),
     HeadKind(
-        "ridge", "estimators:ridge", "scikit-learn",
+        "ridge", "ridge:CalibratedRidge", "scikit-learn",
         "ridge classifier on scaled features, regularization chosen by squared error in inner folds, sigmoid-calibrated",
         (
             Parameter("smallest", 1.0, "the weakest regularization tried (alpha)"),
             Parameter("largest", 100000.0, "the strongest one tried (alpha)"),
             Parameter("steps", 11, "how many are tried, evenly on a log scale", minimum=1),
         ),
-        weighted=True, linear=True, least_images=2, takes_groups=True,
+        weighted=True, linear=True, least_images=2, takes_groups=True, scales=True,
         regression="regressors:ridge",
     ),
     HeadKind(
         "linear_svm", "estimators:linear_svm", "scikit-learn",
         "linear support vector machine on scaled features, sigmoid-calibrated",
         (Parameter("c", 0.001, "inverse strength of the regularization (C)"),),
-        weighted=True, linear=True, least_images=2, takes_groups=True,
+        weighted=True, linear=True, least_images=2, takes_groups=True, scales=True,
     ),
     HeadKind(
         "sgd", "sklearn:StochasticGradient", "scikit-learn",
@@ -184,7 +183,7 @@ _TABLE = (
             Parameter("learning_rate", 0.01, "the step size, constant"),
             Parameter("alpha", 0.03, "strength of the regularization"),
         ),
-        streams=True, weighted=True, linear=True,
+        streams=True, weighted=True, linear=True, scales=True,
     ),
     HeadKind(
         "knn", "estimators:nearest_neighbors", "scikit-learn",
@@ -200,7 +199,7 @@ _TABLE = (
         "centroid", "estimators:nearest_centroid", "scikit-learn",
         "the nearest class mean of scaled features, temperature-calibrated",
         (),
-        least_images=2, takes_groups=True,
+        least_images=2, takes_groups=True, scales=True,
     ),
     HeadKind(
         "forest", "estimators:forest", "scikit-learn",

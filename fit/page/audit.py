@@ -1,8 +1,5 @@
 """What of an audit a head's folder already knows: labels in doubt, copies on two sides of a split, small classes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 
 from fit.audit.assessment import LEAST_IMAGES
@@ -12,6 +9,7 @@ from fit.evaluated import Evaluated, evaluated_rows
 from fit.evaluation import CV
 from fit.experiment_record import LEFT_OUT, ExperimentRecord
 from fit.head_folder import Results, read_experiment
+from fit.page.content import AuditSection, LabelDoubt
 from fit.page.images import PageImages
 from fit.page.sources import EVALUATIONS
 from fit.splits import TRAIN, Positions
@@ -20,36 +18,6 @@ from store.files.names import file_path, printable
 from store.suggestions import suggested_line
 
 SHOWN_DOUBTS = 12
-
-
-@dataclass(frozen=True)
-class LabelDoubt:
-    """An image whose label is in doubt: its position among the page's images, and in words what is doubted and why."""
-
-    position: int
-    path: str
-    label: str
-    suggested: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class AuditSection:
-    """What the page says of an audit.
-
-    Attributes:
-        doubts: the most doubtful labels, at most SHOWN_DOUBTS.
-        doubted: how many there are, of how many images, in words; empty where labels could not be assessed.
-        small: classes of too few images to assess, with their numbers.
-        sentences: what is known of copies.
-        command: of the full audit.
-    """
-
-    doubts: Sequence[LabelDoubt]
-    doubted: str
-    small: Sequence[tuple[str, int]]
-    sentences: Sequence[str]
-    command: str
 
 
 def audit_section(results: Results, images: PageImages) -> AuditSection:

@@ -23,6 +23,7 @@ class ReportOptions:
         Path | None,
         Option("A folder for the page and the pictures.", ("--out", "-o"), default="HEAD, pictures in HEAD/report"),
     ] = None
+    map: Annotated[str, Option("pca or umap (extra umap): how the images are placed on the map.")] = "pca"
 
 
 @command(app, "report", HeadPlace, ReportOptions)
@@ -30,13 +31,15 @@ def report(place: HeadPlace, options: ReportOptions, console: Console) -> None:
     """Write a page, report.html, of all that is known about a head and its images, and pictures as PNG files."""
     from fit.head_folder import read_results
     from fit.page.gather import PageOptions
+    from fit.page.map import require_map
     from fit.page.write import write_page
     from fit.report.pictures import write_report
 
+    require_map(options.map)
     results = read_results(place.folder)
     with console.reporter.step("drawing", None):
         written = write_report(results, options.out, options.images)
-    parts = PageOptions(options.images, options.features)
+    parts = PageOptions(options.images, options.features, map=options.map)
     page = write_page(results, options.out or place.folder, parts, console.reporter)
     if written.left_out:
         reasons = "; ".join(dict.fromkeys(written.left_out.values()))

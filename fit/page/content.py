@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fit.metrics.scores import ClassScores
-from fit.page.audit import AuditSection
 from fit.page.charts import LineChart, ReliabilityChart
 from fit.page.thumbnails import ClassAverage
 
@@ -173,6 +172,36 @@ class Listed:
     x: Sequence[float | None] = ()
     y: Sequence[float | None] = ()
     axes: str = ""
+
+
+@dataclass(frozen=True)
+class LabelDoubt:
+    """An image whose label is in doubt: its position among the page's images, and in words what is doubted and why."""
+
+    position: int
+    path: str
+    label: str
+    suggested: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class AuditSection:
+    """What the page says of an audit.
+
+    Attributes:
+        doubts: the most doubtful labels, at most a dozen.
+        doubted: their number, and the number of images that were assessed, in words; empty where labels could not be assessed.
+        small: classes of too few images to assess, with their numbers.
+        sentences: what is known of copies.
+        command: of the full audit.
+    """
+
+    doubts: Sequence[LabelDoubt]
+    doubted: str
+    small: Sequence[tuple[str, int]]
+    sentences: Sequence[str]
+    command: str
 
 
 @dataclass(frozen=True)

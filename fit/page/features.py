@@ -1,18 +1,16 @@
-"""What the features of a head's images say: a map of two dimensions, and the nearest training images of each mistake."""
+"""The features of a head's images, if they are still at hand, and the nearest training images of each mistake."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 
 from fit.blocks import StoredBlock, find_stored, match_images
 from fit.choices import WHOLE
 from fit.data import Features, Joined, Scaled, Streamed
 from fit.head_info import Block, HeadInfo
 from fit.heads.balanced import column_factors
-from fit.metrics.arrays import Floats
 from fit.neighbors import Neighbors, nearest
 from fit.rows import ImageRows
 from fit.splits import Positions
@@ -150,37 +148,3 @@ def nearest_images(
 def _pairs(neighbors: Neighbors) -> Iterator[list[tuple[int, float]]]:
     for rows, cosines in zip(neighbors.rows.tolist(), neighbors.cosines.tolist(), strict=True):
         yield [(row, cosine) for row, cosine in zip(rows, cosines, strict=True) if row >= 0]
-
-
-@dataclass(frozen=True)
-class Projection:
-    """Points (rows, 2), and the share of the variance that each axis has."""
-
-    points: Floats
-    shares: tuple[float, float]
-
-
-def project(values: npt.NDArray[np.float32]) -> Projection:
-    """The first two principal components of rows (rows, columns), each with its largest weight positive.
-
-    Computed from the smaller of the two matrices of products (Jolliffe 2002, Principal Component Analysis, section 3.5).
-    """
-    centered = values.astype(np.float64) - values.mean(axis=0, dtype=np.float64)
-    rows, columns = centered.shape
-    if rows < 2 or columns < 1:
-        return Projection(np.zeros((rows, 2)), (0.0, 0.0))
-    by_rows = rows < columns
-    products = centered @ centered.T if by_rows else centered.T @ centered
-    count = min(2, len(products))
-    variances, vectors = scipy.linalg.eigh(products, subset_by_index=[len(products) - count, len(products) - 1])
-    if by_rows:
-        vectors = centered.T @ vectors
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=0), np.finfo(np.float64).tiny)
-    vectors = vectors[:, ::-1]
-    vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(count)])
-    total = float((centered**2).sum())
-    shares = [float(max(0.0, value)) / total if total else 0.0 for value in variances[::-1]]
-    points = np.zeros((rows, 2))
-    points[:, :count] = centered @ vectors
-    first, second = (*shares, 0.0)[:2]
-    return Projection(points, (first, second))

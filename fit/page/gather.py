@@ -10,7 +10,7 @@ from extract.api import SILENT, Reporter
 from fit.head_folder import Results
 from fit.metrics.arrays import Bools
 from fit.metrics.calibration import reliability
-from fit.page.audit import AuditSection, audit_section
+from fit.page.audit import audit_section
 from fit.page.charts import (
     kept_epoch,
     kept_note,
@@ -18,8 +18,8 @@ from fit.page.charts import (
     reliability_chart,
     training_charts,
 )
-from fit.page.content import ClassLook, Content, GroupTable, Listed, Mistake, NearImage
-from fit.page.features import NoFeatures, StoredFeatures, find_features, nearest_images, project
+from fit.page.content import AuditSection, ClassLook, Content, GroupTable, Listed, Mistake, NearImage
+from fit.page.features import NoFeatures, StoredFeatures, find_features, nearest_images
 from fit.page.images import (
     MOST_IMAGES,
     PageImages,
@@ -29,6 +29,7 @@ from fit.page.images import (
     largest_classes,
     order_of_need,
 )
+from fit.page.map import PCA, project
 from fit.page.numbers import USES, by_table, confusion_table, group_table, label_table, number, score_table
 from fit.page.run import command_blocks, recipe_facts, version_facts
 from fit.page.sources import Evaluation, NoImages, find_images_of, gather_evaluation, monitor_of, unseen_note
@@ -55,6 +56,7 @@ class PageOptions:
         thumbnails: how many at most.
         averaged: how many images of each class its average is made of, at most.
         feature_bytes: larger stores are not read; None reads any.
+        map: how images are placed on the map, one of `fit.page.map.MAPS`.
     """
 
     images: Path | None = None
@@ -62,6 +64,7 @@ class PageOptions:
     thumbnails: int = 1500
     averaged: int = 40
     feature_bytes: int | None = None
+    map: str = PCA
 
 
 BESIDE_A_FIT = PageOptions(thumbnails=400, averaged=12, feature_bytes=2**30)
@@ -81,6 +84,7 @@ class _Parts:
         features: of the images, if they are at hand.
         thumbnails: of the images.
         audit: what of an audit is known.
+        map: how images are placed on it, one of MAPS.
     """
 
     images: PageImages
@@ -91,6 +95,7 @@ class _Parts:
     features: StoredFeatures | None
     thumbnails: Thumbnails
     audit: AuditSection
+    map: str
 
     @property
     def number_of(self) -> dict[int, int]:
@@ -115,7 +120,7 @@ def gather_content(results: Results, options: PageOptions, reporter: Reporter = 
         results, options, _thumbnail_request(results, images, order[: options.thumbnails], samples), notes, reporter
     )
     shown = np.sort(order)
-    parts = _Parts(images, gather_evaluation(results), mistakes, near, shown, features, thumbnails, audit)
+    parts = _Parts(images, gather_evaluation(results), mistakes, near, shown, features, thumbnails, audit, options.map)
     content = _content(results, parts, samples, notes)
     more = min(len(order), PageOptions.thumbnails)
     if options.thumbnails < more and content.thumbnails:
@@ -314,23 +319,21 @@ def _listed(parts: _Parts) -> Listed:
         thumbnail=[parts.thumbnails.encoded.get(path, "") for path in paths],
         kind=parts.thumbnails.kind,
     )
-    return _with_map(listed, paths, parts.features)
+    return _with_map(listed, paths, parts.features, parts.map)
 
 
-def _with_map(listed: Listed, paths: Sequence[str], features: StoredFeatures | None) -> Listed:
+def _with_map(listed: Listed, paths: Sequence[str], features: StoredFeatures | None, way: str) -> Listed:
     """The images with their places on the map."""
     if features is None or not features.position_of:
         return listed
     values, rows = features.take(paths)
     if len(rows) < 3:
         return listed
-    projected = project(values)
+    projected = project(values, way)
     low, high = projected.points.min(axis=0), projected.points.max(axis=0)
     scaled = (projected.points - low) / np.maximum(high - low, np.finfo(np.float64).tiny)
     x: list[float | None] = [None] * len(paths)
     y: list[float | None] = [None] * len(paths)
     for row, (across, up) in zip(rows.tolist(), scaled.tolist(), strict=True):
         x[row], y[row] = round(across, 4), round(1 - up, 4)
-    first, second = map(percent, projected.shares)
-    axes = f"Across and up are the first two principal components, with {first} and {second} of the variance"
-    return replace(listed, x=x, y=y, axes=axes)
+    return replace(listed, x=x, y=y, axes=projected.axes)

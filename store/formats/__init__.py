@@ -1,7 +1,7 @@
 """Shard formats, in one table: rows and tensors to bytes, and back. To add one, write a Format and list it here."""
 
 from store.errors import UsageError
-from store.formats.base import Format, Shard, check_round_trip
+from store.formats.base import Format, Shard, check_round_trip, packed_shard
 from store.formats.hdf5 import Hdf5
 from store.formats.parquet import Parquet
 
@@ -20,4 +20,4 @@ def get_format(name: str) -> Format:
         raise UsageError(f"unknown shard format {name!r}: choose one of {', '.join(FORMATS)}") from None
 
 
-__all__ = ["FORMATS", "Format", "Shard", "check_round_trip", "get_format"]
+__all__ = ["FORMATS", "Format", "Shard", "check_round_trip", "get_format", "packed_shard"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Protocol, TypeAlias
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from store.choices import COMPRESSIONS
 from store.errors import DamagedStore, EnvironmentFailure, StillframeError, shortage
 from store.recipe import Output
 from store.tensors import Tensor
@@ -41,12 +42,23 @@ REQUIRED_COLUMNS = frozenset(ROW_SCHEMA.names[:8])
 NEVER_NULL = frozenset({"path", "view", "width", "height", "sha256"})
 
 
+ZSTD, LZ4, UNCOMPRESSED = COMPRESSIONS
+"""How a shard's tensors are compressed."""
+
+Packed = Sequence[bytes]
+"""Rows of a tensor as a format stores them, one after the other; see `Format.pack`."""
+
+
 @dataclass(frozen=True)
 class Shard:
-    """Rows and, for each output, one tensor of shape (rows, *output.shape)."""
+    """Rows and, for each output, one tensor of shape (rows, *output.shape).
+
+    `packed` has the outputs whose tensors were packed as they arrived.
+    """
 
     rows: pa.Table
     tensors: Mapping[str, Tensor]
+    packed: Mapping[str, Packed] = field(default_factory=dict)
 
 
 class Format(Protocol):
@@ -60,8 +72,23 @@ class Format(Protocol):
     name: str
     suffix: str
 
-    def encode(self, shard: Shard, outputs: Sequence[Output], fingerprint: str) -> bytes:
+    def encode(self, shard: Shard, outputs: Sequence[Output], fingerprint: str, compression: str = ZSTD) -> bytes:
         """The bytes of a shard file."""
+        ...
+
+    def pack(self, tensor: Tensor, compression: str) -> Packed | None:
+        """Rows of a tensor compressed, read back and compared, so that a shard takes little more when it is complete.
+
+        Returns:
+            None if the format stores such a tensor only as a whole.
+
+        Raises:
+            DamagedStore: a row did not read back as it was.
+        """
+        ...
+
+    def holds(self, data: bytes, output: Output, packed: Packed) -> bool:
+        """Whether the shard `data` has just these rows of an output, byte for byte."""
         ...
 
     def rows(self, source: Source, count: int | None = None) -> pa.Table:
@@ -92,6 +119,16 @@ class Format(Protocol):
         ...
 
 
+def packed_shard(shard_format: Format, shard: Shard, compression: str) -> Shard:
+    """The shard with all tensors packed that can be, so that none is compared twice."""
+    packed = dict(shard.packed)
+    for name, tensor in shard.tensors.items():
+        rows = None if name in packed else shard_format.pack(tensor, compression)
+        if rows is not None:
+            packed[name] = rows
+    return replace(shard, packed=packed)
+
+
 def check_round_trip(shard_format: Format, data: bytes, shard: Shard, outputs: Sequence[Output]) -> None:
     """Read `data` back and compare it, bit for bit, with the shard it was made of.
 
@@ -99,11 +136,23 @@ def check_round_trip(shard_format: Format, data: bytes, shard: Shard, outputs: S
         DamagedStore: something differs; the machine's memory or a library is at fault.
     """
     same = shard_format.rows(data).equals(shard.rows)
-    if not (same and all(_same_bits(shard_format, data, shard.tensors[output.name], output) for output in outputs)):
-        raise DamagedStore(
-            f"a {shard_format.name} shard did not read back as it was written, nothing was published: "
-            "check this machine's memory, then run the same command again"
-        )
+    if not (same and all(_holds(shard_format, data, shard, output) for output in outputs)):
+        raise not_read_back(shard_format.name)
+
+
+def not_read_back(shard_format: str) -> DamagedStore:
+    """The error for what is not as it was written when it is read back."""
+    return DamagedStore(
+        f"a {shard_format} shard did not read back as it was written, nothing was published: "
+        "check this machine's memory, then run the same command again"
+    )
+
+
+def _holds(shard_format: Format, data: bytes, shard: Shard, output: Output) -> bool:
+    packed = shard.packed.get(output.name)
+    if packed is not None:  # its rows were compared when they were packed
+        return shard_format.holds(data, output, packed)
+    return _same_bits(shard_format, data, shard.tensors[output.name], output)
 
 
 def _same_bits(shard_format: Format, data: bytes, tensor: Tensor, output: Output) -> bool:

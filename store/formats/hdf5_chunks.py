@@ -1,10 +1,12 @@
-"""Reading the chunks of an HDF5 dataset by several threads.
+"""The chunks of an HDF5 dataset, made and read without HDF5, by several threads.
 
-HDF5 decodes one chunk at a time, under one lock. So HDF5 only says where a tensor's chunks are in the file; they are
-read, checked and decompressed here.
+HDF5 filters one chunk at a time, under one lock. So HDF5 only says where a tensor's chunks are in the file; they are
+read, checked and decompressed here. And a shard is complete soon after its last row, for the rows before it have been
+compressed and compared as they came; HDF5 takes them as they are.
 """
 
 import os
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,17 +14,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from store.errors import DamagedStore
-from store.formats.base import Source
+from store.formats.base import LZ4, ZSTD, Source, not_read_back
 from store.recipe import Output
 from store.tensors import Tensor
 
 if TYPE_CHECKING:
     import h5py
 
-ZSTD, _FLETCHER32 = 32015, 3  # as registered with the HDF Group
+_ZSTD, _LZ4, _FLETCHER32 = 32015, 32004, 3
+FILTERS = {_ZSTD: ZSTD, _LZ4: LZ4}
+"""Compressions by the number that the HDF Group has registered for them."""
+
+_CODECS = {ZSTD: "zstd", LZ4: "lz4_raw"}
+_LEVEL = 1  # of zstd
+_LZ4_HEAD = struct.Struct(
+    ">QII"
+)  # bytes in all, bytes of a block, compressed bytes of the only block (HDF5 filter 32004)
 _CHECKSUM_BYTES = 4
 _MOST_BYTES = 2**24  # of a chunk: the checksum's sums stay below 2**64
 _THREADS = min(8, os.cpu_count() or 1)
@@ -31,10 +42,49 @@ _ROWS_AT_ONCE = 32  # decompressed by one thread; fewer rows than that are not w
 
 @dataclass(frozen=True)
 class Chunk:
-    """Where one image's compressed tensor and its checksum are in the file."""
+    """Where one image's tensor and its checksum are in the file, and how the tensor is compressed."""
 
     offset: int
     size: int
+    compression: str = ZSTD
+
+
+def can_compress(tensor: Tensor, compression: str) -> bool:
+    """Whether `compress` takes a tensor."""
+    return compression in _CODECS and 0 < tensor.nbytes // max(1, len(tensor)) <= _MOST_BYTES // 2
+
+
+def compress(tensor: Tensor, compression: str) -> list[bytes]:
+    """Each row of a tensor as HDF5 stores it in a chunk, decompressed again and compared.
+
+    Raises:
+        DamagedStore: a row is not what it was.
+    """
+    codec = pa.Codec("zstd", _LEVEL) if compression == ZSTD else pa.Codec(_CODECS[compression])
+    chunks = []
+    for row in np.ascontiguousarray(tensor):
+        values = row.view(np.uint8).reshape(-1)
+        content = codec.compress(values, asbytes=True)
+        if compression == LZ4:
+            content = _LZ4_HEAD.pack(values.nbytes, values.nbytes, len(content)) + content
+        if not np.array_equal(_decompressed(content, values.nbytes, compression), values):
+            raise not_read_back("hdf5")
+        chunks.append(content + fletcher32(content).to_bytes(_CHECKSUM_BYTES, "little"))
+    return chunks
+
+
+def _decompressed(content: bytes | memoryview, size: int, compression: str) -> npt.NDArray[np.uint8]:
+    """The `size` bytes that a chunk's content stands for."""
+    if compression == LZ4:
+        if content[: _LZ4_HEAD.size] != _LZ4_HEAD.pack(size, size, len(content) - _LZ4_HEAD.size):
+            raise DamagedStore("a chunk of an HDF5 shard is not one block of LZ4: run `store repair`")
+        content = content[_LZ4_HEAD.size :]
+    return np.frombuffer(pa.Codec(_CODECS[compression]).decompress(content, size), np.uint8)
+
+
+def has_content(data: bytes, chunk: Chunk, content: bytes) -> bool:
+    """Whether a chunk of the file `data` has this content, checksum included."""
+    return data[chunk.offset : chunk.offset + chunk.size] == content
 
 
 def find_chunks(dataset: "h5py.Dataset", output: Output) -> list[Chunk] | None:
@@ -44,13 +94,14 @@ def find_chunks(dataset: "h5py.Dataset", output: Output) -> list[Chunk] | None:
     if not plain or dataset.chunks != (1, *output.shape) or chunk_iter is None:
         return None
     filters = dataset.id.get_create_plist()
-    if [filters.get_filter(number)[0] for number in range(filters.get_nfilters())] != [ZSTD, _FLETCHER32]:
+    used = [filters.get_filter(number)[0] for number in range(filters.get_nfilters())]
+    if used[1:] != [_FLETCHER32] or used[0] not in FILTERS:
         return None
     found: dict[int, Chunk] = {}
 
     def note(chunk: Any) -> None:
         if chunk.filter_mask == 0 and _CHECKSUM_BYTES < chunk.size <= _MOST_BYTES:
-            found[chunk.chunk_offset[0]] = Chunk(chunk.byte_offset, chunk.size)
+            found[chunk.chunk_offset[0]] = Chunk(chunk.byte_offset, chunk.size, FILTERS[used[0]])
 
     chunk_iter(note)
     return [found[row] for row in range(len(dataset))] if len(found) == len(dataset) else None
@@ -61,12 +112,11 @@ def decompress(source: Source, chunks: Sequence[Chunk], tensor: Tensor) -> None:
     with opened_bytes(source) as file:
         # Here and not in the threads, which would only take turns at such small steps: measured.
         contents = [_checked(file.read(chunk.offset, chunk.size), chunk.size) for chunk in chunks]
-    codec = pa.Codec("zstd")
 
     def fill(start: int) -> None:
         for row, content in enumerate(contents[start : start + _ROWS_AT_ONCE], start):
-            values = codec.decompress(content, tensor[row].nbytes)
-            tensor[row] = np.frombuffer(values, tensor.dtype).reshape(tensor.shape[1:])
+            values = _decompressed(content, tensor[row].nbytes, chunks[row].compression)
+            tensor[row] = values.view(tensor.dtype).reshape(tensor.shape[1:])
 
     groups = range(0, len(chunks), _ROWS_AT_ONCE)
     if len(groups) <= 1:

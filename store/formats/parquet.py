@@ -17,6 +17,8 @@ from store.errors import DamagedStore
 from store.formats.base import (
     NEVER_NULL,
     ROW_SCHEMA,
+    ZSTD,
+    Packed,
     Shard,
     Source,
     absent_column,
@@ -35,17 +37,25 @@ class Parquet:
     name = "parquet"
     suffix = "parquet"
 
-    def encode(self, shard: Shard, outputs: Sequence[Output], fingerprint: str) -> bytes:
+    def encode(self, shard: Shard, outputs: Sequence[Output], fingerprint: str, compression: str = ZSTD) -> bytes:
         """See Format."""
         sink = io.BytesIO()
         pq.write_table(
             with_features(shard.rows, shard.tensors, outputs).cast(parquet_schema(outputs, fingerprint)),
             sink,
-            compression="zstd",
+            compression=compression,
             use_dictionary=[name for name in ROW_SCHEMA.names if name not in NEVER_NULL],
             write_page_checksum=True,
         )
         return sink.getvalue()
+
+    def pack(self, _tensor: Tensor, _compression: str) -> Packed | None:
+        """See Format: a column is written as a whole."""
+        return None
+
+    def holds(self, _data: bytes, _output: Output, _packed: Packed) -> bool:
+        """See Format."""
+        return False
 
     def rows(self, source: Source, count: int | None = None) -> pa.Table:
         """See Format."""

@@ -334,7 +334,7 @@ def test_a_header_that_claims_to_be_huge_is_refused(weights):
 def test_an_index_names_only_parts_beside_it(file, weights):
     (weights / "model.safetensors").rename(weights.parent / "secret.safetensors")
     (weights / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": file}}))
-    with pytest.raises(UnsafeFile, match="which is no part of a model"):
+    with pytest.raises(UnsafeFile, match="which is not a part of a model"):
         load(weights)
 
 

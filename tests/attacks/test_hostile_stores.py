@@ -268,7 +268,7 @@ def test_a_plan_is_read_back_as_it_was_made(parquet):
     assert Plan.from_bytes(plan.name, plan.data) == plan
 
 
-@pytest.mark.parametrize("version", [2, 10**30, "1", None, -1, [1]])
+@pytest.mark.parametrize("version", [3, 10**30, "1", None, -1, [1]])
 def test_a_version_from_the_future_is_refused(parquet, version):
     edit_json(parquet.folder.path("store.json"), version=version)
     with pytest.raises(NotAStore, match="this program reads 1"):

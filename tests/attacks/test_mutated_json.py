@@ -1,7 +1,12 @@
-"""store.json, view, record and head.json with anything in any place: only the errors that are documented."""
+"""store.json, view, record and head.json with anything in any place: only the errors that are documented.
+
+STILLFRAME_MUTANTS=50000 pytest -n 2 -m slow tests/attacks/test_mutated_json.py
+    tries that many of each of the four files
+"""
 
 import hashlib
 import json
+import os
 import random
 import re
 import shutil
@@ -22,7 +27,7 @@ from tests.store.build import Image, edit_json, make_images
 
 IMAGES = {**make_images("a/1.png", "a/2.png", label="cat"), "b/3.png": Image("broken")}
 HEADS = Path(__file__).parent.parent / "data" / "0.5.0" / "heads"
-MANY = pytest.param(3_000, marks=pytest.mark.slow)
+MANY = pytest.param(int(os.environ.get("STILLFRAME_MUTANTS", "3000")), marks=pytest.mark.slow)
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def test_a_dry_run_and_parts_take_a_folder(command, tmp_path):
     assert command("store", "verify", tmp_path / "store")[0] == 0
 
 
-@pytest.mark.parametrize("backbone", ["vgg61", "gone.onnx", "hf:x", "hub:y"])
+@pytest.mark.parametrize("backbone", ["vgg61", "gone.onnx", "hf:x", "hub:x/y"])
 def test_the_grammar_is_in_the_error(backbone, command, tmp_path):
     code, _, err = command("extract", "run", IMAGES, "--backbone", backbone, "--out", tmp_path / "store")
     assert code == 2

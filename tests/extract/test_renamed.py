@@ -8,12 +8,17 @@ import pillow_heif
 import pytest
 from PIL import Image
 
+import extract.dry_run
 import extract.resolve
 from extract import extract as extract_images
+from extract.dry_run import dry_run
+from extract.request import RunOptions
 from extract.summary import RunResult
-from extract.text import format_run
+from extract.text import format_dry_run, format_run
 from store import open_store
+from store.files.local import LocalFiles
 from store.known import find_known
+from store.maintenance import collect_garbage
 from tests.stub import StubRuntime, load_stub, make_images
 
 STUB = {"backbone": "mobilenet_v2", "weights": "random", "image_size": (16, 16), "max_bad": 1, "shard_rows": 4}
@@ -88,6 +93,35 @@ def test_a_copy_of_a_stored_image_is_not_computed(data, out, computed):
     assert computed == []
     stored = features_by_name(out)
     assert np.array_equal(stored["cat/copy.png"], stored["dog/00001.png"])
+
+
+def test_a_dry_run_says_what_would_be_copied(data, out, computed, monkeypatch):
+    extract_images(data, out, **STUB)
+    rename(data)
+    make_images(data, 3, start=100, classes=("hound",))
+    options = RunOptions(data=data, out=out, **{**STUB, "prune": True})
+    plan = dry_run(options)
+    assert (plan.images, plan.to_compute, plan.to_copy, plan.shards) == (15, 3, 6, 3)
+    assert "15 images, 3 to compute and 6 renamed ones to copy in 3 shards" in format_dry_run(plan)[0]
+    monkeypatch.setattr(extract.dry_run, "_DIGESTS", 3)  # of nine images that have the size of stored ones
+    assert dry_run(options).to_copy in (3, 6)
+    extract_images(data, out, part=(0, 3), **STUB)
+    rest = dry_run(options)
+    assert rest.to_compute + rest.to_copy == 5
+
+
+def test_garbage_collection_keeps_what_an_unfinished_run_would_copy(data, out, computed):
+    extract_images(data, out, **STUB)
+    rename(data)
+    extract_images(data, out, part=(0, 2), **STUB)
+    collect_garbage(LocalFiles(out), min_age=-1)
+    computed.clear()
+    assert extract_images(data, out, **STUB).copied > 0
+    assert computed == []
+    assert open_store(out).verify().sound
+    deleted = collect_garbage(LocalFiles(out), min_age=-1).names
+    assert any(name.startswith("data/") for name in deleted)
+    assert open_store(out).verify().sound
 
 
 def test_every_part_finds_what_was_renamed_though_the_first_one_made_the_plan(data, out, computed):

@@ -16,6 +16,7 @@ from extract import extract as extract_images
 from extract.dry_run import dry_run
 from extract.request import RunOptions
 from extract.run import run
+from extract.runtimes.base import padded_size
 from extract.signals import stop_on_signals
 from extract.sources.reading import digests
 from store import open_store
@@ -682,3 +683,39 @@ def test_too_many_failures_are_an_error_in_python_too(data, out):
         extract_images(data, out, **{**STUB, "max_bad": 0.05})
     assert len(open_store(out)) == 10
     assert extract_images(data, out, **{**STUB, "max_bad": 0.2}).failures == 2
+
+
+@pytest.mark.parametrize("augment", [0, 2])
+def test_a_shard_is_the_same_whenever_its_rows_are_packed(data, tmp_path, monkeypatch, augment):
+    (data / "cat" / "bad.png").write_bytes(b"no image")
+    extract_images(data, tmp_path / "late", augment=augment, **STUB)
+    monkeypatch.setattr("extract.shard_builder._PACKED_BYTES", 1)
+    extract_images(data, tmp_path / "early", augment=augment, batch_size=2, **STUB)
+    late, early = (sorted(path.name for path in (tmp_path / name / "data").iterdir()) for name in ("late", "early"))
+    assert late == early
+
+
+def test_a_store_keeps_its_compression(data, out, tmp_path):
+    extract_images(data, out, compression="lz4", **STUB)
+    make_images(data, 4, start=12)
+    extract_images(data, out, **STUB)
+    extract_images(data, tmp_path / "zstd", **STUB)
+    with pytest.raises(RecipeMismatch, match="compression: the store has lz4, this run asks for none"):
+        extract_images(data, out, compression="none", **STUB)
+    assert np.array_equal(open_store(out).arrays()[0], open_store(tmp_path / "zstd").arrays()[0])
+    versions = [json.loads((store / "store.json").read_text())["version"] for store in (out, tmp_path / "zstd")]
+    assert versions == [2, 1]
+
+
+@pytest.mark.parametrize(("batch_size", "computed"), [(8, 8), (32, 32), (512, 32)])
+def test_a_batch_is_no_larger_than_the_images_need(data, out, loads, batch_size, computed):
+    extract_images(data, out, batch_size=batch_size, **STUB)
+    assert [spec.batch_size for spec, *_ in loads] == [computed]
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "padded"),
+    [(36, 512, 64), (64, 512, 64), (65, 512, 128), (300, 512, 512), (1, 32, 32), (5, 8, 8), (1, 1, 1), (3, 128, 32)],
+)
+def test_padding_goes_to_the_next_power_of_two_from_32_on(images, batch_size, padded):
+    assert padded_size(images, batch_size) == padded

@@ -316,8 +316,8 @@ def test_what_is_no_head(tmp_path, colors):
 
 
 def test_a_later_format_is_refused(saved):
-    edit(saved, version=2)
-    with pytest.raises(UsageError, match="format version 2"):
+    edit(saved, version=3)
+    with pytest.raises(UsageError, match="format version 3"):
         load_head(saved)
 
 

@@ -7,7 +7,6 @@ import pytest
 from sklearn.linear_model import LogisticRegressionCV, RidgeClassifier
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import StratifiedKFold
-from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
@@ -19,7 +18,7 @@ from fit.heads.classifiers import GroupedBatchClassifier, GroupedClassifier
 from fit.heads.inner import inner_splits
 from fit.heads.keras import Cnn, Conv, Dense, DropoutDense, MobilenetDense, SqueezeExcite, linear_model
 from fit.heads.linear import linear_form
-from fit.heads.neighbors import SimilarNeighbors
+from fit.heads.neighbors import NearestMean, SimilarNeighbors
 from fit.heads.ridge import CalibratedRidge
 from fit.heads.sklearn import Calibrated, Logistic, Rounded, StochasticGradient
 from fit.heads.streamed import StreamedSoftmax
@@ -59,7 +58,8 @@ def fit(classifier, X, y):
         Calibrated(RidgeClassifier()),
         CalibratedRidge(),
         SimilarNeighbors(),
-        Calibrated(make_pipeline(Normalizer(), NearestCentroid()), "temperature"),
+        NearestMean(),
+        Calibrated(make_pipeline(Normalizer(), NearestMean()), "temperature"),
         StochasticGradient(),
         StreamedSoftmax(),
         Rounded(),

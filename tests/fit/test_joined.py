@@ -21,6 +21,7 @@ from fit.heads.balanced import BalancedClassifier, block_scales
 from fit.heads.base import HeadSpec
 from fit.heads.build import build_classifier
 from fit.heads.table import HEADS
+from fit.model_file import dump_estimator, load_estimator
 from fit.options import FitOptions
 from fit.page.features import find_features
 from fit.prediction import predict_store
@@ -73,6 +74,7 @@ def test_files_get_what_their_stored_features_get(name, stores, colors, tmp_path
 def test_a_joined_head_is_measured_and_described(head, stores, tmp_path):
     assert head.metrics["cv"]["accuracy"]["value"] > 0.8
     assert head.info.shape == (6,)
+    assert head.model.blocks == (3, 3)
     folder = head.save(tmp_path / "head")
     described = json.loads((folder / "head.json").read_text())
     assert described["version"] == 2
@@ -299,6 +301,24 @@ def test_blocks_have_the_same_variance_whatever_their_size(seed, widths, power, 
 def test_a_constant_block_stays_as_it_is():
     features = Joined((InMemory(np.ones((8, 2), np.float32)), InMemory(np.eye(8, 3, dtype=np.float32))))
     assert block_scales(features, np.arange(8), (2, 3))[0] == 1.0
+
+
+@pytest.mark.parametrize("name", [name for name, kind in HEADS.items() if kind.scales])
+def test_heads_that_scale_every_feature_keep_wide_blocks_from_deciding(name):
+    blocks, targets, widths = joined_features(2, 60, (2, 40)), np.arange(60) % 2, (2, 40)
+    features = Joined(tuple(map(InMemory, blocks)))
+    spec = HeadSpec(name, HEADS[name].complete({}), (42,), Task(("a", "b"), False), "none", 0, blocks=widths)
+    classifier = build_classifier(spec)
+    classifier.fit(Source(features, np.arange(60), targets), None, np.arange(60))
+    scaled = classifier.model.scaler_.transform(features.take(np.arange(60)))
+    totals = [block.var(axis=0).sum() for block in np.split(scaled, [2], axis=1)]
+    np.testing.assert_allclose(totals, 21, rtol=0.02)
+    again = load_estimator("head.skops", dump_estimator(classifier.model))
+    np.testing.assert_array_equal(
+        again.predict_proba(features.take(np.arange(9))), classifier.predict_proba(features.take(np.arange(9)))
+    )
+    assert tuple(again.blocks) == widths
+    assert "blocks" not in build_classifier(replace(spec, blocks=())).model.__getstate__()
 
 
 @pytest.mark.parametrize("name", ["knn", "logistic", "dense", "sgd"])

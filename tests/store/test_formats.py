@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import store.formats.hdf5
 import store.formats.parquet
+from store.choices import COMPRESSIONS
 from store.errors import DamagedStore, UsageError
 from store.formats import FORMATS, check_round_trip, get_format
 from store.formats.base import ROW_SCHEMA, Shard
@@ -523,3 +524,59 @@ def test_parquet_refuses_malformed_features(parquet, lists):
         parquet.tensor(parquet_of(lists), VECTOR)
     with pytest.raises(DamagedStore):
         parquet.rows(parquet_of(lists))
+
+
+@pytest.fixture(params=COMPRESSIONS)
+def compression(request):
+    return request.param
+
+
+def in_parts(shard_format, tensor, compression):
+    """A tensor packed two rows at a time."""
+    parts = [shard_format.pack(tensor[start : start + 2], compression) for start in range(0, len(tensor), 2)]
+    return None if None in parts else [row for part in parts for row in part]
+
+
+@pytest.mark.parametrize("positions", [None, np.array([0, 1, 2]), np.array([1, 5])], ids=["all", "first", "two"])
+def test_every_compression_gives_every_bit_back(shard_format, compression, shard, output, positions):
+    data = shard_format.encode(shard, [output], "f", compression)
+    check_round_trip(shard_format, data, shard, [output])
+    values = shard.tensors["features"] if positions is None else shard.tensors["features"][positions]
+    into = np.empty_like(values)
+    assert bits(shard_format.tensor(data, output, positions)) == bits(values)
+    assert shard_format.tensor(data, output, positions, into) is into
+    assert bits(into) == bits(values)
+
+
+def test_rows_that_are_packed_as_they_come_make_the_same_shard(shard_format, compression, shard, output):
+    packed = in_parts(shard_format, shard.tensors["features"], compression)
+    if packed is None:
+        assert shard_format.name == "parquet" or compression == "none"
+        return
+    early = replace(shard, packed={"features": packed})
+    data = shard_format.encode(early, [output], "f", compression)
+    assert data == shard_format.encode(shard, [output], "f", compression)
+    check_round_trip(shard_format, data, early, [output])
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+def test_what_hdf5_holds_is_compared_with_what_was_packed(hdf5, compression):
+    shard = make_shard(IMAGES, PATHS, [VECTOR])
+    packed = in_parts(hdf5, shard.tensors["features"], compression)
+    data = hdf5.encode(shard, [VECTOR], "f", compression)
+    for other in (packed[:-1], [*packed[1:], packed[0]], [*packed[:-1], packed[-1][:-1] + b"?"]):
+        with pytest.raises(DamagedStore, match="did not read back"):
+            check_round_trip(hdf5, data, replace(shard, packed={"features": other}), [VECTOR])
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+def test_a_row_that_does_not_read_back_is_not_packed(hdf5, compression, monkeypatch):
+    monkeypatch.setattr("store.formats.hdf5_chunks._decompressed", lambda _, size, *__: np.zeros(size, np.uint8))
+    with pytest.raises(DamagedStore, match="did not read back"):
+        hdf5.pack(np.ones((2, 5), np.float32), compression)
+
+
+def test_other_programs_read_every_compression_of_hdf5(hdf5, compression):
+    shard = make_shard(IMAGES, PATHS, [SPATIAL])
+    with h5py.File(io.BytesIO(hdf5.encode(shard, [SPATIAL], "f", compression))) as file:
+        assert bits(file["features"][:]) == bits(shard.tensors["features"])

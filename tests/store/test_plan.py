@@ -8,7 +8,15 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from store.errors import DamagedStore
-from store.plan import MAX_SHARD_ROWS, SHARD_BYTES, Plan, automatic_images_per_shard, make_plan, plan_is_current
+from store.plan import (
+    LISTING_SCHEMA,
+    MAX_SHARD_ROWS,
+    SHARD_BYTES,
+    Plan,
+    automatic_images_per_shard,
+    make_plan,
+    plan_is_current,
+)
 from tests.store.build import Image, keys_of, make_images, make_listing
 
 labels = st.none() | st.sampled_from(["cat", "dog"])
@@ -202,3 +210,25 @@ def test_an_automatic_shard_takes_128_megabytes_but_one_row_at_least(row_bytes):
     assert 1 <= rows <= MAX_SHARD_ROWS
     assert rows == 1 or rows * row_bytes <= SHARD_BYTES
     assert rows == MAX_SHARD_ROWS or (rows + 1) * row_bytes > SHARD_BYTES
+
+
+@pytest.mark.parametrize(
+    ("paths", "sound"),
+    [
+        (["a", "b", "ä", "猫"], True),
+        (["b", "a", "c"], True),
+        (["a", "a", "b"], False),
+        (["a", "b", "a"], False),
+        (["b", "a", "b"], False),
+        (["a"], True),
+        ([], True),
+    ],
+)
+def test_a_plan_names_each_image_once_in_whatever_order(paths, sound):
+    listing = pa.Table.from_pylist([{"path": path, "size": 1, "time": 1} for path in paths], LISTING_SCHEMA)
+    plan = make_plan(listing, pa.nulls(len(paths), pa.string()), 2)
+    if sound:
+        assert Plan.from_bytes(plan.name, plan.data).rows["path"].to_pylist() == paths
+    else:
+        with pytest.raises(DamagedStore, match="names an image twice"):
+            Plan.from_bytes(plan.name, plan.data)

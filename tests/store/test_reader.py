@@ -351,3 +351,13 @@ def test_features_of_different_images_differ():
     # What makes the comparisons above mean something.
     assert not np.array_equal(feature_of("a", Image("first"), VECTOR), feature_of("a", Image("second"), VECTOR))
     assert not np.array_equal(feature_of("a", Image("first"), VECTOR), feature_of("b", Image("first"), VECTOR))
+
+
+@pytest.mark.parametrize("split", [None, "train"])
+def test_labels_are_read_without_any_shard(filled, split):
+    (filled.folder.root / "data").rename(filled.folder.root / "elsewhere")
+    labels = opened(filled).labels(split)
+    (filled.folder.root / "elsewhere").rename(filled.folder.root / "data")
+    table = opened(filled).table(split)
+    assert labels.equals(table.select(labels.column_names))
+    assert set(table.column_names) - set(labels.column_names) == {"width", "height"}

@@ -11,7 +11,7 @@ Hugging Face layout, and a file references.npz:
     of_pixels     features of those pixels
     names         of the outputs; the arrays are features.<name>, of_pixels.<name>
 
-Networks that keras-hub builds also get model.safetensors, with the names of arrays that published folders have.
+Beside them is model.safetensors, with the names of arrays that published folders have.
 
 Weights are random, larger than transformers initializes them, so that features depend on the image.
 """
@@ -184,12 +184,11 @@ def make(name: str, model: torch.nn.Module, processor, outputs: tuple[str, ...],
     model.set_attn_implementation("eager")
     randomize(model)
     model.config.to_json_file(folder / "config.json")
-    if name != "convnextv2":
-        with tempfile.TemporaryDirectory() as saved:
-            model.save_pretrained(saved)
-            arrays = load_file(Path(saved) / "model.safetensors")
-        prefix = f"{name}." if name in PREFIXED else ""
-        save_file({f"{prefix}{key}": array for key, array in arrays.items()}, folder / "model.safetensors")
+    with tempfile.TemporaryDirectory() as saved:
+        model.save_pretrained(saved)
+        arrays = load_file(Path(saved) / "model.safetensors")
+    prefix = f"{name}." if name in PREFIXED else ""
+    save_file({f"{prefix}{key}": array for key, array in arrays.items()}, folder / "model.safetensors")
     processor.save_pretrained(folder)
     wrapped = Outputs(model, outputs)
     export(wrapped, folder / ("model.onnx" if how == "fixed" else "onnx/model.onnx"), how)

@@ -13,6 +13,7 @@ from extract.backbones.families import TOKENS
 from extract.backbones.file_backbone import KERAS_HUB, ONNX
 from extract.backbones.keras_hub_model import read_network
 from extract.backbones.layers import list_layers
+from extract.backbones.positions import interpolate_positions
 from extract.backbones.safetensors_file import find_safetensors, load_tensor, read_safetensors
 from extract.backbones.spec import HUB, BackboneSpec, parse_backbone
 from extract.request import RunOptions
@@ -266,3 +267,30 @@ def test_a_store_goes_on_with_the_same_weights_and_not_with_another_container(tm
     assert extract(IMAGES, out=tmp_path / "store", backbone=tmp_path / "moved").computed == 0
     with pytest.raises(RecipeMismatch, match="backbone: the store has keras_hub"):
         extract(IMAGES, out=tmp_path / "store", backbone=FOLDER / "dinov2")
+
+
+# Positions of DINOv2
+
+POSITIONS = np.concatenate([np.full((1, 1, 1), 9.0), (np.arange(16) ** 2 % 7).reshape(1, 16, 1)], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("grid", "expected"),
+    [
+        ((4, 4), (np.arange(16) ** 2 % 7).reshape(4, 4)),
+        ((2, 2), [[1.80566, 1.60059], [2.58496, 1.25879]]),
+        (
+            (3, 6),
+            [
+                [0.20664, 0.66858, 1.86532, 3.42982, 2.81406, 1.51558],
+                [1.13227, 3.28027, 4.39218, 1.95743, 0.86035, 0.86285],
+                [3.73625, 2.5969, 1.0696, 0.35334, 0.63574, 1.25409],
+            ],
+        ),
+    ],
+)
+def test_positions_are_interpolated_as_pytorch_does(grid, expected):
+    """The numbers are of torch.nn.functional.interpolate(mode="bicubic", align_corners=False), PyTorch 2.13."""
+    found = interpolate_positions(POSITIONS.astype(np.float32), grid)
+    assert found[0, 0, 0] == 9
+    np.testing.assert_allclose(found[0, 1:, 0].reshape(grid), expected, atol=1e-5)

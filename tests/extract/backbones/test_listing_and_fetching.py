@@ -7,11 +7,16 @@ import sys
 import pytest
 
 from extract import extract
+from extract.backbones.families import FAMILIES
 from extract.backbones.fetch import FetchedWeights, fetch_weights
+from extract.backbones.hub_model import HubModel
 from extract.backbones.layers import CutPoint, list_layers
+from extract.backbones.published import PUBLISHED, find_published
 from extract.backbones.table import BACKBONES, find_backbones, get_backbone
 from extract.backbones.weights import PACKAGES, Weights, package_file, remembered_digest, weights_on_disk
+from extract.text import format_published
 from store.errors import EnvironmentFailure, UsageError
+from store.tables import facts
 
 
 def test_layers_are_listed_with_their_shapes_at_the_size_asked_for():
@@ -56,8 +61,20 @@ def test_networks_are_found_by_a_part_of_their_name():
     assert [found.name for found in find_backbones("Lite")] == ["efficientnet_lite0", "efficientnet_lite2"]
     assert find_backbones("ResNet-50-v2") == [get_backbone("resnet50_v2")]
     assert len(find_backbones("")) == len(BACKBONES)
-    with pytest.raises(UsageError, match=r"no backbone has 'dino' in its name; `extract backbones` lists all"):
-        find_backbones("dino")
+    assert [found.name for found in find_published("DINO-v3")] == ["hf:facebook/dinov3-vits16-pretrain-lvd1689m"]
+    assert find_backbones("dino") == find_published("mobilenet") == []
+
+
+def test_every_family_has_an_example_with_its_license_and_what_it_forbids_stands_out():
+    families = {network.family for network in PUBLISHED}
+    assert families <= set(FAMILIES)
+    # Those without an example share the networks of another name.
+    assert set(FAMILIES) - families == {"clip_vision_model", "siglip_vision_model", "swinv2", "convnext"}
+    assert all(HubModel.parse(network.name) for network in PUBLISHED)
+    rows = {row[0]: row[2] for row in format_published(PUBLISHED)}
+    assert rows["hf:facebook/convnextv2-tiny-22k-224"] == "CC-BY-NC-4.0: RESEARCH ONLY"
+    assert rows["hf:facebook/dinov3-vits16-pretrain-lvd1689m"] == "DINOv3 License: ASK FIRST"
+    assert max(map(len, facts(format_published(PUBLISHED), 80))) <= 80
 
 
 def test_weights_whose_package_is_missing_are_named_with_what_installs_them(monkeypatch):

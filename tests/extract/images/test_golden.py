@@ -10,6 +10,7 @@ from pathlib import Path
 
 import imagecodecs
 import numpy as np
+import pillow_heif
 import pytest
 import tifffile
 from PIL import Image
@@ -68,6 +69,13 @@ def animation(file_format):
     )
 
 
+def heic(image):
+    """Without loss: no other decoder of it is at hand."""
+    sink = BytesIO()
+    pillow_heif.from_pillow(image).save(sink, quality=-1, chroma=444, matrix_coefficients=0)
+    return sink.getvalue()
+
+
 def tiff(samples, **options):
     sink = BytesIO()
     tifffile.imwrite(sink, samples, metadata=None, **options)
@@ -114,6 +122,7 @@ DECODED = {
     ),
     "WebP, animated": (animation("WEBP"), np.asarray(RGB), 0),
     "AVIF": (data := encoded(RGB, "AVIF", subsampling="4:4:4"), imagecodecs.avif_decode(data), 1),
+    "HEIC, HEIF": (heic(RGB), np.asarray(RGB), 0),
     "JPEG 2000": (data := encoded(RGB, "JPEG2000"), imagecodecs.jpeg2k_decode(data), 0),
     "BMP": (data := encoded(RGB, "BMP"), imagecodecs.bmp_decode(data), 0),
     "QOI": (data := encoded(RGB, "QOI"), imagecodecs.qoi_decode(data), 0),

@@ -19,12 +19,11 @@ pytestmark = needs_keras_hub
         ("dinov2_with_registers", "mean", "openvino"),
         ("clip", "pooled", "onnx"),
         pytest.param("vit", "patches", "openvino", marks=pytest.mark.slow),
-        pytest.param("deit", "cls", "onnx", marks=pytest.mark.slow),
-        pytest.param("dinov3", "block_1.cls", "onnx", marks=pytest.mark.slow),
+        pytest.param("deit", "cls", "saved_model", marks=pytest.mark.slow),
+        pytest.param("dinov3", "block_1.cls", "openvino", marks=pytest.mark.slow),
         pytest.param("siglip", "pooled", "openvino", marks=pytest.mark.slow),
-        pytest.param("swin", "pooled", "onnx", marks=pytest.mark.slow),
+        pytest.param("swin", "pooled", "saved_model", marks=pytest.mark.slow),
         pytest.param("dinov2", "cls", "keras", marks=pytest.mark.slow),
-        pytest.param("dinov2", "cls", "saved_model", marks=pytest.mark.slow),
     ],
 )
 def test_a_head_predicts_on_files_and_is_exported_with_its_backbone(name, layer, to, colors, tmp_path):

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from PIL import Image
-from sklearn.decomposition import PCA
 
 import fit.page.gather
 import fit.page.thumbnails
@@ -23,7 +22,7 @@ from fit.metrics.calibration import reliability
 from fit.page.card import markdown_text
 from fit.page.charts import reliability_chart, training_charts
 from fit.page.content import Number
-from fit.page.features import find_features, project
+from fit.page.features import find_features
 from fit.page.gather import BESIDE_A_FIT, PageOptions, gather_content
 from fit.page.images import gather_images, order_of_need
 from fit.page.numbers import confusion_table, label_table, number, score_table
@@ -147,18 +146,6 @@ def test_an_average_is_that_of_the_images_named(tmp_path):
 
 
 # Features
-
-
-def test_the_map_is_that_of_the_principal_components():
-    rng = np.random.default_rng(0)
-    for rows, columns in ((50, 8), (8, 50)):
-        values = (rng.normal(size=(rows, 4)) * (5, 3, 1, 1) @ rng.normal(size=(4, columns))).astype(np.float32)
-        expected = PCA(2, svd_solver="full").fit(values)
-        found = project(values)
-        np.testing.assert_allclose(np.abs(found.points), np.abs(expected.transform(values)), atol=1e-3)
-        np.testing.assert_allclose(found.shares, expected.explained_variance_ratio_, atol=1e-5)
-    assert project(np.ones((1, 4), np.float32)).points.tolist() == [[0.0, 0.0]]
-    assert project(np.ones((5, 4), np.float32)).shares == (0.0, 0.0)
 
 
 def test_the_nearest_training_images_are_beside_a_mistake(hostile):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import RegressorMixin
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -15,12 +15,12 @@ from fit.heads.calibration import Floats
 from fit.heads.inner import Matrix, inner_splits
 from fit.heads.neighbors import SimilarNumbers
 from fit.heads.ridge import RidgePath
-from fit.heads.sklearn import Rounded, describe_choice, floored
+from fit.heads.sklearn import Rounded, Scaling, describe_choice, floored
 from fit.heads.strength import choose_strength
 from fit.numeric_labels import quantile_strata
 
 
-class RidgeRegression(RegressorMixin, BaseEstimator):
+class RidgeRegression(RegressorMixin, Scaling):
     """Ridge regression on scaled features; alpha is that of the smallest squared error in inner folds.
 
     Attributes:
@@ -46,7 +46,7 @@ class RidgeRegression(RegressorMixin, BaseEstimator):
         """Choose alpha, then fit on all rows. X: (rows, features); y: (rows,); groups: (rows,), whole in inner folds."""
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         numbers = y.astype(np.float64)
-        self.scaler_ = floored(StandardScaler().fit(X))
+        self.scaler_ = floored(StandardScaler().fit(X), self.blocks)
         scaled = self.scaler_.transform(X)
         different = None if groups is None else len(np.unique(groups))
         splits = inner_splits(quantile_strata(numbers, different), groups, self.inner_folds, self.random_state)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone
 
 import extract.images.loader
 from extract import extract as run_extract
@@ -319,6 +320,7 @@ def test_heads_that_scale_every_feature_keep_wide_blocks_from_deciding(name):
     )
     assert tuple(again.blocks) == widths
     assert "blocks" not in build_classifier(replace(spec, blocks=())).model.__getstate__()
+    assert tuple(clone(classifier.model).blocks) == widths
 
 
 @pytest.mark.parametrize("name", ["knn", "logistic", "dense", "sgd"])

@@ -27,6 +27,7 @@ from fit.metrics.estimates import share_of
 from fit.metrics.intervals import Clusters, Interval, Sampling, interval_of
 from fit.metrics.measured_rows import MeasuredRows, MultiLabelRows, SingleLabelRows
 from fit.metrics.paired import compare_accuracies
+from fit.metrics.paired_errors import compare_errors
 from fit.metrics.regression import regression_estimates, score_numbers
 from fit.metrics.scores import REQUIREMENTS, score
 
@@ -268,6 +269,12 @@ class NumberPopulation:
             errors = np.sqrt(0.7) * errors + of_groups[:, 1]
         return targets, targets + deviation * np.sqrt(1 - self.explained) * errors
 
+    def draw_pair(self, images: int, groups: Ints | None, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """The absolute errors of two heads, of which half is common to both; the second is a tenth worse."""
+        drawn = (self.draw(images, groups, rng) for _ in range(3))
+        common, first, second = (predicted - targets for targets, predicted in drawn)
+        return np.abs(common + first), 1.1 * np.abs(common + second)
+
 
 NUMBER_POPULATIONS = [
     NumberPopulation(kind, explained) for kind in ("normal", "heavy", "skewed") for explained in (0.5, 0.9)
@@ -304,6 +311,21 @@ def measure(draws: int, quick: bool) -> list[Cell]:
     if quick:
         return [*cells, *metric_cells(draws, [(114, INDEPENDENT)], False)]
     return [*cells, *paired_cells(2 * draws), *metric_cells(draws, sizes, False), *metric_cells(draws, sizes, True)]
+
+
+def number_pair_cells(draws: int, sizes: Sequence[tuple[int, int]]) -> Iterator[Cell]:
+    """The difference of the mean absolute errors of two heads that find the same images hard."""
+    for population in NUMBER_POPULATIONS:
+        for images, groups in sizes:
+            many = 8 * _CALIBRATE_ROWS
+            first, second = population.draw_pair(
+                many, np.arange(many) // 5 if groups else None, np.random.default_rng(1)
+            )
+            tally, rng = _Tally(float((first - second).mean())), np.random.default_rng(6)
+            for _ in range(draws):
+                numbers = draw_groups(images, groups, rng)
+                tally.add(compare_errors(*population.draw_pair(images, numbers, rng), Sampling(numbers)).difference)
+            yield tally.cell(f"difference of errors ({population.kind})", images, groups, population.explained, draws)
 
 
 def format_number_table(cells: Sequence[Cell]) -> list[str]:
@@ -362,7 +384,7 @@ def main() -> None:
     draws = 100 if options.quick else options.draws
     if options.numbers:
         sizes = [(size, INDEPENDENT) for size in SIZES] + list(GROUPED)
-        cells = list(number_cells(draws, sizes, NUMBER_POPULATIONS))
+        cells = [*number_cells(draws, sizes, NUMBER_POPULATIONS), *number_pair_cells(2 * draws, sizes)]
     else:
         cells = measure(draws, options.quick)
     lines = (format_number_table if options.numbers else format_table)(cells)

@@ -3,7 +3,7 @@
     python -m benchmarks.linear [--rows 100000] [--theirs 10000] [--streamed 1000000] [--epochs 4]
 
 Features are those of `benchmarks.logistic`: 1,280, float32, of 100 classes. Each fit is a process of its own: the time is
-that of its processor, the memory is its peak. LogisticRegressionCV gets `--theirs` rows (0: leave it out), the
+that of its processor, the memory the most that it took. LogisticRegressionCV gets `--theirs` rows (0: leave it out), the
 same five C and five folds. `--streamed` rows are written to a file of which a few blocks at a time are in memory.
 """
 

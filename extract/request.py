@@ -59,7 +59,7 @@ class RunOptions:
         str | os.PathLike[str],
         Option(
             "The network: a name that `extract backbones` lists, a .onnx or .keras file, a folder in Hugging Face layout, "
-            "or hf:ORG/NAME.",
+            "hf:ORG/NAME or hub:PRESET.",
             complete=complete_backbone,
         ),
     ] = DEFAULT_BACKBONE

@@ -143,11 +143,13 @@ def fit_curve(
         reporter: shows progress.
 
     Raises:
-        UsageError: a wrong option, no validation images, or too few training images for two sizes.
+        UsageError: a wrong option, numbers to predict, no validation images, or too few training images for two sizes.
         StoppedEarly: the store is not complete.
     """
     request, options = resolve_fit(open_stores(store), fit_options or FitOptions()), options or CurveOptions()
     experiment = load_experiment(request, reporter)
+    if experiment.task.regression:
+        raise UsageError("a curve is of heads that predict classes, not of --task regression")
     if len(experiment.split.validation) == 0:
         raise UsageError("there are no validation images to evaluate on: give --val a fraction above 0")
     scored = _fit_all(request, experiment, options, reporter)

@@ -15,19 +15,19 @@ from fit.heads.threads import few_threads
 
 _BATCH_SIZE = 1024
 _RATES = (0.1, 0.3)  # the first step sizes, as parts of a Newton step
-_INNER_FOLDS = 5  # of which one is held out
+_INNER_FOLDS = 5  # of which one is left out
 _LEAST_STEPS = 400  # of few rows, more passes: as many as these steps take
 
 
 class StreamedSoftmax(ScaledClassifier):
     """Multinomial logistic regression on scaled features, fitted over batches with every setting of a grid at once.
 
-    One of five folds of the rows, whole groups, is held out; the setting with the smallest log loss on it is
+    One of five folds of the rows, whole groups, is left out; the setting with the smallest log loss on it is
     fitted again on all rows.
 
     Attributes:
         C_: the inverse strength of the regularization that was chosen, as of `Logistic`.
-        chosen_: how, as plain values: C, rate, by, held_out, tried (the log loss of each), at_edge (whether C is an end of
+        chosen_: how, as plain values: C, rate, by, left_out, tried (the log loss of each), at_edge (whether C is an end of
             the grid).
         scaler_, model_: the fitted StandardScaler and a LogisticRegression that holds the weights.
     """
@@ -90,7 +90,7 @@ class StreamedSoftmax(ScaledClassifier):
                 "C": c,
                 "rate": rate,
                 "by": "log loss",
-                "held_out": len(outside),
+                "left_out": len(outside),
                 "tried": {f"C {pair[0]:g}, rate {pair[1]:g}": loss for pair, loss in zip(tried, losses, strict=True)},
                 "at_edge": len(strengths) > 1 and c in (strengths[0], strengths[-1]),
             },

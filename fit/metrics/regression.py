@@ -15,7 +15,7 @@ REGRESSION_METRICS = ("mean_absolute_error", "root_mean_squared_error", "r2", "s
 """The fields of `RegressionScores` that are intervals."""
 
 REGRESSION_REQUIREMENTS = {
-    "mean_absolute_error": Requirement(images=40, groups=30),
+    "mean_absolute_error": Requirement(images=100, groups=30),
     "r2": Requirement(images=1000, groups=30),
     "spearman": Requirement(images=30, groups=10),
 }

@@ -271,7 +271,7 @@ def test_a_plan_is_read_back_as_it_was_made(parquet):
 @pytest.mark.parametrize("version", [3, 10**30, "1", None, -1, [1]])
 def test_a_version_from_the_future_is_refused(parquet, version):
     edit_json(parquet.folder.path("store.json"), version=version)
-    with pytest.raises(NotAStore, match="this program reads 1"):
+    with pytest.raises(NotAStore, match="this program reads 2"):
         open_store(parquet.folder.root)
 
 

@@ -1,4 +1,4 @@
-"""The head `linear`: descent for a grid of settings at once, batch by batch, chosen on whole groups that are held out."""
+"""The head `linear`: descent for a grid of settings at once, batch by batch, chosen on whole groups that are left out."""
 
 import math
 from dataclasses import dataclass, field
@@ -79,7 +79,7 @@ def test_the_choice_is_as_good_as_scikit_learns_best():
 
 
 @pytest.mark.parametrize("steps", [2, 7])
-def test_one_pass_serves_all_settings_and_groups_are_held_out_whole(steps, monkeypatch):
+def test_one_pass_serves_all_settings_and_groups_are_left_out_whole(steps, monkeypatch):
     monkeypatch.setattr(fit.heads.streamed, "_BATCH_SIZE", 128)
     X, y = hard_rows(1500, 12, 3)
     groups = np.arange(1500) // 5
@@ -88,10 +88,10 @@ def test_one_pass_serves_all_settings_and_groups_are_held_out_whole(steps, monke
     head = StreamedSoftmax(steps=steps, epochs=2)
     head.fit_batches(Source(features, np.arange(1500), y), groups)
     lengths = [len(rows) for rows in features.passes]
-    held_out = head.chosen_["held_out"]
-    assert 200 < held_out < 400
-    inner, passes = (math.ceil(400 / math.ceil(rows / 128)) for rows in (1500 - held_out, 1500))
-    assert lengths == [1500, 1500, *[1500 - held_out] * inner, held_out, *[1500] * passes]
+    left_out = head.chosen_["left_out"]
+    assert 200 < left_out < 400
+    inner, passes = (math.ceil(400 / math.ceil(rows / 128)) for rows in (1500 - left_out, 1500))
+    assert lengths == [1500, 1500, *[1500 - left_out] * inner, left_out, *[1500] * passes]
     assert features.largest == 128
     inside, outside = features.passes[2], features.passes[2 + inner]
     assert not set(groups[inside]) & set(groups[outside])
@@ -117,7 +117,7 @@ def test_a_rare_class_alone_in_its_group_is_learned():
     assert head.predict(X[:1]) == [2]
 
 
-def test_nothing_is_chosen_where_no_fold_can_be_held_out():
+def test_nothing_is_chosen_where_no_fold_can_be_left_out():
     X, y = hard_rows(3, 12, 3)
     head = StreamedSoftmax().fit(X, y)
     assert head.chosen_["by"] == "the middle of the grid: too few images for inner folds"

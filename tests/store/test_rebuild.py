@@ -112,9 +112,9 @@ def test_without_a_sound_copy_the_damage_is_said_and_nothing_is_changed(filled, 
 
 def test_a_store_of_a_newer_version_is_not_repaired(filled):
     for name in (INFO, COPY):
-        edit_json(filled.folder.path(name), version=2)
+        edit_json(filled.folder.path(name), version=3)
     before = filled.files()
-    with pytest.raises(NotAStore, match="version 2"):
+    with pytest.raises(NotAStore, match="version 3"):
         repair(filled.folder)
     assert filled.files() == before
 

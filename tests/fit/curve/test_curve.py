@@ -140,6 +140,14 @@ def test_what_cannot_be_is_refused(color_store, fit_options, options, words):
         fit_curve(color_store, fit_options, CurveOptions(**options))
 
 
+def test_heads_that_predict_numbers_have_no_curve(color_store, tmp_path):
+    paths = color_store.table()["path"].to_pylist()
+    labels = [f"{number % 7}.5" for number in range(len(paths))]
+    pq.write_table(pa.table({"path": paths, "label": labels}), tmp_path / "labels.parquet")
+    with pytest.raises(UsageError, match="predict classes, not of --task regression"):
+        fit_curve(color_store, FitOptions("ridge", labels=tmp_path / "labels.parquet", task="regression"))
+
+
 def test_the_command_writes_a_table_and_a_picture(color_store, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     command = ["fit", "curve", "--features", "store", "--head", "knn", "--sizes", "2", "--draws", "2"]

@@ -24,6 +24,7 @@ class RidgeRegression(RegressorMixin, BaseEstimator):
     """Ridge regression on scaled features; alpha is that of the smallest squared error in inner folds.
 
     Attributes:
+        blocks: how many columns each block of features has; none for one block.
         scaler_, model_: the fitted StandardScaler and Ridge.
         chosen_: alpha and how it was chosen, as plain values.
     """
@@ -35,7 +36,9 @@ class RidgeRegression(RegressorMixin, BaseEstimator):
         steps: int = 11,
         inner_folds: int = 5,
         random_state: int = 0,
+        blocks: Sequence[int] = (),
     ) -> None:
+        self.blocks = blocks
         self.smallest = smallest
         self.largest = largest
         self.steps = steps
@@ -46,7 +49,7 @@ class RidgeRegression(RegressorMixin, BaseEstimator):
         """Choose alpha, then fit on all rows. X: (rows, features); y: (rows,); groups: (rows,), whole in inner folds."""
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         numbers = y.astype(np.float64)
-        self.scaler_ = floored(StandardScaler().fit(X))
+        self.scaler_ = floored(StandardScaler().fit(X), self.blocks)
         scaled = self.scaler_.transform(X)
         different = None if groups is None else len(np.unique(groups))
         splits = inner_splits(quantile_strata(numbers, different), groups, self.inner_folds, self.random_state)
@@ -80,9 +83,9 @@ class RidgeRegression(RegressorMixin, BaseEstimator):
         return predicted
 
 
-def ridge(smallest: float, largest: float, steps: int, random_state: int) -> RidgeRegression:
+def ridge(smallest: float, largest: float, steps: int, random_state: int, blocks: Sequence[int]) -> RidgeRegression:
     """See the table."""
-    return RidgeRegression(smallest, largest, steps, random_state=random_state)
+    return RidgeRegression(smallest, largest, steps, random_state=random_state, blocks=blocks)
 
 
 def nearest_neighbors(neighbors: int, temperature: float, random_state: int) -> SimilarNumbers:  # noqa: ARG001

@@ -15,8 +15,8 @@ from fit.heads.calibration import Floats
 from fit.heads.inner import Matrix, inner_splits
 from fit.heads.neighbors import SimilarNumbers
 from fit.heads.ridge import RidgePath
-from fit.heads.sklearn import Rounded, Scaling, describe_choice, floored
-from fit.heads.strength import choose_strength
+from fit.heads.sklearn import Rounded, Scaling, floored
+from fit.heads.strength import choose_strength, describe_choice
 from fit.numeric_labels import quantile_strata
 
 
@@ -24,6 +24,7 @@ class RidgeRegression(RegressorMixin, Scaling):
     """Ridge regression on scaled features; alpha is that of the smallest squared error in inner folds.
 
     Attributes:
+        blocks: how many columns each block of features has; none for one block.
         scaler_, model_: the fitted StandardScaler and Ridge.
         chosen_: alpha and how it was chosen, as plain values.
     """

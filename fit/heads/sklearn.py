@@ -18,7 +18,7 @@ from fit.data import InMemory, Source
 from fit.heads.calibration import Floats, apply_sigmoids, apply_temperature, fit_sigmoids, fit_temperature
 from fit.heads.inner import ClassWeight, Matrix, inner_splits, row_weights
 from fit.heads.softmax import FoldLosses, Softmax, fit_softmax, rotate, unrotate
-from fit.heads.strength import Choice, choose_strength
+from fit.heads.strength import choose_strength, describe_choice
 from fit.heads.threads import few_threads
 
 MAX_ITERATIONS = 2000
@@ -341,9 +341,3 @@ def _scores(estimator: ClassifierMixin, scaled: Matrix) -> Floats:
     """A classifier's scores as `fit.heads.calibration` takes them."""
     scores: Floats = np.asarray(estimator.decision_function(scaled), np.float64)
     return scores.reshape(len(scaled), -1)
-
-
-def describe_choice(choice: Choice, folds: int) -> dict[str, object]:
-    """A choice as metrics.json has it."""
-    tried = {f"{value:g}": loss for value, loss in sorted(choice.tried.items())}
-    return {"folds": folds, "tried": tried, "at_edge": choice.at_edge}

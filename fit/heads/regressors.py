@@ -24,7 +24,6 @@ class RidgeRegression(RegressorMixin, Scaling):
     """Ridge regression on scaled features; alpha is that of the smallest squared error in inner folds.
 
     Attributes:
-        blocks: how many columns each block of features has; none for one block.
         scaler_, model_: the fitted StandardScaler and Ridge.
         chosen_: alpha and how it was chosen, as plain values.
     """

@@ -24,7 +24,6 @@ class RidgeRegression(RegressorMixin, Scaling):
     """Ridge regression on scaled features; alpha is that of the smallest squared error in inner folds.
 
     Attributes:
-        blocks: how many columns each block of features has; none for one block.
         scaler_, model_: the fitted StandardScaler and Ridge.
         chosen_: alpha and how it was chosen, as plain values.
     """
@@ -36,9 +35,7 @@ class RidgeRegression(RegressorMixin, Scaling):
         steps: int = 11,
         inner_folds: int = 5,
         random_state: int = 0,
-        blocks: Sequence[int] = (),
     ) -> None:
-        self.blocks = blocks
         self.smallest = smallest
         self.largest = largest
         self.steps = steps
@@ -83,9 +80,9 @@ class RidgeRegression(RegressorMixin, Scaling):
         return predicted
 
 
-def ridge(smallest: float, largest: float, steps: int, random_state: int, blocks: Sequence[int]) -> RidgeRegression:
+def ridge(smallest: float, largest: float, steps: int, random_state: int) -> RidgeRegression:
     """See the table."""
-    return RidgeRegression(smallest, largest, steps, random_state=random_state, blocks=blocks)
+    return RidgeRegression(smallest, largest, steps, random_state=random_state)
 
 
 def nearest_neighbors(neighbors: int, temperature: float, random_state: int) -> SimilarNumbers:  # noqa: ARG001

@@ -55,13 +55,7 @@ TABLES = {"extract/backbones/table.py", "fit/heads/table.py"}
 
 LONGEST_FUNCTION = 60
 MOST_PARAMETERS = 6
-_ESTIMATOR = "scikit-learn takes an estimator's parameters one by one, and finds them by this signature"
-MANY_PARAMETERS = {
-    "fit.heads.ridge.CalibratedRidge.__init__": _ESTIMATOR,
-    "fit.heads.sklearn.Logistic.__init__": _ESTIMATOR,
-    "fit.heads.sklearn.StochasticGradient.__init__": _ESTIMATOR,
-    "fit.heads.streamed.StreamedSoftmax.__init__": _ESTIMATOR,
-}
+MANY_PARAMETERS: dict[str, str] = {}
 """Functions with more parameters, and why that is right."""
 
 # What is not true yet, rule by rule. These lists may only become shorter.

@@ -35,9 +35,7 @@ class RidgeRegression(RegressorMixin, Scaling):
         steps: int = 11,
         inner_folds: int = 5,
         random_state: int = 0,
-        blocks: Sequence[int] = (),
     ) -> None:
-        self.blocks = blocks
         self.smallest = smallest
         self.largest = largest
         self.steps = steps
@@ -82,9 +80,9 @@ class RidgeRegression(RegressorMixin, Scaling):
         return predicted
 
 
-def ridge(smallest: float, largest: float, steps: int, random_state: int, blocks: Sequence[int]) -> RidgeRegression:
+def ridge(smallest: float, largest: float, steps: int, random_state: int) -> RidgeRegression:
     """See the table."""
-    return RidgeRegression(smallest, largest, steps, random_state=random_state, blocks=blocks)
+    return RidgeRegression(smallest, largest, steps, random_state=random_state)
 
 
 def nearest_neighbors(neighbors: int, temperature: float, random_state: int) -> SimilarNumbers:  # noqa: ARG001

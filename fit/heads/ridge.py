@@ -30,9 +30,7 @@ class CalibratedRidge(Calibrated):
         inner_folds: int = 5,
         class_weight: ClassWeight = None,
         random_state: int = 0,
-        blocks: Sequence[int] = (),
     ) -> None:
-        self.blocks = blocks
         self.smallest = smallest
         self.largest = largest
         self.steps = steps

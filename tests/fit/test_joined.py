@@ -112,6 +112,18 @@ def test_a_joined_head_that_was_edited_is_damaged(head, tmp_path):
             load_head(folder)
 
 
+@pytest.mark.parametrize("name", ["ridge", "knn"])
+def test_a_joined_head_predicts_numbers(name, stores, colors, tmp_path):
+    paths = stores[0].table()["path"].to_pylist()
+    reds = stores[0].arrays()[0][:, :, :, 0].mean(axis=(1, 2)).astype(float)
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\n" + "".join(f"{path},{red}\n" for path, red in zip(paths, reds, strict=True)))
+    head = load_head(fit_head(stores, name, task="regression", labels=table, val=0.3).save(tmp_path / "head"))
+    assert head.metrics["validation"]["r2"]["value"] > 0.9
+    stored = predict_store(head, stores[::-1])
+    np.testing.assert_allclose(head.predict(colors)["predicted"], stored["predicted"], atol=1e-3)
+
+
 @pytest.mark.parametrize("name", [name for name, kind in HEADS.items() if kind.spatial])
 def test_heads_that_take_whole_tensors_are_refused(name, stores):
     with pytest.raises(UsageError, match="takes the tensor of one output as it is"):

@@ -26,7 +26,7 @@ from fit.metrics.regression import RegressionScores
 from fit.metrics.scores import Scores, score
 from fit.number_truth import NumberTruth
 from fit.prediction import read_unaltered, stored_blocks
-from fit.predictions import SPLIT_GROUP, prediction_columns
+from fit.predictions import SPLIT_GROUP, Evaluation, prediction_columns
 from fit.rows import ImageRows, select_images
 from fit.splits import TEST, TRAIN, VALIDATION, Positions
 from fit.task import Targets, Task, decide
@@ -41,22 +41,6 @@ _OF_FITS = ("confusion_of", "reported")
 
 _MOST_TELLING_FIRST = (TEST, CV, VALIDATION, TRAIN)
 """The order in which evaluations are looked for, for the baseline and the confusion matrix of metrics.json."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The predictions for some images of an experiment.
-
-    Attributes:
-        name: train and validation are predicted by the head fitted on train, test by the final head, cv by heads that
-            have not seen the image.
-        images: their positions in the experiment; maybe none.
-        probabilities: (images, classes).
-    """
-
-    name: str
-    images: Positions
-    probabilities: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

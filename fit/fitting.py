@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from extract.api import SILENT, Reporter
-from fit.evaluation import Evaluation
 from fit.experiment import Experiment, Roles
 from fit.heads.base import Classifier
 from fit.prediction import predict_rows
+from fit.predictions import Evaluation
 from fit.request import FitRequest, new_classifier
 from fit.splits import Positions
 from store.errors import UsageError

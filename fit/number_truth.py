@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +11,9 @@ from fit.choices import REGRESSION
 from fit.metrics.by_value import error_by
 from fit.metrics.intervals import NO_INTERVALS, Sampling
 from fit.metrics.regression import REGRESSION_METRICS, RegressionScores, score_numbers
+from fit.predictions import Evaluation
 from fit.rows import ImageRows
 from fit.splits import Positions
-
-if TYPE_CHECKING:
-    from fit.evaluation import Evaluation
 
 Floats = npt.NDArray[np.float64]
 
@@ -54,7 +52,7 @@ class NumberTruth:
         found["mean_absolute_error"] = median.mean_absolute_error
         return RegressionScores(**found, rows=mean.rows, groups=mean.groups)
 
-    def by_column(self, rows: ImageRows, column: str, evaluation: "Evaluation") -> dict[str, object]:
+    def by_column(self, rows: ImageRows, column: str, evaluation: Evaluation) -> dict[str, object]:
         """The mean absolute error of each value that a column of the images' rows has among those evaluated."""
         images, values = evaluation.images, rows.column_values(column, "--by")
         errors = np.abs(self.targets[images] - evaluation.probabilities[:, 0])
@@ -65,7 +63,7 @@ class NumberTruth:
         """What metrics.json says beside the scores: the evaluation that the head is reported by."""
         return {"task": REGRESSION, "reported": name}
 
-    def decided(self, evaluations: "Sequence[Evaluation]") -> dict[str, object]:  # noqa: ARG002
+    def decided(self, evaluations: Sequence[Evaluation]) -> dict[str, object]:  # noqa: ARG002
         """See `fit.evaluation.GroundTruth`: numbers are predicted as they are."""
         return {}
 

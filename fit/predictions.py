@@ -1,6 +1,7 @@
 """Tables of predictions, and those tables as files."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from fit.splits import Positions
 from fit.task import Task
 from store.errors import EnvironmentFailure, UsageError, require_few_failed
 from store.files.local import whole_file
@@ -20,6 +22,22 @@ SPLIT_GROUP = "split_group"
 
 _RESERVED = {"path", "label", "predicted", "probability", "split", SPLIT_GROUP, "error"}
 _PREFIX = "class:"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The predictions for some images of an experiment.
+
+    Attributes:
+        name: train and validation are predicted by the head fitted on train, test by the final head, cv by heads that
+            have not seen the image.
+        images: their positions in the experiment; maybe none.
+        probabilities: (images, classes).
+    """
+
+    name: str
+    images: Positions
+    probabilities: npt.NDArray[np.float64]
 
 
 def class_column(name: str) -> str:

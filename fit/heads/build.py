@@ -64,6 +64,8 @@ def _build_network(kind: HeadKind, spec: HeadSpec) -> NetworkClassifier:
 
 def _build_estimator(kind: HeadKind, spec: HeadSpec) -> Classifier:
     estimator = _builder(kind, spec)(**_arguments(kind, spec))
+    if kind.scales and spec.blocks:
+        estimator.blocks = spec.blocks
     if spec.task.regression:
         return GroupedRegressor(estimator) if kind.takes_groups else ArrayRegressor(estimator)
     if kind.streams and kind.takes_groups:
@@ -83,8 +85,6 @@ def _arguments(kind: HeadKind, spec: HeadSpec) -> dict[str, object]:
     arguments: dict[str, object] = {**spec.parameters, "random_state": spec.seed}
     if kind.weighted and not spec.task.regression:
         arguments["class_weight"] = spec.balanced
-    if kind.scales:
-        arguments["blocks"] = spec.blocks
     return arguments
 
 

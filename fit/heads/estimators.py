@@ -3,8 +3,6 @@
 The table of heads names these functions and describes what they make.
 """
 
-from collections.abc import Sequence
-
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -15,16 +13,16 @@ from fit.heads.neighbors import NearestMean, SimilarNeighbors
 from fit.heads.sklearn import MAX_ITERATIONS, Calibrated, Rounded
 
 
-def linear_svm(c: float, class_weight: str | None, random_state: int, blocks: Sequence[int]) -> Calibrated:
+def linear_svm(c: float, class_weight: str | None, random_state: int) -> Calibrated:
     """See the table."""
     machine = LinearSVC(C=c, class_weight=class_weight, random_state=random_state, max_iter=MAX_ITERATIONS)
-    return Calibrated(machine, random_state=random_state, calibration_weight=class_weight, blocks=blocks)
+    return Calibrated(machine, random_state=random_state, calibration_weight=class_weight)
 
 
-def nearest_centroid(random_state: int, blocks: Sequence[int]) -> Calibrated:
+def nearest_centroid(random_state: int) -> Calibrated:
     """See the table."""
     centroid = make_pipeline(Normalizer(), NearestMean())
-    return Calibrated(centroid, method="temperature", random_state=random_state, blocks=blocks)
+    return Calibrated(centroid, method="temperature", random_state=random_state)
 
 
 def nearest_neighbors(neighbors: int, temperature: float, random_state: int) -> SimilarNeighbors:  # noqa: ARG001

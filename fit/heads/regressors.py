@@ -15,8 +15,8 @@ from fit.heads.calibration import Floats
 from fit.heads.inner import Matrix, inner_splits
 from fit.heads.neighbors import SimilarNumbers
 from fit.heads.ridge import RidgePath
-from fit.heads.sklearn import Rounded, Scaling, describe_choice, floored
-from fit.heads.strength import choose_strength
+from fit.heads.sklearn import Rounded, Scaling, floored
+from fit.heads.strength import choose_strength, describe_choice
 from fit.numeric_labels import quantile_strata
 
 
@@ -35,9 +35,7 @@ class RidgeRegression(RegressorMixin, Scaling):
         steps: int = 11,
         inner_folds: int = 5,
         random_state: int = 0,
-        blocks: Sequence[int] = (),
     ) -> None:
-        self.blocks = blocks
         self.smallest = smallest
         self.largest = largest
         self.steps = steps
@@ -82,9 +80,9 @@ class RidgeRegression(RegressorMixin, Scaling):
         return predicted
 
 
-def ridge(smallest: float, largest: float, steps: int, random_state: int, blocks: Sequence[int]) -> RidgeRegression:
+def ridge(smallest: float, largest: float, steps: int, random_state: int) -> RidgeRegression:
     """See the table."""
-    return RidgeRegression(smallest, largest, steps, random_state=random_state, blocks=blocks)
+    return RidgeRegression(smallest, largest, steps, random_state=random_state)
 
 
 def nearest_neighbors(neighbors: int, temperature: float, random_state: int) -> SimilarNumbers:  # noqa: ARG001

@@ -8,8 +8,8 @@ from sklearn.linear_model import RidgeClassifier
 
 from fit.heads.calibration import Floats
 from fit.heads.inner import ClassWeight, Matrix, row_weights
-from fit.heads.sklearn import Calibrated, describe_choice
-from fit.heads.strength import choose_strength
+from fit.heads.sklearn import Calibrated
+from fit.heads.strength import choose_strength, describe_choice
 
 
 class CalibratedRidge(Calibrated):
@@ -30,9 +30,7 @@ class CalibratedRidge(Calibrated):
         inner_folds: int = 5,
         class_weight: ClassWeight = None,
         random_state: int = 0,
-        blocks: Sequence[int] = (),
     ) -> None:
-        self.blocks = blocks
         self.smallest = smallest
         self.largest = largest
         self.steps = steps

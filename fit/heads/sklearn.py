@@ -18,7 +18,7 @@ from fit.data import InMemory, Source
 from fit.heads.calibration import Floats, apply_sigmoids, apply_temperature, fit_sigmoids, fit_temperature
 from fit.heads.inner import ClassWeight, Matrix, inner_splits, row_weights
 from fit.heads.softmax import FoldLosses, Softmax, fit_softmax, rotate, unrotate
-from fit.heads.strength import Choice, choose_strength
+from fit.heads.strength import choose_strength, describe_choice
 from fit.heads.threads import few_threads
 
 MAX_ITERATIONS = 2000
@@ -26,17 +26,20 @@ _LEAST_DEVIATION = 0.5
 
 
 class Scaling(BaseEstimator):
-    """An estimator that scales features; its parameter `blocks` says how many columns each block of features has.
+    """An estimator that scales features.
 
-    No block (the default) is one block of all columns; it is left out of what is saved, as in earlier heads.
+    Attributes:
+        blocks: how many columns each block of features has; empty for one block. It is a property of the data and no
+            parameter, and is set before `fit`.
     """
 
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        return state if state.get("blocks") else {name: state[name] for name in state if name != "blocks"}
+    blocks: Sequence[int] = ()
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({"blocks": (), **state})
+    def __sklearn_clone__(self) -> Self:
+        clone = super().__sklearn_clone__()
+        if self.blocks:
+            clone.blocks = self.blocks
+        return clone
 
 
 class ScaledClassifier(ClassifierMixin, Scaling):
@@ -79,9 +82,7 @@ class Logistic(ScaledClassifier):
         inner_folds: int = 5,
         class_weight: ClassWeight = None,
         random_state: int = 0,
-        blocks: Sequence[int] = (),
     ) -> None:
-        self.blocks = blocks
         self.smallest = smallest
         self.largest = largest
         self.steps = steps
@@ -136,7 +137,6 @@ class Calibrated(ClassifierMixin, Scaling):
         inner_folds: how many.
         random_state: of the folds.
         calibration_weight: class weight of the rows in a calibration by sigmoid; the estimator has one of its own.
-        blocks: see `Scaling`.
 
     Attributes:
         scaler_, estimator_: the fitted StandardScaler and classifier.
@@ -151,9 +151,7 @@ class Calibrated(ClassifierMixin, Scaling):
         inner_folds: int = 5,
         random_state: int = 0,
         calibration_weight: ClassWeight = None,
-        blocks: Sequence[int] = (),
     ) -> None:
-        self.blocks = blocks
         self.estimator = estimator
         self.method = method
         self.inner_folds = inner_folds
@@ -236,9 +234,7 @@ class StochasticGradient(ScaledClassifier):
         alpha: float = 0.03,
         class_weight: ClassWeight = None,
         random_state: int = 0,
-        blocks: Sequence[int] = (),
     ) -> None:
-        self.blocks = blocks
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -345,9 +341,3 @@ def _scores(estimator: ClassifierMixin, scaled: Matrix) -> Floats:
     """A classifier's scores as `fit.heads.calibration` takes them."""
     scores: Floats = np.asarray(estimator.decision_function(scaled), np.float64)
     return scores.reshape(len(scaled), -1)
-
-
-def describe_choice(choice: Choice, folds: int) -> dict[str, object]:
-    """A choice as metrics.json has it."""
-    tried = {f"{value:g}": loss for value, loss in sorted(choice.tried.items())}
-    return {"folds": folds, "tried": tried, "at_edge": choice.at_edge}

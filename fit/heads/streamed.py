@@ -40,9 +40,7 @@ class StreamedSoftmax(ScaledClassifier):
         epochs: int = 4,
         class_weight: ClassWeight = None,
         random_state: int = 0,
-        blocks: Sequence[int] = (),
     ) -> None:
-        self.blocks = blocks
         self.smallest = smallest
         self.largest = largest
         self.steps = steps

@@ -53,3 +53,9 @@ def choose_strength(candidates: np.ndarray[tuple[int], np.dtype[np.float64]], lo
                 break
     best = min(tried, key=lambda value: tried[value])
     return Choice(best, tried, len(grid) > 1 and best in (max(tried), min(tried)))
+
+
+def describe_choice(choice: Choice, folds: int) -> dict[str, object]:
+    """A choice as metrics.json has it."""
+    tried = {f"{value:g}": loss for value, loss in sorted(choice.tried.items())}
+    return {"folds": folds, "tried": tried, "at_edge": choice.at_edge}

@@ -683,7 +683,7 @@ def test_a_wrong_config_file_is_one_clean_line(command, data, tmp_path):
         ("extract run --backbone inception_v", ["inception_v1", "inception_v3", "inception_v4"]),
         ("extract run --pooling a", ["avg"]),
         ("extract layers mobilenet_v3", ["mobilenet_v3_large", "mobilenet_v3_small"]),
-        ("fit head --head lin", ["linear_svm"]),
+        ("fit head --head lin", ["linear", "linear_svm"]),
     ],
 )
 def test_a_shell_completes_values(words, offered):

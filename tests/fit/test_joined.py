@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone
 
 import extract.images.loader
 from extract import extract as run_extract
@@ -109,6 +110,18 @@ def test_a_joined_head_that_was_edited_is_damaged(head, tmp_path):
         (folder / "head.json").write_text(json.dumps({**described, **changed}))
         with pytest.raises(DamagedHead):
             load_head(folder)
+
+
+@pytest.mark.parametrize("name", ["ridge", "knn"])
+def test_a_joined_head_predicts_numbers(name, stores, colors, tmp_path):
+    paths = stores[0].table()["path"].to_pylist()
+    reds = stores[0].arrays()[0][:, :, :, 0].mean(axis=(1, 2)).astype(float)
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\n" + "".join(f"{path},{red}\n" for path, red in zip(paths, reds, strict=True)))
+    head = load_head(fit_head(stores, name, task="regression", labels=table, val=0.3).save(tmp_path / "head"))
+    assert head.metrics["validation"]["r2"]["value"] > 0.9
+    stored = predict_store(head, stores[::-1])
+    np.testing.assert_allclose(head.predict(colors)["predicted"], stored["predicted"], atol=1e-3)
 
 
 @pytest.mark.parametrize("name", [name for name, kind in HEADS.items() if kind.spatial])
@@ -319,6 +332,7 @@ def test_heads_that_scale_every_feature_keep_wide_blocks_from_deciding(name):
     )
     assert tuple(again.blocks) == widths
     assert "blocks" not in build_classifier(replace(spec, blocks=())).model.__getstate__()
+    assert tuple(clone(classifier.model).blocks) == widths
 
 
 @pytest.mark.parametrize("name", ["knn", "logistic", "dense", "sgd"])

@@ -228,7 +228,7 @@ def test_an_unfinished_store_is_refused(color_store):
         ({"head": "logistc"}, "did you mean logistic"),
         (
             {"head": "forest", "epochs": 3},
-            "--epochs is not for the head forest, but for sgd, mlp, dense, conv, cnn,",
+            "--epochs is not for the head forest, but for linear, sgd, mlp, dense, conv, cnn,",
         ),
         ({"head": "knn", "class_weight": "balanced"}, "has no weights"),
         ({"head": "forest", "tensorboard": "logs"}, "--tensorboard is not for .* Keras fits: dense, conv, cnn,"),

@@ -228,7 +228,7 @@ def test_a_preset_is_the_network_that_was_saved(tmp_path):
     sizes = {"patch_size": 8, "num_layers": 2, "num_heads": 2, "hidden_dim": 16, "image_shape": (32, 32, 3)}
     networks = {
         "dinov2": keras_hub.models.DINOV2Backbone(
-            **sizes, intermediate_dim=32, num_register_tokens=2, position_embedding_shape=(40, 40)
+            **sizes, intermediate_dim=32, num_register_tokens=2, position_embedding_shape=(32, 32)
         ),
         "vit": keras_hub.models.ViTBackbone(**sizes, mlp_dim=32),
         "swin": keras_hub.models.SwinTransformerBackbone(

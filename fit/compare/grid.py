@@ -13,6 +13,7 @@ from fit.compare.options import ComparisonOptions
 from fit.head_folder import Results, read_results
 from fit.options import FitOptions
 from fit.request import FitRequest, resolve_fit
+from fit.threshold_rule import COST, ThresholdRule
 from fit.train import fit_with
 from store.errors import DamagedHead, EnvironmentFailure, UsageError
 from store.files.names import printable
@@ -70,11 +71,18 @@ def fit_grid(asked: ComparisonOptions, options: FitOptions, folder: Path, report
 
 
 def grid_cells(stores: Sequence[FeatureStore], kinds: Sequence[str], options: FitOptions) -> Iterator[Cell]:
-    """What there is to fit, each under a name of its own: the store's, its output's if it has several, the head's."""
-    names = [Path(str(store.folder)).name for store in stores]
-    often = Counter(names)
-    for store, name in zip(stores, names, strict=True):
-        place = f"{name}-{store.fingerprint[:8]}" if often[name] > 1 else name
+    """What there is to fit, each under a name of its own: the store's, its output's if it has several, the head's.
+
+    Raises:
+        UsageError: a store comes twice.
+    """
+    places = [store.folder.absolute for store in stores]
+    if (twice := max(places, key=places.count)) and places.count(twice) > 1:
+        raise UsageError(f"--features names the store {printable(twice)} twice: name each once")
+    often = Counter(Path(place).name for place in places)
+    for store, absolute in zip(stores, places, strict=True):
+        name = Path(absolute).name
+        place = name if often[name] == 1 else f"{name}-{hashlib.sha256(os.fsencode(absolute)).hexdigest()[:8]}"
         outputs = options.output or tuple(store.outputs)
         for output in outputs:
             part = f"{place}-{output}" if len(store.outputs) > 1 else place
@@ -102,12 +110,14 @@ def _digest(request: FitRequest) -> str:
     """SHA-256 of all that decides a fit: the recipe, the plan, the options, and the tables that they name."""
     options, current = request.options, request.stores[0].snapshot.current
     values: dict[str, object] = {field.name: repr(getattr(options, field.name)) for field in fields(FitOptions)}
+    rule = ThresholdRule.parse(options.threshold) if options.threshold is not None else None
     values |= {
         "fingerprint": request.fingerprint,
         "plan": current.plan if current else "",
         "parameters": repr(sorted(request.parameters.items())),
         "labels": _file_digest(options.labels),
         "exclude_from": _file_digest(options.exclude_from),
+        **({"costs": _file_digest(rule.file)} if rule is not None and rule.name == COST else {}),
     }
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 

@@ -207,6 +207,8 @@ def test_two_heads_are_compared_by_their_errors_on_the_same_images(color_store, 
             compare_errors_of(pair)
     with pytest.raises(UsageError, match="two heads or more"):
         compare_errors_of(results[:1])
+    with pytest.raises(UsageError, match="is named 2 times"):
+        compare_errors_of([*results, results[0]])
 
 
 def test_the_page_the_card_and_the_pictures_show_what_has_a_meaning(color_store, labels, tmp_path):
@@ -216,6 +218,7 @@ def test_the_page_the_card_and_the_pictures_show_what_has_a_meaning(color_store,
     )
     results = read_results(head.save(tmp_path / "<b>head"))
     written = write_page(results, tmp_path)
+    assert written.images == head.metrics["rows"]["test"]
     page, card = written.page.read_text(), written.card.read_text()
     assert page.count("<circle") == head.metrics["rows"]["test"]
     assert "<b>head" not in page
@@ -246,6 +249,16 @@ def test_the_command_line_fits_predicts_evaluates_and_compares(color_store, labe
     assert re.search(r"blue/000.png +\d{3,4}", run("predict", "heads/ridge", "--features", "store"))
     assert "mean absolute error" in run("compare", "heads/ridge", "heads/knn", "--out", "heads.png")
     assert "spearman" in run("evaluate", "heads/ridge", "--features", "store", "--labels", "numbers.csv")
+
+
+@pytest.mark.parametrize("words", [["--map", "umap"], ["--images", "data"], ["--features", "store"]])
+def test_a_report_of_numbers_has_no_use_for_what_makes_thumbnails_and_the_map(
+    color_store, labels, tmp_path, words, capsys, monkeypatch
+):
+    fit_head(color_store, "knn", task="regression", labels=labels).save(tmp_path / "head")
+    monkeypatch.setattr(sys, "argv", ["fit", "report", str(tmp_path / "head"), *words])
+    assert run_app(app, "fit") == 2
+    assert f"{words[0]} is for thumbnails and the map" in capsys.readouterr().err
 
 
 def test_a_head_of_classes_is_not_taken_for_one_of_numbers(color_store, labels, tmp_path):

@@ -1,4 +1,5 @@
 import json
+import shutil
 import sys
 
 import pytest
@@ -53,6 +54,29 @@ def test_fits_that_are_there_are_kept_unless_something_else_is_asked_for(stores,
         assert name not in found.heads[0].info.classes
     (found.heads[0].folder / "metrics.json").write_text("{")
     assert fit_grid(asked(stores[:1]), FitOptions(labels=labels), folder).heads[0].metrics
+
+
+def test_costs_that_changed_are_another_fit(stores, tmp_path):
+    costs = tmp_path / "costs.csv"
+    for price in (1.0, 7.0):
+        costs.write_text(f"actual,blue,green,red\nblue,0,1,1\ngreen,1,0,{price}\nred,1,1,0\n")
+        grid = fit_grid(asked(stores[:1], "knn"), FitOptions(threshold=f"cost={costs}"), tmp_path / "heads")
+        assert grid.heads[0].info.decision.costs[1][2] == price
+
+
+def test_stores_of_one_name_and_one_recipe_have_folders_of_their_own(stores, tmp_path):
+    shutil.copytree(stores[0], tmp_path / "c" / "store")
+    pair = [stores[0], str(tmp_path / "c" / "store")]
+    grid = fit_grid(asked(pair, "knn"), FitOptions(), tmp_path / "heads")
+    assert len({head.folder for head in grid.heads}) == 2
+    with pytest.raises(UsageError, match="names the store .* twice"):
+        fit_grid(asked([stores[0], f"{stores[0]}/"], "knn"), FitOptions(), tmp_path / "heads")
+
+
+def test_a_store_that_is_the_working_directory_has_a_name(stores, tmp_path, monkeypatch):
+    monkeypatch.chdir(stores[0])
+    grid = fit_grid(asked(["."], "knn"), FitOptions(), tmp_path / "heads")
+    assert grid.heads[0].folder.name == "store-knn"
 
 
 def test_what_a_store_does_not_suit_is_left_out_and_said(stores, tmp_path):

@@ -1,7 +1,9 @@
 """Heads that predict numbers: fitted, saved, evaluated, compared, exported and reported."""
 
+import html
 import json
 import re
+import shlex
 import sys
 
 import numpy as np
@@ -249,6 +251,23 @@ def test_the_command_line_fits_predicts_evaluates_and_compares(color_store, labe
     assert re.search(r"blue/000.png +\d{3,4}", run("predict", "heads/ridge", "--features", "store"))
     assert "mean absolute error" in run("compare", "heads/ridge", "heads/knn", "--out", "heads.png")
     assert "spearman" in run("evaluate", "heads/ridge", "--features", "store", "--labels", "numbers.csv")
+
+
+def test_commands_to_copy_name_the_labels_and_run_as_printed(color_store, labels, tmp_path, capsys, monkeypatch):
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["fit", *words])
+        assert run_app(app, "fit") == 0
+        output = capsys.readouterr()
+        return output.out + output.err
+
+    monkeypatch.chdir(tmp_path)
+    printed = run("head", "--features", "store", "--labels", "numbers.csv", "--task", "regression", "--head", "knn")
+    (step,) = (line for line in printed.splitlines() if " evaluate " in line and "--features" in line)
+    assert "spearman" in run(*shlex.split(step)[1:])
+    page = (tmp_path / "heads" / "knn" / "report.html").read_text()
+    again = html.unescape(re.search(r"fit head .*?(?=</)", page, re.S).group())
+    run(*shlex.split(again.replace("\\\n", " "))[1:])
+    assert read_results(tmp_path / "heads" / "again").info.task.regression
 
 
 @pytest.mark.parametrize("words", [["--map", "umap"], ["--images", "data"], ["--features", "store"]])

@@ -69,7 +69,7 @@ def test_stores_of_one_name_and_one_recipe_have_folders_of_their_own(stores, tmp
     pair = [stores[0], str(tmp_path / "c" / "store")]
     grid = fit_grid(asked(pair, "knn"), FitOptions(), tmp_path / "heads")
     assert len({head.folder for head in grid.heads}) == 2
-    with pytest.raises(UsageError, match="names the store .* twice"):
+    with pytest.raises(UsageError, match=r"names the store .* twice"):
         fit_grid(asked([stores[0], f"{stores[0]}/"], "knn"), FitOptions(), tmp_path / "heads")
 
 

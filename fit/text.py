@@ -150,13 +150,13 @@ def format_interval(metric: Mapping[str, Any]) -> str:
 def _format_value(metric: Mapping[str, Any], with_interval: bool) -> str:
     if metric["value"] is None:
         return "-"
-    value = _rounded(metric["value"])
+    value = rounded(metric["value"])
     if metric["low"] is None or not with_interval:
         return value
-    return f"{value} ({_rounded(metric['low'])}..{_rounded(metric['high'])})"
+    return f"{value} ({rounded(metric['low'])}..{rounded(metric['high'])})"
 
 
-def _rounded(value: float) -> str:
+def rounded(value: float) -> str:
     """Three digits, and of large numbers, which only errors of a regression are, none."""
     return f"{round(value, 3) + 0.0:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
 

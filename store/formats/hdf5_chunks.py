@@ -31,9 +31,8 @@ FILTERS = {_ZSTD: ZSTD, _LZ4: LZ4}
 
 _CODECS = {ZSTD: "zstd", LZ4: "lz4_raw"}
 _LEVEL = 1  # of zstd
-_LZ4_HEAD = struct.Struct(
-    ">QII"
-)  # bytes in all, bytes of a block, compressed bytes of the only block (HDF5 filter 32004)
+_LZ4_HEAD = struct.Struct(">QII")
+"""What precedes LZ4's only block: bytes in all, bytes of a block, bytes that the block has in the file."""
 _CHECKSUM_BYTES = 4
 _MOST_BYTES = 2**24  # of a chunk: the checksum's sums stay below 2**64
 _THREADS = min(8, os.cpu_count() or 1)
@@ -66,19 +65,27 @@ def compress(tensor: Tensor, compression: str) -> list[bytes]:
         values = row.view(np.uint8).reshape(-1)
         content = codec.compress(values, asbytes=True)
         if compression == LZ4:
-            content = _LZ4_HEAD.pack(values.nbytes, values.nbytes, len(content)) + content
+            content = _lz4_block(content, values)
         if not np.array_equal(_decompressed(content, values.nbytes, compression), values):
             raise not_read_back("hdf5")
         chunks.append(content + fletcher32(content).to_bytes(_CHECKSUM_BYTES, "little"))
     return chunks
 
 
+def _lz4_block(compressed: bytes, values: npt.NDArray[np.uint8]) -> bytes:
+    """A row as HDF5's filter 32004 stores it: a block that is as long as its values is not compressed."""
+    block = compressed if len(compressed) < values.nbytes else values.tobytes()
+    return _LZ4_HEAD.pack(values.nbytes, values.nbytes, len(block)) + block
+
+
 def _decompressed(content: bytes | memoryview, size: int, compression: str) -> npt.NDArray[np.uint8]:
     """The `size` bytes that a chunk's content stands for."""
     if compression == LZ4:
-        if content[: _LZ4_HEAD.size] != _LZ4_HEAD.pack(size, size, len(content) - _LZ4_HEAD.size):
+        head, content = content[: _LZ4_HEAD.size], content[_LZ4_HEAD.size :]
+        if head != _LZ4_HEAD.pack(size, size, len(content)):
             raise DamagedStore("a chunk of an HDF5 shard is not one block of LZ4: run `store repair`")
-        content = content[_LZ4_HEAD.size :]
+        if len(content) == size:  # see _lz4_block
+            return np.frombuffer(content, np.uint8)
     return np.frombuffer(pa.Codec(_CODECS[compression]).decompress(content, size), np.uint8)
 
 

@@ -580,3 +580,26 @@ def test_other_programs_read_every_compression_of_hdf5(hdf5, compression):
     shard = make_shard(IMAGES, PATHS, [SPATIAL])
     with h5py.File(io.BytesIO(hdf5.encode(shard, [SPATIAL], "f", compression))) as file:
         assert bits(file["features"][:]) == bits(shard.tensors["features"])
+
+
+def test_other_programs_read_rows_that_lz4_makes_no_shorter(hdf5):
+    rows = np.random.default_rng(0).integers(0, 256, (3, 64), dtype=np.uint8)
+    for row, repeated in zip(rows, (0, 6, 13), strict=True):
+        row[40 : 40 + repeated] = row[:repeated]
+    lengths = [len(pa.Codec("lz4_raw").compress(row.tobytes())) for row in rows]
+    assert lengths[0] > lengths[1] == 64 > lengths[2]
+    output, paths = replace(VECTOR, shape=(16,), dtype="float32"), PATHS[:3]
+    shard = replace(make_shard(IMAGES, paths, [output]), tensors={"features": rows.view(np.float32)})
+    data = hdf5.encode(shard, [output], "f", "lz4")
+    with h5py.File(io.BytesIO(data)) as file:
+        assert bits(file["features"][:]) == bits(shard.tensors["features"])
+    assert bits(hdf5.tensor(data, output)) == bits(shard.tensors["features"])
+
+
+@pytest.mark.parametrize("content", [b"", b"?", b"\0" * 15, b"\0" * 16, b"\xff" * 40], ids=len)
+def test_a_chunk_that_is_not_lz4_is_damage(hdf5, content):
+    shard = make_shard(IMAGES, PATHS, [VECTOR])
+    packed = [content + b"?" + fletcher32(content + b"?").to_bytes(4, "little")] * len(PATHS)
+    data = hdf5.encode(replace(shard, packed={"features": packed}), [VECTOR], "f", "lz4")
+    with pytest.raises(DamagedStore, match="not one block of LZ4"):
+        hdf5.tensor(data, VECTOR)

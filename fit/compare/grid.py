@@ -12,6 +12,7 @@ from extract.api import SILENT, Reporter
 from fit.choices import REGRESSION
 from fit.compare.options import ComparisonOptions
 from fit.head_folder import Results, read_results
+from fit.heads.build import find_kind
 from fit.options import FitOptions
 from fit.request import FitRequest, resolve_fit
 from fit.threshold_rule import COST, ThresholdRule
@@ -51,7 +52,7 @@ def fit_grid(asked: ComparisonOptions, options: FitOptions, folder: Path, report
         reporter: shows progress.
 
     Raises:
-        UsageError: it is a regression, or no head can be fitted: the first one's reason.
+        UsageError: it is a regression, there is no such head, or fewer than two can be fitted: why another cannot.
         StoppedEarly: a store is not complete.
     """
     if options.task == REGRESSION:
@@ -59,7 +60,11 @@ def fit_grid(asked: ComparisonOptions, options: FitOptions, folder: Path, report
             "--heads fits heads that predict classes: fit those of a regression one by one, with `fit head --task "
             "regression`, then compare their folders"
         )
+    for kind in asked.kinds:
+        find_kind(kind)  # a wrong name is refused before the first fit
     cells = list(grid_cells([open_store(place) for place in asked.stores], asked.kinds, options))
+    if len(cells) < 2:
+        raise UsageError("a comparison needs two heads or more: name several with --heads, or several stores")
     heads, refused = list[Results](), list[tuple[str, str]]()
     for number, cell in enumerate(cells, start=1):
         try:
@@ -71,8 +76,9 @@ def fit_grid(asked: ComparisonOptions, options: FitOptions, folder: Path, report
             heads.append(found)
         except UsageError as error:
             refused.append((cell.name, str(error)))
-    if not heads:
-        raise UsageError(f"none of the heads can be fitted: {refused[0][0]}: {refused[0][1]}")
+    if len(heads) < 2:
+        fitted = "only one" if heads else "none"
+        raise UsageError(f"{fitted} of the heads can be fitted: {printable(refused[0][0])}: {refused[0][1]}")
     return FittedGrid(heads, refused)
 
 

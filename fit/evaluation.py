@@ -219,26 +219,25 @@ def evaluate_head(
     every = np.arange(len(targets))
     evaluation = Evaluation(EVALUATION, every, probabilities)
     with reporter.step("scoring", None):
-        scores, baseline = truth.score(every, probabilities), _baseline(truth, record)
+        scores, baseline = truth.score(every, probabilities).to_dict(), _baseline(truth, record).to_dict()
     found = {
         "head": head.info.head,
         "fingerprint": joint_fingerprint([block.store.recipe for block in blocks]),
         "classes": list(task.classes),
         "rows": len(targets),
         "left_out": selected.seen,
-        "evaluation": scores.to_dict(),
-        "baseline": baseline.to_dict(),
+        "evaluation": scores,
+        "baseline": baseline,
         "baseline_of": "evaluation" if record is None else "training",
-        **{name: value for name, value in truth.headline(EVALUATION, scores.to_dict()).items() if name not in _OF_FITS},
+        **{name: value for name, value in truth.headline(EVALUATION, scores).items() if name not in _OF_FITS},
         "test_looks": _count_look(head, record, selected.tested, reporter) if record and selected.tested else 0,
         **truth.decided([evaluation]),
         **({} if by is None else {"by": truth.by_column(selected.rows, by, evaluation)}),
     }
     if of_test is not None:
         tested = replace(evaluation, name=TEST)
-        measured = {TEST: scores.to_dict(), "baseline": baseline.to_dict(), **truth.headline(TEST, scores.to_dict())}
-        predictions = _predicted(selected.rows, of_test, tested, task)
-        _keep_test(head, {**measured, **truth.decided([tested])}, predictions, reporter)
+        measured = {TEST: scores, "baseline": baseline, **truth.headline(TEST, scores), **truth.decided([tested])}
+        _keep_test(head, measured, _predicted(selected.rows, of_test, tested, task), reporter)
     return found
 
 

@@ -13,8 +13,8 @@ from fit.page.content import Cell, Confusion, Group, GroupTable, Number, ScoreTa
 from fit.page.images import PageImages
 from fit.page.sources import CV
 from fit.splits import TEST, TRAIN, VALIDATION, Positions
-from fit.text import rounded
 from store.files.names import printable
+from store.tables import rounded
 
 SHADES = 8
 

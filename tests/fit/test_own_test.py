@@ -83,8 +83,8 @@ def test_near_twins_of_the_fit_count_in_a_later_test(tmp_path, monkeypatch):
         )
 
     monkeypatch.setattr(tests.store.build, "features_of", pairs)
-    images = {f"{number:03d}": Image(f"{number}", "ab"[number // 2 % 2]) for number in range(600)}
-    SmallStore(tmp_path / "store", (Output("features", "top", "avg", (64,), "float32"),)).update(images)
+    images = {f"{number:03d}": Image(f"{number}", "ab"[number // 2 % 2]) for number in range(300)}
+    SmallStore(tmp_path / "store", (Output("features", "top", "avg", (64,), "float32"),)).update(images, 300)
     store = open_store(tmp_path / "store")
     at_once = fit_head(store, "centroid", evaluate_test=True)
     head = load_head(fit_head(store, "centroid").save(tmp_path / "head"))

@@ -25,6 +25,8 @@ from fit.like import as_like
 from fit.metrics.regression import REGRESSION_METRICS
 from fit.numeric_labels import are_many_numbers, number_text, parse_numbers, quantile_strata
 from fit.options import FitOptions
+from fit.page.numbers import number
+from fit.page.regression import regression_content
 from fit.page.write import write_page
 from fit.prediction import predict_store
 from fit.report.pictures import write_report
@@ -253,6 +255,14 @@ def test_the_command_line_fits_predicts_evaluates_and_compares(color_store, labe
     assert re.search(r"blue/000.png +\d{3,4}", run("predict", "heads/ridge", "--features", "store"))
     assert "mean absolute error" in run("compare", "heads/ridge", "heads/knn", "--out", "heads.png")
     assert "spearman" in run("evaluate", "heads/ridge", "--features", "store", "--labels", "numbers.csv")
+
+
+def test_a_page_of_training_images_alone_has_their_error_and_not_the_baseline_s(color_store, labels, tmp_path):
+    head = fit_head(color_store, "ridge", task="regression", labels=labels, val=0.0, test=0.0)
+    content = regression_content(read_results(head.save(tmp_path / "head")))
+    _, actual, predicted = rows_of(head, "train")
+    assert content.error == number("mean_absolute_error", {"value": np.abs(actual - predicted).mean()})
+    assert content.error.value != content.baseline.value
 
 
 def test_commands_to_copy_name_the_labels_and_run_as_printed(color_store, labels, tmp_path, capsys, monkeypatch):

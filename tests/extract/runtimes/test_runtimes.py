@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import extract.runtimes.load as load
+import extract.runtimes.openvino as openvino
 from extract.backbones.table import get_backbone
 from extract.backbones.weights import Weights
 from extract.runtimes.base import Computed
@@ -80,7 +81,8 @@ def test_bfloat16_is_near_float32_and_not_the_same(runtime):
 
 
 @pytest.mark.parametrize("runtime", ["keras", "openvino"])
-def test_a_precision_that_the_processor_lacks_is_refused(runtime):
+def test_a_precision_that_the_processor_lacks_is_refused(runtime, monkeypatch):
+    monkeypatch.setitem(openvino._CAPABILITIES, "float16", "one that no processor has")
     with pytest.raises(UsageError, match=r"not compute in float16.*--precision float32"):
         load_runtime(network_spec(precision="float16", runtime=runtime))
 

@@ -51,7 +51,7 @@ class StoreOptions:
         tuple[str, ...],
         Option(
             "The network: a name that `extract backbones` lists, a .onnx or .keras file, a folder in Hugging Face layout, "
-            "or hf:ORG/NAME; repeat it, and --out, to decode the images once for several networks.",
+            "hf:ORG/NAME or hub:PRESET; repeat it, and --out, to decode the images once for several networks.",
             default=DEFAULT_BACKBONE,
             metavar="<str>",
             complete=complete_backbone,

@@ -2,18 +2,20 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from extract.api import SILENT, Reporter
 from fit.blocks import match_images, require_same_descriptions
 from fit.experiment import Experiment
 from fit.experiment_record import ExperimentRecord
 from fit.head import Head
+from fit.head_folder import read_results, write_test
 from fit.head_info import joint_fingerprint
 from fit.looks import describe_looks, look_now, looks_beside, read_looks, write_looks
 from fit.metrics.answered import score_answered
@@ -28,8 +30,8 @@ from fit.predictions import SPLIT_GROUP, Evaluation, prediction_columns
 from fit.rows import ImageRows, select_images
 from fit.splits import TEST, TRAIN, VALIDATION, Positions
 from fit.task import Targets, Task, decide
-from fit.unseen import select_unseen
-from store.errors import EnvironmentFailure, UsageError
+from fit.unseen import find_test_groups, select_unseen
+from store.errors import EnvironmentFailure, StillframeError, UsageError
 from store.reader import FeatureStore
 
 CV, EVALUATION = "cv", "evaluation"
@@ -156,19 +158,25 @@ def measure(experiment: Experiment, evaluations: Sequence[Evaluation], by: str |
 
 def prediction_table(experiment: Experiment, evaluations: Sequence[Evaluation]) -> pa.Table:
     """The content of predictions.parquet: one row per image and evaluation, which the column split names."""
-    tables, split_groups = [], experiment.images.split_groups.of_rows
-    for evaluation in evaluations:
-        if len(evaluation.images):
-            described = experiment.images.rows.table.take(pa.array(evaluation.images))
-            columns = {
-                "path": described["path"],
-                "label": described["label"],
-                **prediction_columns(evaluation.probabilities, experiment.task),
-                "split": pa.array([evaluation.name] * len(evaluation.images), pa.string()),
-                SPLIT_GROUP: pa.array(split_groups[evaluation.images], pa.int64()),
-            }
-            tables.append(pa.table(columns))
-    return pa.concat_tables(tables)
+    rows, split_groups = experiment.images.rows, experiment.images.split_groups.of_rows
+    return pa.concat_tables(
+        _predicted(rows, split_groups, evaluation, experiment.task)
+        for evaluation in evaluations
+        if len(evaluation.images)
+    )
+
+
+def _predicted(rows: ImageRows, split_groups: Positions, evaluation: Evaluation, task: Task) -> pa.Table:
+    """The rows of predictions.parquet of one evaluation of some of the images."""
+    described = rows.table.take(pa.array(evaluation.images))
+    columns = {
+        "path": described["path"],
+        "label": described["label"],
+        **prediction_columns(evaluation.probabilities, task),
+        "split": pa.array([evaluation.name] * len(evaluation.images), pa.string()),
+        SPLIT_GROUP: pa.array(split_groups[evaluation.images], pa.int64()),
+    }
+    return pa.table(columns)
 
 
 def evaluate_head(
@@ -206,24 +214,31 @@ def evaluate_head(
     targets = task.encode(selected.rows.texts("label"), selected.rows.texts("path"))
     images = read_unaltered(blocks, selected.rows, reporter)
     probabilities = images.predict(head.predictor, reporter)
-    truth, every = find_truth(task, targets, selected.split_groups.of_rows), np.arange(len(targets))
+    of_test = None if record is None else find_test_groups(selected.rows, rows, record)
+    truth = find_truth(task, targets, selected.split_groups.of_rows if of_test is None else of_test)
+    every = np.arange(len(targets))
     evaluation = Evaluation(EVALUATION, every, probabilities)
     with reporter.step("scoring", None):
-        scores, baseline = truth.score(every, probabilities), _baseline(truth, record)
-    return {
+        scores, baseline = truth.score(every, probabilities).to_dict(), _baseline(truth, record).to_dict()
+    found = {
         "head": head.info.head,
         "fingerprint": joint_fingerprint([block.store.recipe for block in blocks]),
         "classes": list(task.classes),
         "rows": len(targets),
         "left_out": selected.seen,
-        "evaluation": scores.to_dict(),
-        "baseline": baseline.to_dict(),
+        "evaluation": scores,
+        "baseline": baseline,
         "baseline_of": "evaluation" if record is None else "training",
-        **{name: value for name, value in truth.headline(EVALUATION, scores.to_dict()).items() if name not in _OF_FITS},
+        **{name: value for name, value in truth.headline(EVALUATION, scores).items() if name not in _OF_FITS},
         "test_looks": _count_look(head, record, selected.tested, reporter) if record and selected.tested else 0,
         **truth.decided([evaluation]),
         **({} if by is None else {"by": truth.by_column(selected.rows, by, evaluation)}),
     }
+    if of_test is not None:
+        tested = replace(evaluation, name=TEST)
+        measured = {TEST: scores, "baseline": baseline, **truth.headline(TEST, scores), **truth.decided([tested])}
+        _keep_test(head, measured, _predicted(selected.rows, of_test, tested, task), reporter)
+    return found
 
 
 def _baseline(truth: GroundTruth | NumberTruth, record: ExperimentRecord | None) -> Scores | RegressionScores:
@@ -250,3 +265,43 @@ def _count_look(head: Head, record: ExperimentRecord, tested: int, reporter: Rep
     beside = looks_beside(head.folder, record.test_digest)
     reporter.message(describe_looks(len(looks), beside))
     return len(looks) + beside
+
+
+def _keep_test(head: Head, measured: Mapping[str, object], predictions: pa.Table, reporter: Reporter) -> None:
+    """Keep what a test gave in the head and its folder, as if `fit head --evaluate-test` had evaluated it.
+
+    Args:
+        head: what was evaluated.
+        measured: what metrics.json says of the test.
+        predictions: the rows of predictions.parquet.
+        reporter: says why the folder's files stay as they are, where they do.
+    """
+    if head.folder is None:
+        if head.predictions is not None:
+            head.metrics, head.predictions = _with_test(head.metrics, head.predictions, measured, predictions)
+        return
+    try:
+        kept = read_results(head.folder)
+        if kept.info != head.info:
+            reporter.message(f"note: this test is not kept in {head.folder}, whose head decides without --abstain")
+            return
+        metrics, rows = _with_test(kept.metrics, kept.predictions, measured, predictions)
+        write_test(head.folder, metrics, rows)
+        head.metrics = metrics
+    except StillframeError as error:
+        reporter.message(f"warning: this test is not kept in {head.folder}: {error}")
+
+
+def _with_test(
+    metrics: Mapping[str, Any], predictions: pa.Table, measured: Mapping[str, Any], tested: pa.Table
+) -> tuple[dict[str, object], pa.Table]:
+    """A head's metrics and predictions with those of a test instead of an earlier one."""
+    others = predictions.filter(pc.not_equal(predictions["split"], TEST))
+    found = {**metrics, **measured}
+    if "decision" in measured:
+        decisions = (values["decision"]["measured"] for values in (metrics, measured))
+        found["decision"] = {
+            **metrics["decision"],
+            "measured": {name: one for part in decisions for name, one in part.items()},
+        }
+    return found, pa.concat_tables([others, tested])

@@ -7,7 +7,7 @@ is evaluated on validation and in the fit that is kept (ROLES).
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Annotated, Self, cast
@@ -21,6 +21,7 @@ from fit.number_truth import center_of
 from fit.options import FitOptions
 from fit.splits import TEST, TRAIN, VALIDATION, Positions
 from fit.task import Task
+from store.errors import UsageError
 from store.json_values import as_list, as_object
 from store.schema import InvalidField, Like, OneOf, Range, read_fields, read_value, shown
 
@@ -175,6 +176,14 @@ class ExperimentRecord:
         pairs = zip(self.images.group, self.images.kept_fit, strict=True)
         return frozenset(name for name, role in pairs if name is not None and role in (LEARNS, STOPS))
 
+    def has_labels(self, labels: Mapping[str, str | None]) -> bool:
+        """Whether the images still have the labels that they had in the fit; `labels` are those of today, by path."""
+        try:
+            targets = self.task.encode([labels.get(path) for path in self.images.path])
+        except UsageError:  # one is missing, or is none of the classes
+            return False
+        return _labels_digest(self.images.path, self.task.texts(targets)) == self.labels_digest
+
     def to_dict(self) -> dict[str, object]:
         """As plain JSON values."""
         counts = {name: self.images.kept_fit.count(role) for role, name in ROLES.items()}
@@ -245,7 +254,7 @@ def record_experiment(experiment: Experiment, options: FitOptions, stops_early: 
         task=images.task,
         class_counts=tuple(images.task.class_counts(images.targets[split.train]).tolist()),
         train=len(split.train),
-        labels_digest=_digest(f"{path}\0{label}" for path, label in zip(recorded.path, labels, strict=True)),
+        labels_digest=_labels_digest(recorded.path, labels),
         images=recorded,
         training_center=center_of(images.targets[split.train].astype(np.float64)) if images.task.regression else (),
     )
@@ -267,6 +276,10 @@ def _letters(count: int, *roles: tuple[Positions, str]) -> str:
     for images, letter in roles:
         letters[images] = letter
     return "".join(letters.tolist())
+
+
+def _labels_digest(paths: Sequence[str], labels: Sequence[str]) -> str:
+    return _digest(f"{path}\0{label}" for path, label in zip(paths, labels, strict=True))
 
 
 def _digest(lines: Iterable[str]) -> str:

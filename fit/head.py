@@ -14,14 +14,14 @@ from extract.api import SILENT, GivenImages, ImageLike, Reporter, start_keras, t
 from fit.block_extractor import BlockExtractor, WeightsPlace, place_weights
 from fit.data import reduce_tensor
 from fit.experiment_record import ExperimentRecord
-from fit.head_folder import HeadContent, read_experiment, read_head, write_head
+from fit.head_folder import HeadContent, Results, read_experiment, read_head, read_results, write_head
 from fit.head_info import Block, HeadInfo
 from fit.heads.base import CustomHead, Predictor
 from fit.looks import Look
 from fit.options import require_abstain
 from fit.predictions import prediction_columns
-from store.errors import UsageError
-from store.notebook import notebook_table
+from store.errors import StillframeError, UsageError
+from store.notebook import Pictures, notebook_table
 from store.tensors import Tensor
 
 if TYPE_CHECKING:
@@ -107,7 +107,18 @@ class Head:
         accuracies = {name: value.replace("\N{NO-BREAK SPACE}", " ") for name, value in accuracies.items()}
         predicts = {"predicts": "a number"} if self.info.task.regression else {"classes": classes}
         facts = {**predicts, "backbone": self.info.backbone, **accuracies}
-        return notebook_table(f"Head {self.info.head}", facts)
+        return notebook_table(f"Head {self.info.head}", facts, self._pictures())
+
+    def _pictures(self) -> Pictures | None:
+        """A few of the images that it is reported by, where its predictions and the images are at hand."""
+        from fit.page.notebook import head_pictures
+
+        if self.predictions is not None:
+            return head_pictures(Results(self.folder or Path(), self.info, self.metrics, self.predictions))
+        try:
+            return None if self.folder is None else head_pictures(read_results(self.folder))
+        except StillframeError:
+            return None
 
     def abstain_below(self, probability: float | None) -> None:
         """From now on predict nothing where the class has a smaller probability; None changes nothing.

@@ -23,6 +23,7 @@ from fit.heads.base import CustomHead, Predictor
 from fit.looks import Look, read_looks, write_looks
 from fit.model_file import ModelFile, read_file, read_model, write_model
 from store.errors import DamagedHead, EnvironmentFailure, StillframeError, UnsafeFile, UsageError
+from store.files.local import whole_file
 from store.json_values import as_object, parse
 from store.schema import InvalidField, read_fields, shown
 from store.suggestions import suggest
@@ -130,13 +131,34 @@ def _write_files(folder: Path, content: HeadContent, replaced: Path) -> None:
     _write_json(folder / INFO, described)
     _write_json(folder / METRICS, content.metrics)
     if content.predictions is not None:
-        pq.write_table(content.predictions, folder / PREDICTIONS, compression="zstd")
+        _write_predictions(folder / PREDICTIONS, content.predictions)
     if content.experiment is not None:
         _write_json(folder / EXPERIMENT, content.experiment.to_dict(), indent=None)
         digest = content.experiment.test_digest
         earlier = [look for look in read_looks(replaced, digest) if look not in content.looks]
         if earlier or content.looks:
             write_looks(folder, digest, [*earlier, *content.looks])
+
+
+def write_test(folder: Path, metrics: Mapping[str, object], predictions: pa.Table) -> None:
+    """Replace metrics.json and predictions.parquet of a head that was evaluated on its test images later, each whole.
+
+    The predictions come first: they may have a test that the metrics lack, never the other way round.
+
+    Raises:
+        EnvironmentFailure: they cannot be written.
+    """
+    try:
+        with whole_file(folder / PREDICTIONS) as part:
+            _write_predictions(part, predictions)
+        with whole_file(folder / METRICS) as part:
+            _write_json(part, metrics)
+    except OSError as error:
+        raise EnvironmentFailure(f"cannot write into {folder}: {error.strerror or error}") from error
+
+
+def _write_predictions(path: Path, predictions: pa.Table) -> None:
+    pq.write_table(predictions, path, compression="zstd")
 
 
 def _write_json(path: Path, values: Mapping[str, object], indent: int | None = 1) -> None:

@@ -14,7 +14,7 @@ from fit.predictions import class_columns
 from fit.search.space import format_value
 from fit.task import Task
 from store.files.names import printable
-from store.tables import table_width
+from store.tables import rounded, table_width
 
 if TYPE_CHECKING:  # they draw, and metrics alone are printed without matplotlib
     from fit.search.summary import Sweep
@@ -150,15 +150,10 @@ def format_interval(metric: Mapping[str, Any]) -> str:
 def _format_value(metric: Mapping[str, Any], with_interval: bool) -> str:
     if metric["value"] is None:
         return "-"
-    value = _rounded(metric["value"])
+    value = rounded(metric["value"])
     if metric["low"] is None or not with_interval:
         return value
-    return f"{value} ({_rounded(metric['low'])}..{_rounded(metric['high'])})"
-
-
-def _rounded(value: float) -> str:
-    """Three digits, and of large numbers, which only errors of a regression are, none."""
-    return f"{round(value, 3) + 0.0:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value} ({rounded(metric['low'])}..{rounded(metric['high'])})"
 
 
 def format_signed(difference: Interval) -> str:

@@ -13,7 +13,7 @@ from extract.api import SILENT, Reporter
 from fit.experiment_record import LEARNS, STOPS, TESTS, ExperimentRecord, first_digits
 from fit.metrics.arrays import Bools
 from fit.rows import ImageRows, pick
-from fit.splits import TEST, SplitGroups, find_split_groups
+from fit.splits import TEST, Positions, SplitGroups, find_split_groups
 from store.errors import UsageError
 
 
@@ -70,6 +70,25 @@ def select_unseen(
     positions = np.flatnonzero(kept)
     tested = 0 if record is None else _count_tested(rows, record, kept)
     return Selection(pick(rows, positions), SplitGroups(groups.of_rows[positions], groups.keys), left_out, tested)
+
+
+def find_test_groups(evaluated: ImageRows, rows: ImageRows, record: ExperimentRecord) -> Positions | None:
+    """(images,): the split group that each evaluated image has in a head's fit, if these are its test images.
+
+    None if there are more or fewer, or if an image of the fit has another label now.
+
+    Args:
+        evaluated: some of the rows.
+        rows: of the store.
+        record: of the head's fit.
+    """
+    images = record.images
+    tested = [place for place, role in enumerate(images.kept_fit) if role == TESTS]
+    known = [(images.path[place], images.sha256[place]) for place in tested]
+    if known != list(zip(evaluated.texts("path"), _digits(evaluated), strict=True)):
+        return None
+    labels = dict(zip(rows.texts("path"), rows.table["label"].to_pylist(), strict=True))
+    return np.array(images.split_group, np.int64)[tested] if record.has_labels(labels) else None
 
 
 def _owners(rows: ImageRows, record: ExperimentRecord | None, reporter: Reporter) -> Sequence[str | None] | None:

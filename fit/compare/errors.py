@@ -136,7 +136,7 @@ def _paired(test: EvaluatedNumbers, best: EvaluatedNumbers, rows: Ints) -> Paire
 def _notes(compared: Sequence[ComparedErrors], best: int) -> list[str]:
     notes = [f"best by the mean absolute error on validation: {printable(compared[best].name)}"]
     if without := [printable(head.name) for head in compared if head.test is None]:
-        notes.append(f"without a test, which `fit head --evaluate-test` gives: {', '.join(without)}")
+        notes.append(f"without a test, which `fit evaluate --split test` gives: {', '.join(without)}")
     pairs = [head.paired for head in compared if head.paired]
     if pairs:
         corrected = f", corrected for {len(pairs)} comparisons (Holm)" if len(pairs) > 1 else ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from extract.api import SILENT, Reporter
+from fit.choices import REGRESSION
 from fit.compare.options import ComparisonOptions
 from fit.head_folder import Results, read_results
 from fit.options import FitOptions
@@ -49,9 +50,14 @@ def fit_grid(asked: ComparisonOptions, options: FitOptions, folder: Path, report
         reporter: shows progress.
 
     Raises:
-        UsageError: no head can be fitted: the first one's reason.
+        UsageError: it is a regression, or no head can be fitted: the first one's reason.
         StoppedEarly: a store is not complete.
     """
+    if options.task == REGRESSION:
+        raise UsageError(
+            "--heads fits heads that predict classes: fit those of a regression one by one, with `fit head --task "
+            "regression`, then compare their folders"
+        )
     cells = list(grid_cells([open_store(place) for place in asked.stores], asked.kinds, options))
     heads, refused = list[Results](), list[tuple[str, str]]()
     for number, cell in enumerate(cells, start=1):

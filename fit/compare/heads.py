@@ -299,7 +299,7 @@ def _notes_on_tests(tests: Sequence[Evaluated], compared: Sequence[ComparedHead]
     notes = []
     without = [printable(head.name) for head in compared if head.test is None]
     if without:
-        notes.append(f"without a test, which `fit head --evaluate-test` gives: {', '.join(without)}")
+        notes.append(f"without a test, which `fit evaluate --split test` gives: {', '.join(without)}")
     tested = [(head, test) for head, test in zip(compared, tests, strict=True) if len(test)]
     differing = [printable(head.name) for head, test in tested if head.shared < max(len(test), len(best_test))]
     if differing and len(best_test):

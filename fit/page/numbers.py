@@ -14,6 +14,7 @@ from fit.page.images import PageImages
 from fit.page.sources import CV
 from fit.splits import TEST, TRAIN, VALIDATION, Positions
 from store.files.names import printable
+from store.tables import rounded
 
 SHADES = 8
 
@@ -38,14 +39,10 @@ def number(name: str, metric: Mapping[str, Any], with_interval: bool = True) -> 
     reason = printable(metric.get("reason") or "") if with_interval else ""
     if value is None:
         return Number("-", reason=reason)
-    written = _plain if name in _NOT_SHARES else percent
+    written = rounded if name in _NOT_SHARES else percent
     if not with_interval or low is None or high is None:
         return Number(written(value), reason=reason)
     return Number(written(value), f"{written(low).removesuffix(_PERCENT)} to {written(high)}")
-
-
-def _plain(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def score_table(metrics: Mapping[str, Any]) -> ScoreTable:

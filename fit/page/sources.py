@@ -56,7 +56,9 @@ def unseen_note(results: Results) -> list[str]:
     images = results.metrics["rows"].get(TEST, 0)
     if not images or results.metrics.get(TEST) is not None:
         return []
-    return [f"The {images:,} test images are not on this page: the head was fitted without --evaluate-test."]
+    return [
+        f"The {images:,} test images are not on this page: `fit evaluate --split test`, then `fit report`, shows them."
+    ]
 
 
 def monitor_of(info: HeadInfo) -> str:

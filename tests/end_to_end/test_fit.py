@@ -159,7 +159,7 @@ def test_exporting_by_hand(fitted, digits):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["head"], 2, "Missing option"),
+        (["head"], 2, "name the store: --features STORE"),
         (["head", "--features", "nothing"], 2, "no store at nothing"),
         (["head", "--features", "vectors", "--head", "forrest"], 2, "did you mean forest"),
         (["head", "--features", "vectors", "--set", "trees"], 2, "expected key=value"),

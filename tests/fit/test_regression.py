@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extract import extract as run_extract
 from extract.api import Reporter
 from fit import fit_head, load_head
 from fit.commands import app
@@ -27,6 +28,7 @@ from fit.prediction import predict_store
 from fit.report.pictures import write_report
 from fit.text import format_by, format_metrics
 from fit.train import fit_with
+from store import open_store
 from store.command_line import run_app
 from store.errors import DamagedHead, UsageError
 
@@ -275,3 +277,14 @@ def test_strata_are_in_the_order_of_the_numbers_and_keep_equal_ones_together(val
     assert (np.diff(strata[order]) >= 0).all()
     for value in set(values):
         assert len(set(strata[np.array(values) == value])) == 1
+
+
+@pytest.mark.parametrize("name", ["knn", "ridge"])
+def test_several_stores_are_joined(name, color_store, colors, labels, tmp_path):
+    run_extract(colors, out=tmp_path / "other", backbone="mobilenet", weights="random", image_size=(24, 24))
+    stores = [color_store, open_store(tmp_path / "other")]
+    head = fit_head(stores, name, task="regression", labels=labels)
+    assert head.metrics["validation"]["r2"]["value"] > 0.5
+    loaded = load_head(head.save(tmp_path / "head"))
+    found, again = (predict_store(one, stores)["predicted"].to_numpy() for one in (head, loaded))
+    np.testing.assert_array_equal(found, again)

@@ -66,6 +66,16 @@ def test_what_a_store_does_not_suit_is_left_out_and_said(stores, tmp_path):
         fit_grid(asked(stores[2:], "cnn"), options, tmp_path / "heads")
 
 
+def test_a_regression_is_refused_before_anything_is_fitted(stores, tmp_path, monkeypatch, capsys):
+    with pytest.raises(UsageError, match="then compare their folders"):
+        fit_grid(asked(stores), FitOptions(task="regression"), tmp_path / "heads")
+    words = ["--heads", "knn,ridge", "--features", stores[0], "--task", "regression", "--out", tmp_path / "out"]
+    assert run(monkeypatch, "compare", *words) == 2
+    assert "No such option: --task" in capsys.readouterr().err
+    assert not (tmp_path / "heads").exists()
+    assert not (tmp_path / "out").exists()
+
+
 def run(monkeypatch, *words):
     monkeypatch.setattr(sys, "argv", ["fit", *map(str, words)])
     return run_app(app, "fit")

@@ -282,7 +282,7 @@ def test_test_images_that_were_not_evaluated_are_mentioned(hostile):
     content = gather_content(unseen, PageOptions())
     tested = hostile.results.metrics["rows"]["test"]
     assert content.notes == [
-        f"The {tested} test images are not on this page: the head was fitted without --evaluate-test."
+        f"The {tested} test images are not on this page: `fit evaluate --split test`, then `fit report`, shows them."
     ]
     assert content.total == 72 - tested
     assert "optimistic" in content.chosen_on

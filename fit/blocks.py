@@ -102,30 +102,33 @@ def find_stored(blocks: Iterable[Block], stores: Sequence[FeatureStore]) -> tupl
     Raises:
         RecipeMismatch: no store has those of a block, or one has those of none.
     """
-    found = [_find_block(block, stores) for block in blocks]
+    blocks = list(blocks)
+    recipes = len({block.recipe for block in blocks})
+    found = [_find_block(block, stores, recipes) for block in blocks]
     used = {stored.number for stored in found}
     if unused := [store for number, store in enumerate(stores) if number not in used]:
         raise RecipeMismatch(f"the head takes no features of {unused[0].folder}: leave it out")
     return tuple(found)
 
 
-def _find_block(block: Block, stores: Sequence[FeatureStore]) -> StoredBlock:
+def _find_block(block: Block, stores: Sequence[FeatureStore], recipes: int) -> StoredBlock:
+    """Where stores have a block of a head with this number of recipes."""
     for number, store in enumerate(stores):
         same_recipe = store.recipe.unaltered == block.recipe.unaltered
         if same_recipe and store.outputs.get(block.output.name) == block.output:
             return StoredBlock(number, store, block.output, block.reduction)
-    store = stores[0]
-    lines = differences(block.recipe.unaltered, store.recipe.unaltered, "the head has", "the store has")
-    if not lines:
-        lines = [f"output: the head has {block.output}, the store has {list(store.outputs.values())}"]
-    if len(stores) == 1:
+    if recipes == len(stores) == 1:
+        store = stores[0]
+        lines = differences(block.recipe.unaltered, store.recipe.unaltered, "the head has", "the store has")
+        if not lines:
+            lines = [f"output: the head has {block.output}, the store has {list(store.outputs.values())}"]
         raise RecipeMismatch(
             f"{store.folder} was made with another recipe than the head; {'; '.join(lines)}. "
             "Extract with the head's recipe, or fit a head on this store"
         )
     raise RecipeMismatch(
-        f"none of the stores has the output {block.output.name} of {block.recipe.backbone} by the head's recipe: name "
-        "one --features for each recipe of the head, or fit a head on these stores"
+        f"{' and '.join(str(store.folder) for store in stores)}: no output {block.output.name} of {block.recipe.backbone} by "
+        f"the head's recipe; name one --features for each recipe of the head ({recipes}), or fit a head on what there is"
     )
 
 

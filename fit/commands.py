@@ -111,7 +111,7 @@ def sweep(
     console: Console,
 ) -> None:
     """Fit a head with many settings, choose on validation, and fit the chosen one as `fit head` does."""
-    from fit.next_steps import store_words
+    from fit.next_steps import test_words
     from fit.page.write import write_page_beside
     from fit.search.sweep import sweep_head
     from fit.text import format_metrics, format_refusals, format_sweep
@@ -129,18 +129,17 @@ def sweep(
         "",
         *paragraph(
             f"chosen from {format_count(len(found.trials), 'trial')} by validation {options.metric}, so its "
-            f"validation scores are optimistic; {_tested(found, store_words(store.features))}"
+            f"validation scores are optimistic; {_tested(found, test_words(found.best, store.features, base.labels))}"
         ),
         f"the head is in {found.best}; all trials are in {output.out / 'sweep.csv'}, {output.out / 'sweep.png'}",
     )
 
 
-def _tested(found: "Sweep", stores: list[str]) -> str:
+def _tested(found: "Sweep", words: list[str]) -> str:
     """Whether the chosen head was evaluated on the test images, or how that is done."""
     if found.metrics["test"] is not None:
         return "it was evaluated on the test images once"
-    step = suggest("fit", "evaluate", str(found.best), *stores, "--split", "test")
-    return f"{step} evaluates it on the test images"
+    return f"{suggest(*words)} evaluates it on the test images"
 
 
 @command(app, "heads")

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from fit.head_folder import Results
 from fit.metrics.arrays import Bools, Floats, Ints
 from fit.metrics.intervals import NO_INTERVALS
+from fit.metrics.regression import RegressionScores, score_numbers
 from fit.metrics.scores import Scores, score
 from fit.numeric_labels import parse_numbers
 from fit.predictions import class_columns, split_group_column
@@ -89,6 +90,10 @@ class EvaluatedNumbers:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def score(self) -> RegressionScores:
+        """The scores, without intervals."""
+        return score_numbers(self.targets, self.predicted, NO_INTERVALS)
 
 
 def evaluated_numbers(results: Results, split: str) -> EvaluatedNumbers:

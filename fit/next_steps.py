@@ -30,7 +30,7 @@ def next_steps(head: Head, folder: Path, stores: Sequence[str], custom_head: boo
         suggested_line("fit", "predict", folder, *images, *named),
     ]
     if _untested(head):
-        steps.append(suggested_line("fit", "evaluate", folder, *store_words(stores), "--split", "test", *named))
+        steps.append(suggested_line(*test_words(folder, stores, _labels(head)), *named))
     if not custom_head and find_kind(head.info.head).exports:
         # Keras' own format needs no other package, but does not hold an ONNX model.
         to, file = ("openvino", "model.xml") if head.info.backbone == ONNX else ("keras", "model.keras")
@@ -41,6 +41,16 @@ def next_steps(head: Head, folder: Path, stores: Sequence[str], custom_head: boo
 def store_words(stores: Sequence[str]) -> list[str]:
     """`--features STORE` for each."""
     return [word for store in stores for word in ("--features", store)]
+
+
+def test_words(folder: Path, stores: Sequence[str], labels: str | os.PathLike[str] | None) -> list[str]:
+    """The words of a command that evaluates a head on its test images, with the labels that it was fitted on."""
+    named = [] if labels is None else ["--labels", str(labels)]
+    return ["fit", "evaluate", str(folder), *store_words(stores), *named, "--split", "test"]
+
+
+def _labels(head: Head) -> str | None:
+    return None if head.experiment is None else head.experiment.choices.labels
 
 
 def test_notes(head: Head, folder: Path) -> list[str]:

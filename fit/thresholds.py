@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fit.task import DECISION
 from fit.threshold_rule import ACCURACY, RECALL, ThresholdRule
-from store.errors import UsageError
+from store.errors import EnvironmentFailure, UsageError
 from store.files.names import printable
 
 Bools = npt.NDArray[np.bool_]
@@ -66,13 +66,16 @@ def read_costs(path: str | os.PathLike[str], classes: Sequence[str]) -> tuple[tu
         (classes, classes), actual x predicted.
 
     Raises:
-        UsageError: it cannot be read, its classes are others, or a cost is not a finite number.
+        UsageError: there is no such table, its classes are others, or a cost is not a finite number.
+        EnvironmentFailure: it cannot be read now.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+            rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(map(str.strip, row))]
+    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"--threshold cost={path} cannot be read: {error}") from error
-    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if any(map(str.strip, row))]
+    except OSError as error:
+        raise EnvironmentFailure(f"--threshold cost={path} cannot be read: {error.strerror or error}") from error
     expected = f"expected a first row `actual,{printable(','.join(classes))}` and one row per class"
     if not rows or any(len(row) != len(rows[0]) for row in rows):
         raise UsageError(f"{path}: the rows have different lengths, or there are none: {expected}")

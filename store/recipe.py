@@ -42,7 +42,7 @@ _MOST_AXIS = 2**31 - 1
 _MOST_ROW_BYTES = 2**32 - 1
 """HDF5 cannot store a larger chunk, and a chunk is one row."""
 
-_Name = Annotated[str, Like(".+", "a name")]
+_Name = Annotated[str, Like(".{1,1000}", "a name of at most 1,000 characters")]
 _Dtype = OneOf(STORED_DTYPES)
 
 

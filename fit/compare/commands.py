@@ -22,7 +22,7 @@ def compare(options: ComparisonOptions, table: TableOptions, fit_options: FitOpt
     """Compare heads: what each scored, its distance from the best on the same images, and what it costs."""
     from fit.compare.grid import FittedGrid, fit_grid
     from fit.compare.heads import compare_heads, comparison_figure
-    from fit.compare.page import require_comparison_place, write_comparison
+    from fit.compare.page import HEADS, require_comparison_place, write_comparison
     from fit.compare.text import format_comparison, format_refused
     from fit.head_folder import read_results
     from fit.report.style import to_png
@@ -33,7 +33,7 @@ def compare(options: ComparisonOptions, table: TableOptions, fit_options: FitOpt
     if options.folder is not None:
         require_comparison_place(options.folder)
     if options.folder is not None and options.stores:
-        grid = fit_grid(options, fit_options, options.folder / "heads", console.reporter)
+        grid = fit_grid(options, fit_options, options.folder / HEADS, console.reporter)
     else:
         grid = FittedGrid([read_results(folder) for folder in options.folders], ())
         if any(head.info.task.regression for head in grid.heads):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fit.compare.heads import require_different
 from fit.evaluated import EvaluatedNumbers, evaluated_numbers
 from fit.head_folder import Results
 from fit.metrics.arrays import Ints, join_groups
@@ -80,10 +81,9 @@ def compare_errors_of(heads: Sequence[Results]) -> ErrorComparison:
     """Compare heads that predict numbers.
 
     Raises:
-        UsageError: fewer than two, one that predicts classes, or one without a validation.
+        UsageError: fewer than two, one twice, one that predicts classes, or one without a validation.
     """
-    if len(heads) < 2:
-        raise UsageError("a comparison needs two heads or more: name their folders")
+    require_different(heads)
     for head in heads:
         if not head.info.task.regression:
             raise UsageError(

@@ -12,8 +12,10 @@ from extract.api import SILENT, Reporter
 from fit.choices import REGRESSION
 from fit.compare.options import ComparisonOptions
 from fit.head_folder import Results, read_results
+from fit.heads.build import find_kind
 from fit.options import FitOptions
 from fit.request import FitRequest, resolve_fit
+from fit.threshold_rule import COST, ThresholdRule
 from fit.train import fit_with
 from store.errors import DamagedHead, EnvironmentFailure, UsageError
 from store.files.names import printable
@@ -50,7 +52,7 @@ def fit_grid(asked: ComparisonOptions, options: FitOptions, folder: Path, report
         reporter: shows progress.
 
     Raises:
-        UsageError: it is a regression, or no head can be fitted: the first one's reason.
+        UsageError: it is a regression, there is no such head, or fewer than two can be fitted: why another cannot.
         StoppedEarly: a store is not complete.
     """
     if options.task == REGRESSION:
@@ -58,7 +60,11 @@ def fit_grid(asked: ComparisonOptions, options: FitOptions, folder: Path, report
             "--heads fits heads that predict classes: fit those of a regression one by one, with `fit head --task "
             "regression`, then compare their folders"
         )
+    for kind in asked.kinds:
+        find_kind(kind)  # a wrong name is refused before the first fit
     cells = list(grid_cells([open_store(place) for place in asked.stores], asked.kinds, options))
+    if len(cells) < 2:
+        raise UsageError("a comparison needs two heads or more: name several with --heads, or several stores")
     heads, refused = list[Results](), list[tuple[str, str]]()
     for number, cell in enumerate(cells, start=1):
         try:
@@ -70,17 +76,25 @@ def fit_grid(asked: ComparisonOptions, options: FitOptions, folder: Path, report
             heads.append(found)
         except UsageError as error:
             refused.append((cell.name, str(error)))
-    if not heads:
-        raise UsageError(f"none of the heads can be fitted: {refused[0][0]}: {refused[0][1]}")
+    if len(heads) < 2:
+        fitted = "only one" if heads else "none"
+        raise UsageError(f"{fitted} of the heads can be fitted: {printable(refused[0][0])}: {refused[0][1]}")
     return FittedGrid(heads, refused)
 
 
 def grid_cells(stores: Sequence[FeatureStore], kinds: Sequence[str], options: FitOptions) -> Iterator[Cell]:
-    """What there is to fit, each under a name of its own: the store's, its output's if it has several, the head's."""
-    names = [Path(str(store.folder)).name for store in stores]
-    often = Counter(names)
-    for store, name in zip(stores, names, strict=True):
-        place = f"{name}-{store.fingerprint[:8]}" if often[name] > 1 else name
+    """What there is to fit, each under a name of its own: the store's, its output's if it has several, the head's.
+
+    Raises:
+        UsageError: a store comes twice.
+    """
+    places = [store.folder.absolute for store in stores]
+    if (twice := max(places, key=places.count)) and places.count(twice) > 1:
+        raise UsageError(f"--features names the store {printable(twice)} twice: name each once")
+    often = Counter(Path(place).name for place in places)
+    for store, absolute in zip(stores, places, strict=True):
+        name = Path(absolute).name
+        place = name if often[name] == 1 else f"{name}-{hashlib.sha256(os.fsencode(absolute)).hexdigest()[:8]}"
         outputs = options.output or tuple(store.outputs)
         for output in outputs:
             part = f"{place}-{output}" if len(store.outputs) > 1 else place
@@ -108,12 +122,14 @@ def _digest(request: FitRequest) -> str:
     """SHA-256 of all that decides a fit: the recipe, the plan, the options, and the tables that they name."""
     options, current = request.options, request.stores[0].snapshot.current
     values: dict[str, object] = {field.name: repr(getattr(options, field.name)) for field in fields(FitOptions)}
+    rule = ThresholdRule.parse(options.threshold) if options.threshold is not None else None
     values |= {
         "fingerprint": request.fingerprint,
         "plan": current.plan if current else "",
         "parameters": repr(sorted(request.parameters.items())),
         "labels": _file_digest(options.labels),
         "exclude_from": _file_digest(options.exclude_from),
+        **({"costs": _file_digest(rule.file)} if rule is not None and rule.name == COST else {}),
     }
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 

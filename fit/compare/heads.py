@@ -135,7 +135,7 @@ def compare_heads(heads: Sequence[Results]) -> Comparison:
         UsageError: fewer than two, one twice, other classes, or nothing that says which is best: no validation, and no
             cross-validation of all.
     """
-    _require_different(heads)
+    require_different(heads)
     _require_same_classes(heads)
     chosen_by = _chosen_by(heads)
     best = int(np.argmax([head.metrics[chosen_by]["accuracy"]["value"] for head in heads]))
@@ -182,7 +182,8 @@ def _front(heads: Sequence[ComparedHead], measured: str) -> tuple[str, tuple[int
     return "bytes_per_image", pareto_front([head.costs.bytes_per_image for head in heads], accuracies)
 
 
-def _require_different(heads: Sequence[Results]) -> None:
+def require_different(heads: Sequence[Results]) -> None:
+    """Raise UsageError for fewer than two heads, or for one that is named twice."""
     if len(heads) < 2:
         raise UsageError("a comparison needs two heads or more: name their folders")
     (folder, times), *_ = Counter(os.path.realpath(head.folder) for head in heads).most_common(1)

@@ -20,7 +20,7 @@ from store.files.local import write_whole
 from store.files.names import printable
 from store.suggestions import suggested_line
 
-PAGE, VALUES = "compare.html", "compare.json"
+PAGE, VALUES, HEADS = "compare.html", "compare.json", "heads"
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,13 @@ class Content:
 
 
 def require_comparison_place(folder: Path) -> None:
-    """Raise UsageError unless a comparison can be written there: nothing is there yet, or an earlier comparison."""
-    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / VALUES).is_file())):
+    """Raise UsageError unless a comparison can be written there: nothing is there yet, or an earlier comparison, which may
+    have been stopped while its heads were fitted.
+    """
+    if not folder.exists():
+        return
+    names = {place.name for place in folder.iterdir()} if folder.is_dir() else {folder.name}
+    if VALUES not in names and not names <= {HEADS}:
         raise UsageError(f"{folder} exists and is not a comparison: choose another --out")
 
 

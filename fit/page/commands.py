@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 from fit.app import HeadPlace, app
-from store.command_line import Console, command
+from store.command_line import Console, command, format_count
+from store.errors import UsageError
 from store.options import Option
 from store.tables import facts, paragraph
 
@@ -26,6 +27,16 @@ class ReportOptions:
     map: Annotated[str, Option("pca or umap (extra umap): how the images are placed on the map.")] = "pca"
 
 
+def _require_no_images(options: ReportOptions) -> None:
+    """Raise UsageError if an option is about thumbnails or the map, which the page of a regression does not have."""
+    given = {"--images": options.images is not None, "--features": options.features, "--map": options.map != "pca"}
+    if named := [name for name, value in given.items() if value]:
+        raise UsageError(
+            f"{named[0]} is for thumbnails and the map, and the page of a head that predicts numbers has neither: "
+            "leave it out"
+        )
+
+
 @command(app, "report", HeadPlace, ReportOptions)
 def report(place: HeadPlace, options: ReportOptions, console: Console) -> None:
     """Write a page, report.html, of all that is known about a head and its images, and pictures as PNG files."""
@@ -35,8 +46,10 @@ def report(place: HeadPlace, options: ReportOptions, console: Console) -> None:
     from fit.page.write import write_page
     from fit.report.pictures import write_report
 
-    require_map(options.map)
     results = read_results(place.folder)
+    if results.info.task.regression:
+        _require_no_images(options)
+    require_map(options.map)
     with console.reporter.step("drawing", None):
         written = write_report(results, options.out, options.images)
     parts = PageOptions(options.images, options.features, map=options.map)
@@ -56,7 +69,8 @@ def report(place: HeadPlace, options: ReportOptions, console: Console) -> None:
             "notes": list(page.notes),
         }
     )
-    shown = [[str(page.page), f"open it in a browser: {page.images:,} images, {page.thumbnails:,} thumbnails"]]
+    thumbnails = "" if results.info.task.regression else f", {page.thumbnails:,} thumbnails"
+    shown = [[str(page.page), f"open it in a browser: {format_count(page.images, 'image')}{thumbnails}"]]
     if page.card is not None:
         shown.append([str(page.card), "a model card to fill in"])
     shown += [[str(written.folder / name), shows] for name, shows in written.pictures.items()]

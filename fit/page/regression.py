@@ -9,13 +9,14 @@ from markupsafe import Markup
 
 from fit.evaluated import EvaluatedNumbers, evaluated_numbers
 from fit.head_folder import Results
+from fit.metrics.regression import RegressionScores
 from fit.page.card import markdown_text
 from fit.page.charts import HEIGHT, WIDTH, LineChart, kept_epoch, kept_note, training_charts
 from fit.page.content import Block, Number, ScoreTable
 from fit.page.numbers import USES, number, score_table
 from fit.page.render import content_policy, environment, resource
 from fit.page.run import command_blocks, recipe_facts, version_facts
-from fit.page.sources import EVALUATIONS, monitor_of, unseen_note
+from fit.page.sources import EVALUATIONS, labels_of, monitor_of, unseen_note
 from store.files.names import printable
 
 SHOWN_ERRORS = 24
@@ -85,7 +86,7 @@ def regression_content(results: Results) -> RegressionContent:
     info, metrics = results.info, results.metrics
     reported, history = metrics["reported"], metrics.get("history")
     evaluated = evaluated_numbers(results, reported)
-    measured = metrics.get(reported) or metrics["baseline"]
+    scores = RegressionScores.from_dict(metrics[reported]) if metrics.get(reported) else evaluated.score()
     every = np.concatenate([evaluated.targets, evaluated.predicted])
     monitor = monitor_of(info)
     return RegressionContent(
@@ -93,9 +94,9 @@ def regression_content(results: Results) -> RegressionContent:
         place=printable(str(results.folder)),
         of=f"{len(evaluated):,} {EVALUATIONS[reported]}",
         chosen_on=USES[reported],
-        error=number("mean_absolute_error", measured["mean_absolute_error"]),
+        error=number("mean_absolute_error", scores.mean_absolute_error.to_dict()),
         baseline=number("mean_absolute_error", metrics["baseline"]["mean_absolute_error"], with_interval=False),
-        explained=number("r2", measured["r2"]),
+        explained=number("r2", scores.r2.to_dict()),
         scores=score_table(metrics),
         points=_points(evaluated, float(every.min()), float(every.max())),
         low=f"{every.min():.4g}",
@@ -107,7 +108,7 @@ def regression_content(results: Results) -> RegressionContent:
         rows=metrics["rows"],
         recipe=recipe_facts(info),
         versions=version_facts(info),
-        blocks=command_blocks(info, results.folder, None),
+        blocks=command_blocks(info, results.folder, labels_of(results), None),
         notes=unseen_note(results),
     )
 

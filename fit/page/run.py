@@ -69,12 +69,15 @@ def version_facts(info: HeadInfo) -> dict[str, str]:
     return {name: printable(version) for name, version in info.versions.items()}
 
 
-def command_blocks(info: HeadInfo, folder: Path, run_options: Mapping[str, object] | None) -> list[Text]:
+def command_blocks(
+    info: HeadInfo, folder: Path, labels: str | None, run_options: Mapping[str, object] | None
+) -> list[Text]:
     """Commands and settings to copy.
 
     Args:
         info: the head's.
         folder: where it is.
+        labels: the table of other labels that it was fitted on; None without one.
         run_options: the options of the `extract run` that made the store; None where it is not at hand.
     """
     place, blocks = str(folder), info.blocks
@@ -82,6 +85,7 @@ def command_blocks(info: HeadInfo, folder: Path, run_options: Mapping[str, objec
     spatial = [block for block in blocks if block.output.spatial and block.reduction in REDUCTIONS]
     settings = [word for name, value in info.parameters.items() for word in ("--set", f"{name}={value}")]
     options = ["--reduce", spatial[0].reduction] if spatial else []
+    options += ["--labels", labels] if labels is not None else []
     options += ["--task", REGRESSION] if info.task.regression else []
     options += ["--class-weight", info.class_weight] if info.class_weight != "none" else []
     decision = info.decision

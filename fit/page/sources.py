@@ -9,7 +9,7 @@ import numpy as np
 
 from extract.api import any_present, image_root
 from fit.evaluated import Evaluated, evaluated_rows
-from fit.head_folder import Results
+from fit.head_folder import Results, read_experiment
 from fit.head_info import HeadInfo
 from fit.heads.table import HEADS, HeadKind
 from fit.metrics.scores import Scores
@@ -59,6 +59,12 @@ def unseen_note(results: Results) -> list[str]:
     return [
         f"The {images:,} test images are not on this page: `fit evaluate --split test`, then `fit report`, shows them."
     ]
+
+
+def labels_of(results: Results) -> str | None:
+    """The table of other labels that a head was fitted on; None without one, and for heads of 0.5.0, which did not note it."""
+    record = read_experiment(results.folder)
+    return None if record is None else record.choices.labels
 
 
 def monitor_of(info: HeadInfo) -> str:

@@ -53,7 +53,7 @@ def write_page(
     if results.info.task.regression:
         numbers = regression_content(results)
         page, card = _write_files(folder, render_regression(numbers), regression_card(numbers))
-        return WrittenPage(page, card, 0, 0, tuple(numbers.notes))
+        return WrittenPage(page, card, len(numbers.points), 0, tuple(numbers.notes))
     content = gather_content(results, options or PageOptions(), reporter)
     page, card = _write_files(folder, render_page(content), model_card(content))
     return WrittenPage(page, card, len(content.listed.paths), content.thumbnails, tuple(content.notes))

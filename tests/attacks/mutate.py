@@ -39,9 +39,9 @@ def mutated(values, rng):
         if change < 0.15:
             del inside[key]
         elif change < 0.25 and isinstance(inside, list):
-            inside.append(inside[key])
+            inside.append(copy.deepcopy(inside[key]))
         elif change < 0.3 and isinstance(inside, dict):
-            inside["unknown"] = rng.choice(EVIL)
+            inside["unknown"] = copy.deepcopy(rng.choice(EVIL))
         else:
             inside[key] = copy.deepcopy(rng.choice(EVIL))
     return values

@@ -235,10 +235,10 @@ def test_the_stores_of_a_head_are_found_in_any_order(head, stores, colors, tmp_p
     forward, backward = predict_store(head, stores), predict_store(head, stores[::-1])
     assert forward.equals(backward)
     assert evaluate_head(head, stores[::-1], split=TEST)["evaluation"]["accuracy"] == head.metrics["test"]["accuracy"]
-    with pytest.raises(RecipeMismatch, match="another recipe than the head"):
+    with pytest.raises(RecipeMismatch, match=r"name one --features for each recipe of the head \(2\)"):
         predict_store(head, stores[0])
     other = extracted(colors, tmp_path / "other", image_size=(32, 32))
-    with pytest.raises(RecipeMismatch, match="none of the stores has the output"):
+    with pytest.raises(RecipeMismatch, match=r"other: no output features of"):
         predict_store(head, [stores[0], other])
     with pytest.raises(RecipeMismatch, match="leave it out"):
         predict_store(head, [*stores, other])

@@ -1,7 +1,9 @@
 """Heads that predict numbers: fitted, saved, evaluated, compared, exported and reported."""
 
+import html
 import json
 import re
+import shlex
 import sys
 
 import numpy as np
@@ -23,6 +25,8 @@ from fit.like import as_like
 from fit.metrics.regression import REGRESSION_METRICS
 from fit.numeric_labels import are_many_numbers, number_text, parse_numbers, quantile_strata
 from fit.options import FitOptions
+from fit.page.numbers import number
+from fit.page.regression import regression_content
 from fit.page.write import write_page
 from fit.prediction import predict_store
 from fit.report.pictures import write_report
@@ -209,6 +213,8 @@ def test_two_heads_are_compared_by_their_errors_on_the_same_images(color_store, 
             compare_errors_of(pair)
     with pytest.raises(UsageError, match="two heads or more"):
         compare_errors_of(results[:1])
+    with pytest.raises(UsageError, match="is named 2 times"):
+        compare_errors_of([*results, results[0]])
 
 
 def test_the_page_the_card_and_the_pictures_show_what_has_a_meaning(color_store, labels, tmp_path):
@@ -218,6 +224,7 @@ def test_the_page_the_card_and_the_pictures_show_what_has_a_meaning(color_store,
     )
     results = read_results(head.save(tmp_path / "<b>head"))
     written = write_page(results, tmp_path)
+    assert written.images == head.metrics["rows"]["test"]
     page, card = written.page.read_text(), written.card.read_text()
     assert page.count("<circle") == head.metrics["rows"]["test"]
     assert "<b>head" not in page
@@ -248,6 +255,41 @@ def test_the_command_line_fits_predicts_evaluates_and_compares(color_store, labe
     assert re.search(r"blue/000.png +\d{3,4}", run("predict", "heads/ridge", "--features", "store"))
     assert "mean absolute error" in run("compare", "heads/ridge", "heads/knn", "--out", "heads.png")
     assert "spearman" in run("evaluate", "heads/ridge", "--features", "store", "--labels", "numbers.csv")
+
+
+def test_a_page_of_training_images_alone_has_their_error_and_not_the_baseline_s(color_store, labels, tmp_path):
+    head = fit_head(color_store, "ridge", task="regression", labels=labels, val=0.0, test=0.0)
+    content = regression_content(read_results(head.save(tmp_path / "head")))
+    _, actual, predicted = rows_of(head, "train")
+    assert content.error == number("mean_absolute_error", {"value": np.abs(actual - predicted).mean()})
+    assert content.error.value != content.baseline.value
+
+
+def test_commands_to_copy_name_the_labels_and_run_as_printed(color_store, labels, tmp_path, capsys, monkeypatch):
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["fit", *words])
+        assert run_app(app, "fit") == 0
+        output = capsys.readouterr()
+        return output.out + output.err
+
+    monkeypatch.chdir(tmp_path)
+    printed = run("head", "--features", "store", "--labels", "numbers.csv", "--task", "regression", "--head", "knn")
+    (step,) = (line for line in printed.splitlines() if " evaluate " in line and "--features" in line)
+    assert "spearman" in run(*shlex.split(step)[1:])
+    page = (tmp_path / "heads" / "knn" / "report.html").read_text()
+    again = html.unescape(re.search(r"fit head .*?(?=</)", page, re.S).group())
+    run(*shlex.split(again.replace("\\\n", " "))[1:])
+    assert read_results(tmp_path / "heads" / "again").info.task.regression
+
+
+@pytest.mark.parametrize("words", [["--map", "umap"], ["--images", "data"], ["--features", "store"]])
+def test_a_report_of_numbers_has_no_use_for_what_makes_thumbnails_and_the_map(
+    color_store, labels, tmp_path, words, capsys, monkeypatch
+):
+    fit_head(color_store, "knn", task="regression", labels=labels).save(tmp_path / "head")
+    monkeypatch.setattr(sys, "argv", ["fit", "report", str(tmp_path / "head"), *words])
+    assert run_app(app, "fit") == 2
+    assert f"{words[0]} is for thumbnails and the map" in capsys.readouterr().err
 
 
 def test_a_head_of_classes_is_not_taken_for_one_of_numbers(color_store, labels, tmp_path):

@@ -1,3 +1,6 @@
+import errno
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,7 +8,7 @@ from hypothesis import strategies as st
 
 from fit.threshold_rule import ThresholdRule
 from fit.thresholds import choose_threshold, read_costs
-from store.errors import UsageError
+from store.errors import EnvironmentFailure, UsageError
 
 
 @st.composite
@@ -86,6 +89,24 @@ def test_tables_that_are_not_costs_of_the_classes_are_refused(tmp_path, text, wo
         read_costs(tmp_path / "costs.csv", ("a", "b"))
 
 
-def test_a_table_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="cannot be read"):
-        read_costs(tmp_path / "costs.csv", ("a", "b"))
+def test_a_class_may_have_a_newline_in_its_name(tmp_path):
+    file = tmp_path / "costs.csv"
+    file.write_text('actual,"a\nb",c\n"a\nb",0,2\nc,3,0\n')
+    assert read_costs(file, ("a\nb", "c")) == ((0.0, 2.0), (3.0, 0.0))
+
+
+def test_what_is_no_table_is_refused_and_a_disk_that_fails_is_the_machine_s_trouble(tmp_path, monkeypatch):
+    for place in (tmp_path / "costs.csv", tmp_path):
+        with pytest.raises(UsageError, match="cannot be read"):
+            read_costs(place, ("a", "b"))
+    file = tmp_path / "long.csv"
+    file.write_text("actual," + "a" * 200_000)
+    with pytest.raises(UsageError, match="cannot be read: field larger than"):
+        read_costs(file, ("a", "b"))
+
+    def fail(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(EnvironmentFailure, match="cannot be read: Input/output error"):
+        read_costs(file, ("a", "b"))

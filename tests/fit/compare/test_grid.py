@@ -1,4 +1,5 @@
 import json
+import shutil
 import sys
 
 import pytest
@@ -55,15 +56,50 @@ def test_fits_that_are_there_are_kept_unless_something_else_is_asked_for(stores,
     assert fit_grid(asked(stores[:1]), FitOptions(labels=labels), folder).heads[0].metrics
 
 
+def test_costs_that_changed_are_another_fit(stores, tmp_path):
+    costs = tmp_path / "costs.csv"
+    for price in (1.0, 7.0):
+        costs.write_text(f"actual,blue,green,red\nblue,0,1,1\ngreen,1,0,{price}\nred,1,1,0\n")
+        grid = fit_grid(asked(stores[:1], "knn,centroid"), FitOptions(threshold=f"cost={costs}"), tmp_path / "heads")
+        assert grid.heads[0].info.decision.costs[1][2] == price
+
+
+def test_stores_of_one_name_and_one_recipe_have_folders_of_their_own(stores, tmp_path):
+    shutil.copytree(stores[0], tmp_path / "c" / "store")
+    pair = [stores[0], str(tmp_path / "c" / "store")]
+    grid = fit_grid(asked(pair, "knn"), FitOptions(), tmp_path / "heads")
+    assert len({head.folder for head in grid.heads}) == 2
+    with pytest.raises(UsageError, match=r"names the store .* twice"):
+        fit_grid(asked([stores[0], f"{stores[0]}/"], "knn"), FitOptions(), tmp_path / "heads")
+
+
+def test_a_store_that_is_the_working_directory_has_a_name(stores, tmp_path, monkeypatch):
+    monkeypatch.chdir(stores[0])
+    grid = fit_grid(asked(["."], "knn,centroid"), FitOptions(), tmp_path / "heads")
+    assert grid.heads[0].folder.name == "store-knn"
+
+
 def test_what_a_store_does_not_suit_is_left_out_and_said(stores, tmp_path):
     options = FitOptions(output="late")
-    grid = fit_grid(asked(stores[2:], "centroid,cnn"), options, tmp_path / "heads")
-    assert [head.info.head for head in grid.heads] == ["centroid"]
+    grid = fit_grid(asked(stores[2:], "centroid,knn,cnn"), options, tmp_path / "heads")
+    assert [head.info.head for head in grid.heads] == ["centroid", "knn"]
     ((name, reason),) = grid.refused
     assert name.endswith("-late-cnn")
     assert "takes spatial tensors and these features are vectors" in reason
     with pytest.raises(UsageError, match=r"none of the heads can be fitted: .*-late-cnn: "):
-        fit_grid(asked(stores[2:], "cnn"), options, tmp_path / "heads")
+        fit_grid(asked(stores[2:], "cnn,conv"), options, tmp_path / "heads")
+    with pytest.raises(UsageError, match=r"only one of the heads can be fitted: .*-late-cnn: "):
+        fit_grid(asked(stores[2:], "knn,cnn"), options, tmp_path / "heads")
+
+
+@pytest.mark.parametrize(
+    ("heads", "says"),
+    [("knn,nosuch", "unknown head 'nosuch'"), ("knn", "two heads or more: name several with --heads")],
+)
+def test_what_cannot_be_compared_is_refused_before_the_first_fit(stores, tmp_path, heads, says):
+    with pytest.raises(UsageError, match=says):
+        fit_grid(asked(stores[:1], heads), FitOptions(), tmp_path / "heads")
+    assert not (tmp_path / "heads").exists()
 
 
 def test_a_regression_is_refused_before_anything_is_fitted(stores, tmp_path, monkeypatch, capsys):
@@ -104,6 +140,20 @@ def test_the_command_writes_a_page_and_keeps_what_it_fitted(stores, tmp_path, mo
     assert "head 1 of" not in output.err
     assert "Pareto front" in output.out
     assert max(map(len, output.out.splitlines())) <= 120
+
+
+def test_a_comparison_that_was_stopped_goes_on_with_the_fits_that_there_are(stores, tmp_path, monkeypatch, capsys):
+    words = ["compare", "--heads", "centroid,knn", "--features", stores[0], "--out", tmp_path / "page"]
+    done = fit_grid(asked(stores[:1]), FitOptions(), tmp_path / "page" / "heads")
+    shutil.rmtree(done.heads[1].folder)
+    assert run(monkeypatch, *words) == 0
+    says = capsys.readouterr().err
+    assert "head 2 of 2" in says
+    assert "head 1 of 2" not in says
+    (tmp_path / "file").write_text("")
+    for place in ("file", "a"):
+        assert run(monkeypatch, *words[:-1], tmp_path / place) == 2
+        assert "is not a comparison" in capsys.readouterr().err
 
 
 def test_folders_have_a_page_too_where_one_is_asked_for(stores, tmp_path, monkeypatch, capsys):

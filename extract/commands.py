@@ -17,7 +17,7 @@ from extract.text import (
     format_published,
     format_run,
 )
-from store.command_line import Console, command, format_shape, new_app
+from store.command_line import Console, command, format_count, format_shape, new_app
 from store.command_options import Without
 from store.errors import EnvironmentFailure, UsageError
 from store.options import Argument, Option
@@ -51,7 +51,7 @@ class StoreOptions:
         tuple[str, ...],
         Option(
             "The network: a name that `extract backbones` lists, a .onnx or .keras file, a folder in Hugging Face layout, "
-            "or hf:ORG/NAME; repeat it, and --out, to decode the images once for several networks.",
+            "hf:ORG/NAME or hub:PRESET; repeat it, and --out, to decode the images once for several networks.",
             default=DEFAULT_BACKBONE,
             metavar="<str>",
             complete=complete_backbone,
@@ -59,10 +59,11 @@ class StoreOptions:
     ] = ()
 
     def __post_init__(self) -> None:
-        if len(self.out or ("",)) != len(self.backbone or ("",)):
+        backbones, stores = len(self.backbone or ("",)), len(self.out or ("",))
+        if backbones != stores:
             raise UsageError(
-                f"--backbone is given {len(self.backbone)} times and --out {len(self.out)} times: expected one --out for "
-                "each --backbone, in the same order"
+                f"{format_count(backbones, 'backbone')} and {format_count(stores, 'store')}: expected one --out for each "
+                "--backbone, in the same order"
             )
 
     def runs(self, options: RunOptions) -> list[RunOptions]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from extract.backbones.table import DEFAULT_BACKBONE
 from extract.choices import DTYPES, RUNTIMES, SHARD_COMPRESSIONS, SHARD_FORMATS
-from extract.completion import complete_backbone, complete_layer
+from extract.completion import complete_layer
 from extract.durations import parse_duration
 from store.choices import (
     CROPS,
@@ -52,17 +52,8 @@ class RunOptions:
             "A folder of images, or a .csv, .tsv or .parquet table with a column path; or its URL (s3://, gs://, az://).",
         ),
     ]
-    out: Annotated[
-        str | os.PathLike[str], Option("The store's folder, or its URL (s3://, gs://, az://).", ("--out", "-o"))
-    ] = "store"
-    backbone: Annotated[
-        str | os.PathLike[str],
-        Option(
-            "The network: a name that `extract backbones` lists, a .onnx or .keras file, a folder in Hugging Face layout, "
-            "hf:ORG/NAME or hub:PRESET.",
-            complete=complete_backbone,
-        ),
-    ] = DEFAULT_BACKBONE
+    out: str | os.PathLike[str] = "store"  # the command takes several of these two: extract/commands.py
+    backbone: str | os.PathLike[str] = DEFAULT_BACKBONE
     weights: Annotated[str, Option("imagenet, random[:SEED], or a .weights.h5, .h5 or .keras file.")] = "imagenet"
     layer: Annotated[
         tuple[str, ...],

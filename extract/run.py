@@ -24,6 +24,7 @@ from extract.sources.reading import open_images
 from extract.status_file import followed
 from extract.summary import Computed, RunResult, require_few_failures, summarize
 from store.errors import UsageError
+from store.files.names import is_url
 from store.known import find_known
 from store.labels import count_labels
 from store.options import taking_fields_of
@@ -90,7 +91,8 @@ def _run(runs: Sequence[RunOptions], reporter: Reporter) -> list[RunResult]:
     listing = list_data(runs[0].data, runs[0].include, runs[0].exclude)
     report_listing(listing, reporter)
     requests = [limit_batch(request, len(listing)) for request in requests]
-    planned = [plan_run(request, listing, resolve_store(request, reporter)) for request in requests]
+    resolved = [resolve_store(request, reporter) for request in requests]  # all, before anything is written
+    planned = [plan_run(request, listing, store) for request, store in zip(requests, resolved, strict=True)]
     computed = compute([Job(*job) for job in zip(requests, planned, strict=True)], reporter)
     return [summarize(*each) for each in zip(requests, planned, computed, strict=True)]
 
@@ -99,9 +101,13 @@ def _require_together(runs: Sequence[RunOptions]) -> None:
     """Raise UsageError unless these runs can share a pass."""
     if len({(os.fspath(options.data), options.include, options.exclude) for options in runs}) != 1:
         raise UsageError("the runs of one pass must have the same images: the same DATA, --include and --exclude")
-    outs = [os.fspath(options.out) for options in runs]
-    if twice := [out for out in outs if outs.count(out) > 1]:
-        raise UsageError(f"--out names {twice[0]} twice: each backbone takes a store of its own")
+    folders: dict[str, str] = {}
+    for out in (os.fspath(options.out) for options in runs):
+        folder = out.rstrip("/") if is_url(out) else os.path.realpath(out)
+        if folder in folders:
+            named = f"{out} twice" if out == folders[folder] else f"the same store twice, {folders[folder]} and {out}"
+            raise UsageError(f"--out names {named}: each backbone takes a store of its own")
+        folders[folder] = out
     for options in runs:
         if options.scheduler is not None or options.status_file is not None:
             name = "--scheduler" if options.scheduler is not None else "--status-file"

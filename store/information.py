@@ -69,6 +69,7 @@ class StoreDescription:
         recipe: what the features depend on.
         outputs: the columns of features.
         shard_format: hdf5 or parquet.
+        compression: of the features: zstd, lz4 or none.
         data: where the images were, as a row name; empty before the first plan.
         shards: that the current plan refers to.
         shard_bytes: their bytes together.
@@ -82,6 +83,7 @@ class StoreDescription:
     recipe: Recipe
     outputs: tuple[Output, ...]
     shard_format: str
+    compression: str
     data: str
     shards: int
     shard_bytes: int
@@ -97,6 +99,7 @@ class StoreDescription:
             "recipe": self.recipe.to_dict(),
             "outputs": [output.to_dict() for output in self.outputs],
             "format": self.shard_format,
+            "compression": self.compression,
             "data": self.data,
             "shards": self.shards,
             "bytes": self.shard_bytes,
@@ -129,6 +132,7 @@ def run_options(features: FeatureStore) -> dict[str, object]:
         "dtype": dtypes.pop() if len(dtypes) == 1 else "auto",
         "fast_decode": recipe.fast_decode or None,
         "format": snapshot.info.shard_format,
+        "compression": snapshot.info.compression,
     }
     if recipe.augment:
         altered = asdict(recipe.augment)
@@ -151,6 +155,7 @@ def describe_store(features: FeatureStore) -> StoreDescription:
         recipe=features.recipe,
         outputs=tuple(features.outputs.values()),
         shard_format=snapshot.info.shard_format,
+        compression=snapshot.info.compression,
         data=snapshot.current.data if snapshot.current else "",
         shards=len(snapshot.records),
         shard_bytes=sum(record.shard_bytes for record in snapshot.records.values()),

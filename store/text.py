@@ -23,7 +23,11 @@ def format_store(description: "StoreDescription") -> list[list[str]]:
         ],
         ["labels", description.labels.sentence],
         ["from", printable(description.data)],
-        ["shards", f"{description.shards:,} {description.shard_format}, {format_size(description.shard_bytes)}"],
+        [
+            "shards",
+            f"{description.shards:,} {description.shard_format}, compression {description.compression}, "
+            f"{format_size(description.shard_bytes)}",
+        ],
     ]
     rows += [
         [

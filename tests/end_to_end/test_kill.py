@@ -15,7 +15,16 @@ import numpy as np
 import pytest
 
 from store import open_store
-from tests.faults.children import assert_same_store, committed, in_child, make_world, run_and_die, run_stub
+from tests.faults.children import (
+    assert_same_store,
+    committed,
+    in_child,
+    make_world,
+    run_and_die,
+    run_stub,
+    run_together_and_die,
+    run_together_stub,
+)
 from tests.faults.kill_campaign import Campaign
 from tests.stub import make_images
 
@@ -36,6 +45,24 @@ def test_killed_at_every_step_of_the_protocol(world, tmp_path, stride):
         assert in_child(run_stub, data, out) == 0
         assert_same_store(out, reference, before)
     assert fatal_call > 50  # store.json, plan, view, three shards and their records: many calls each
+
+
+@pytest.mark.parametrize("stride", [23, pytest.param(1, marks=pytest.mark.slow)])
+def test_one_pass_for_two_networks_killed_at_every_step_of_the_protocol(world, tmp_path, stride):
+    data, reference = world
+    in_both, fatal_call = 0, 1
+    while True:
+        outs = [tmp_path / f"{fatal_call}" / name for name in ("first", "second")]
+        if in_child(run_together_and_die, data, outs, fatal_call) == 0:
+            break
+        before = [committed(out) for out in outs]
+        in_both += all(before)
+        assert in_child(run_together_stub, data, outs) == 0
+        for out, kept in zip(outs, before, strict=True):
+            assert_same_store(out, reference, kept)
+        fatal_call += stride
+    assert fatal_call > 100
+    assert in_both > 1
 
 
 @pytest.mark.parametrize("kills", [15, pytest.param(100, marks=pytest.mark.slow)])

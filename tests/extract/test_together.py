@@ -14,7 +14,7 @@ from extract.request import RunOptions
 from extract.run import extract_together, run
 from extract.sources.reading import read_image
 from store import open_store
-from store.errors import EnvironmentFailure, StoppedEarly, UsageError
+from store.errors import EnvironmentFailure, RecipeMismatch, StoppedEarly, UsageError
 from store.files.local import LocalFiles
 from store.snapshot import load_snapshot
 from store.writer import StoreWriter
@@ -193,7 +193,9 @@ def test_a_stop_keeps_finished_shards_of_both_stores(data, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"out": "first"}, "twice"),
+        ({"out": "first"}, "--out names first twice"),
+        ({"out": "./first/"}, "the same store twice, first and ./first/"),
+        ({"out": "link/../first"}, "the same store twice, first and link/../first"),
         ({"data": "elsewhere"}, "the same DATA"),
         ({"exclude": ("*.gif",)}, "the same DATA"),
         ({"scheduler": "local:2"}, "--scheduler is for one backbone"),
@@ -202,10 +204,19 @@ def test_a_stop_keeps_finished_shards_of_both_stores(data, tmp_path, monkeypatch
 )
 def test_runs_that_cannot_share_a_pass_are_refused(data, tmp_path, monkeypatch, changed, message):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "data")
     second = {"data": data, "out": "second", **changed}
     with pytest.raises(UsageError, match=message):
         extract_together([options(data, "first"), options(**second)])
     assert not (tmp_path / "first").exists()
+
+
+def test_where_one_store_has_another_recipe_none_is_written(data, tmp_path):
+    runs = [options(data, tmp_path / "new"), options(data, tmp_path / "taken", "resnet50")]
+    run(options(data, tmp_path / "taken", "vgg16"))
+    with pytest.raises(RecipeMismatch, match="the store has vgg16, this run asks for resnet50"):
+        extract_together(runs)
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_command_line_names_a_store_for_each_backbone(data, tmp_path, capsys, monkeypatch):
@@ -218,10 +229,17 @@ def test_the_command_line_names_a_store_for_each_backbone(data, tmp_path, capsys
     assert [store["store"] for store in printed["stores"]] == [str(tmp_path / name) for name in NETWORKS[:2]]
 
 
-def test_backbones_and_stores_must_be_as_many(data, capsys, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["extract", "run", str(data), "--backbone", "vgg16", "--backbone", "resnet50"])
+@pytest.mark.parametrize(
+    ("words", "numbers"),
+    [
+        (["--backbone", "vgg16", "--backbone", "resnet50"], "2 backbones and 1 store"),
+        (["--out", "first", "--out", "second"], "1 backbone and 2 stores"),
+    ],
+)
+def test_backbones_and_stores_must_be_as_many(data, capsys, monkeypatch, words, numbers):
+    monkeypatch.setattr("sys.argv", ["extract", "run", str(data), *words])
     assert cli.run_app(cli.extract_app, "extract") == 2
-    assert "expected one --out for each --backbone" in capsys.readouterr().err
+    assert f"{numbers}: expected one --out for each --backbone" in capsys.readouterr().err
 
 
 def test_seconds_are_noted_where_one_store_is_filled_alone(data, tmp_path):

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +56,13 @@ def run_stub(data, out, seconds=0.0, **more):
         os._exit(error.exit_code)
 
 
+def run_together_stub(data, outs):
+    """Two networks in one pass, whose stores have shards of other sizes."""
+    use_stub()
+    first, second = (options(data, out) for out in outs)
+    extract.run.run_together([first, replace(second, backbone="resnet50", shard_rows=3)])
+
+
 def run_command(data, out, prepare, seconds=0.0):
     """What `extract run` does in this process, after `prepare()`; never returns."""
     use_stub(seconds)
@@ -65,7 +73,19 @@ def run_command(data, out, prepare, seconds=0.0):
 
 
 def run_and_die(data, out, fatal_call, **more):
-    """Run, and die before the `fatal_call`-th call of the publishing protocol; a write is cut in half first."""
+    """Run, and die before the `fatal_call`-th call of the publishing protocol."""
+    die_before(fatal_call, out)
+    run_stub(data, out, **more)
+
+
+def run_together_and_die(data, outs, fatal_call):
+    """What `run_together_stub` does, until the `fatal_call`-th call of the publishing protocol for either store."""
+    die_before(fatal_call, outs[0].parent)
+    run_together_stub(data, outs)
+
+
+def die_before(fatal_call, out):
+    """Have this process die before its `fatal_call`-th call of the publishing protocol; a write is cut in half first."""
     remaining = [fatal_call]
 
     def killing(name, original):
@@ -83,7 +103,6 @@ def run_and_die(data, out, fatal_call, **more):
 
     for name in PROTOCOL:
         setattr(os, name, killing(name, getattr(os, name)))
-    run_stub(data, out, **more)
 
 
 def start(target, *arguments, **keywords):

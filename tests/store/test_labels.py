@@ -46,3 +46,4 @@ def test_a_store_is_described_with_its_labels_and_what_computed_it(tmp_path):
     assert described["splits"] == {"train": 1}
     assert (described["groups"], described["unlabelled"]) == (1, 1)
     assert [(used["runtime"], used["shards"]) for used in described["computed_by"]] == [("none", 2)]
+    assert (described["format"], described["compression"]) == ("parquet", "zstd")

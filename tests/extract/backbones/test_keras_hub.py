@@ -294,3 +294,12 @@ def test_positions_are_interpolated_as_pytorch_does(grid, expected):
     found = interpolate_positions(POSITIONS.astype(np.float32), grid)
     assert found[0, 0, 0] == 9
     np.testing.assert_allclose(found[0, 1:, 0].reshape(grid), expected, atol=1e-5)
+
+
+@needs_keras_hub
+@pytest.mark.parametrize("values", [{"layer_norm_eps": "x"}, {"num_attention_heads": 0}, {"num_attention_heads": 3}])
+def test_a_network_that_keras_hub_cannot_build_is_refused_in_one_plain_line(values, tmp_path):
+    folder = change_config(weights_folder("vit", tmp_path / "vit"), **values)
+    with pytest.raises(UsageError, match=r"cannot build .* export the network to ONNX") as refused:
+        list_layers(folder)
+    assert str(refused.value).isprintable()

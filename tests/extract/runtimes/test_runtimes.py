@@ -108,6 +108,19 @@ def test_a_short_batch_gives_the_same_as_a_full_one():
     np.testing.assert_allclose(runtime.start(images(32, 4)[:1]).result().tensors[0], full[:1], rtol=1e-5, atol=1e-6)
 
 
+def test_a_short_batch_is_padded_to_less_than_a_full_one_and_gives_the_same(monkeypatch):
+    runtime, sizes = keras_runtime(128), []
+    call = runtime._call
+    monkeypatch.setattr(runtime, "_call", lambda pixels: (sizes.append(len(pixels)), call(pixels))[1])
+    pixels = images(32, 128)
+    full = runtime.start(pixels).result().tensors[0]
+    for count in (1, 32, 33, 70):
+        short = runtime.start(pixels[-count:]).result().tensors[0]
+        np.testing.assert_allclose(short, full[-count:], rtol=1e-5, atol=1e-6)
+    expected = [128] * 5 if runtime.environment["backend"].startswith("jax") else [128, 32, 32, 64, 128]
+    assert sizes == expected
+
+
 @pytest.mark.parametrize("name", ["ResourceExhaustedError", "OutOfMemoryError", "XlaRuntimeError"])
 def test_without_memory_the_batch_is_halved_and_all_images_are_computed(name, monkeypatch):
     runtime = keras_runtime(8)

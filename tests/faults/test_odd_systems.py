@@ -301,6 +301,7 @@ def hang_up_ignored():
 
 def quit_it():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # shells have it ignored by what they start in the background
     send(signal.SIGQUIT)
 
 

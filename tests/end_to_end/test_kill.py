@@ -34,7 +34,7 @@ def world(tmp_path_factory):
     return make_world(tmp_path_factory.mktemp("world"))
 
 
-@pytest.mark.parametrize("stride", [3, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_at_every_step_of_the_protocol(world, tmp_path, stride):
     data, reference = world
     for fatal_call in range(1, 500, stride):
@@ -47,7 +47,7 @@ def test_killed_at_every_step_of_the_protocol(world, tmp_path, stride):
     assert fatal_call > 50  # store.json, plan, view, three shards and their records: many calls each
 
 
-@pytest.mark.parametrize("stride", [23, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [37, pytest.param(1, marks=pytest.mark.slow)])
 def test_one_pass_for_two_networks_killed_at_every_step_of_the_protocol(world, tmp_path, stride):
     data, reference = world
     in_both, fatal_call = 0, 1

@@ -57,7 +57,13 @@ def assert_complete(bucket, data, tmp_path):
 
 @pytest.mark.parametrize(
     ("kinds", "fraction"),
-    [(["throttled"], 0.2), (["asked to wait"], 0.2), (["cut"], 0.2), (["slow"], 0.2), (["tagged"], 1.0)],
+    [
+        (["throttled"], 0.2),
+        (["asked to wait"], 0.2),
+        (["cut"], 0.2),
+        pytest.param(["slow"], 0.2, marks=pytest.mark.slow),
+        (["tagged"], 1.0),
+    ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_a_run_completes_though_the_server(address, bucket, data, tmp_path, kinds, fraction):

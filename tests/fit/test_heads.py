@@ -61,7 +61,7 @@ def fit(classifier, X, y):
         NearestMean(),
         Calibrated(make_pipeline(Normalizer(), NearestMean()), "temperature"),
         StochasticGradient(),
-        StreamedSoftmax(),
+        pytest.param(StreamedSoftmax(), marks=pytest.mark.slow),
         Rounded(),
     ],
     ids=lambda estimator: f"{type(estimator).__name__}",

@@ -20,7 +20,7 @@ from store.errors import RecipeMismatch, UsageError
 from tests.fit.conftest import CLASSES
 
 LAYER, LAST = "block6d_add", "top_activation"
-EXPORTED = [pytest.param(to, marks=[] if to == "onnx" else [pytest.mark.slow]) for to in TARGETS]
+EXPORTED = [pytest.param(to, marks=pytest.mark.slow) for to in TARGETS]
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,7 @@ def test_images_get_what_their_cached_features_get(lite0, head, colors):
     np.testing.assert_allclose(found, head.predict_features(X), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_fold_starts_from_the_original_weights(lite0, monkeypatch):
     started = []
 

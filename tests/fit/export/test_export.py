@@ -61,7 +61,9 @@ def heads(lite0):
     return {name: fit_head(lite0, name, parameters=QUICK.get(name, {})) for name in ("logistic", "forest", *NETWORKS)}
 
 
-@pytest.mark.parametrize("to", [pytest.param(to, marks=[pytest.mark.slow] * (to == "saved_model")) for to in TARGETS])
+@pytest.mark.parametrize(
+    "to", [pytest.param(to, marks=[pytest.mark.slow] * (to not in ("onnx", "openvino"))) for to in TARGETS]
+)
 def test_every_target_agrees_with_predict(to, heads, tmp_path):
     head = heads["logistic"]
     out = place(tmp_path, to)
@@ -96,7 +98,13 @@ def test_keras_heads(name, to, heads, tmp_path):
     assert export_head(heads[name], place(tmp_path, to), to) <= 1e-3
 
 
-@pytest.mark.parametrize("name", ["logistic", "linear", "sgd", "ridge", "linear_svm", "dense"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "logistic",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("linear", "sgd", "ridge", "linear_svm", "dense")),
+    ],
+)
 def test_two_classes(name, lite0, tmp_path):
     labels = tmp_path / "labels.csv"
     labels.write_text("path,label\n" + "".join(f"{c}/{n:03d}.png,{c}\n" for c in ("red", "blue") for n in range(20)))
@@ -172,6 +180,7 @@ def test_a_folder_of_other_things_is_never_replaced(heads, tmp_path):
         export_head(heads["logistic"], tmp_path / "photos", "saved_model", force=True)
 
 
+@pytest.mark.slow
 def test_an_export_that_differs_or_breaks_is_not_kept(heads, tmp_path, monkeypatch):
     target = TARGETS["keras"]
     off = type(target)(**{**vars(target), "run": lambda path, pixels: target.run(path, pixels) + 0.01})

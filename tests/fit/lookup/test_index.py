@@ -84,13 +84,14 @@ def test_a_recall_below_one_is_said(small, monkeypatch, capsys):
     monkeypatch.setattr(fit.lookup.index, "_search", forgetful)
     monkeypatch.setattr(sys, "argv", ["fit", "search", str(small.folder), PATHS[0], "--index"])
     assert run_app(app, "fit") == 0
-    assert "the index finds 90.0% of the 10 nearest of 100 images that were tried" in " ".join(
-        capsys.readouterr().out.split()
-    )
+    printed = " ".join(capsys.readouterr().out.split())
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--json"])
     assert run_app(app, "fit") == 0
     (answer,) = json.loads(capsys.readouterr().out)["answers"]
-    assert answer["recall"] == {"value": 0.9, "images": 100, "nearest": 10}
+    recall = answer["recall"]
+    assert (recall["images"], recall["nearest"]) == (100, 10)
+    assert 0.8 < recall["value"] <= 0.9  # an index is built by several threads and may miss others too
+    assert f"the index finds {100 * recall['value']:.1f}% of the 10 nearest of 100 images that were tried" in printed
 
 
 def test_without_the_extra_the_command_that_installs_it_is_named(small, monkeypatch, capsys):

@@ -43,7 +43,7 @@ test: $(VENV)/installed-dev ## linters, types and tests; CI runs this
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
-test-all: $(VENV)/installed-dev ## the slow tests too: every backbone, PyTorch, killed runs (half an hour)
+test-all: $(VENV)/installed-dev ## the slow tests too: every backbone, PyTorch, killed runs (hours)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch==2.13.0'
 	$(BIN)/pytest -n 2 --dist worksteal
 

@@ -150,6 +150,7 @@ def test_pixels_need_no_weights(command):
     assert command("extract", "layers", "pixels")[:2] == (0, "rescaling  100 x 100 x 3\n")
 
 
+@pytest.mark.slow
 def test_classify_names_what_photographs_show(command, tmp_path):
     photos = tmp_path / "photos"
     command("extract", "sample", "photos", photos)

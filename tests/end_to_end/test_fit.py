@@ -77,6 +77,7 @@ def test_a_fit_says_how_good_it_is_and_where_it_is(fitted, digits):
     assert "Traceback" not in fitted.stderr
 
 
+@pytest.mark.slow
 def test_predicting_images_by_hand(fitted, digits):
     table = command("fit", "predict", "head", "data/3", "--top", "2", "--quiet", cwd=digits)
     assert table.returncode == 0, table.stderr

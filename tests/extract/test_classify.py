@@ -52,6 +52,7 @@ def test_photographs_are_named_sensibly_by_either_runtime(runtime, photos):
     assert sum(guess.probability for guess in flower.classes) == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_images_come_in_the_order_given_however_often(photos):
     given = [photos / "flower.jpg", photos / "china.jpg", photos / "flower.jpg"]
     found = classify(given, "efficientnet_lite0", top=1)

@@ -104,6 +104,7 @@ def test_every_fold_starts_from_the_original_weights(lite0, monkeypatch):
         assert all(np.array_equal(values, original[name]) for name, values in weights.items())
 
 
+@pytest.mark.slow
 def test_rows_with_several_labels(lite0, tmp_path):
     words = {"red": "warm", "green": "cold|leaf", "blue": "cold"}
     lines = [f"{path},{words[path.split('/')[0]]}" for path in lite0.table()["path"].to_pylist()]

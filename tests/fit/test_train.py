@@ -91,6 +91,7 @@ def test_cross_validation_predicts_every_row_once(color_store):
     assert head.metrics["cv"]["accuracy"]["value"] == pytest.approx(right)
 
 
+@pytest.mark.slow
 def test_cross_validation_of_a_network(color_store):
     head = fit_head(color_store, "dense", cv=2, parameters={"epochs": 2})
     assert head.metrics["cv"]["rows"] == 48

@@ -39,7 +39,7 @@ QUICK = {
 }
 NETWORKS = tuple(name for name, kind in HEADS.items() if kind.library == "keras" and not kind.continues)
 EXPORTED = [
-    pytest.param(name, to, marks=[] if name in ("dense", "se") and to == "onnx" else [pytest.mark.slow])
+    pytest.param(name, to, marks=[] if (name, to) == ("dense", "onnx") else [pytest.mark.slow])
     for name in NETWORKS
     for to in TARGETS
 ]
@@ -61,9 +61,7 @@ def heads(lite0):
     return {name: fit_head(lite0, name, parameters=QUICK.get(name, {})) for name in ("logistic", "forest", *NETWORKS)}
 
 
-@pytest.mark.parametrize(
-    "to", [pytest.param(to, marks=[pytest.mark.slow] * (to not in ("onnx", "openvino"))) for to in TARGETS]
-)
+@pytest.mark.parametrize("to", [pytest.param(to, marks=[pytest.mark.slow] * (to != "onnx")) for to in TARGETS])
 def test_every_target_agrees_with_predict(to, heads, tmp_path):
     head = heads["logistic"]
     out = place(tmp_path, to)
@@ -87,6 +85,7 @@ def test_a_head_on_bfloat16_features_is_exported_in_float32(colors, tmp_path):
     assert export_head(head, tmp_path / "model.keras", "keras") <= 1e-3
 
 
+@pytest.mark.slow
 def test_a_head_on_the_pixels_themselves(colors, tmp_path):
     run_extract(colors, out=tmp_path / "store", backbone="pixels", image_size=(16, 16))
     head = fit_head(tmp_path / "store", "logistic", reduce="flatten")

@@ -46,7 +46,7 @@ def accuracy_by(values: Sequence[str | None], right: Bools, groups: Ints | None)
 
     Args:
         values: (rows,).
-        right: (rows,), whether the row is predicted right.
+        right: (rows,), whether the row is predicted correctly.
         groups: (rows,), the rows' split groups; None if every row is by itself.
     """
     found = []

@@ -114,7 +114,7 @@ class MeasuredRows(ABC):
 
     @abstractmethod
     def correct_rows(self) -> Bools:
-        """(rows,): whether everything about a row is predicted right."""
+        """(rows,): whether everything about a row is predicted correctly."""
 
     @abstractmethod
     def decisions(self) -> tuple[Floats, Bools]:

@@ -42,7 +42,7 @@ def _worst_classes(results: Results) -> tuple[str, dict[str, str]]:
     if not errors:
         shown = set(evenly_spread(found.paths, _MOST))
         right = {path: label for path, label in zip(found.paths, found.labels, strict=True) if path in shown}
-        return f"all {of} are predicted right", right
+        return f"all {of} are predicted correctly", right
     predicted = found.predicted
     captions = {found.paths[row]: f"{found.labels[row]}, predicted {predicted[row]}" for row in errors[:_MOST]}
     return f"most confident errors of {of}", captions

@@ -124,8 +124,8 @@ def draw_training(history: Mapping[str, Sequence[float]], monitor: str = "val_lo
 
 @styled
 def draw_predicted(targets: npt.NDArray[np.float64], predicted: npt.NDArray[np.float64], of: str) -> Figure:
-    """Predicted by actual numbers (rows,); rows on the line are predicted right."""
-    figure = new_figure(6.4, 6.8, "Predicted and actual", f"{of}; images on the line are predicted right")
+    """Predicted by actual numbers (rows,); rows on the line are predicted correctly."""
+    figure = new_figure(6.4, 6.8, "Predicted and actual", f"{of}; images on the line are predicted correctly")
     axes = figure.subplots()
     ends = [min(targets.min(), predicted.min()), max(targets.max(), predicted.max())]
     axes.plot(ends, ends, color=GREY, linewidth=1, linestyle=(0, (4, 3)))

@@ -1,6 +1,6 @@
 """The images that a head was evaluated on, as its folder has them: labels, probabilities, and which are wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,3 +113,10 @@ def evaluated_rows(results: Results, split: str) -> Evaluated:
     return Evaluated(
         task, rows["path"].to_pylist(), task.texts(targets), targets, probabilities, split_group_column(rows)
     )
+
+
+def shared_rows(first: Iterable[tuple[str, object]], second: Iterable[tuple[str, object]]) -> Ints:
+    """(images, 2): for each image that both have, its row in the one and the other; images are (path, label)."""
+    row_in_second = {image: row for row, image in enumerate(second)}
+    pairs = [(row, row_in_second[image]) for row, image in enumerate(first) if image in row_in_second]
+    return np.array(pairs, np.int64).reshape(-1, 2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fit.compare.heads import require_different
-from fit.evaluated import EvaluatedNumbers, evaluated_numbers
+from fit.evaluated import EvaluatedNumbers, evaluated_numbers, shared_rows
 from fit.head_folder import Results
 from fit.metrics.arrays import Ints, join_groups
 from fit.metrics.intervals import Interval, Sampling
@@ -96,7 +96,8 @@ def compare_errors_of(heads: Sequence[Results]) -> ErrorComparison:
     validations = [RegressionScores.from_dict(head.metrics[VALIDATION]) for head in heads]
     best = int(np.argmin([scores.mean_absolute_error.value or 0.0 for scores in validations]))
     tests = [evaluated_numbers(head, TEST) for head in heads]
-    shared = [_shared_rows(test, tests[best]) for test in tests]
+    images = [list(zip(test.paths, test.targets.tolist(), strict=True)) for test in tests]
+    shared = [shared_rows(each, images[best]) for each in images]
     paired = [
         _paired(test, tests[best], rows) if at != best and len(rows) else None
         for at, (test, rows) in enumerate(zip(tests, shared, strict=True))
@@ -116,14 +117,6 @@ def compare_errors_of(heads: Sequence[Results]) -> ErrorComparison:
         for at, head in enumerate(heads)
     )
     return ErrorComparison(compared, best, tuple(_notes(compared, best)))
-
-
-def _shared_rows(first: EvaluatedNumbers, second: EvaluatedNumbers) -> Ints:
-    """(images, 2): for each image that both have under the same path and number, its row in the one and the other."""
-    row_in_second = {image: row for row, image in enumerate(zip(second.paths, second.targets.tolist(), strict=True))}
-    images = enumerate(zip(first.paths, first.targets.tolist(), strict=True))
-    pairs = [(row, row_in_second[image]) for row, image in images if image in row_in_second]
-    return np.array(pairs, np.int64).reshape(-1, 2)
 
 
 def _paired(test: EvaluatedNumbers, best: EvaluatedNumbers, rows: Ints) -> PairedErrors:

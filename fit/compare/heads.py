@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fit.compare.costs import Costs, cost_notes, describe_features, measure_costs, pareto_front
-from fit.evaluated import Evaluated, evaluated_rows
+from fit.evaluated import Evaluated, evaluated_rows, shared_rows
 from fit.evaluation import CV
 from fit.head_folder import Results
 from fit.metrics.arrays import Ints, join_groups
@@ -140,7 +140,8 @@ def compare_heads(heads: Sequence[Results]) -> Comparison:
     chosen_by = _chosen_by(heads)
     best = int(np.argmax([head.metrics[chosen_by]["accuracy"]["value"] for head in heads]))
     tests = [evaluated_rows(head, TEST) for head in heads]
-    shared = [_shared_rows(test, tests[best]) for test in tests]
+    images = [list(zip(test.paths, test.labels, strict=True)) for test in tests]
+    shared = [shared_rows(each, images[best]) for each in images]
     paired = [_paired(test, tests[best], rows) for test, rows in zip(tests, shared, strict=True)]
     folds = [None if head is heads[best] else _compare_folds(head, heads[best]) for head in heads]
     p_values = holm([found.p_value if found else None for found in paired])
@@ -244,14 +245,6 @@ def _compare_folds(head: Results, best: Results) -> FoldDifferences | None:
     if sorted(zip(rows.paths, rows.labels, strict=True)) != sorted(zip(best_rows.paths, best_rows.labels, strict=True)):
         return None
     return compare_folds(folds, best_folds)
-
-
-def _shared_rows(first: Evaluated, second: Evaluated) -> Ints:
-    """(images, 2): for each image that both have under the same path and label, its row in the one and the other."""
-    row_in_second = {image: row for row, image in enumerate(zip(second.paths, second.labels, strict=True))}
-    images = enumerate(zip(first.paths, first.labels, strict=True))
-    pairs = [(row, row_in_second[image]) for row, image in images if image in row_in_second]
-    return np.array(pairs, np.int64).reshape(-1, 2)
 
 
 def _notes(

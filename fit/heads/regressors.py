@@ -16,7 +16,7 @@ from fit.heads.inner import Matrix, inner_splits
 from fit.heads.neighbors import SimilarNumbers
 from fit.heads.ridge import RidgePath
 from fit.heads.sklearn import Rounded, Scaling, floored
-from fit.heads.strength import choose_strength, describe_choice
+from fit.heads.strength import choose_strength, describe_choice, unchosen
 from fit.numeric_labels import quantile_strata
 
 
@@ -59,8 +59,7 @@ class RidgeRegression(RegressorMixin, Scaling):
     ) -> tuple[float, dict[str, object]]:
         candidates = np.geomspace(self.smallest, self.largest, self.steps)
         if not splits or self.steps == 1:
-            alpha = float(candidates[len(candidates) // 2])
-            reason = "given" if self.steps == 1 else "the middle of the grid: too few images for inner folds"
+            alpha, reason = unchosen(candidates)
             return alpha, {"alpha": alpha, "by": reason}
         paths = [RidgePath(scaled[learn], y[learn, None], np.ones(len(learn)), scaled[test]) for learn, test in splits]
         total = sum(len(test) for _, test in splits)

@@ -17,8 +17,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fit.data import InMemory, Source
 from fit.heads.calibration import Floats, apply_sigmoids, apply_temperature, fit_sigmoids, fit_temperature
 from fit.heads.inner import ClassWeight, Matrix, inner_splits, row_weights
-from fit.heads.softmax import FoldLosses, Softmax, fit_softmax, rotate, unrotate
-from fit.heads.strength import choose_strength, describe_choice
+from fit.heads.softmax import FoldLosses, Softmax, fit_softmax, penalty_share, rotate, unrotate
+from fit.heads.strength import choose_strength, describe_choice, unchosen
 from fit.heads.threads import few_threads
 
 MAX_ITERATIONS = 2000
@@ -96,8 +96,7 @@ class Logistic(ScaledClassifier):
         self.classes_, targets = np.unique(y, return_inverse=True)
         self.scaler_ = floored(StandardScaler().fit(X), self.blocks)
         weights = row_weights(y, self.class_weight)
-        # scikit-learn has one column of weights for two classes, with half the penalty of our two.
-        share = 0.5 if len(self.classes_) == 2 else 1.0
+        share = penalty_share(len(self.classes_))
         with few_threads(X.size):
             rows = rotate(self.scaler_.transform(X))
             splits = inner_splits(y, groups, self.inner_folds, self.random_state)
@@ -110,8 +109,7 @@ class Logistic(ScaledClassifier):
     def _choose(self, loss: Callable[[float], float], folds: int) -> tuple[float, dict[str, object]]:
         candidates = np.geomspace(self.smallest, self.largest, self.steps)
         if not folds or self.steps == 1:
-            value = float(candidates[len(candidates) // 2])
-            reason = "given" if self.steps == 1 else "the middle of the grid: too few images for inner folds"
+            value, reason = unchosen(candidates)
             return value, {"C": value, "by": reason}
         choice = choose_strength(candidates, loss)
         return choice.value, {"C": choice.value, "by": "log loss", **describe_choice(choice, folds)}

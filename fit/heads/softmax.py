@@ -178,3 +178,10 @@ def _main_axes(rows: Rotated) -> Rotated:
 def unrotate(rows: Rotated, found: Softmax) -> Softmax:
     """The solution in the coordinates of the features."""
     return found if rows.axes is None else Softmax(rows.axes.astype(np.float64) @ found.weights, found.bias)
+
+
+def penalty_share(classes: int) -> float:
+    """The factor of C here that gives scikit-learn's: it has one column of weights for two classes, with half the penalty
+    of our two.
+    """
+    return 0.5 if classes == 2 else 1.0

@@ -10,7 +10,8 @@ from fit.data import InMemory, Source
 from fit.heads.descent import Axes, Rotated, Setting, descend, find_axes, log_losses
 from fit.heads.inner import ClassWeight, Matrix, inner_splits, row_weights
 from fit.heads.sklearn import ScaledClassifier, checked, floored, logistic_regression
-from fit.heads.softmax import Softmax
+from fit.heads.softmax import Softmax, penalty_share
+from fit.heads.strength import TOO_FEW
 from fit.heads.threads import few_threads
 
 _BATCH_SIZE = 1024
@@ -75,10 +76,9 @@ class StreamedSoftmax(ScaledClassifier):
         strengths = np.geomspace(self.smallest, self.largest, self.steps).tolist()
         splits = inner_splits(source.targets[source.rows], groups, _INNER_FOLDS, self.random_state)
         tried = [(c, rate) for c in strengths for rate in _RATES]
-        if not splits or len(tried) == 1:
+        if not splits:
             c, rate = tried[len(tried) // 2]
-            reason = "given" if len(tried) == 1 else "the middle of the grid: too few images for inner folds"
-            return c, rate, {"C": c, "rate": rate, "by": reason}
+            return c, rate, {"C": c, "rate": rate, "by": TOO_FEW}
         inside, outside = (Source(source.features, source.rows[side], source.targets) for side in splits[0])
         main = axes.main()
         losses = log_losses(self._rotated(outside, main), self._descend(inside, main, tried))
@@ -98,8 +98,7 @@ class StreamedSoftmax(ScaledClassifier):
 
     def _descend(self, source: Source, axes: Axes, tried: Sequence[tuple[float, float]]) -> list[Softmax]:
         """What each C and step size gives."""
-        # scikit-learn has one column of weights for two classes, with half the penalty of our two.
-        share = 0.5 if len(self.classes_) == 2 else 1.0
+        share = penalty_share(len(self.classes_))
         settings = [Setting(rate, 1 / (c * share * len(source))) for c, rate in tried]
         passes = -(-_LEAST_STEPS // -(-len(source) // _BATCH_SIZE))
         return descend(self._rotated(source, axes), settings, max(self.epochs, passes), self.random_state)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 _WIDENINGS = 4  # steps beyond either end of the grid
 _WORSE = 2  # steps in a row without a better loss: what lies beyond is not tried
@@ -59,3 +60,12 @@ def describe_choice(choice: Choice, folds: int) -> dict[str, object]:
     """A choice as metrics.json has it."""
     tried = {f"{value:g}": loss for value, loss in sorted(choice.tried.items())}
     return {"folds": folds, "tried": tried, "at_edge": choice.at_edge}
+
+
+TOO_FEW = "the middle of the grid: too few images for inner folds"
+"""Why a value was taken that nothing chose."""
+
+
+def unchosen(candidates: npt.NDArray[np.float64]) -> tuple[float, str]:
+    """The value where no inner fold can choose one, and why it is that: the only candidate, or the middle one."""
+    return float(candidates[len(candidates) // 2]), "given" if len(candidates) == 1 else TOO_FEW

@@ -292,8 +292,8 @@ MUTATIONS = (
     Mutation(
         "images of another label are the same image",
         COMPARE,
-        "enumerate(zip(second.paths, second.labels, strict=True))",
-        "enumerate(zip(second.paths, first.labels, strict=False))",
+        "list(zip(test.paths, test.labels, strict=True))",
+        "list(zip(test.paths, tests[best].labels, strict=False))",
         ("tests/fit/compare/test_heads.py::test_images_of_another_label_are_not_the_same",),
     ),
     Mutation(

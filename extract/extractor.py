@@ -56,31 +56,12 @@ class FeatureExtractor:
     def __init__(self, recipe: Recipe, outputs: Sequence[Output], weights: str, reporter: Reporter = SILENT) -> None:
         self.recipe = recipe
         self.outputs = tuple(outputs)
-        if recipe.quantization is not None:
-            with reporter.step(f"loading {shown_name(recipe.backbone)}", None):
-                self.runtime = _quantized_runtime(recipe, recipe.quantization, self.outputs, weights)
-            return
-        as_auto = all(stored_dtype("auto", output.spatial) == output.dtype for output in outputs)
-        network = NetworkSpec(
-            recipe_backbone(recipe),
-            recipe_weights(recipe, weights),
-            recipe.image_size,
-            tuple(output.layer for output in outputs),
-            recipe.pooling,
-            # As the run asked for it in most cases, so that the model which it converted serves here too.
-            "auto" if as_auto else outputs[0].dtype,
-            recipe.precision,
-        )
         with reporter.step(f"loading {shown_name(recipe.backbone)}", None):
-            try:
-                _require_weights(recipe, weights, remembered_digest(network.backbone, network.weights))
-                self.runtime, digest = load_runtime(network, Reporter(debug=reporter.debug))
-            except (RecipeMismatch, PrecisionMissing):
-                raise
-            except UsageError as error:
-                raise _weights_needed(recipe, error) from error
-        _require_weights(recipe, weights, digest)
-        for output, shape in zip(outputs, self.runtime.shapes, strict=True):
+            if recipe.quantization is None:
+                self.runtime = _runtime_of_weights(recipe, self.outputs, weights, reporter.debug)
+            else:
+                self.runtime = _runtime_in_8_bits(recipe, recipe.quantization, self.outputs, weights)
+        for output, shape in zip(self.outputs, self.runtime.shapes, strict=True):
             _require_shape(recipe, output, tuple(shape))
 
     def extract(
@@ -106,7 +87,30 @@ class FeatureExtractor:
         return [np.concatenate(parts) for parts in zip(*tensors, strict=True)]
 
 
-def _quantized_runtime(recipe: Recipe, quantization: Quantization, outputs: Sequence[Output], place: str) -> Runtime:
+def _runtime_of_weights(recipe: Recipe, outputs: Sequence[Output], weights: str, debug: bool) -> Runtime:
+    as_auto = all(stored_dtype("auto", output.spatial) == output.dtype for output in outputs)
+    network = NetworkSpec(
+        recipe_backbone(recipe),
+        recipe_weights(recipe, weights),
+        recipe.image_size,
+        tuple(output.layer for output in outputs),
+        recipe.pooling,
+        # As the run asked for it in most cases, so that the model which it converted serves here too.
+        "auto" if as_auto else outputs[0].dtype,
+        recipe.precision,
+    )
+    try:
+        _require_weights(recipe, weights, remembered_digest(network.backbone, network.weights))
+        runtime, digest = load_runtime(network, Reporter(debug=debug))
+    except (RecipeMismatch, PrecisionMissing):
+        raise
+    except UsageError as error:
+        raise _weights_needed(recipe, error) from error
+    _require_weights(recipe, weights, digest)
+    return runtime
+
+
+def _runtime_in_8_bits(recipe: Recipe, quantization: Quantization, outputs: Sequence[Output], place: str) -> Runtime:
     """The network of a recipe in 8 bits, from the store or a head's folder.
 
     Raises:

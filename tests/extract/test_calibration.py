@@ -1,4 +1,4 @@
-"""Which images calibrate int8, and how near its features are said to be."""
+"""Which images calibrate int8, and how near its features are to those of float32."""
 
 import hashlib
 from types import SimpleNamespace

@@ -226,8 +226,12 @@ def test_an_archive_that_is_not_one_is_damage(copied):
     with zipfile.ZipFile(path) as files, zipfile.ZipFile(copied / "small.zip", "w", zipfile.ZIP_DEFLATED) as smaller:
         for name in files.namelist():
             smaller.writestr(name, files.read(name))
+        model = files.read("model.xml")
+    with zipfile.ZipFile(copied / "weightless.zip", "w") as smaller:
+        smaller.writestr("model.xml", model)
+        smaller.writestr("model.bin", b"too short")
     (copied / "short.zip").write_bytes(path.read_bytes()[:-500])
-    for name in ("small.zip", "short.zip"):
+    for name in ("small.zip", "short.zip", "weightless.zip"):
         with pytest.raises(DamagedStore, match="cannot be read"):
             quantized_runtime(copied / name)
 

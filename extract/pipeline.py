@@ -20,9 +20,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from extract.clock import Clock
 from extract.images.loader import CopiedImage, Loaded, LoadedView
-from extract.monitor import Monitor
+from extract.monitor import Clock, Monitor
 from extract.runtimes.base import Pending, Runtime
 from extract.shard_builder import ImageGroup, ShardBuilder
 from extract.signals import stopped_early

@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from extract.clock import Clock
 from extract.images.decode import decode_policy
-from extract.monitor import Monitor
+from extract.monitor import Clock, Monitor
 from extract.planning import PlannedRun, part_of, plan_run
 from extract.request import RunCall, RunOptions
 from extract.resolve import LoadedNetwork, Request, limit_batch, load_network, resolve, resolve_store

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from extract.bottleneck import ResourceUse, cluster_bottleneck, find_bottleneck, longest_phase
-from extract.clock import Clock
+from extract.monitor import Clock
 from extract.planning import Changes, PlannedRun, part_of
 from extract.resolve import LoadedNetwork, Request
 from extract.runtimes.device import machine_has_gpu, processor_precisions, usable_cores

@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extract.clock import Clock
 from extract.images.decode import Decoded
 from extract.images.loader import LoadedView
-from extract.monitor import Monitor
+from extract.monitor import Clock, Monitor
 from extract.pipeline import run_pipeline
 from extract.runtimes.base import Computed
 from extract.shard_builder import unlabelled

@@ -13,7 +13,7 @@ import extract.cluster.run
 import extract.cluster.submission
 import extract.shard_builder
 from extract import extract as extract_images
-from extract.clock import Clock
+from extract.monitor import Clock
 from store import open_store
 from store.errors import EnvironmentFailure, UsageError
 from tests.extract.cluster.pixels import PIXELS

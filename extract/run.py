@@ -15,7 +15,8 @@ from extract.monitor import Clock, Monitor
 from extract.planning import PlannedRun, part_of, plan_run
 from extract.request import RunCall, RunOptions
 from extract.resolve import LoadedNetwork, Request, limit_batch, load_network, resolve, resolve_store
-from extract.shard_worker import Assignment, ShardTask, ShardWorker, run_assignments
+from extract.shard_builder import ShardTask
+from extract.shard_worker import Assignment, ShardWorker, run_assignments
 from extract.signals import stop_on_signals, stopped_after
 from extract.sources.base import Listing
 from extract.sources.listing import list_data

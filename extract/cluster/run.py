@@ -12,7 +12,8 @@ from distributed import Client
 from extract.cluster.submission import Submission, worker_addresses
 from extract.cluster.worker import ShardPlugin, find_trouble, load_network, run_shard
 from extract.monitor import Monitor
-from extract.shard_worker import ShardTask, ShardWorker
+from extract.shard_builder import ShardTask
+from extract.shard_worker import ShardWorker
 from extract.signals import stopped_early
 from store.errors import EnvironmentFailure, StillframeError
 

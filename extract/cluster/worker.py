@@ -12,7 +12,8 @@ from distributed import Worker, WorkerPlugin, get_worker
 
 from extract.images.crash_search import find_crashing_images
 from extract.monitor import Monitor
-from extract.shard_worker import ShardTask, ShardWorker
+from extract.shard_builder import ShardTask
+from extract.shard_worker import ShardWorker
 from extract.watchdog import Watchdog
 from store.errors import StillframeError
 from store.image_records import Failure

@@ -39,6 +39,16 @@ class Clock:
         self.processor_seconds = time.process_time() - processor_start
 
     @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the block's time out of the span."""
+        before = (time.perf_counter(), time.process_time())
+        try:
+            yield
+        finally:
+            seconds, processor = time.perf_counter() - before[0], time.process_time() - before[1]
+            self._start = (self._start[0] + seconds, self._start[1] + processor)
+
+    @contextmanager
     def busy(self, phase: str) -> Iterator[None]:
         """Count the block's time as work on read or decode; safe from any thread."""
         start = time.perf_counter()

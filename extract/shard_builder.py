@@ -203,7 +203,7 @@ def _storage_problem(largest: Sequence[float], outputs: Sequence[Output]) -> tup
 
 @dataclass
 class StoreSink:
-    """Commits shards to a store, each with the seconds since the one before it.
+    """Commits shards to a store, each with what it was computed with and the seconds since the one before it.
 
     With `new_store`, the first batch may still show that the stored type does not fit. Of several `stores` that one pass
     fills, nobody knows whose seconds they are: they are not noted.
@@ -211,7 +211,7 @@ class StoreSink:
 
     writer: StoreWriter
     outputs: Sequence[Output]
-    environment: Mapping[str, str]
+    environment: Callable[[], Mapping[str, str]]
     new_store: bool = False
     stores: int = 1
     _checked: bool = field(default=False, init=False)
@@ -238,4 +238,4 @@ class StoreSink:
         """Commit a shard; the record that counts may be another process's."""
         began, self._since = self._since, time.perf_counter()
         seconds = {SECONDS: f"{self._since - began:.3f}"} if self.stores == 1 else {}
-        return self.writer.commit(task.slot, content, {**self.environment, **seconds})
+        return self.writer.commit(task.slot, content, {**self.environment(), **seconds})

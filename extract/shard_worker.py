@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -114,9 +115,10 @@ class ShardWorker:
         versions = {name: importlib.metadata.version(name) for name in ("stillframe", "pillow", "numpy")}
         with suppress(importlib.metadata.PackageNotFoundError):
             versions["pillow-heif"] = importlib.metadata.version("pillow-heif")
-        weights = self.network.weights.spelled()
-        used = {"weights": weights, "batch_size": str(runtime.batch_size), "threads": str(usable_cores())}
-        return {**runtime.environment, **used, **versions}
+        computed = dict(runtime.environment)  # none of a network that has not been needed
+        if computed:
+            computed["batch_size"] = str(runtime.batch_size)
+        return {**computed, "weights": self.network.weights.spelled(), "threads": str(usable_cores()), **versions}
 
     def run_shards(
         self,
@@ -154,7 +156,7 @@ class ShardWorker:
     def sink(self, runtime: "Runtime", new_store: bool, stores: int = 1) -> StoreSink:
         """What commits the shards that a runtime computes, see `run_shards`; `stores` are filled in the same pass."""
         writer = StoreWriter(self.files(), self.info)
-        return StoreSink(writer, self.info.outputs, self.environment(runtime), new_store, stores)
+        return StoreSink(writer, self.info.outputs, partial(self.environment, runtime), new_store, stores)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from extract.bottleneck import ResourceUse, cluster_bottleneck, find_bottleneck, longest_phase
 from extract.monitor import Clock
 from extract.planning import Changes, PlannedRun, part_of
-from extract.resolve import LoadedNetwork, Request
+from extract.resolve import Request
+from extract.runtimes.deferred import LoadedNetwork
 from extract.runtimes.device import machine_has_gpu, processor_precisions, usable_cores
 from extract.sources.base import describe_left_out
 from store.errors import EnvironmentFailure, require_few_failed
@@ -36,7 +37,10 @@ _JSON_KEYS = (
 
 @dataclass(frozen=True)
 class Computed:
-    """How many images a run computed and how many it copied, what it waited for, and the network; None on a cluster."""
+    """How many images a run computed and how many it copied, what it waited for, and the network.
+
+    `loaded` is None on a cluster, and where no image had to be computed.
+    """
 
     images: int
     copied: int
@@ -156,9 +160,9 @@ def _computed_by(snapshot: Snapshot) -> tuple[ComputedBy, ...]:
 
 
 def _bottleneck(request: Request, computed: Computed) -> str:
-    if computed.loaded is None:
+    if request.options.scheduler is not None:
         return cluster_bottleneck(computed.clock.phases())
-    return find_bottleneck(resource_use(request, computed.clock, computed.loaded))
+    return find_bottleneck(resource_use(request, computed.clock, computed.loaded)) if computed.loaded else ""
 
 
 def resource_use(request: Request, clock: Clock, loaded: LoadedNetwork) -> ResourceUse:

@@ -236,3 +236,12 @@ def test_the_clock_tells_what_was_waited_for():
     collected([unlabelled([f"{number}-good" for number in range(20)])], slow_network, 1, clock=clock)
     phases = clock.phases()
     assert max(phases, key=phases.get) == "compute"
+
+
+def test_what_the_clock_is_paused_for_is_not_in_its_span():
+    clock, began = Clock(), time.perf_counter()
+    clock.start()
+    with clock.paused():
+        time.sleep(0.05)
+    clock.stop()
+    assert 0 < clock.span <= time.perf_counter() - began - 0.05

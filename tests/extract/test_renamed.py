@@ -25,7 +25,13 @@ STUB = {"backbone": "mobilenet_v2", "weights": "random", "image_size": (16, 16),
 
 
 @pytest.fixture
-def computed(monkeypatch):
+def loads():
+    """One entry for each time the network was loaded."""
+    return []
+
+
+@pytest.fixture
+def computed(monkeypatch, loads):
     """The number of views that the network has computed."""
     views = []
 
@@ -35,6 +41,7 @@ def computed(monkeypatch):
             return super().start(images)
 
     def load(spec, reporter=None):
+        loads.append(spec)
         _, digest = load_stub(spec)
         return Counting(spec.dtype, spec.batch_size), digest
 
@@ -67,6 +74,34 @@ def test_a_renamed_class_computes_nothing(data, out, computed, options):
     assert rows.select(["width", "height", "sha256", "view"]).equals(
         before[1].select(["width", "height", "sha256", "view"])
     )
+    assert open_store(out).verify().sound
+
+
+def test_no_network_is_loaded_where_all_features_are_copied(data, out, computed, loads):
+    extract_images(data, out, **STUB)
+    rename(data)
+    loads.clear()
+    result = extract_images(data, out, **STUB)
+    assert (result.copied, result.computed, loads) == (6, 0, [])
+    copied = [record for record in open_store(out).snapshot.records.values() if record.copied]
+    assert [record.environment.keys() & {"runtime", "batch_size", "device"} for record in copied] == [set(), set()]
+    assert open_store(out).verify().sound
+
+
+def test_the_network_is_loaded_once_an_image_of_the_same_size_is_another_one(data, out, computed, loads):
+    extract_images(data, out, **STUB)
+    rename(data)
+    file = data / "hound" / "00003.png"
+    pixels = 255 - np.asarray(Image.open(file))
+    size = file.stat().st_size
+    Image.fromarray(pixels).save(file, compress_level=0)
+    assert file.stat().st_size == size
+    loads.clear()
+    computed.clear()
+    result = extract_images(data, out, **STUB)
+    assert (result.copied, result.computed, len(computed), len(loads)) == (5, 1, 1, 1)
+    assert np.array_equal(features_by_name(out)["hound/00003.png"], StubRuntime().compute(pixels[None])[0].astype("f2"))
+    assert result.computed_by != ()
     assert open_store(out).verify().sound
 
 

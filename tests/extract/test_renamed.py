@@ -16,6 +16,7 @@ from extract.request import RunOptions
 from extract.summary import RunResult
 from extract.text import format_dry_run, format_run
 from store import open_store
+from store.errors import UsageError
 from store.files.local import LocalFiles
 from store.known import find_known
 from store.maintenance import collect_garbage
@@ -77,6 +78,22 @@ def test_a_renamed_class_computes_nothing(data, out, computed, options):
     assert open_store(out).verify().sound
 
 
+def test_all_images_may_be_renamed_and_none_lost_without_prune(data, out, computed):
+    extract_images(data, out, **STUB)
+    rename(data)
+    rename(data, "cat", "lion")
+    computed.clear()
+    result = extract_images(data, out, **STUB)
+    assert (result.copied, result.computed, computed) == (12, 0, [])
+    for path in sorted((data / "lion").iterdir())[:4] + sorted((data / "hound").iterdir())[:3]:
+        path.unlink()
+    data.rename(data.with_name("photos"))
+    rename(data.with_name("photos"), "lion", "puma")
+    with pytest.raises(UsageError, match=r"7 of the 12 stored images are not in .*photos, under any name: .*--prune"):
+        extract_images(data.with_name("photos"), out, **STUB)
+    assert extract_images(data.with_name("photos"), out, prune=True, **STUB).images == 5
+
+
 def test_no_network_is_loaded_where_all_features_are_copied(data, out, computed, loads):
     extract_images(data, out, **STUB)
     rename(data)
@@ -134,7 +151,7 @@ def test_a_dry_run_says_what_would_be_copied(data, out, computed, monkeypatch):
     extract_images(data, out, **STUB)
     rename(data)
     make_images(data, 3, start=100, classes=("hound",))
-    options = RunOptions(data=data, out=out, **{**STUB, "prune": True})
+    options = RunOptions(data=data, out=out, **STUB)
     plan = dry_run(options)
     assert (plan.images, plan.to_compute, plan.to_copy, plan.shards) == (15, 3, 6, 3)
     assert "15 images, 3 to compute and 6 renamed ones to copy in 3 shards" in format_dry_run(plan)[0]

@@ -194,7 +194,7 @@ def _estimate(
     sample = compute(first_size(loaded.runtime, len(pending)))
     if (count := sufficient_size(sample, len(pending))) > sample.images:
         sample = compute(count)
-    bottleneck = find_bottleneck(resource_use(request, sample.clock, loaded))
+    bottleneck = find_bottleneck(resource_use(request, sample.clock, loaded.runtime))
     return conclude(sample, bottleneck, len(pending), images_per_shard, image_bytes(worker.info))
 
 

@@ -12,8 +12,7 @@ from extract.backbones.file_backbone import FileBackbone, shown_name
 from extract.backbones.weights import remembered_digest
 from extract.images.decode import parse_color
 from extract.request import RunOptions, parse_automatic, parse_part
-from extract.runtimes.base import padded_size
-from extract.runtimes.deferred import LoadedNetwork
+from extract.runtimes.base import Runtime, padded_size
 from extract.runtimes.device import require_device, usable_cores
 from extract.runtimes.load import NetworkSpec, load_runtime
 from store.errors import RecipeMismatch, UsageError
@@ -49,6 +48,14 @@ class Request:
     decoders: int
     images_per_shard: int | None
     part: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network on this machine's device, and the digest of its weights."""
+
+    runtime: Runtime
+    digest: str
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from extract.monitor import Clock, Monitor
 from extract.planning import PlannedRun, part_of, plan_run
 from extract.request import RunCall, RunOptions
 from extract.resolve import Request, limit_batch, load_network, resolve, resolve_store
-from extract.runtimes.deferred import DeferredRuntime, LoadedNetwork
+from extract.runtimes.base import Runtime
+from extract.runtimes.deferred import DeferredRuntime
 from extract.shard_builder import ShardTask
 from extract.shard_worker import Assignment, ShardWorker, run_assignments
 from extract.signals import stop_on_signals, stopped_after
@@ -158,24 +159,24 @@ class Job:
     def worker(self) -> ShardWorker:
         """What computes them."""
         worker = shard_worker(self.request, self.planned.resolved.info, self.planned.listing)
-        return replace(worker, known=find_known(self.request.store, self.planned.snapshot))
+        known = find_known(self.request.store, self.planned.snapshot)
+        return replace(worker, known=known, may_only_copy=self._are_all_in(known["size"]))
 
-    @property
-    def may_only_copy(self) -> bool:
-        """Whether all images have the size of one whose features are known, so that perhaps none has to be computed."""
+    def _are_all_in(self, sizes: pa.ChunkedArray) -> bool:
+        """Whether all images have one of these sizes."""
         plan = self.planned.snapshot.plan
         if plan is None:
             return False
-        sizes = plan.rows.filter(pc.is_in(plan.rows["shard"], pa.array(self.indexes, pa.int32())))["size"]
-        return bool(pc.all(pc.is_in(sizes, self.worker.known["size"])).as_py())
+        images = plan.rows.filter(pc.is_in(plan.rows["shard"], pa.array(self.indexes, pa.int32())))
+        return bool(pc.all(pc.is_in(images["size"], sizes)).as_py())
 
-    def load(self, reporter: Reporter, clock: Clock) -> LoadedNetwork:
+    def load(self, reporter: Reporter, clock: Clock) -> Runtime:
         """The network, if it was not loaded before; checked against the store. The clock leaves out how long it takes."""
         with clock.paused():
             loaded = self.planned.resolved.loaded or load_network(self.request.network, reporter)
         self.worker.require_network(loaded.runtime, loaded.digest)
         _warn_of_versions(self.planned.snapshot, self.worker.environment(loaded.runtime), reporter)
-        return loaded
+        return loaded.runtime
 
 
 def compute(jobs: Sequence[Job], reporter: Reporter) -> list[Computed]:
@@ -216,7 +217,7 @@ def _compute_here(jobs: Sequence[Job], reporter: Reporter) -> list[Computed]:
         clock = Clock()
         runtimes = [DeferredRuntime(partial(job.load, reporter, clock)) for job in jobs]
         for job, runtime in zip(jobs, runtimes, strict=True):
-            if not job.may_only_copy:
+            if not job.worker.may_only_copy:
                 runtime.load()
         with reporter.progress(sum(job.images for job in jobs)) as progress:
             monitor = Monitor(clock, progress, stop)

@@ -49,6 +49,7 @@ class ShardWorker:
         decoders: decoding threads; None for one per core.
         single_writer: the caller guarantees that nobody else writes to the store.
         known: features that the store has already, which may be those of images under new names (`store.known.KNOWN`).
+        may_only_copy: whether every image has the size of a known one, so that perhaps no network is needed.
     """
 
     info: StoreInfo
@@ -59,6 +60,7 @@ class ShardWorker:
     decoders: int | None
     single_writer: bool = False
     known: pa.Table = field(default_factory=KNOWN.empty_table)
+    may_only_copy: bool = False
 
     @property
     def decoder_threads(self) -> int:

@@ -40,7 +40,8 @@ def run_on_cluster(
     _require_able_workers(client, shard_worker)
     images = copied = 0
     with _plugin(client, shard_worker) as plugin:
-        _load_everywhere(client, plugin, monitor.stop)
+        if not shard_worker.may_only_copy:
+            _load_everywhere(client, plugin, monitor.stop)
         submission = Submission(client, partial(run_shard, plugin), monitor.stop, new_store)
         monitor.clock.start()
         for done in submission.results(tasks):

@@ -1,17 +1,8 @@
 """A network that is loaded once an image has to be computed: not at all, where a store has the features of all images."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from extract.runtimes.base import Pending, Pixels, Runtime
-
-
-@dataclass(frozen=True)
-class LoadedNetwork:
-    """A network on this machine's device, and the digest of its weights."""
-
-    runtime: Runtime
-    digest: str
 
 
 class DeferredRuntime(Runtime):
@@ -20,19 +11,19 @@ class DeferredRuntime(Runtime):
     Until then it takes one image at a time, so that the network need not be asked how many it takes.
 
     Args:
-        load: gives the network; takes seconds.
+        load: loads the network; takes seconds.
     """
 
-    def __init__(self, load: Callable[[], LoadedNetwork]) -> None:
+    def __init__(self, load: Callable[[], Runtime]) -> None:
         self._load = load
-        self.loaded: LoadedNetwork | None = None
-        """The network; None if there was no need for it."""
+        self.loaded: Runtime | None = None
+        """The loaded network; None while there was no need for it."""
 
     def load(self) -> Runtime:
-        """The loaded network's runtime."""
+        """The network, loaded now if it was not."""
         if self.loaded is None:
             self.loaded = self._load()
-        return self.loaded.runtime
+        return self.loaded
 
     @property
     def shapes(self) -> Sequence[tuple[int, ...]]:
@@ -42,17 +33,17 @@ class DeferredRuntime(Runtime):
     @property
     def environment(self) -> Mapping[str, str]:
         """See Runtime; empty until the network is loaded."""
-        return self.loaded.runtime.environment if self.loaded else {}
+        return self.loaded.environment if self.loaded else {}
 
     @property
     def batch_size(self) -> int:
         """See Runtime."""
-        return self.loaded.runtime.batch_size if self.loaded else 1
+        return self.loaded.batch_size if self.loaded else 1
 
     @property
     def in_flight(self) -> int:
         """See Runtime."""
-        return self.loaded.runtime.in_flight if self.loaded else 1
+        return self.loaded.in_flight if self.loaded else 1
 
     def start(self, images: Sequence[Pixels]) -> Pending:
         """See Runtime."""

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from extract.clock import Clock
 from extract.images.decode import DecodePolicy, without_pillow_limits
 from extract.images.loader import ImageLoader, LoadedView
+from extract.monitor import Clock
 from extract.runtimes.base import Runtime
 from extract.sources.base import Listing
 from extract.sources.reading import open_images

@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from distributed import Client, Future, KilledWorker
+from distributed.client import ClosedClientError
 from distributed.comm import CommClosedError
 
 from extract.cluster.worker import ShardDone
-from extract.shard_worker import ShardTask
+from extract.shard_builder import ShardTask
 from extract.signals import stopped_early
 from store.errors import EnvironmentFailure, StillframeError, UsageError
 
@@ -99,7 +100,7 @@ class Submission:
                     self.done += 1
                     yield done
         finally:
-            with suppress(OSError, TimeoutError):  # a scheduler that is lost has no tasks
+            with suppress(OSError, TimeoutError, ClosedClientError):  # a scheduler that is lost has no tasks
                 self.client.cancel(list(self._in_progress), force=True)
 
     def require_all(self) -> None:

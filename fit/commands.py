@@ -67,7 +67,8 @@ def head(
 
     asked = replace(options, parameters=parameters.given())
     if output.like is not None:
-        asked = as_like(output.like, asked, console.reporter)
+        given = {name: value for name, value in vars(options).items() if name in console.given}
+        asked = as_like(output.like, {**given, "parameters": asked.parameters}, console.reporter)
     folder = output.out or Path("heads") / asked.head.replace(":", ".")
     require_place(folder, output.force)
     features = store.open()

@@ -87,7 +87,7 @@ def test_a_threshold_is_chosen_on_validation_and_kept_and_used(color_store, two_
     assert evaluated.predicted == rows_of(head, "test")["predicted"].to_pylist()
     assert evaluated.score().confusion == tuple(map(tuple, head.metrics["test"]["confusion"]))
     assert "chosen on validation: its numbers there are optimistic" in format_remarks(head.metrics)[0]
-    again = as_like(folder, FitOptions())
+    again = as_like(folder, {})
     assert (again.threshold, again.positive, again.abstain) == ("recall=1", "warm", None)
 
 

@@ -84,7 +84,7 @@ def test_every_head_that_can_learns_numbers_and_is_the_same_after_loading(name, 
     for measure in REGRESSION_METRICS:
         assert tested["evaluation"][measure]["value"] == pytest.approx(metrics["test"][measure]["value"]), measure
     assert tested["baseline"] == metrics["baseline"]
-    again = as_like(tmp_path / "head", FitOptions())
+    again = as_like(tmp_path / "head", {})
     assert (again.task, again.head) == ("regression", name)
 
 

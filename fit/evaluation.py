@@ -99,12 +99,17 @@ class GroundTruth:
             found["mean_cost_of_most_probable"] = float(costs[targets, decide(probabilities, False)].mean())
         return found
 
-    def measured(self, images: Positions, probabilities: npt.NDArray[np.float64]) -> MeasuredRows:
-        """What each of those images contributes to the scores."""
+    def of_images(
+        self, images: Positions, probabilities: npt.NDArray[np.float64]
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        """(images,) each, by metric: what the image contributes to the accuracy, 0 or 1, and to the log loss."""
         targets, predicted = self.targets[images], self.task.decide(probabilities)
-        if self.task.multi_label:
-            return MultiLabelRows(targets.astype(bool), probabilities, predicted.astype(bool))
-        return SingleLabelRows(targets.astype(np.int64), probabilities, predicted.astype(np.int64))
+        rows: MeasuredRows = (
+            MultiLabelRows(targets.astype(bool), probabilities, predicted.astype(bool))
+            if self.task.multi_label
+            else SingleLabelRows(targets.astype(np.int64), probabilities, predicted.astype(np.int64))
+        )
+        return {"accuracy": rows.correct_rows().astype(np.float64), "log_loss": rows.losses()}
 
     def plain_scores(self, images: Positions, probabilities: npt.NDArray[np.float64]) -> dict[str, float]:
         """Accuracy and log loss of those images, without intervals."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from extract.api import SILENT, Reporter
-from fit.choices import REGRESSION
 from fit.compare.options import ComparisonOptions
 from fit.head_folder import Results, read_results
 from fit.heads.build import find_kind
@@ -52,14 +51,9 @@ def fit_grid(asked: ComparisonOptions, options: FitOptions, folder: Path, report
         reporter: shows progress.
 
     Raises:
-        UsageError: it is a regression, there is no such head, or fewer than two can be fitted: why another cannot.
+        UsageError: there is no such head, or fewer than two can be fitted: why another cannot.
         StoppedEarly: a store is not complete.
     """
-    if options.task == REGRESSION:
-        raise UsageError(
-            "--heads fits heads that predict classes: fit those of a regression one by one, with `fit head --task "
-            "regression`, then compare their folders"
-        )
     for kind in asked.kinds:
         find_kind(kind)  # a wrong name is refused before the first fit
     cells = list(grid_cells([open_store(place) for place in asked.stores], asked.kinds, options))

@@ -102,14 +102,36 @@ def test_what_cannot_be_compared_is_refused_before_the_first_fit(stores, tmp_pat
     assert not (tmp_path / "heads").exists()
 
 
-def test_a_regression_is_refused_before_anything_is_fitted(stores, tmp_path, monkeypatch, capsys):
-    with pytest.raises(UsageError, match="then compare their folders"):
-        fit_grid(asked(stores), FitOptions(task="regression"), tmp_path / "heads")
-    words = ["--heads", "knn,ridge", "--features", stores[0], "--task", "regression", "--out", tmp_path / "out"]
-    assert run(monkeypatch, "compare", *words) == 2
-    assert "No such option: --task" in capsys.readouterr().err
-    assert not (tmp_path / "heads").exists()
-    assert not (tmp_path / "out").exists()
+def test_heads_that_predict_numbers_are_fitted_and_compared(color_store, numbers, tmp_path, monkeypatch, capsys):
+    words = ["compare", "--heads", "ridge,forest,knn", "--features", color_store.folder.absolute]
+    words += ["--task", "regression", "--labels", numbers, "--out", tmp_path / "page"]
+    assert run(monkeypatch, *words, "--evaluate-test", "--json") == 0
+    values = json.loads(capsys.readouterr().out)
+    assert [head["head"] for head in values["heads"]] == ["ridge", "knn"]
+    assert values["refused"][0]["name"] == "store-forest"
+    assert "predicts classes alone" in values["refused"][0]["reason"]
+    fitted = {head.info.head: head for head in map(read_results, (tmp_path / "page" / "heads").iterdir())}
+    for head in values["heads"]:
+        assert head["validation"] == fitted[head["head"]].metrics["validation"]
+        assert head["test"]["mean_absolute_error"]["value"] > 0
+    assert json.loads((tmp_path / "page" / "compare.json").read_text())["best"] == values["best"]
+    assert (tmp_path / "page" / "compare.png").read_bytes().startswith(b"\x89PNG")
+    assert run(monkeypatch, *words, "--evaluate-test") == 0
+    output = capsys.readouterr()
+    assert "head 1 of" not in output.err
+    assert output.out.startswith("mean absolute error ")
+    assert "store-forest" in output.out
+    places = [head.folder for head in fitted.values()]
+    assert run(monkeypatch, "compare", *places, "--out", tmp_path / "other") == 0
+    assert json.loads((tmp_path / "other" / "compare.json").read_text())["heads"][0]["shared"] > 0
+    assert run(monkeypatch, "compare", *places, "--task", "regression") == 2
+    assert "options of a fit are for --heads" in capsys.readouterr().err
+
+
+def test_options_about_classes_are_refused_for_numbers(color_store, numbers, tmp_path):
+    options = FitOptions(task="regression", labels=numbers, threshold="f1")
+    with pytest.raises(UsageError, match="--threshold is about classes, and --task regression predicts a number"):
+        fit_grid(asked([color_store.folder.absolute], "ridge,knn"), options, tmp_path / "heads")
 
 
 def run(monkeypatch, *words):

@@ -19,7 +19,7 @@ from fit.metrics.intervals import Clusters
 from fit.splits import SplitGroups, nested_parts
 
 CLASSES, FEATURES, DRAWS = 3, 20, 5
-TRUTH_IMAGES, TRUTH_DRAWS = 4000, 40
+TRUTH_IMAGES, TRUTH_DRAWS = 20000, 40
 SETTINGS = ((60, 60, 0), (240, 114, 0), (240, 400, 0), (240, 400, 40), (1000, 1000, 0), (1000, 1000, 100))
 """Training images, validation images, groups in each (0: images by themselves)."""
 

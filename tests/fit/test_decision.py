@@ -209,7 +209,7 @@ def test_images_that_failed_are_not_abstentions(color_store, two_classes):
     [
         ({"threshold": "f1"}, "is for two classes, or for images with several labels: for 3 classes"),
         ({"threshold": "best"}, "expected accuracy, f1, recall=R"),
-        ({"threshold": "cost=nowhere.csv"}, "cannot be read"),
+        ({"threshold": "cost=nowhere.csv"}, "cannot read the table nowhere.csv"),
         ({"positive": "red"}, "use it with --threshold"),
         ({"positive": "red", "threshold": "cost=costs.csv"}, "use it with --threshold"),
         ({"positive": "pink", "threshold": "f1"}, "--positive pink: choose one of blue, green, red"),

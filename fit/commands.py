@@ -241,15 +241,15 @@ def predict(
 
     if options.out is not None:
         require_table_place(options.out, options.force)
-    if options.features:
-        features = [open_store(place) for place in options.features]
-        loaded = load_head(place.folder, load.custom)
-        loaded.abstain_below(options.abstain)
+    features = [open_store(place) for place in options.features]
+    images = None if options.features else take_images(options.images)
+    loaded = load_head(place.folder, load.custom)
+    loaded.abstain_below(options.abstain)
+    if "top" in console.given and loaded.info.task.regression:
+        raise UsageError("--top is how many classes to show, and this head predicts a number: leave it out")
+    if images is None:
         table = predict_store(loaded, features, console.reporter)
     else:
-        images = take_images(options.images)
-        loaded = load_head(place.folder, load.custom)
-        loaded.abstain_below(options.abstain)
         table = loaded.predict_given(images, weights.weights, console.reporter)
     console.result({"predictions": table.to_pylist()})
     if options.out is not None:

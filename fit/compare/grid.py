@@ -12,6 +12,7 @@ from extract.api import SILENT, Reporter
 from fit.compare.options import ComparisonOptions
 from fit.head_folder import Results, read_results
 from fit.heads.build import find_kind
+from fit.heads.custom import source_digest
 from fit.options import FitOptions
 from fit.request import FitRequest, resolve_fit
 from fit.threshold_rule import COST, ThresholdRule
@@ -113,10 +114,11 @@ def _fitted_before(folder: Path, digest: str) -> Results | None:
 
 
 def _digest(request: FitRequest) -> str:
-    """SHA-256 of all that decides a fit: the recipe, the plan, the options, and the tables that they name."""
+    """SHA-256 of all that decides a fit: recipe, plan, options, the tables that they name, a custom head's code."""
     options, current = request.options, request.stores[0].snapshot.current
     values: dict[str, object] = {field.name: repr(getattr(options, field.name)) for field in fields(FitOptions)}
     rule = ThresholdRule.parse(options.threshold) if options.threshold is not None else None
+    source = source_digest(options.head, options.custom_head)
     values |= {
         "fingerprint": request.fingerprint,
         "plan": current.plan if current else "",
@@ -124,6 +126,7 @@ def _digest(request: FitRequest) -> str:
         "labels": _file_digest(options.labels),
         "exclude_from": _file_digest(options.exclude_from),
         **({"costs": _file_digest(rule.file)} if rule is not None and rule.name == COST else {}),
+        **({"source": source} if source else {}),
     }
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 

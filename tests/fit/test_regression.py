@@ -245,6 +245,9 @@ def test_the_command_line_fits_predicts_evaluates_and_compares(color_store, numb
     run("predict", "heads/ridge", "--features", "store", "--out", "p.csv")
     assert (tmp_path / "p.csv").read_text().splitlines()[0] == '"path","predicted","error"'
     assert re.search(r"blue/000.png +\d{3,4}", run("predict", "heads/ridge", "--features", "store"))
+    monkeypatch.setattr(sys, "argv", ["fit", "predict", "heads/ridge", "--features", "store", "--top", "1"])
+    assert run_app(app, "fit") == 2
+    assert "--top is how many classes to show, and this head predicts a number" in capsys.readouterr().err
     assert "mean absolute error" in run("compare", "heads/ridge", "heads/knn", "--out", "heads.png")
     assert "spearman" in run("evaluate", "heads/ridge", "--features", "store", "--labels", "numbers.csv")
 

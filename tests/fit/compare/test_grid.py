@@ -1,4 +1,5 @@
 import json
+import linecache
 import shutil
 import sys
 
@@ -62,6 +63,28 @@ def test_costs_that_changed_are_another_fit(stores, tmp_path):
         costs.write_text(f"actual,blue,green,red\nblue,0,1,1\ngreen,1,0,{price}\nred,1,1,0\n")
         grid = fit_grid(asked(stores[:1], "knn,centroid"), FitOptions(threshold=f"cost={costs}"), tmp_path / "heads")
         assert grid.heads[0].info.decision.costs[1][2] == price
+
+
+def test_a_custom_head_is_fitted_again_once_its_code_is_another(stores, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = (
+        "from sklearn.linear_model import LogisticRegression\n\n"
+        "def head(shape, outputs, seed):\n"
+        "    return LogisticRegression(C={}, random_state=seed)\n"
+    )
+
+    def fitted(strength):
+        (tmp_path / "compared.py").write_text(code.format(strength))
+        linecache.clearcache()
+        monkeypatch.delitem(sys.modules, "compared", raising=False)
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+        options = FitOptions(reduce="avg")
+        return fit_grid(asked(stores[:1], "centroid,compared:head"), options, tmp_path / "heads").heads
+
+    first, same, changed = fitted(1.0), fitted(1.0), fitted(1e-9)
+    assert same[1].metrics == first[1].metrics
+    assert changed[0].metrics == first[0].metrics
+    assert changed[1].metrics["validation"]["log_loss"] != first[1].metrics["validation"]["log_loss"]
 
 
 def test_stores_of_one_name_and_one_recipe_have_folders_of_their_own(stores, tmp_path):

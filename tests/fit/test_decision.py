@@ -287,7 +287,7 @@ def test_the_description_beside_an_export_has_the_decision(color_store, two_clas
     head = fit_head(color_store, labels=two_classes, threshold="f1", abstain=0.6)
     from fit.export.export import _write_description
 
-    _write_description(head, tmp_path / "model.onnx")
+    _write_description(head, tmp_path / "model.onnx.json")
     described = json.loads((tmp_path / "model.onnx.json").read_text())
     assert described["decision"] == json.loads(json.dumps(head.info.decision.to_dict()))
     assert {"rule", "positive", "thresholds", "abstain"} == set(described["decision"])

@@ -35,6 +35,12 @@ def test_names_are_text_wherever_they_stand():
     assert "The first 1 are shown." in html
 
 
+def test_every_picture_has_its_file_s_name_below_it_also_without_a_thumbnail():
+    html = render(page_of("folder/cat 1.png"))
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", html, re.DOTALL)
+    assert ['<bdi class="path">folder/cat 1.png</bdi>' in caption for caption in captions] == [True, True]
+
+
 def test_the_policy_admits_the_style_of_the_page_and_nothing_else():
     html = render(page_of("a"))
     style = re.search(r"<style>(.*?)</style>", html, re.DOTALL).group(1)

@@ -23,6 +23,7 @@ from fit.export.export import export_head, sample_pixels
 from fit.export.targets import TARGETS
 from fit.export.whole_model import whole_model
 from fit.heads.table import HEADS
+from store import open_store
 from store.errors import UsageError
 from tests.families import smallest_of_each_family
 
@@ -196,6 +197,22 @@ def test_a_file_beside_the_model_is_replaced_only_with_force(to, beside, heads, 
     with pytest.raises(UsageError, match=f"{beside} is a folder, where a file belongs"):
         export_head(heads["logistic"], place(tmp_path, to), to, force=True)
     assert (tmp_path / beside / "photos").is_dir()
+
+
+def test_classes_named_as_columns_keep_their_place_in_an_export(lite0, tmp_path, monkeypatch):
+    target = written_quickly(TARGETS["onnx"])
+    monkeypatch.setitem(TARGETS, "onnx", target)
+    names = {"blue": "error", "green": "class:error", "red": "path"}
+    paths = open_store(lite0).images()["path"].to_pylist()
+    lines = [f"{path},{names[path.split('/')[0]]}" for path in paths]
+    (tmp_path / "labels.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
+    head = fit_head(lite0, labels=tmp_path / "labels.csv")
+    pixels = sample_pixels((64, 64))[:2]
+    assert export_head(head, tmp_path / "model.onnx", "onnx") <= 1e-3
+    described = json.loads((tmp_path / "model.onnx.json").read_text())
+    assert described["classes"] == ["class:error", "error", "path"] == list(head.classes)
+    plain = fit_head(lite0).predict_pixels(pixels)  # blue, green, red
+    np.testing.assert_allclose(target.run(tmp_path / "model.onnx", pixels), plain[:, [1, 0, 2]], atol=0.02)
 
 
 def written_quickly(target):

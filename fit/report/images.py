@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from fit.report.style import GREY, INK, RED, SHEET_HEAD, drawable, new_sheet, styled
@@ -143,7 +142,7 @@ class _Thumbnails:
         """Write a line below an image, in smaller letters where it would reach into the lines of the next image."""
         place = (0.5, -inches / self.size[1])
         line = axes.text(*place, text, color=color, ha="center", va="top", fontsize=_LETTERS, transform=axes.transAxes)
-        width = line.get_window_extent(FigureCanvasAgg(self.figure).get_renderer()).width / self.figure.dpi
+        width = line.get_window_extent().width / self.figure.dpi
         room = self.step[0] - _GAP
         if width > room:
             line.set_fontsize(_LETTERS * room / width)

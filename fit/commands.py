@@ -19,6 +19,7 @@ from fit.app import (
     app,
     print_metrics,
 )
+from fit.common_options import ByColumn, LabelsFile
 from fit.heads.table import HEADS, HeadKind
 from fit.options import FitOptions
 from fit.search.options import SweepOptions
@@ -169,12 +170,12 @@ class EvaluationOptions:
     features: Annotated[
         tuple[str, ...], Option("A store of the same recipe; one for each recipe of the head.", ("--features", "-f"))
     ] = ()
-    labels: Annotated[str | None, Option("A .csv or .parquet table of path,label[,split,group]: other labels.")] = None
+    labels: LabelsFile = None
     split: Annotated[
         str | None,
         Option("Only images of this split: train, validation or test of the head's own fit, or of the store."),
     ] = None
-    by: Annotated[str | None, Option("A column, such as group: print the accuracy of each of its values.")] = None
+    by: ByColumn = None
     abstain: Annotated[float | None, ABSTAIN] = None
 
     def __post_init__(self) -> None:

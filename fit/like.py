@@ -8,6 +8,7 @@ from typing import Any, cast
 from extract.api import SILENT, Reporter
 from fit.choices import CLASSIFICATION, REGRESSION, WHOLE
 from fit.head_folder import read_experiment, read_info
+from fit.heads.custom import unnamed_function
 from fit.heads.parameters import Value
 from fit.options import FitOptions
 from store.errors import UsageError
@@ -30,10 +31,7 @@ def as_like(folder: Path, changes: Mapping[str, object], reporter: Reporter = SI
     """
     info, record = read_info(folder), read_experiment(folder)
     if ":" in info.head and changes.get("head") != info.head:
-        raise UsageError(
-            f"--like {folder}: the head was built by your own function {info.head}: name it with --head {info.head}, "
-            "because a head's folder alone never names code to run"
-        )
+        raise UsageError(f"--like {folder}: {unnamed_function(info.head)}")
     known: dict[str, object] = {
         "head": info.head,
         "output": tuple(dict.fromkeys(block.output.name for block in info.blocks)),

@@ -70,7 +70,7 @@ def read_csv_rows(path: str, is_header: Callable[[Sequence[str]], bool]) -> list
             under which it is.
 
     Raises:
-        UsageError: there is no such file, or it is no CSV file.
+        UsageError: there is no such file, or it is not a CSV file.
         EnvironmentFailure: it cannot be read.
     """
     try:

@@ -130,7 +130,7 @@ def sweep(
         *columns(format_metrics(found.metrics, output.everything)),
         "",
         *paragraph(
-            f"chosen from {format_count(len(found.trials), 'trial')} by validation {found.metric}, so its "
+            f"chosen from {format_count(len(found.trials), 'trial')} by validation {found.metric.replace('_', ' ')}, so its "
             f"validation scores are optimistic; {_tested(found, test_words(found.best, store.features, base.labels))}"
         ),
         f"the head is in {found.best}; all trials are in {output.out / 'sweep.csv'}, {output.out / 'sweep.png'}",

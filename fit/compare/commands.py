@@ -1,6 +1,7 @@
 """The command of `fit` to compare heads: parse, call, print."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from fit.app import TableOptions, app
@@ -25,7 +26,7 @@ def compare(options: ComparisonOptions, table: TableOptions, fit_options: FitOpt
     from fit.compare.text import format_refused
     from fit.head_folder import read_results
 
-    if not options.stores and fit_options != FitOptions():
+    if not options.stores and console.given & {field.name for field in fields(FitOptions)}:
         raise UsageError("options of a fit are for --heads, which fits: the heads in folders are compared as they are")
     if options.folder is not None:
         require_comparison_place(options.folder)

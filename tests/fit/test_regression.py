@@ -277,7 +277,7 @@ def test_commands_to_copy_name_the_labels_and_run_as_printed(color_store, number
     assert read_results(tmp_path / "heads" / "again").info.task.regression
 
 
-@pytest.mark.parametrize("words", [["--map", "umap"], ["--images", "data"], ["--features", "store"]])
+@pytest.mark.parametrize("words", [["--map", "umap"], ["--map", "pca"], ["--images", "data"], ["--features", "store"]])
 def test_a_report_of_numbers_has_no_use_for_what_makes_thumbnails_and_the_map(
     color_store, numbers, tmp_path, words, capsys, monkeypatch
 ):

@@ -223,6 +223,7 @@ def test_folders_have_a_page_too_where_one_is_asked_for(stores, tmp_path, monkey
         (["--heads", "knn", "--features", "s", "--features", "s"], "--features has s twice"),
         (["--heads", "knn", "--features", "s", "--out", "x.png"], "expected a folder"),
         (["a", "b", "--cv", "3"], "options of a fit are for --heads"),
+        (["a", "b", "--seed", "0"], "options of a fit are for --heads"),
     ],
 )
 def test_what_does_not_go_together_is_refused(words, says, monkeypatch, capsys):

@@ -36,8 +36,7 @@ from extract.cluster.client import connected
 from extract.cluster.submission import Submission
 from extract.cluster.worker import ShardDone
 from extract.runtimes.device import usable_cores
-from extract.shard_builder import unlabelled
-from extract.shard_worker import ShardTask
+from extract.shard_builder import ShardTask, unlabelled
 from store.records import ShardSlot
 
 TITLE = "Workers"

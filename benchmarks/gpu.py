@@ -33,9 +33,9 @@ from benchmarks.measure import circumstances, extract_run, module, run_child, sa
 from benchmarks.photographs import LARGE, SMALL, Size, write_photographs
 from extract.backbones.table import get_backbone
 from extract.backbones.weights import Weights
-from extract.clock import Clock
 from extract.images.decode import DecodePolicy, without_pillow_limits
 from extract.images.loader import ImageLoader
+from extract.monitor import Clock
 from extract.runtimes.backend import backend_name, start_keras
 from extract.runtimes.device import usable_cores
 from extract.sources.reading import open_images

@@ -27,9 +27,9 @@ import numpy as np
 
 from extract.backbones.table import Backbone, get_backbone
 from extract.backbones.weights import Weights
-from extract.clock import Clock
 from extract.images.decode import DecodePolicy, without_pillow_limits
 from extract.images.loader import ImageLoader, LoadedView
+from extract.monitor import Clock
 from extract.process_state import quiet_libraries
 from extract.runtimes.base import Pixels, Runtime
 from extract.runtimes.device import usable_cores

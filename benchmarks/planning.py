@@ -26,9 +26,9 @@ import numpy.typing as npt
 import extract.resolve
 import extract.shard_worker
 from extract.backbones.weights import remember_digest
-from extract.clock import Clock
 from extract.images.decode import Decoded
 from extract.images.loader import LoadedView
+from extract.monitor import Clock
 from extract.request import RunOptions
 from extract.run import run as run_extraction
 from extract.runtimes.base import Computed

@@ -38,8 +38,7 @@ from extract.backbones.table import DEFAULT_BACKBONE, Backbone, get_backbone
 from extract.images.decode import Decoded
 from extract.images.loader import LoadedView
 from extract.runtimes.base import Computed
-from extract.shard_builder import ShardBuilder
-from extract.shard_worker import ShardTask
+from extract.shard_builder import ShardBuilder, ShardTask
 from store import open_store
 from store.choices import COMPRESSIONS
 from store.files.local import LocalFiles

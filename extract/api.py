@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from extract.process_state import logger_levels, quiet_libraries, search_path
     from extract.runtimes.backend import start_keras
     from extract.runtimes.onnx_compose import HeadPlace, compose_onnx, compose_openvino, head_place
-    from extract.sources.places import image_root
+    from extract.sources.base import image_root
     from extract.sources.table import read_labels, read_paths
     from extract.sources.table_file import read_csv_rows
     from store.progress import SILENT, Progress, Reporter, Silence, console_reporter
@@ -90,7 +90,7 @@ if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wro
             "store.progress": ("SILENT", "Progress", "Reporter", "Silence", "console_reporter"),
             "extract.runtimes.backend": ("start_keras",),
             "extract.runtimes.onnx_compose": ("HeadPlace", "compose_onnx", "compose_openvino", "head_place"),
-            "extract.sources.places": ("image_root",),
+            "extract.sources.base": ("image_root",),
             "extract.sources.table": ("read_labels", "read_paths"),
             "extract.sources.table_file": ("read_csv_rows",),
         },

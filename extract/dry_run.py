@@ -8,10 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from extract.bottleneck import find_bottleneck
-from extract.clock import Clock
 from extract.images.decode import without_pillow_limits
 from extract.images.loader import ImageLoader
-from extract.monitor import Monitor
+from extract.monitor import Clock, Monitor
 from extract.pipeline import run_pipeline
 from extract.planning import Changes, Update, find_update, image_bytes, plan_for
 from extract.request import RunOptions
@@ -195,7 +194,7 @@ def _estimate(
     sample = compute(first_size(loaded.runtime, len(pending)))
     if (count := sufficient_size(sample, len(pending))) > sample.images:
         sample = compute(count)
-    bottleneck = find_bottleneck(resource_use(request, sample.clock, loaded))
+    bottleneck = find_bottleneck(resource_use(request, sample.clock, loaded.runtime))
     return conclude(sample, bottleneck, len(pending), images_per_shard, image_bytes(worker.info))
 
 

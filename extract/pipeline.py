@@ -20,9 +20,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from extract.clock import Clock
 from extract.images.loader import CopiedImage, Loaded, LoadedView
-from extract.monitor import Monitor
+from extract.monitor import Clock, Monitor
 from extract.runtimes.base import Pending, Runtime
 from extract.shard_builder import ImageGroup, ShardBuilder
 from extract.signals import stopped_early
@@ -172,8 +171,6 @@ def _load_ahead(
     targets: Sequence[Target[Group, Result]], loader: PassLoader, pool: ThreadPoolExecutor, clock: Clock
 ) -> Iterator[tuple[int, Group, Loaded]]:
     """Loaded images in order, each once for every target that needs it: the target's position, the group, the image."""
-    calls = max(target.runtime.batch_size * target.runtime.in_flight for target in targets)
-    most_views = max(_LEAST_WINDOW, 2 * calls)
     window: deque[tuple[list[tuple[int, Group]], Future[Sequence[Loaded]]]] = deque()
 
     def first() -> Iterator[tuple[int, Group, Loaded]]:
@@ -186,6 +183,8 @@ def _load_ahead(
     for path, takers in _joined(targets):
         window.append((takers, pool.submit(loader.load, path, [number for number, _ in takers], clock)))
         views = max(group.views for _, group in takers)
+        calls = max(target.runtime.batch_size * target.runtime.in_flight for target in targets)
+        most_views = max(_LEAST_WINDOW, 2 * calls)
         if len(window) > max(2 * loader.threads, most_views // views):
             yield from first()
     while window:

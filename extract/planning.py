@@ -1,6 +1,7 @@
 """What is listed against what is stored: which images are new, changed or gone, and the plan that brings a store up to date."""
 
 import os
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from extract.changed_files import memory_file, same_bytes
 from extract.request import RunOptions
 from extract.resolve import Request, ResolvedStore, require_same_recipe
 from extract.sources.base import Listing
-from extract.sources.reading import open_images
+from extract.sources.reading import digests, open_images
 from store.errors import UsageError
 from store.files.names import is_url, row_name
 from store.plan import DESCRIPTION, Plan, automatic_images_per_shard, make_plan, plan_is_current
@@ -72,7 +73,7 @@ def plan_run(request: Request, listing: Listing, resolved: ResolvedStore) -> Pla
     Where another process publishes its plan first, the store has changed: it is compared with the listing again.
 
     Raises:
-        UsageError: more than half of the stored images are not listed, and --prune is not given.
+        UsageError: more than half of the stored images are lost, and --prune is not given.
         RecipeMismatch: another process has just created the store, with another recipe.
         EnvironmentFailure: the store cannot be written.
     """
@@ -129,16 +130,19 @@ def find_update(snapshot: Snapshot, listing: Listing, request: Request) -> Updat
     """Compare a listing with a store; files are read only where size or time give a reason to.
 
     Raises:
-        UsageError: more than half of the stored images are not listed, and --prune is not given.
+        UsageError: more than half of the stored images are lost, and --prune is not given.
         EnvironmentFailure: such a file cannot be read now.
     """
     options, committed = request.options, snapshot.committed_images()
     unlisted = committed.filter(pc.invert(pc.is_in(committed["path"], value_set=listing.table["path"])))
-    if len(unlisted) * 2 > len(committed) and not options.prune:
-        raise UsageError(
-            f"{len(unlisted):,} of the {len(committed):,} stored images are not in {options.data}: is it the right "
-            "folder, and mounted? If they are gone or renamed, run again with --prune (renamed ones are not computed again)"
-        )
+    half = len(committed) // 2
+    if len(unlisted) > half and not options.prune:
+        lost = _lost_images(committed, unlisted, listing, half)
+        if lost > half:
+            raise UsageError(
+                f"{lost:,} of the {len(committed):,} stored images are not in {options.data}, under any name: is it the "
+                "right folder, and mounted? If they are gone, run again with --prune"
+            )
     table = listing.table
     if options.limit is not None:
         table = limited(table, options.limit, committed, unlisted, snapshot.plan)
@@ -154,6 +158,25 @@ def find_update(snapshot: Snapshot, listing: Listing, request: Request) -> Updat
         snapshot.plan, table, shard_keys, snapshot.uncommitted_shards()
     )
     return Update(table, shard_keys, changes, needs_plan=not current)
+
+
+def _lost_images(committed: pa.Table, unlisted: pa.Table, listing: Listing, few: int) -> int:
+    """How many stored images are gone in name and content: no listed file has their bytes. Counting ends at `few`.
+
+    Files are read only if enough of them could be images under new names, by their sizes.
+    """
+    listed, stored = listing.table, committed.filter(pc.is_in(committed["path"], value_set=listing.table["path"]))
+    copies = pc.and_(pc.is_in(unlisted["sha256"], value_set=stored["sha256"]), pc.not_equal(unlisted["sha256"], ""))
+    gone = unlisted.filter(pc.invert(copies))
+    new = listed.filter(pc.invert(pc.is_in(listed["path"], value_set=committed["path"])))
+    candidates = new.filter(pc.is_in(new["size"], value_set=gone["size"]))
+    lost, by_digest = len(gone), Counter(gone["sha256"].to_pylist())
+    if pc.is_in(gone["size"], value_set=candidates["size"]).to_pylist().count(False) > few:
+        return lost
+    found = digests(open_images(listing.root), candidates["path"].to_pylist())
+    while lost > few and (sha256 := next(found, None)) is not None:
+        lost -= by_digest.pop(sha256, 0) if sha256 else 0
+    return lost
 
 
 def _known_of(committed: pa.Table, positions: pa.ChunkedArray) -> pa.Table:

@@ -6,14 +6,13 @@ shapes only the network knows, and where the digest of its weights is not rememb
 
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from extract.backbones.chosen import ChosenNetwork, Geometry, choose_network
 from extract.backbones.file_backbone import FileBackbone, shown_name
 from extract.backbones.weights import remembered_digest
 from extract.images.decode import parse_color
 from extract.request import RunOptions, parse_automatic, parse_part
-from extract.runtimes.base import padded_size
+from extract.runtimes.base import Runtime, padded_size
 from extract.runtimes.device import require_device, usable_cores
 from extract.runtimes.load import NetworkSpec, load_runtime
 from store.errors import RecipeMismatch, UsageError
@@ -24,9 +23,6 @@ from store.progress import SILENT, Reporter
 from store.recipe import Output, Recipe, differences, stored_dtype
 from store.records import StoreInfo
 from store.snapshot import Snapshot, load_snapshot
-
-if TYPE_CHECKING:
-    from extract.runtimes.base import Runtime
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ class Request:
 class LoadedNetwork:
     """A network on this machine's device, and the digest of its weights."""
 
-    runtime: "Runtime"
+    runtime: Runtime
     digest: str
 
 

@@ -1,22 +1,28 @@
 """`extract run`: resolve, list, plan, compute, summarize.
 
 A run compares what is listed with what is stored, publishes a plan if the current one no longer says all there is to
-do, and computes the plan's shards that are not committed yet. With nothing to compute, no network is loaded.
+do, and computes the plan's shards that are not committed yet. With nothing to compute, no network is loaded; nor where
+all images turn out to be renamed ones, whose features are copied.
 """
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
-from extract.clock import Clock
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from extract.images.decode import decode_policy
-from extract.monitor import Monitor
+from extract.monitor import Clock, Monitor
 from extract.planning import PlannedRun, part_of, plan_run
 from extract.request import RunCall, RunOptions
-from extract.resolve import LoadedNetwork, Request, limit_batch, load_network, resolve, resolve_store
-from extract.shard_worker import Assignment, ShardTask, ShardWorker, run_assignments
+from extract.resolve import Request, limit_batch, load_network, resolve, resolve_store
+from extract.runtimes.base import Runtime
+from extract.runtimes.deferred import DeferredRuntime
+from extract.shard_builder import ShardTask
+from extract.shard_worker import Assignment, ShardWorker, run_assignments
 from extract.signals import stop_on_signals, stopped_after
 from extract.sources.base import Listing
 from extract.sources.listing import list_data
@@ -153,14 +159,24 @@ class Job:
     def worker(self) -> ShardWorker:
         """What computes them."""
         worker = shard_worker(self.request, self.planned.resolved.info, self.planned.listing)
-        return replace(worker, known=find_known(self.request.store, self.planned.snapshot))
+        known = find_known(self.request.store, self.planned.snapshot)
+        return replace(worker, known=known, may_only_copy=self._are_all_in(known["size"]))
 
-    def load(self, reporter: Reporter) -> LoadedNetwork:
-        """The network, if it was not loaded before; checked against the store."""
-        loaded = self.planned.resolved.loaded or load_network(self.request.network, reporter)
+    def _are_all_in(self, sizes: pa.ChunkedArray) -> bool:
+        """Whether all images have one of these sizes."""
+        plan = self.planned.snapshot.plan
+        if plan is None:
+            return False
+        images = plan.rows.filter(pc.is_in(plan.rows["shard"], pa.array(self.indexes, pa.int32())))
+        return bool(pc.all(pc.is_in(images["size"], sizes)).as_py())
+
+    def load(self, reporter: Reporter, clock: Clock) -> Runtime:
+        """The network, if it was not loaded before; checked against the store. The clock leaves out how long it takes."""
+        with clock.paused():
+            loaded = self.planned.resolved.loaded or load_network(self.request.network, reporter)
         self.worker.require_network(loaded.runtime, loaded.digest)
         _warn_of_versions(self.planned.snapshot, self.worker.environment(loaded.runtime), reporter)
-        return loaded
+        return loaded.runtime
 
 
 def compute(jobs: Sequence[Job], reporter: Reporter) -> list[Computed]:
@@ -198,18 +214,22 @@ def _compute_on_cluster(job: Job, reporter: Reporter) -> Computed:
 def _compute_here(jobs: Sequence[Job], reporter: Reporter) -> list[Computed]:
     done, copied = [0] * len(jobs), [0] * len(jobs)
     with stop_on_signals() as stop:
-        loaded = [job.load(reporter) for job in jobs]
+        clock = Clock()
+        runtimes = [DeferredRuntime(partial(job.load, reporter, clock)) for job in jobs]
+        for job, runtime in zip(jobs, runtimes, strict=True):
+            if not job.worker.may_only_copy:
+                runtime.load()
         with reporter.progress(sum(job.images for job in jobs)) as progress:
-            monitor = Monitor(progress=progress, stop=stop)
+            monitor = Monitor(clock, progress, stop)
             assignments = [
-                Assignment(job.worker, job.tasks, network.runtime, job.new_store)
-                for job, network in zip(jobs, loaded, strict=True)
+                Assignment(job.worker, job.tasks, runtime, job.new_store)
+                for job, runtime in zip(jobs, runtimes, strict=True)
             ]
             for number, record in run_assignments(assignments, monitor):
                 done[number] += len(record.rows) + len(record.failures)
                 copied[number] += record.copied
-    counts = zip(done, copied, loaded, strict=True)
-    return [Computed(images - known, known, monitor.clock, network) for images, known, network in counts]
+    counts = zip(done, copied, runtimes, strict=True)
+    return [Computed(images - known, known, clock, runtime.loaded) for images, known, runtime in counts]
 
 
 def shard_worker(request: Request, info: StoreInfo, listing: Listing) -> ShardWorker:

@@ -1,21 +1,25 @@
-"""Collecting computed images into a shard: the rows that can be stored, their tensors, and the failures."""
+"""From computed images to a shard of a store: collecting rows, tensors and failures, and committing them."""
 
 import math
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
 from extract.images.loader import CopiedImage, LoadedView
 from extract.runtimes.base import Computed
+from store.errors import UsageError
+from store.formats import get_format
 from store.formats.base import ROW_SCHEMA, Packed, Shard
 from store.image_records import Failure, Row, failure_table, row_table
 from store.plan import DESCRIPTION, LISTING_SCHEMA
 from store.recipe import Output
+from store.records import SECONDS, CommitRecord, ShardSlot
 from store.tensors import Tensor
-from store.writer import ShardContent
+from store.writer import ShardContent, StoreWriter
 
 _PACKED_BYTES = 2 * 2**20  # of a tensor that are packed at a time
 
@@ -37,6 +41,13 @@ class ImageGroup:
     def paths(self) -> list[str]:
         """The images' row names, in order."""
         return list(self.rows["path"].to_pylist())
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ShardTask(ImageGroup):
+    """The images of one shard of a plan, and the slot it is to be committed in."""
+
+    slot: ShardSlot
 
 
 def unlabelled(paths: Sequence[str], views: int = 1) -> ImageGroup:
@@ -188,3 +199,43 @@ def _storage_problem(largest: Sequence[float], outputs: Sequence[Output]) -> tup
             message = f"{output.name} reaches {value:.4g}, more than {output.dtype} holds; extract with --dtype float32"
             return f"{output.dtype}_range", message
     return None
+
+
+@dataclass
+class StoreSink:
+    """Commits shards to a store, each with what it was computed with and the seconds since the one before it.
+
+    With `new_store`, the first batch may still show that the stored type does not fit. Of several `stores` that one pass
+    fills, nobody knows whose seconds they are: they are not noted.
+    """
+
+    writer: StoreWriter
+    outputs: Sequence[Output]
+    environment: Callable[[], Mapping[str, str]]
+    new_store: bool = False
+    stores: int = 1
+    _checked: bool = field(default=False, init=False)
+    _since: float = field(default_factory=time.perf_counter, init=False)
+
+    def check(self, refused: Sequence[Failure]) -> None:
+        """Refuse a new store whose first batch has values outside the range of float16.
+
+        Raises:
+            UsageError: it has.
+        """
+        if self.new_store and not self._checked:
+            for failure in refused:
+                if failure.code == "float16_range":
+                    raise UsageError(f"{failure.path}: {failure.message}, into a new store")
+        self._checked = True
+
+    def pack(self, tensor: Tensor) -> Packed | None:
+        """Compress rows, read them back and compare them."""
+        info = self.writer.info
+        return get_format(info.shard_format).pack(tensor, info.compression)
+
+    def finish(self, task: ShardTask, content: ShardContent) -> CommitRecord:
+        """Commit a shard; the record that counts may be another process's."""
+        began, self._since = self._since, time.perf_counter()
+        seconds = {SECONDS: f"{self._since - began:.3f}"} if self.stores == 1 else {}
+        return self.writer.commit(task.slot, content, {**self.environment(), **seconds})

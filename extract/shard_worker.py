@@ -6,10 +6,10 @@ its own.
 
 import importlib.metadata
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -21,70 +21,19 @@ from extract.monitor import Monitor
 from extract.pipeline import Target, run_pipeline, run_targets
 from extract.runtimes.device import usable_cores
 from extract.runtimes.load import NetworkSpec, load_runtime
-from extract.shard_builder import ImageGroup
+from extract.shard_builder import ShardTask, StoreSink
 from extract.sources.reading import open_images
-from store.errors import EnvironmentFailure, RecipeMismatch, UsageError
+from store.errors import EnvironmentFailure, RecipeMismatch
 from store.files.base import Files
 from store.files.opening import open_files
-from store.formats import get_format
-from store.formats.base import Packed
 from store.image_records import Failure
 from store.known import KNOWN, KnownFeatures
 from store.progress import SILENT, Reporter
-from store.recipe import Output
-from store.records import SECONDS, CommitRecord, ShardSlot, StoreInfo
-from store.tensors import Tensor
-from store.writer import ShardContent, StoreWriter
+from store.records import CommitRecord, StoreInfo
+from store.writer import StoreWriter
 
 if TYPE_CHECKING:
     from extract.runtimes.base import Runtime
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ShardTask(ImageGroup):
-    """The images of one shard of a plan, and the slot it is to be committed in."""
-
-    slot: ShardSlot
-
-
-@dataclass
-class StoreSink:
-    """Commits shards to a store, each with the seconds since the one before it.
-
-    With `new_store`, the first batch may still show that the stored type does not fit. Of several `stores` that one pass
-    fills, nobody knows whose seconds they are: they are not noted.
-    """
-
-    writer: StoreWriter
-    outputs: Sequence[Output]
-    environment: Mapping[str, str]
-    new_store: bool = False
-    stores: int = 1
-    _checked: bool = field(default=False, init=False)
-    _since: float = field(default_factory=time.perf_counter, init=False)
-
-    def check(self, refused: Sequence[Failure]) -> None:
-        """Refuse a new store whose first batch has values outside the range of float16.
-
-        Raises:
-            UsageError: it has.
-        """
-        if self.new_store and not self._checked:
-            for failure in refused:
-                if failure.code == "float16_range":
-                    raise UsageError(f"{failure.path}: {failure.message}, into a new store")
-        self._checked = True
-
-    def pack(self, tensor: Tensor) -> Packed | None:
-        """Compress rows, read them back and compare them."""
-        info = self.writer.info
-        return get_format(info.shard_format).pack(tensor, info.compression)
-
-    def finish(self, task: ShardTask, content: ShardContent) -> CommitRecord:
-        """Commit a shard; the record that counts may be another process's."""
-        began, self._since = self._since, time.perf_counter()
-        seconds = {SECONDS: f"{self._since - began:.3f}"} if self.stores == 1 else {}
-        return self.writer.commit(task.slot, content, {**self.environment, **seconds})
 
 
 @dataclass(frozen=True)
@@ -100,6 +49,7 @@ class ShardWorker:
         decoders: decoding threads; None for one per core.
         single_writer: the caller guarantees that nobody else writes to the store.
         known: features that the store has already, which may be those of images under new names (`store.known.KNOWN`).
+        may_only_copy: whether every image has the size of a known one, so that perhaps no network is needed.
     """
 
     info: StoreInfo
@@ -110,6 +60,7 @@ class ShardWorker:
     decoders: int | None
     single_writer: bool = False
     known: pa.Table = field(default_factory=KNOWN.empty_table)
+    may_only_copy: bool = False
 
     @property
     def decoder_threads(self) -> int:
@@ -166,9 +117,10 @@ class ShardWorker:
         versions = {name: importlib.metadata.version(name) for name in ("stillframe", "pillow", "numpy")}
         with suppress(importlib.metadata.PackageNotFoundError):
             versions["pillow-heif"] = importlib.metadata.version("pillow-heif")
-        weights = self.network.weights.spelled()
-        used = {"weights": weights, "batch_size": str(runtime.batch_size), "threads": str(usable_cores())}
-        return {**runtime.environment, **used, **versions}
+        computed = dict(runtime.environment)  # none of a network that has not been needed
+        if computed:
+            computed["batch_size"] = str(runtime.batch_size)
+        return {**computed, "weights": self.network.weights.spelled(), "threads": str(usable_cores()), **versions}
 
     def run_shards(
         self,
@@ -206,7 +158,7 @@ class ShardWorker:
     def sink(self, runtime: "Runtime", new_store: bool, stores: int = 1) -> StoreSink:
         """What commits the shards that a runtime computes, see `run_shards`; `stores` are filled in the same pass."""
         writer = StoreWriter(self.files(), self.info)
-        return StoreSink(writer, self.info.outputs, self.environment(runtime), new_store, stores)
+        return StoreSink(writer, self.info.outputs, partial(self.environment, runtime), new_store, stores)
 
 
 @dataclass(frozen=True)

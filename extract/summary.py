@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from extract.bottleneck import ResourceUse, cluster_bottleneck, find_bottleneck, longest_phase
-from extract.clock import Clock
+from extract.monitor import Clock
 from extract.planning import Changes, PlannedRun, part_of
-from extract.resolve import LoadedNetwork, Request
+from extract.resolve import Request
+from extract.runtimes.base import Runtime
 from extract.runtimes.device import machine_has_gpu, processor_precisions, usable_cores
 from extract.sources.base import describe_left_out
 from store.errors import EnvironmentFailure, require_few_failed
@@ -36,12 +37,15 @@ _JSON_KEYS = (
 
 @dataclass(frozen=True)
 class Computed:
-    """How many images a run computed and how many it copied, what it waited for, and the network; None on a cluster."""
+    """How many images a run computed and how many it copied, what it waited for, and the network.
+
+    `runtime` is None on a cluster, and where no image had to be computed.
+    """
 
     images: int
     copied: int
     clock: Clock
-    loaded: LoadedNetwork | None
+    runtime: Runtime | None
 
 
 @dataclass(frozen=True)
@@ -156,14 +160,14 @@ def _computed_by(snapshot: Snapshot) -> tuple[ComputedBy, ...]:
 
 
 def _bottleneck(request: Request, computed: Computed) -> str:
-    if computed.loaded is None:
+    if request.options.scheduler is not None:
         return cluster_bottleneck(computed.clock.phases())
-    return find_bottleneck(resource_use(request, computed.clock, computed.loaded))
+    return find_bottleneck(resource_use(request, computed.clock, computed.runtime)) if computed.runtime else ""
 
 
-def resource_use(request: Request, clock: Clock, loaded: LoadedNetwork) -> ResourceUse:
+def resource_use(request: Request, clock: Clock, runtime: Runtime) -> ResourceUse:
     """What computing on this machine used, from its clock."""
-    environment = loaded.runtime.environment
+    environment = runtime.environment
     return ResourceUse(
         seconds=clock.span,
         phases=clock.phases(),

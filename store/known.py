@@ -22,8 +22,8 @@ from store.records import CommitRecord, CurrentPlan, StoreInfo
 from store.snapshot import Snapshot, latest_slots, load_plan, load_record
 from store.tensors import Tensor
 
-KNOWN = pa.schema({"sha256": pa.string(), "shard": pa.string(), "position": pa.int32()})
-"""A stored image: the SHA-256 of its bytes, the file in data/ that has it, and its position among the images there."""
+KNOWN = pa.schema({"sha256": pa.string(), "size": pa.int64(), "shard": pa.string(), "position": pa.int32()})
+"""A stored image: the SHA-256 and the number of its bytes, the file in data/ that has it, and its position among the images there."""
 
 _SHARDS = 2  # whose rows, and whose features if they are not larger than usual, are kept in memory
 _SMALL = 160 * 2**20  # bytes of a shard's features; of larger shards single rows are read
@@ -73,7 +73,7 @@ def _of_size(record: CommitRecord, sizes: pa.Array) -> pa.Table:
     rows = record.rows
     positions = pa.array(np.arange(len(rows), dtype=np.int32))
     shard = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int8)), [record.shard]).cast(pa.string())
-    table = pa.table([rows["sha256"], shard, positions], schema=KNOWN)
+    table = pa.table([rows["sha256"], rows["size"], shard, positions], schema=KNOWN)
     return table.filter(pc.is_in(rows["size"], value_set=sizes))
 
 

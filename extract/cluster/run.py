@@ -12,7 +12,8 @@ from distributed import Client
 from extract.cluster.submission import Submission, worker_addresses
 from extract.cluster.worker import ShardPlugin, find_trouble, load_network, run_shard
 from extract.monitor import Monitor
-from extract.shard_worker import ShardTask, ShardWorker
+from extract.shard_builder import ShardTask
+from extract.shard_worker import ShardWorker
 from extract.signals import stopped_early
 from store.errors import EnvironmentFailure, StillframeError
 
@@ -39,7 +40,8 @@ def run_on_cluster(
     _require_able_workers(client, shard_worker)
     images = copied = 0
     with _plugin(client, shard_worker) as plugin:
-        _load_everywhere(client, plugin, monitor.stop)
+        if not shard_worker.may_only_copy:
+            _load_everywhere(client, plugin, monitor.stop)
         submission = Submission(client, partial(run_shard, plugin), monitor.stop, new_store)
         monitor.clock.start()
         for done in submission.results(tasks):

@@ -20,7 +20,7 @@ from distributed import Client, Future, KilledWorker
 from distributed.comm import CommClosedError
 
 from extract.cluster.worker import ShardDone
-from extract.shard_worker import ShardTask
+from extract.shard_builder import ShardTask
 from extract.signals import stopped_early
 from store.errors import EnvironmentFailure, StillframeError, UsageError
 

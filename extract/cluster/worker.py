@@ -6,20 +6,18 @@ import threading
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from distributed import Worker, WorkerPlugin, get_worker
 
 from extract.images.crash_search import find_crashing_images
 from extract.monitor import Monitor
-from extract.shard_worker import ShardTask, ShardWorker
+from extract.runtimes.deferred import DeferredRuntime
+from extract.shard_builder import ShardTask
+from extract.shard_worker import ShardWorker
 from extract.watchdog import Watchdog
 from store.errors import StillframeError
 from store.image_records import Failure
 from store.progress import Silence
-
-if TYPE_CHECKING:
-    from extract.runtimes.base import Runtime
 
 _TURN = threading.Lock()
 """Held while a network is loaded or computes. A runtime serves one loop at a time, and one loop uses all cores, so the
@@ -50,7 +48,7 @@ class ShardPlugin(WorkerPlugin):
     def __init__(self, shard_worker: ShardWorker) -> None:
         self.name = f"stillframe-{uuid.uuid4().hex}"
         self._shard_worker = shard_worker
-        self._runtime: Runtime | None = None
+        self._runtime: DeferredRuntime | None = None
         self._worker: Worker | None = None
 
     def setup(self, worker: Worker) -> None:
@@ -80,22 +78,24 @@ class ShardPlugin(WorkerPlugin):
             UsageError: the network cannot be computed here, or is not the one that the store was made with.
         """
         with _TURN, self._watchdog():
-            self._loaded()
+            self._deferred().load()
 
     def run(self, task: ShardTask, careful: bool, new_store: bool) -> ShardDone:
         """Compute one shard; see `run_shard`."""
         failures = self._find_crashing_images(task) if careful else {}
         with _TURN, self._watchdog() as watchdog:
-            runtime, monitor = self._loaded(), Monitor(progress=_Heard(watchdog))
+            runtime, monitor = self._deferred(), Monitor(progress=_Heard(watchdog))
+            if not self._shard_worker.may_only_copy:
+                runtime.load()
             (record,) = self._shard_worker.run_shards([task], runtime, monitor, new_store, failures)
         failed = len(record.failures)
         return ShardDone(len(record.rows) + failed, failed, monitor.clock.phases(), record.copied)
 
-    def _loaded(self) -> "Runtime":
+    def _deferred(self) -> DeferredRuntime:
         runtime = self._runtime
         if runtime is None:
             self._shard_worker.require_place()
-            self._runtime = runtime = self._shard_worker.load()
+            self._runtime = runtime = DeferredRuntime(self._shard_worker.load)
         return runtime
 
     def _watchdog(self) -> Watchdog:

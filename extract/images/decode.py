@@ -25,10 +25,8 @@ import numpy.typing as npt
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from extract.bad_image import BadImage
-from extract.images import jpeg, png
 from extract.images.alpha import with_right_alpha
-from extract.images.formats import open_image, require_few_pixels
-from extract.images.icons import image_inside
+from extract.images.formats import is_truncated, open_image, require_few_pixels
 from extract.images.kinds import kind_of
 from extract.images.memory import MemoryBudget, decoding_bytes
 from extract.images.tiff import high_bytes, silent_libtiff
@@ -151,23 +149,16 @@ def decode(data: bytes, policy: DecodePolicy, memory: MemoryBudget = _UNLIMITED)
             unsupported_format.
     """
     try:
-        data = image_inside(data)
-        if data.startswith(png.SIGNATURE):
-            data = png.sound_png(data)
-        sealed = None
-        if data.startswith(jpeg.SIGNATURE):
-            sealed = jpeg.sealed_jpeg(data)
-            if sealed is None:
-                jpeg.require_few_scans(data)
-        with open_image(sealed or data, policy.max_pixels) as image:
+        opened = open_image(data, policy.max_pixels)
+        with opened.image as image:
             width, height = image.size
             if policy.fast and image.format == "JPEG":
                 _draft(image, (policy.resize_to[0], policy.resize_to[-1]) if policy.resize_to else policy.size)
             with memory.reserve(decoding_bytes(image)):
-                _load(image, sealed is not None)
+                opened.load()
                 require_few_pixels(*image.size, policy.max_pixels)  # an extra may find another size than its header has
                 orientation = _orientation(image)
-                pixels = _pixels(with_right_alpha(image, data), orientation, policy)
+                pixels = _pixels(with_right_alpha(image, opened.data), orientation, policy)
                 return Decoded(pixels, *((height, width) if orientation in _ON_THE_SIDE else (width, height)))
     except BadImage:
         raise
@@ -184,21 +175,8 @@ def decode(data: bytes, policy: DecodePolicy, memory: MemoryBudget = _UNLIMITED)
     except (struct.error, IndexError):  # of what is read here, before Pillow does
         raise BadImage("truncated", "the image ends in the middle") from None
     except Exception as error:  # Pillow's plugins raise nearly everything on damaged files
-        code = "truncated" if _is_truncated(error) else "corrupt"
+        code = "truncated" if is_truncated(error) else "corrupt"
         raise BadImage(code, f"the image is damaged: {str(error) or type(error).__name__}") from error
-
-
-def _is_truncated(error: Exception) -> bool:
-    return "truncated" in str(error).lower() or isinstance(error, EOFError)
-
-
-def _load(image: Image.Image, sealed: bool) -> None:
-    try:
-        image.load()
-    except OSError as error:
-        if sealed and _is_truncated(error):
-            raise BadImage("corrupt", "the JPEG is damaged: its pixel data ends before the image does") from None
-        raise
 
 
 def _pixels(image: Image.Image, orientation: int, policy: DecodePolicy) -> npt.NDArray[np.uint8]:

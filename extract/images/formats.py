@@ -5,13 +5,14 @@ is never asked, neither one that starts a program (PostScript) nor one that open
 FPX, MIC, and so on), which would get around the list and the limit.
 """
 
+from dataclasses import dataclass
 from io import BytesIO
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from extract.bad_image import BadImage
-from extract.images import gif, icons, jpeg, jpeg2000, tiff
+from extract.images import gif, icons, jpeg, jpeg2000, png, tiff
 from extract.images.extras import open_with_extra
 
 FORMATS = (
@@ -47,14 +48,62 @@ _UNKNOWN_TIFF = (
 _POSTSCRIPT = (b"%!PS", b"\xc5\xd0\xd3\xc6")
 
 
-def open_image(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
-    """Read the header of an image; its pixels are decoded by `load`.
+@dataclass(frozen=True)
+class OpenedImage:
+    """An image of which only the header has been read.
+
+    Attributes:
+        image: as Pillow knows it.
+        data: the file's bytes; of an icon, those of the image inside.
+        sealed: whether it is read from a `jpeg.sealed_jpeg`.
+    """
+
+    image: ImageFile.ImageFile
+    data: bytes
+    sealed: bool
+
+    def load(self) -> None:
+        """Decode the pixels.
+
+        Raises:
+            BadImage: corrupt.
+            Exception: whatever Pillow raises on a damaged file.
+        """
+        try:
+            self.image.load()
+        except OSError as error:
+            if self.sealed and is_truncated(error):
+                raise BadImage("corrupt", "the JPEG is damaged: its pixel data ends before the image does") from None
+            raise
+
+
+def open_image(data: bytes, max_pixels: int) -> OpenedImage:
+    """Read the header of an image, once what Pillow does not see in files of its format is checked.
 
     Raises:
-        BadImage: not_an_image, too_many_pixels, unsupported_pixels, corrupt, needs_extra or unsupported_format.
-        struct.error: the file ends in its header.
+        BadImage: not_an_image, too_many_pixels, truncated, unsupported_pixels, corrupt, needs_extra or
+            unsupported_format.
+        struct.error, IndexError: the file ends in its header.
         Exception: whatever Pillow raises on a damaged file.
     """
+    data = icons.image_inside(data)
+    if data.startswith(png.SIGNATURE):
+        data = png.sound_png(data)
+    sealed = None
+    if data.startswith(jpeg.SIGNATURE):
+        sealed = jpeg.sealed_jpeg(data)
+        if sealed is None:
+            jpeg.require_few_scans(data)
+    return OpenedImage(_of_few_pixels(sealed or data, max_pixels), data, sealed is not None)
+
+
+def is_truncated(error: Exception) -> bool:
+    """Whether this is what Pillow raises where a file ends in the middle."""
+    return "truncated" in str(error).lower() or isinstance(error, EOFError)
+
+
+def _of_few_pixels(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
+    """The image, if neither its header nor what is behind it says more than `max_pixels`."""
     if data.startswith(_POSTSCRIPT):
         raise BadImage("not_an_image", "PostScript is a program, not pixels: convert it to an image first")
     for width, height in _sizes_behind_the_header(data):

@@ -1,6 +1,5 @@
 """Images that a program gives as pixels, beside those that it names by path: they go through the pipeline as files do."""
 
-import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,16 +7,13 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
-from extract.bad_image import BadImage
 from extract.sources.listing import images_named, require_any
 from store.errors import UsageError
 
 ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | npt.NDArray[np.uint8]
 """A path, URL, folder, table or glob pattern; a PIL image; or uint8 (height, width, 3), RGB."""
-
-_LOSSLESS = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")  # as PNG
 
 
 @dataclass(frozen=True)
@@ -69,19 +65,3 @@ def _as_image(given: object) -> Image.Image:
         f"expected a path, a PIL image, or an array of uint8 and shape (height, width, 3), got {found}: "
         "convert it, as in PIL.Image.fromarray"
     )
-
-
-def file_of(image: Image.Image) -> bytes:
-    """The pixels as a PNG file, which keeps them as they are; EXIF orientation is applied.
-
-    Raises:
-        BadImage: Pillow cannot read them.
-    """
-    file = io.BytesIO()
-    try:
-        upright = ImageOps.exif_transpose(image)
-        plain = upright if upright.mode in _LOSSLESS else upright.convert("RGB")
-        plain.save(file, "png", compress_level=0, icc_profile=None)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise BadImage("corrupt", f"Pillow cannot read it: {error}") from error
-    return file.getvalue()

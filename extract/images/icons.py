@@ -7,12 +7,13 @@ import struct
 from collections.abc import Iterator
 
 from extract.bad_image import BadImage
+from extract.images import jpeg2000
 from extract.images.png import SIGNATURE as PNG
 
 ICO = b"\0\0\1\0"
 ICNS = b"icns"
 _BITMAP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
-_JPEG2000 = (b"\xff\x4f\xff\x51", b"\r\n\x87\n", b"\0\0\0\x0cjP  ")
+_JPEG2000 = (*jpeg2000.SIGNATURES, b"\r\n\x87\n")
 
 # The images that an ICNS file may have, best first, as PIL.IcnsImagePlugin ranks them: a PNG or JPEG 2000, or bitmaps.
 _ICNS_KINDS = (

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from extract.bad_image import BadImage
-from extract.clock import Clock
 from extract.images.augment import altered_views
 from extract.images.decode import Decoded, DecodePolicy, decode
 from extract.images.extras import refuse_raw
 from extract.images.memory import BYTES_PER_DECODER, MemoryBudget
+from extract.monitor import Clock
 from extract.sources.reading import ImageFile, listed_status, read_image
 from store.files.base import ReadableFiles
 from store.image_records import Failure, Row

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import keras
     import openvino
 
-_FORMAT = 1  # increased whenever the same identity is converted to another model
+_FORMAT = 2  # increased whenever the same identity is converted to another model
 
 
 def model_key(identity: Mapping[str, object]) -> str:
@@ -100,10 +100,14 @@ def _converted(model: "keras.Model") -> "openvino.Model":
     import openvino
     import tensorflow as tf
 
+    from extract.runtimes.attention import fuse_attention
+
     pixels = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name="pixels")
     traced = tf.function(lambda pixels: model(pixels, training=False)).get_concrete_function(pixels)
     converted = openvino.convert_model(traced)
     # Activations with a custom gradient (swish) become outputs too and would be computed and copied: EfficientNetB0 has
     # fifty of them and would take twice as long.
     results = [converted.output(tensor.name).get_node().input_value(0) for tensor in traced.outputs]
-    return openvino.Model(results, converted.get_parameters(), "stillframe")
+    whole = openvino.Model(results, converted.get_parameters(), "stillframe")
+    fuse_attention(whole)
+    return whole

@@ -148,7 +148,9 @@ def _load_openvino(spec: NetworkSpec, reporter: Reporter) -> tuple[Runtime, str]
 
     require_backend()
     require_precision(spec.precision)
-    size = spec.batch_size or 1
+    size = spec.batch_size
+    if size is None and not isinstance(spec.backbone, FileBackbone):
+        size = 1  # as ever, so that features stay what they are to the last bit
     digest = remembered_digest(spec.backbone, spec.weights, spec.include_top)
     found = find_converted(_key(spec, digest)) if digest else None
     if digest and found:

@@ -1,12 +1,21 @@
-"""What every source of images gives: a listing."""
+"""DATA: what it can be (a folder, a table, a file, at a path or a URL), and the listing that every source gives."""
 
 import difflib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 
-from store.files.names import printable
+from store.files.names import file_path, is_url, printable
+from store.files.opening import open_files
+
+TABLE_ENDINGS = (".csv", ".tsv", ".parquet")
+
+_SHOWN = 6
+_COMMON = (".jpg", ".jpeg", ".png", ".tiff", ".heic")
 
 
 @dataclass(frozen=True)
@@ -34,8 +43,37 @@ class Listing:
         return sum(self.left_out.values())
 
 
-_SHOWN = 6
-_COMMON = (".jpg", ".jpeg", ".png", ".tiff", ".heic")
+def place_kind(place: str) -> Literal["file", "folder", "nothing"]:
+    """What is at a path or URL.
+
+    Raises:
+        EnvironmentFailure: an object store cannot be reached, or the file system does not let us look.
+    """
+    files = open_files(place)
+    if files.status("") is not None:
+        return "file"
+    is_folder = files.exists() if is_url(place) else os.path.isdir(place)
+    return "folder" if is_folder else "nothing"
+
+
+def is_table(place: str) -> bool:
+    """Whether a path or URL ends as a table does."""
+    return place.lower().endswith(TABLE_ENDINGS)
+
+
+def parent(place: str) -> str:
+    """The folder of a file, which the paths in a table are relative to."""
+    return place.rpartition("/")[0] if is_url(place) else os.fspath(Path(place).parent)
+
+
+def image_root(data: str) -> str:
+    """The folder or URL that row names are relative to.
+
+    Args:
+        data: what was extracted, as a row name: a folder, or a table in it.
+    """
+    place = file_path(data)
+    return parent(place) if is_table(place) and not os.path.isdir(place) else place
 
 
 def describe_left_out(left_out: Mapping[str, int]) -> str:

@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from extract.sources.base import Listing
-from extract.sources.places import TABLE_ENDINGS
+from extract.sources.base import TABLE_ENDINGS, Listing
 from extract.sources.spelling import find_split, report_changed
 from store.files.base import FileStatus
 from store.files.names import printable, row_name

@@ -9,9 +9,8 @@ from fnmatch import fnmatchcase
 
 import pyarrow as pa
 
-from extract.sources.base import Listing, describe_left_out
+from extract.sources.base import TABLE_ENDINGS, Listing, describe_left_out, is_table, place_kind
 from extract.sources.folder import IMAGE_ENDINGS, list_folder
-from extract.sources.places import TABLE_ENDINGS, is_table, place_kind
 from extract.sources.table import list_table
 from store.errors import UsageError
 from store.files.names import file_path, is_url, printable, row_name

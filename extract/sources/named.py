@@ -1,14 +1,16 @@
 """Images that are each named by a path or a URL of their own, as `fit predict` and `extract classify` take them."""
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
+from PIL import Image, ImageOps
+
+from extract.bad_image import BadImage
 from store.files.base import FileStatus, ReadableFiles
 from store.files.names import file_path, is_url
 from store.files.opening import open_files
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
+_LOSSLESS = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")  # as PNG
 
 
 class NamedFiles(ReadableFiles):
@@ -19,7 +21,7 @@ class NamedFiles(ReadableFiles):
         pixels: by name, images that are in memory.
     """
 
-    def __init__(self, names: Sequence[str], pixels: "Mapping[str, Image] | None" = None) -> None:
+    def __init__(self, names: Sequence[str], pixels: Mapping[str, Image.Image] | None = None) -> None:
         self._pixels = pixels or {}
         self._names = [file_path(name) for name in names]
         self._here = open_files("")
@@ -47,9 +49,7 @@ class NamedFiles(ReadableFiles):
     def read(self, name: str) -> bytes:
         """See ReadableFiles; an image in memory as a file."""
         if name in self._pixels:
-            from extract.images.given import file_of  # imports this package
-
-            return file_of(self._pixels[name])
+            return _file_of(self._pixels[name])
         files, base = self._find(name)
         return files.read(base)
 
@@ -68,3 +68,19 @@ class NamedFiles(ReadableFiles):
 def _split(url: str) -> tuple[str, str]:
     root, _, base = url.rpartition("/")
     return root, base
+
+
+def _file_of(image: Image.Image) -> bytes:
+    """The pixels as a PNG file, which keeps them as they are; EXIF orientation is applied.
+
+    Raises:
+        BadImage: Pillow cannot read them.
+    """
+    file = io.BytesIO()
+    try:
+        upright = ImageOps.exif_transpose(image)
+        plain = upright if upright.mode in _LOSSLESS else upright.convert("RGB")
+        plain.save(file, "png", compress_level=0, icc_profile=None)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise BadImage("corrupt", f"Pillow cannot read it: {error}") from error
+    return file.getvalue()

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from extract.sources.base import Listing
+from extract.sources.base import Listing, is_table, parent, place_kind
 from extract.sources.folder import FileColumns
-from extract.sources.places import is_table, parent, place_kind
 from extract.sources.reading import concurrent_map, listed_status
 from extract.sources.spelling import find_split, report_changed
 from extract.sources.table_file import COLUMNS, read_text_table

@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extract.clock import Clock
 from extract.images.decode import Decoded
 from extract.images.loader import LoadedView
-from extract.monitor import Monitor
+from extract.monitor import Clock, Monitor
 from extract.pipeline import run_pipeline
 from extract.runtimes.base import Computed
 from extract.shard_builder import unlabelled
@@ -237,3 +236,12 @@ def test_the_clock_tells_what_was_waited_for():
     collected([unlabelled([f"{number}-good" for number in range(20)])], slow_network, 1, clock=clock)
     phases = clock.phases()
     assert max(phases, key=phases.get) == "compute"
+
+
+def test_what_the_clock_is_paused_for_is_not_in_its_span():
+    clock, began = Clock(), time.perf_counter()
+    clock.start()
+    with clock.paused():
+        time.sleep(0.05)
+    clock.stop()
+    assert 0 < clock.span <= time.perf_counter() - began - 0.05

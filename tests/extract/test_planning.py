@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import extract.planning
 from extract.planning import Changes, find_update, possibly_changed
 from extract.request import RunOptions
 from extract.resolve import resolve
@@ -108,13 +109,49 @@ def test_another_size_is_another_content_without_reading_the_file(small, tmp_pat
 
 @pytest.mark.parametrize("limit", [None, 1])
 def test_more_than_half_of_the_images_gone_is_refused_whatever_the_limit(small, tmp_path, limit):
-    images = make_images("a.png", "b.png", "c.png", "d.png")
+    images = {f"{letter}.png": Image(letter) for letter in "abcd"}
     small.update(images)
     request = resolve(RunOptions(tmp_path, small.folder.root, limit=limit))
     half = {path: images[path] for path in ("a.png", "b.png")}
     assert find_update(small.snapshot, listing_of(half, tmp_path), request).changes.gone == (2 if limit is None else 0)
     with pytest.raises(UsageError, match="3 of the 4 stored images are not in"):
         find_update(small.snapshot, listing_of({"a.png": images["a.png"]}, tmp_path), request)
+
+
+@settings(max_examples=60, deadline=None)  # each example writes a store; disks vary
+@given(image_sets, image_sets)
+def test_only_more_than_half_of_the_images_gone_in_name_and_content_is_refused(stored, images):
+    with tempfile.TemporaryDirectory() as folder:
+        small = SmallStore(Path(folder) / "store")
+        small.update(stored)
+        request = resolve(RunOptions(folder, small.folder.root))
+        here = {images[path].sha256 for path in images.keys() - stored.keys()}
+        here |= {stored[path].sha256 for path in images.keys() & stored.keys()}
+        lost = [path for path in stored.keys() - images.keys() if stored[path].sha256 not in here]
+        listing = listing_of(images, Path(folder))
+        if len(lost) * 2 > len(stored):
+            with pytest.raises(UsageError, match=f"of the {len(stored)} stored images are not in .* under any name"):
+                find_update(small.snapshot, listing, request)
+        else:
+            assert find_update(small.snapshot, listing, request).changes.gone == len(stored.keys() - images.keys())
+
+
+@pytest.mark.parametrize(("sizes", "expected"), [([101, 102], []), ([100, 102], ["x.png"])])
+def test_only_files_that_have_the_size_of_a_missing_image_are_read(small, tmp_path, monkeypatch, sizes, expected):
+    read = []
+
+    def reading(files, names):
+        for name in names:
+            read.append(name)
+            yield ""
+
+    monkeypatch.setattr(extract.planning, "digests", reading)
+    small.update({f"{letter}.png": Image(letter) for letter in "abcd"})
+    listing = make_listing(make_images("x.png", "y.png"))
+    listing = listing.set_column(listing.schema.get_field_index("size"), "size", pa.array(sizes))
+    with pytest.raises(UsageError, match="4 of the 4 stored images are not in"):
+        find_update(small.snapshot, Listing(str(tmp_path), listing), resolve(RunOptions(tmp_path, small.folder.root)))
+    assert read == expected
 
 
 @pytest.mark.parametrize(("whole_seconds", "changed"), [(True, [False, False, True]), (False, [True, True, True])])

@@ -16,6 +16,7 @@ from extract.request import RunOptions
 from extract.summary import RunResult
 from extract.text import format_dry_run, format_run
 from store import open_store
+from store.errors import UsageError
 from store.files.local import LocalFiles
 from store.known import find_known
 from store.maintenance import collect_garbage
@@ -25,7 +26,13 @@ STUB = {"backbone": "mobilenet_v2", "weights": "random", "image_size": (16, 16),
 
 
 @pytest.fixture
-def computed(monkeypatch):
+def loads():
+    """One entry for each time the network was loaded."""
+    return []
+
+
+@pytest.fixture
+def computed(monkeypatch, loads):
     """The number of views that the network has computed."""
     views = []
 
@@ -35,6 +42,7 @@ def computed(monkeypatch):
             return super().start(images)
 
     def load(spec, reporter=None):
+        loads.append(spec)
         _, digest = load_stub(spec)
         return Counting(spec.dtype, spec.batch_size), digest
 
@@ -70,6 +78,50 @@ def test_a_renamed_class_computes_nothing(data, out, computed, options):
     assert open_store(out).verify().sound
 
 
+def test_all_images_may_be_renamed_and_none_lost_without_prune(data, out, computed):
+    extract_images(data, out, **STUB)
+    rename(data)
+    rename(data, "cat", "lion")
+    computed.clear()
+    result = extract_images(data, out, **STUB)
+    assert (result.copied, result.computed, computed) == (12, 0, [])
+    for path in sorted((data / "lion").iterdir())[:4] + sorted((data / "hound").iterdir())[:3]:
+        path.unlink()
+    data.rename(data.with_name("photos"))
+    rename(data.with_name("photos"), "lion", "puma")
+    with pytest.raises(UsageError, match=r"7 of the 12 stored images are not in .*photos, under any name: .*--prune"):
+        extract_images(data.with_name("photos"), out, **STUB)
+    assert extract_images(data.with_name("photos"), out, prune=True, **STUB).images == 5
+
+
+def test_no_network_is_loaded_where_all_features_are_copied(data, out, computed, loads):
+    extract_images(data, out, **STUB)
+    rename(data)
+    loads.clear()
+    result = extract_images(data, out, **STUB)
+    assert (result.copied, result.computed, loads) == (6, 0, [])
+    copied = [record for record in open_store(out).snapshot.records.values() if record.copied]
+    assert [record.environment.keys() & {"runtime", "batch_size", "device"} for record in copied] == [set(), set()]
+    assert open_store(out).verify().sound
+
+
+def test_the_network_is_loaded_once_an_image_of_the_same_size_is_another_one(data, out, computed, loads):
+    extract_images(data, out, **STUB)
+    rename(data)
+    file = data / "hound" / "00003.png"
+    pixels = 255 - np.asarray(Image.open(file))
+    size = file.stat().st_size
+    Image.fromarray(pixels).save(file, compress_level=0)
+    assert file.stat().st_size == size
+    loads.clear()
+    computed.clear()
+    result = extract_images(data, out, **STUB)
+    assert (result.copied, result.computed, len(computed), len(loads)) == (5, 1, 1, 1)
+    assert np.array_equal(features_by_name(out)["hound/00003.png"], StubRuntime().compute(pixels[None])[0].astype("f2"))
+    assert result.computed_by != ()
+    assert open_store(out).verify().sound
+
+
 def test_new_images_and_failures_stand_beside_renamed_ones(data, out, computed):
     extract_images(data, out, **STUB)
     before = features_by_name(out)
@@ -99,7 +151,7 @@ def test_a_dry_run_says_what_would_be_copied(data, out, computed, monkeypatch):
     extract_images(data, out, **STUB)
     rename(data)
     make_images(data, 3, start=100, classes=("hound",))
-    options = RunOptions(data=data, out=out, **{**STUB, "prune": True})
+    options = RunOptions(data=data, out=out, **STUB)
     plan = dry_run(options)
     assert (plan.images, plan.to_compute, plan.to_copy, plan.shards) == (15, 3, 6, 3)
     assert "15 images, 3 to compute and 6 renamed ones to copy in 3 shards" in format_dry_run(plan)[0]

@@ -70,6 +70,16 @@ def test_writing_again_writes_the_same_bytes(tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_a_folder_that_holds_another_sample_is_refused_and_left_as_it_is(tmp_path):
+    write_samples("photos", tmp_path / "images")
+    with pytest.raises(UsageError, match=r"images holds other images than digits \(china.jpg\): choose another DIR"):
+        write_samples("digits", tmp_path / "images")
+    assert sorted(path.name for path in (tmp_path / "images").rglob("*")) == ["china.jpg", "flower.jpg"]
+    (tmp_path / "images" / "flower.jpg").unlink()
+    (tmp_path / "images" / "README.txt").write_text("two photographs")
+    assert write_samples("photos", tmp_path / "images") == 2
+
+
 def test_an_unknown_sample_is_refused_by_name(tmp_path):
     with pytest.raises(UsageError, match="unknown sample 'cats': choose digits, textures or photos"):
         write_samples("cats", tmp_path)

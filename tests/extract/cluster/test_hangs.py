@@ -1,5 +1,6 @@
 """A cluster of which a part hangs without dying: the run continues without it, or ends, and never waits for ever."""
 
+import contextlib
 import json
 import os
 import signal
@@ -52,7 +53,12 @@ def freeze(client, seconds=None):
     process = min(client.run(os.getpid).values())
     os.kill(process, signal.SIGSTOP)
     if seconds is not None:
-        threading.Timer(seconds, os.kill, (process, signal.SIGCONT)).start()
+        threading.Timer(seconds, resume, (process,)).start()
+
+
+def resume(process):
+    with contextlib.suppress(ProcessLookupError):  # the run may have ended before, and its workers with it
+        os.kill(process, signal.SIGCONT)
 
 
 def assert_complete(result, out):

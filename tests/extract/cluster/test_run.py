@@ -13,7 +13,7 @@ import extract.cluster.run
 import extract.cluster.submission
 import extract.shard_builder
 from extract import extract as extract_images
-from extract.clock import Clock
+from extract.monitor import Clock
 from store import open_store
 from store.errors import EnvironmentFailure, UsageError
 from tests.extract.cluster.pixels import PIXELS
@@ -60,6 +60,8 @@ def test_renamed_images_are_copied_by_the_workers(data, out):
     (data / "dog").rename(data / "hound")
     result = extract_images(data, out, scheduler="local:2", **PIXELS)
     assert (result.computed, result.copied, result.reused) == (0, 12, 24)
+    copied = [record.environment for record in open_store(out).snapshot.records.values() if record.copied]
+    assert all("runtime" not in environment for environment in copied)  # no worker had to load the network
     assert open_store(out).verify().sound
 
 

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from extract.bad_image import BadImage
-from extract.clock import Clock
 from extract.images.decode import DecodePolicy, decode
 from extract.images.kinds import kind_of
 from extract.images.loader import ImageLoader
+from extract.monitor import Clock
 from store.files.local import LocalFiles
 
 SIZE = (48, 64)  # height, width

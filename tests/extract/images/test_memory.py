@@ -6,11 +6,11 @@ from io import BytesIO
 
 from PIL import Image
 
-from extract.clock import Clock
 from extract.images import loader as loader_module
 from extract.images.decode import DecodePolicy
 from extract.images.loader import ImageLoader
 from extract.images.memory import BYTES_PER_DECODER, MemoryBudget, decoding_bytes
+from extract.monitor import Clock
 from store.files.opening import open_files
 from tests.stub import make_images
 

@@ -3,7 +3,7 @@ from PIL import Image
 
 from extract.images.decode import BadImage
 from extract.images.pixels import read_pixels
-from extract.sources.places import image_root
+from extract.sources.base import image_root
 from tests.store.build import make_recipe
 from tests.stub import make_images
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from store.json_values import JsonObject, as_list, as_object, utf8
 from store.schema import InvalidField, Range, read_fields, shown
 
+_MOST_REASON = 300  # characters of pyarrow's own
 _Number = Annotated[int, Range(-(2**63), 2**63 - 1)]
 
 
@@ -80,7 +81,8 @@ def failures_of(values: JsonObject) -> pa.Table:
     try:
         return failure_table(failures)
     except (pa.ArrowException, ValueError) as error:  # a lone surrogate
-        raise InvalidField(f"failures cannot be columns ({error}): expected texts that are UTF-8") from error
+        reason = str(error)[:_MOST_REASON]
+        raise InvalidField(f"failures cannot be columns ({reason}): expected texts that are UTF-8") from error
 
 
 def _table(what: str, schema: pa.Schema, columns: Sequence[Sequence[object]]) -> pa.Table:
@@ -90,7 +92,8 @@ def _table(what: str, schema: pa.Schema, columns: Sequence[Sequence[object]]) ->
         try:
             array = pa.array(values, expected.type)
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            raise InvalidField(f"{what}: expected {expected.type} for every {expected.name} ({error})") from error
+            reason = str(error)[:_MOST_REASON]  # it repeats the value, which may be of any length
+            raise InvalidField(f"{what}: expected {expected.type} for every {expected.name} ({reason})") from error
         if array.null_count:
             raise InvalidField(f"{what}: expected {expected.type} for every {expected.name}, there is None")
         arrays.append(array)

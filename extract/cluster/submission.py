@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from distributed import Client, Future, KilledWorker
+from distributed.client import ClosedClientError
 from distributed.comm import CommClosedError
 
 from extract.cluster.worker import ShardDone
@@ -99,7 +100,7 @@ class Submission:
                     self.done += 1
                     yield done
         finally:
-            with suppress(OSError, TimeoutError):  # a scheduler that is lost has no tasks
+            with suppress(OSError, TimeoutError, ClosedClientError):  # a scheduler that is lost has no tasks
                 self.client.cancel(list(self._in_progress), force=True)
 
     def require_all(self) -> None:

@@ -101,6 +101,15 @@ def test_a_file_that_is_no_json_object_is_damage(filled, name, data):
     assert error.exit_code in (2, 4) if error else not verify(filled.folder).sound
 
 
+def test_a_value_of_any_length_is_cut_in_the_message(filled):
+    path = path_of(filled, "record")
+    values = json.loads(path.read_bytes())
+    values["rows"][0][values["row_fields"].index("size")] = "x" * 10_000
+    path.write_bytes(json.dumps(values).encode())
+    for look in looks(filled):
+        assert_documented(look)
+
+
 RECIPE = {
     "resize": ("evil", "expected one of bilinear, nearest"),
     "image_size": ([10**6, 10**6], "expected a list of 2, each a whole number from 1 to 4,096"),

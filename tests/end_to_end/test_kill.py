@@ -34,7 +34,7 @@ def world(tmp_path_factory):
     return make_world(tmp_path_factory.mktemp("world"))
 
 
-@pytest.mark.parametrize("stride", [5, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_at_every_step_of_the_protocol(world, tmp_path, stride):
     data, reference = world
     for fatal_call in range(1, 500, stride):
@@ -65,7 +65,7 @@ def test_one_pass_for_two_networks_killed_at_every_step_of_the_protocol(world, t
     assert in_both > 1
 
 
-@pytest.mark.parametrize("kills", [15, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [6, pytest.param(100, marks=pytest.mark.slow)])
 def test_killed_at_random_moments(world, tmp_path, kills):
     data, reference = world
     rng = random.Random(0)

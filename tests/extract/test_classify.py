@@ -40,7 +40,7 @@ def test_the_best_guesses_come_first_and_equal_ones_in_order():
     assert [guess.probability for guess in best_guesses(probabilities, 2)] == pytest.approx([0.5, 0.2])
 
 
-@pytest.mark.parametrize("runtime", ["openvino", "keras"])
+@pytest.mark.parametrize("runtime", ["openvino", pytest.param("keras", marks=pytest.mark.slow)])
 def test_photographs_are_named_sensibly_by_either_runtime(runtime, photos):
     (photos / "broken.jpg").write_text("no image")
     broken, china, flower = classify([photos], "efficientnet_lite0", top=CLASSES, runtime=runtime)

@@ -285,9 +285,11 @@ def after(seconds, action):
 
 
 def send(number, ignored=False):
-    """Send this process a signal soon, which it may be ignoring, as under nohup."""
-    if ignored:
-        signal.signal(number, signal.SIG_IGN)
+    """Send this process a signal soon, which it may be ignoring, as under nohup.
+
+    Whoever runs the tests may have it ignored: shells do so for what they start in the background.
+    """
+    signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
     after(0.3, lambda: os.kill(os.getpid(), number))
 
 
@@ -301,7 +303,6 @@ def hang_up_ignored():
 
 def quit_it():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # shells have it ignored by what they start in the background
     send(signal.SIGQUIT)
 
 
@@ -357,8 +358,7 @@ def on_a_terminal(ignored):
         os.dup2(slave, number)
         setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
     os.close(slave)
-    if ignored:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
     after(0.5, lambda: os.close(master))
 
 

@@ -43,7 +43,13 @@ def paths_of_test(head):
     return [path for path, role in zip(images.path, images.kept_fit, strict=True) if role == TESTS]
 
 
-@pytest.mark.parametrize("name", ANYWHERE)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in ("dropout_dense", "se", "mobilenet_dense", "conv")))
+        for name in ANYWHERE
+    ],
+)
 def test_every_head_learns_colors(name, color_store):
     head = fit_head(color_store, name, parameters=QUICK.get(name, {}), evaluate_test=True)
     metrics = head.metrics

@@ -30,11 +30,11 @@ from store.errors import EnvironmentFailure, UsageError
 from tests.stub import make_images, read_file
 
 FAST = (
-    "alexnet", "efficientnet_b0", "efficientnet_lite0", "mobilenet_v2", "mobilenet_v3_small", "pixels", "squeezenet",
+    "alexnet", "efficientnet_lite0", "mobilenet_v3_small", "pixels", "squeezenet",
 )  # fmt: skip
 SAVED = (
-    "mobilenet_v2", "squeezenet",
-    *(pytest.param(name, marks=pytest.mark.slow) for name in ("convnext_tiny", "efficientnet_b0")),
+    "squeezenet",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("convnext_tiny", "efficientnet_b0", "mobilenet_v2")),
 )  # fmt: skip
 OUR_NETWORKS = {
     "alexnet",
@@ -184,11 +184,11 @@ def test_every_cut_point_can_be_cut_at_nested_ones_too():
 @pytest.mark.parametrize(
     ("name", "size", "layer"),
     [
-        ("convnext_tiny", 64, "convnext_tiny_downsampling_block_1"),
+        pytest.param("convnext_tiny", 64, "convnext_tiny_downsampling_block_1", marks=pytest.mark.slow),
         ("efficientnet_lite0", 64, "block5c_add"),
-        ("inception_v3", 96, "mixed8"),
+        pytest.param("inception_v3", 96, "mixed8", marks=pytest.mark.slow),
         ("mobilenet_v2", 64, "block_13_project_BN"),
-        ("resnet50", 64, "conv4_block6_out"),
+        pytest.param("resnet50", 64, "conv4_block6_out", marks=pytest.mark.slow),
         ("vgg16", 64, "block4_pool"),
     ],
 )

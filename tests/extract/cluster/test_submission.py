@@ -3,6 +3,7 @@
 import threading
 import time
 
+import dask
 import pytest
 from distributed import Client, LocalCluster
 
@@ -83,7 +84,10 @@ def test_stopping_cancels_the_tasks_in_progress(client):
 
 def test_a_scheduler_that_is_lost(monkeypatch):
     monkeypatch.setattr(extract.cluster.submission, "PATIENCE", 2.0)
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster:
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
+    ):
         client = Client(cluster.scheduler_address, set_as_default=False)
         results = submission(client, slow).results(map(Task, range(1000)))
         next(results)

@@ -26,6 +26,7 @@ from fit.heads.table import HEADS
 from store import open_store
 from store.errors import UsageError
 from tests.families import smallest_of_each_family
+from tests.on_demand import OnDemand
 
 # Converters warn of their own and of TensorFlow's future.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -60,7 +61,7 @@ def lite0(tmp_path_factory, colors):
 
 @pytest.fixture(scope="module")
 def heads(lite0):
-    return {name: fit_head(lite0, name, parameters=QUICK.get(name, {})) for name in ("logistic", "forest", *NETWORKS)}
+    return OnDemand(lambda name: fit_head(lite0, name, parameters=QUICK.get(name, {})))
 
 
 @pytest.mark.parametrize("to", [pytest.param(to, marks=[pytest.mark.slow] * (to != "onnx")) for to in TARGETS])

@@ -14,8 +14,8 @@ from extract.monitor import Clock, Monitor
 from extract.pipeline import run_pipeline
 from extract.planning import Changes, Update, find_update, image_bytes, plan_for
 from extract.request import RunOptions
-from extract.resolve import Request, ResolvedStore, load_network, resolve, resolve_store
-from extract.run import report_listing, shard_worker
+from extract.resolve import Request, ResolvedStore, resolve, resolve_store
+from extract.run import load_checked, report_listing, shard_worker
 from extract.runtimes.base import Runtime
 from extract.runtimes.device import peak_memory
 from extract.shard_builder import ImageGroup, unlabelled
@@ -108,7 +108,7 @@ def dry_run(options: RunOptions, reporter: Reporter = SILENT) -> DryRun:
     request = resolve(options, reporter)
     listing = list_data(options.data, options.include, options.exclude)
     report_listing(listing, reporter)
-    resolved = resolve_store(request, reporter)
+    resolved = resolve_store(request, listing, reporter)
     current = resolved.snapshot or Snapshot(resolved.info)
     update = find_update(current, listing, request)
     plan = plan_for(current, update, request) if update.needs_plan or current.plan is None else current.plan
@@ -182,9 +182,8 @@ def _estimate(
     reporter: Reporter,
 ) -> Estimate:
     """Compute some images, taken evenly from all of them, and conclude from them on the whole run."""
-    loaded = resolved.loaded or load_network(request.network, reporter)
     worker = shard_worker(request, resolved.info, listing)
-    worker.require_network(loaded.runtime, loaded.digest)
+    loaded = load_checked(request, worker, resolved, reporter)
     pending = np.flatnonzero(update.shard_keys.is_null())
 
     def compute(count: int) -> Sample:

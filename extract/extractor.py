@@ -20,14 +20,16 @@ from extract.pipeline import run_pipeline
 from extract.request import MAX_PIXELS
 from extract.runtimes.base import Computed, Pending, Runtime
 from extract.runtimes.device import usable_cores
-from extract.runtimes.load import NetworkSpec, load_runtime
+from extract.runtimes.load import NetworkSpec, load_runtime, require_int8
 from extract.shard_builder import ImageGroup, unlabelled
 from extract.sources.named import NamedFiles
-from store.errors import PrecisionMissing, RecipeMismatch, UsageError
+from store.errors import DamagedStore, PrecisionMissing, RecipeMismatch, UsageError
 from store.files.base import ReadableFiles
 from store.files.names import printable
+from store.files.opening import open_files
 from store.image_records import Failure
 from store.progress import SILENT, Reporter
+from store.quantization import Quantization, local_network
 from store.recipe import Output, Recipe, stored_dtype
 from store.tensors import Tensor
 from store.writer import ShardContent
@@ -41,7 +43,8 @@ class FeatureExtractor:
     Args:
         recipe: what the features depend on.
         outputs: which of its columns to compute.
-        weights: where the weights are: imagenet, random:SEED or a file; of a model file, where it or its folder is.
+        weights: where the weights are: imagenet, random:SEED or a file; of a model file, where it or its folder is; with the
+            precision int8, the store, or the folder of a head on its features.
         reporter: shows that the network is being loaded; with its `debug`, the messages of libraries.
 
     Raises:
@@ -53,27 +56,12 @@ class FeatureExtractor:
     def __init__(self, recipe: Recipe, outputs: Sequence[Output], weights: str, reporter: Reporter = SILENT) -> None:
         self.recipe = recipe
         self.outputs = tuple(outputs)
-        as_auto = all(stored_dtype("auto", output.spatial) == output.dtype for output in outputs)
-        network = NetworkSpec(
-            recipe_backbone(recipe),
-            recipe_weights(recipe, weights),
-            recipe.image_size,
-            tuple(output.layer for output in outputs),
-            recipe.pooling,
-            # As the run asked for it in most cases, so that the model which it converted serves here too.
-            "auto" if as_auto else outputs[0].dtype,
-            recipe.precision,
-        )
         with reporter.step(f"loading {shown_name(recipe.backbone)}", None):
-            try:
-                _require_weights(recipe, weights, remembered_digest(network.backbone, network.weights))
-                self.runtime, digest = load_runtime(network, Reporter(debug=reporter.debug))
-            except (RecipeMismatch, PrecisionMissing):
-                raise
-            except UsageError as error:
-                raise _weights_needed(recipe, error) from error
-        _require_weights(recipe, weights, digest)
-        for output, shape in zip(outputs, self.runtime.shapes, strict=True):
+            if recipe.quantization is None:
+                self.runtime = _runtime_of_weights(recipe, self.outputs, weights, reporter.debug)
+            else:
+                self.runtime = _runtime_in_8_bits(recipe, recipe.quantization, self.outputs, weights)
+        for output, shape in zip(self.outputs, self.runtime.shapes, strict=True):
             _require_shape(recipe, output, tuple(shape))
 
     def extract(
@@ -97,6 +85,48 @@ class FeatureExtractor:
         calls = (self.runtime.start(list(pixels[start : start + size])) for start in range(0, len(pixels), size))
         tensors = [call.result().tensors for call in calls]  # one at a time, as a runtime takes them
         return [np.concatenate(parts) for parts in zip(*tensors, strict=True)]
+
+
+def _runtime_of_weights(recipe: Recipe, outputs: Sequence[Output], weights: str, debug: bool) -> Runtime:
+    as_auto = all(stored_dtype("auto", output.spatial) == output.dtype for output in outputs)
+    network = NetworkSpec(
+        recipe_backbone(recipe),
+        recipe_weights(recipe, weights),
+        recipe.image_size,
+        tuple(output.layer for output in outputs),
+        recipe.pooling,
+        # As the run asked for it in most cases, so that the model which it converted serves here too.
+        "auto" if as_auto else outputs[0].dtype,
+        recipe.precision,
+    )
+    try:
+        _require_weights(recipe, weights, remembered_digest(network.backbone, network.weights))
+        runtime, digest = load_runtime(network, Reporter(debug=debug))
+    except (RecipeMismatch, PrecisionMissing):
+        raise
+    except UsageError as error:
+        raise _weights_needed(recipe, error) from error
+    _require_weights(recipe, weights, digest)
+    return runtime
+
+
+def _runtime_in_8_bits(recipe: Recipe, quantization: Quantization, outputs: Sequence[Output], place: str) -> Runtime:
+    """The network of a recipe in 8 bits, from the store or a head's folder.
+
+    Raises:
+        UsageError: it is not there.
+        PrecisionMissing: this machine does not compute in int8.
+    """
+    require_int8()
+    from extract.runtimes.quantized import quantized_runtime
+
+    try:
+        file = local_network(open_files(place), quantization.network)
+    except DamagedStore as error:
+        raise UsageError(
+            f"int8 features need their quantized network: {error}, or name one of these with --weights"
+        ) from error
+    return quantized_runtime(file, outputs=[recipe.layers.index(output.layer) for output in outputs])
 
 
 @dataclass(frozen=True)

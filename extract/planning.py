@@ -78,6 +78,10 @@ def plan_run(request: Request, listing: Listing, resolved: ResolvedStore) -> Pla
         EnvironmentFailure: the store cannot be written.
     """
     snapshot = resolved.snapshot or _create_store(request, resolved)
+    if (
+        snapshot.info.recipe != resolved.info.recipe
+    ):  # another process was first, and has quantized the network on its own
+        resolved = ResolvedStore(snapshot.info, snapshot, None)
     while True:
         update = find_update(snapshot, listing, request)
         if not update.needs_plan:
@@ -90,7 +94,7 @@ def plan_run(request: Request, listing: Listing, resolved: ResolvedStore) -> Pla
 
 def _create_store(request: Request, resolved: ResolvedStore) -> Snapshot:
     """Create the store; if another process was first, its recipe must be the same."""
-    info = StoreWriter(request.store).create(resolved.info)
+    info = StoreWriter(request.store).create(resolved.info, resolved.network)
     require_same_recipe(request, info, resolved.info.recipe.weights)
     return load_snapshot(request.store)
 

@@ -108,7 +108,8 @@ class RunOptions:
     precision: Annotated[
         str,
         Option(
-            "float32, bfloat16 or float16: the precision of the computation, if supported.", complete=one_of(PRECISIONS)
+            "float32, bfloat16, float16 or int8: the precision of the computation, if supported.",
+            complete=one_of(PRECISIONS),
         ),
     ] = "float32"
     runtime: Annotated[

@@ -4,22 +4,27 @@
 shapes only the network knows, and where the digest of its weights is not remembered.
 """
 
+import hashlib
 import os
 from dataclasses import dataclass, replace
 
 from extract.backbones.chosen import ChosenNetwork, Geometry, choose_network
 from extract.backbones.file_backbone import FileBackbone, shown_name
 from extract.backbones.weights import remembered_digest
-from extract.images.decode import parse_color
+from extract.calibration import RULE, compare_features, read_calibration
+from extract.images.decode import decode_policy, parse_color
 from extract.request import RunOptions, parse_automatic, parse_part
 from extract.runtimes.base import Runtime, padded_size
 from extract.runtimes.device import require_device, usable_cores
-from extract.runtimes.load import NetworkSpec, load_runtime
+from extract.runtimes.load import NetworkSpec, load_runtime, require_int8
+from extract.sources.base import Listing
+from store.choices import INT8
 from store.errors import RecipeMismatch, UsageError
 from store.files.base import FOLDERS, Files
 from store.files.names import is_url
 from store.files.opening import open_files
 from store.progress import SILENT, Reporter
+from store.quantization import Quantization
 from store.recipe import Output, Recipe, differences, stored_dtype
 from store.records import StoreInfo
 from store.snapshot import Snapshot, load_snapshot
@@ -66,11 +71,13 @@ class ResolvedStore:
         info: of the store.
         snapshot: the store as it stands; None where there is none yet.
         loaded: the network, if it had to be loaded to know this.
+        network: of a new store with the precision int8, the file of its quantized network.
     """
 
     info: StoreInfo
     snapshot: Snapshot | None
     loaded: LoadedNetwork | None
+    network: bytes = b""
 
 
 def resolve(options: RunOptions, reporter: Reporter = SILENT) -> Request:
@@ -142,8 +149,10 @@ def _own_files(options: RunOptions) -> tuple[str, ...]:
     return () if first == os.pardir else (first,)
 
 
-def resolve_store(request: Request, reporter: Reporter) -> ResolvedStore:
+def resolve_store(request: Request, listing: Listing, reporter: Reporter) -> ResolvedStore:
     """The request's store, checked against the request's recipe.
+
+    The network of a new store with the precision int8 is quantized here, on images of the listing.
 
     Raises:
         RecipeMismatch: the store was made with another recipe.
@@ -151,14 +160,44 @@ def resolve_store(request: Request, reporter: Reporter) -> ResolvedStore:
         UsageError: the network cannot be computed here.
         EnvironmentFailure: weights could not be downloaded.
     """
+    int8 = request.network.precision == INT8
     if not request.store.is_store():
+        if int8:
+            return _quantized_store(request, listing, reporter)
         loaded = load_network(request.network, reporter)
         return ResolvedStore(_new_info(request, loaded), None, loaded)
     snapshot = load_snapshot(request.store)
     digest = remembered_digest(request.network.backbone, request.network.weights)
-    needed = None if digest else load_network(request.network, reporter)
+    exact = replace(request.network, precision="float32") if int8 else request.network
+    needed = None if digest else load_network(exact, reporter)
     require_same_recipe(request, snapshot.info, needed.digest if needed else str(digest))
-    return ResolvedStore(snapshot.info, snapshot, needed)
+    return ResolvedStore(snapshot.info, snapshot, None if int8 else needed)
+
+
+def _quantized_store(request: Request, listing: Listing, reporter: Reporter) -> ResolvedStore:
+    """A new store, and the 8-bit network that it will have."""
+    require_int8(request.network.runtime, request.network.device)
+    from extract.runtimes.load_quantized import load_float32
+    from extract.runtimes.quantized import quantize, quantized_runtime, require_nncf
+
+    require_nncf()
+    reporter.message(f"loading {shown_name(request.network.backbone.name)}")
+    exact = load_float32(request.network, reporter)
+    info = _new_info(request, LoadedNetwork(exact.runtime, exact.digest))
+    with reporter.step("reading the images that calibrate int8", None):
+        policy = decode_policy(info.recipe, request.options.max_pixels)
+        found = read_calibration(listing, policy, request.decoders)
+    with reporter.step("quantizing the network", None):
+        network = quantize(exact.graph, [view.decoded.pixels for view in found.images])
+        runtime = quantized_runtime(network, request.network.batch_size or 1)
+    names = [output.name for output in info.outputs]
+    agreements = compare_features(exact.runtime, runtime, found.held_out, names)
+    quantization = Quantization(hashlib.sha256(network).hexdigest(), found.digest, len(found.images), RULE)
+    reporter.message(f"quantized on {len(found.images):,} images of DATA")
+    for agreement in agreements:
+        reporter.message(f"int8 {agreement.output}: {agreement.sentence}")
+    info = replace(info, recipe=replace(info.recipe, quantization=quantization), agreements=agreements)
+    return ResolvedStore(info, None, LoadedNetwork(runtime, exact.digest), network)
 
 
 def load_network(network: NetworkSpec, reporter: Reporter) -> LoadedNetwork:
@@ -187,13 +226,14 @@ def require_same_recipe(request: Request, info: StoreInfo, digest: str) -> None:
         if same_cuts
         else info.recipe.dtypes
     )
-    lines = differences(info.recipe, _recipe(request, digest, dtypes))
-    for name, asked, has in (
+    asked = replace(_recipe(request, digest, dtypes), quantization=info.recipe.quantization)  # made once, for good
+    lines = differences(info.recipe, asked)
+    for name, wish, has in (
         ("format", options.format, info.shard_format),
         ("compression", options.compression, info.compression),
     ):
-        if asked not in ("auto", has):
-            lines.append(f"{name}: the store has {has}, this run asks for {asked}")
+        if wish not in ("auto", has):
+            lines.append(f"{name}: the store has {has}, this run asks for {wish}")
     if lines:
         raise RecipeMismatch(
             f"{request.store} was made with another recipe; {'; '.join(lines)}. "

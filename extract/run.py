@@ -18,7 +18,7 @@ from extract.images.decode import decode_policy
 from extract.monitor import Clock, Monitor
 from extract.planning import PlannedRun, part_of, plan_run
 from extract.request import RunCall, RunOptions
-from extract.resolve import Request, limit_batch, load_network, resolve, resolve_store
+from extract.resolve import LoadedNetwork, Request, ResolvedStore, limit_batch, load_network, resolve, resolve_store
 from extract.runtimes.base import Runtime
 from extract.runtimes.deferred import DeferredRuntime
 from extract.shard_builder import ShardTask
@@ -97,7 +97,7 @@ def _run(runs: Sequence[RunOptions], reporter: Reporter) -> list[RunResult]:
     listing = list_data(runs[0].data, runs[0].include, runs[0].exclude)
     report_listing(listing, reporter)
     requests = [limit_batch(request, len(listing)) for request in requests]
-    resolved = [resolve_store(request, reporter) for request in requests]  # all, before anything is written
+    resolved = [resolve_store(request, listing, reporter) for request in requests]  # all, before anything is written
     planned = [plan_run(request, listing, store) for request, store in zip(requests, resolved, strict=True)]
     computed = compute([Job(*job) for job in zip(requests, planned, strict=True)], reporter)
     return [summarize(*each) for each in zip(requests, planned, computed, strict=True)]
@@ -173,8 +173,7 @@ class Job:
     def load(self, reporter: Reporter, clock: Clock) -> Runtime:
         """The network, if it was not loaded before; checked against the store. The clock leaves out how long it takes."""
         with clock.paused():
-            loaded = self.planned.resolved.loaded or load_network(self.request.network, reporter)
-        self.worker.require_network(loaded.runtime, loaded.digest)
+            loaded = load_checked(self.request, self.worker, self.planned.resolved, reporter)
         _warn_of_versions(self.planned.snapshot, self.worker.environment(loaded.runtime), reporter)
         return loaded.runtime
 
@@ -243,6 +242,15 @@ def shard_worker(request: Request, info: StoreInfo, listing: Listing) -> ShardWo
         request.decoders,
         request.options.single_writer,
     )
+
+
+def load_checked(request: Request, worker: ShardWorker, resolved: ResolvedStore, reporter: Reporter) -> LoadedNetwork:
+    """The network, if it was not loaded before; checked against the store, which has it itself if its precision is int8."""
+    if resolved.loaded is None and worker.info.recipe.quantization is not None:
+        return LoadedNetwork(worker.load(reporter), worker.info.recipe.weights)
+    loaded = resolved.loaded or load_network(request.network, reporter)
+    worker.require_network(loaded.runtime, loaded.digest)
+    return loaded
 
 
 def shard_tasks(snapshot: Snapshot, indexes: Sequence[int]) -> Iterator[ShardTask]:

@@ -20,7 +20,7 @@ from extract.images.loader import ImageLoader, SharedLoader
 from extract.monitor import Monitor
 from extract.pipeline import Target, run_pipeline, run_targets
 from extract.runtimes.device import usable_cores
-from extract.runtimes.load import NetworkSpec, load_runtime
+from extract.runtimes.load import NetworkSpec, load_runtime, require_int8
 from extract.shard_builder import ShardTask, StoreSink
 from extract.sources.reading import open_images
 from store.errors import EnvironmentFailure, RecipeMismatch
@@ -29,6 +29,7 @@ from store.files.opening import open_files
 from store.image_records import Failure
 from store.known import KNOWN, KnownFeatures
 from store.progress import SILENT, Reporter
+from store.quantization import Quantization, local_network
 from store.records import CommitRecord, StoreInfo
 from store.writer import StoreWriter
 
@@ -85,6 +86,8 @@ class ShardWorker:
             raise EnvironmentFailure(
                 f"the images' folder {self.images} cannot be reached from here: it must be on a shared file system"
             )
+        if self.info.recipe.quantization is not None:  # the network is in the store
+            return
         require_weights(self.network.backbone, self.network.weights)
         weights = self.network.weights
         if weights.kind == "file" and not os.path.isfile(weights.path):
@@ -108,9 +111,20 @@ class ShardWorker:
         Raises:
             RecipeMismatch: it does not compute what the store holds.
         """
-        runtime, digest = load_runtime(self.network, reporter)
+        quantization = self.info.recipe.quantization
+        if quantization is None:
+            runtime, digest = load_runtime(self.network, reporter)
+        else:
+            runtime, digest = self._load_quantized(quantization), self.info.recipe.weights
         self.require_network(runtime, digest)
         return runtime
+
+    def _load_quantized(self, quantization: Quantization) -> "Runtime":
+        """The store's own network in 8 bits; it was made of the recipe's weights."""
+        require_int8(self.network.runtime, self.network.device)
+        from extract.runtimes.quantized import quantized_runtime
+
+        return quantized_runtime(local_network(self.files(), quantization.network), self.network.batch_size or 1)
 
     def environment(self, runtime: "Runtime") -> dict[str, str]:
         """What commit records say about where and with which versions they were made."""

@@ -35,7 +35,11 @@ def place_weights(blocks: Sequence[Block], weights: WeightsPlace) -> tuple[Block
             f"order {', '.join(recipe.backbone for recipe in recipes)}"
         )
     place_of = dict(zip(recipes, places, strict=True))
-    return tuple(replace(block, weights=row_name(os.fspath(place_of[block.recipe]))) for block in blocks)
+    return tuple(_placed(block, row_name(os.fspath(place_of[block.recipe]))) for block in blocks)
+
+
+def _placed(block: Block, place: str) -> Block:
+    return replace(block, weights=place) if block.recipe.quantization is None else replace(block, network=place)
 
 
 def pixel_inputs(blocks: Sequence[Block]) -> list[list[int]]:
@@ -52,10 +56,10 @@ def pixel_inputs(blocks: Sequence[Block]) -> list[list[int]]:
 
 
 def networks(blocks: Sequence[Block], numbers: Sequence[int]) -> list[list[int]]:
-    """Those numbers of blocks by the network that computes them: those of one recipe and weights stand together."""
+    """Those numbers of blocks by the network that computes them: those of one recipe and place stand together."""
     found: dict[tuple[Recipe, str], list[int]] = {}
     for number in numbers:
-        found.setdefault((blocks[number].recipe, blocks[number].weights), []).append(number)
+        found.setdefault((blocks[number].recipe, blocks[number].place), []).append(number)
     return list(found.values())
 
 
@@ -128,5 +132,5 @@ def _load_networks(blocks: Sequence[Block], numbers: Sequence[int], reporter: Re
     for members in networks(blocks, numbers):
         first = blocks[members[0]]
         outputs = [replace(blocks[number].output, name=str(number)) for number in members]
-        loaded.append(FeatureExtractor(first.recipe, outputs, file_path(first.weights), reporter))
+        loaded.append(FeatureExtractor(first.recipe, outputs, file_path(first.place), reporter))
     return loaded

@@ -9,7 +9,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fit.experiment_record import MOST_BYTES, ExperimentRecord
-from fit.head_info import HeadInfo
+from fit.head_info import Block, HeadInfo
 from fit.heads.balanced import BalancedPredictor, column_factors
 from fit.heads.base import CustomHead, Predictor
 from fit.looks import Look, read_looks, write_looks
 from fit.model_file import ModelFile, read_file, read_model, write_model
 from store.errors import DamagedHead, EnvironmentFailure, StillframeError, UnsafeFile, UsageError
 from store.files.local import whole_file
+from store.files.names import file_path, row_name
+from store.files.opening import open_files
 from store.json_values import as_object, parse
+from store.quantization import local_network, network_file
 from store.schema import InvalidField, read_fields, shown
 from store.suggestions import suggest
 
@@ -129,6 +132,7 @@ def _write_files(folder: Path, content: HeadContent, replaced: Path) -> None:
         "model": asdict(write_model(folder, content.predictor)),
     }
     _write_json(folder / INFO, described)
+    _write_networks(folder, info)
     _write_json(folder / METRICS, content.metrics)
     if content.predictions is not None:
         _write_predictions(folder / PREDICTIONS, content.predictions)
@@ -138,6 +142,32 @@ def _write_files(folder: Path, content: HeadContent, replaced: Path) -> None:
         earlier = [look for look in read_looks(replaced, digest) if look not in content.looks]
         if earlier or content.looks:
             write_looks(folder, digest, [*earlier, *content.looks])
+
+
+def _write_networks(folder: Path, info: HeadInfo) -> None:
+    """Put the quantized networks of a head's features into its folder, so that it predicts without the store.
+
+    Raises:
+        DamagedStore: one is not where it was.
+    """
+    for block in info.blocks:
+        if block.recipe.quantization is not None:
+            network = block.recipe.quantization.network
+            path = folder / network_file(network)
+            path.parent.mkdir(exist_ok=True)
+            shutil.copyfile(local_network(open_files(file_path(block.place)), network), path)
+
+
+def _with_own_networks(info: HeadInfo, folder: Path) -> HeadInfo:
+    """The head, with the quantized networks taken from its own folder where they are there."""
+
+    def placed(block: Block) -> Block:
+        quantization = block.recipe.quantization
+        if quantization is None or not (folder / network_file(quantization.network)).is_file():
+            return block
+        return replace(block, network=row_name(os.path.abspath(folder)))
+
+    return replace(info, blocks=tuple(map(placed, info.blocks)))
 
 
 def write_test(folder: Path, metrics: Mapping[str, object], predictions: pa.Table) -> None:
@@ -263,7 +293,7 @@ def _read_description(folder: Path) -> tuple[HeadInfo, ModelFile]:
         )
     if described.get("fingerprint") != info.fingerprint:
         raise DamagedHead(f"{folder / INFO} was edited: its fingerprint is not that of its recipe; fit the head again")
-    return info, file
+    return _with_own_networks(info, folder), file
 
 
 def _require_head(folder: Path) -> None:

@@ -29,6 +29,8 @@ class Block:
         weights: where the backbone's weights were: imagenet, random:SEED or a file; their digest is the recipe's.
         store: where the features were, as a row name: a folder or a URL; empty in older heads.
         scale: what its features are multiplied by, beside other blocks; see `fit.heads.balanced`.
+        network: of a head with the precision int8 that was loaded, its folder, which has the quantized network; not in
+            head.json, for folders move.
     """
 
     recipe: Recipe
@@ -37,6 +39,12 @@ class Block:
     weights: str
     store: str = ""
     scale: Annotated[float, Range(0)] = 1.0
+    network: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where its network is now: as `weights`, or with the precision int8 the folder that has the quantized one."""
+        return (self.network or self.store) if self.recipe.quantization is not None else self.weights
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -176,7 +184,7 @@ class HeadInfo:
         """
         own = {"several" if field.name == "multi_label" else field.name for field in fields(cls)}
         if "blocks" not in values:  # the only block's fields are beside the head's
-            own = (own | {field.name for field in fields(Block)}) - {"blocks", "scale"}
+            own = (own | {field.name for field in fields(Block)}) - {"blocks", "scale", "network"}
         if unknown := set(values) - own:
             raise InvalidField(f"{min(unknown)} is not a field of a head: expected {', '.join(sorted(own))}")
         blocks = _blocks(values)

@@ -6,7 +6,8 @@ CROPS = ("stretch", "center", "pad")
 FLIPS = ("none", "horizontal", "vertical", "both")
 STORED_DTYPES = ("float16", "float32")
 COMPRESSIONS = ("zstd", "lz4", "none")
-PRECISIONS = ("float32", "bfloat16", "float16")
+INT8 = "int8"
+PRECISIONS = ("float32", "bfloat16", "float16", INT8)
 
 MOST_PIXELS = 4_096
 """Of an image's height and width: networks take less, and libraries crash on far more."""

@@ -79,6 +79,8 @@ def repair(place: StorePlace, console: Console) -> None:
         done = repair_store(open_files(place.store))
     console.result({"rebuilt": list(done.rebuilt), "withdrawn": [asdict(damage) for damage in done.withdrawn]})
     console.report(*format_repair(done))
+    if done.lost:
+        raise DamagedStore("; ".join(printable(damage.message) for damage in done.lost))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 from store.labels import LabelCounts, count_labels
 from store.plan import LISTING_SCHEMA
+from store.quantization import Agreement
 from store.reader import FeatureStore
 from store.recipe import Output, Recipe
 from store.records import CommitRecord
@@ -76,6 +77,7 @@ class StoreDescription:
         counts: images, rows, failures and pending images.
         labels: the images' classes, splits and groups.
         computed_by: what the shards were computed with.
+        agreements: of precision int8, how near its features are to those of float32.
     """
 
     store: str
@@ -90,6 +92,7 @@ class StoreDescription:
     counts: Counts
     labels: LabelCounts
     computed_by: tuple[ComputedBy, ...]
+    agreements: tuple[Agreement, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """The keys of `store info --json`."""
@@ -106,6 +109,7 @@ class StoreDescription:
             **asdict(self.counts),
             **asdict(self.labels),
             "computed_by": [asdict(used) for used in self.computed_by],
+            **({"agreements": [asdict(one) for one in self.agreements]} if self.agreements else {}),
         }
 
 
@@ -162,4 +166,5 @@ def describe_store(features: FeatureStore) -> StoreDescription:
         counts=snapshot.counts(),
         labels=count_labels(snapshot.plan.rows if snapshot.plan else LISTING_SCHEMA.empty_table()),
         computed_by=find_computed_by(snapshot.records.values(), features.recipe),
+        agreements=snapshot.info.agreements,
     )

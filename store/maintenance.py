@@ -8,12 +8,13 @@ import numpy as np
 import pyarrow.compute as pc
 
 from store.errors import DamagedStore
-from store.files.base import COPY, INFO, Files, NotARegularFile
+from store.files.base import COPY, INFO, NETWORKS, Files, NotARegularFile
 from store.files.digest import digest_in
 from store.formats import get_format
 from store.known import find_previous
 from store.plan import plan_file
 from store.progress import SILENT, Reporter
+from store.quantization import local_network, network_file
 from store.rebuild import rebuild
 from store.records import CommitRecord, CurrentPlan, StoreInfo
 from store.snapshot import Snapshot, is_latest, load_snapshot
@@ -66,7 +67,7 @@ def verify(files: Files, reporter: Reporter = SILENT) -> Verification:
         pending=counts.pending,
         views=snapshot.info.recipe.views,
         shards=len(snapshot.records),
-        damage=(*_copy_damage(files), *_find_damage(files, snapshot, reporter)),
+        damage=(*_copy_damage(files), *_network_damage(files, snapshot.info), *_find_damage(files, snapshot, reporter)),
     )
 
 
@@ -74,6 +75,16 @@ def _copy_damage(files: Files) -> list[Damage]:
     if files.status(COPY) is None or files.read(COPY) == files.read(INFO):
         return []
     return [Damage("", f"{COPY} is not the same as {INFO}")]
+
+
+def _network_damage(files: Files, info: StoreInfo) -> list[Damage]:
+    if info.recipe.quantization is None:
+        return []
+    try:
+        local_network(files, info.recipe.quantization.network)
+    except DamagedStore as error:
+        return [Damage("", str(error))]
+    return []
 
 
 def _find_damage(files: Files, snapshot: Snapshot, reporter: Reporter = SILENT) -> list[Damage]:
@@ -153,10 +164,13 @@ def _has_name(data: bytes, shard: str) -> bool:
 
 @dataclass(frozen=True)
 class Repair:
-    """What `repair` did: the files that it `rebuilt`, a sentence each, and the damage whose shards it has `withdrawn`."""
+    """What `repair` did: the files that it `rebuilt`, a sentence each, and the damage whose shards it has `withdrawn`; and
+    what is `lost`, because nothing else has it.
+    """
 
     rebuilt: tuple[str, ...]
     withdrawn: tuple[Damage, ...]
+    lost: tuple[Damage, ...] = ()
 
 
 def repair(files: Files) -> Repair:
@@ -176,7 +190,7 @@ def repair(files: Files) -> Repair:
         record = snapshot.records.get(key)
         if record is not None and record.shard:
             _remove_unless_intact(files, record.shard)
-    return Repair(tuple(rebuilt), tuple(withdrawn))
+    return Repair(tuple(rebuilt), tuple(withdrawn), tuple(_network_damage(files, snapshot.info)))
 
 
 def _withdraw(writer: StoreWriter, snapshot: Snapshot, found: list[Damage]) -> list[Damage]:
@@ -237,7 +251,9 @@ def collect_garbage(files: Files, min_age: float = 3600.0, dry_run: bool = False
 
 
 def _remove(files: Files, name: str, needed: "_NeededFiles") -> bool:
-    if name.startswith(("data/", "plan/")):  # named by their content: a run may be about to publish one again
+    if name.startswith(
+        ("data/", f"{NETWORKS}/", "plan/")
+    ):  # named by their content: a run may be about to publish one again
         return files.remove_unless(name, lambda: name in needed.now())
     files.remove(name)
     return True
@@ -245,7 +261,7 @@ def _remove(files: Files, name: str, needed: "_NeededFiles") -> bool:
 
 def _unneeded(files: Files, needed: "_NeededFiles") -> list[str]:
     """Every file but those of the current plan."""
-    found = [f"{top}/{name}" for top in ("tmp", "data", "plan", "view") for name in files.names(top)]
+    found = [f"{top}/{name}" for top in ("tmp", "data", NETWORKS, "plan", "view") for name in files.names(top)]
     for plan_name in files.names("commit"):
         if plan_name not in needed.plans:
             found += [f"commit/{plan_name}/{name}" for name in files.names(f"commit/{plan_name}")]
@@ -296,6 +312,8 @@ class _NeededFiles:
 def _needed(snapshot: Snapshot) -> frozenset[str]:
     """The files that a snapshot refers to, but for the records."""
     names = {f"data/{record.shard}" for record in snapshot.records.values() if record.shard}
+    if snapshot.info.recipe.quantization is not None:
+        names.add(network_file(snapshot.info.recipe.quantization.network))
     if snapshot.plan is not None:
         names |= {CurrentPlan.file(snapshot.number), snapshot.plan.file}
     return frozenset(names)

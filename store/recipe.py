@@ -18,6 +18,7 @@ from typing import Annotated, Self
 from store.choices import (
     CROPS,
     FLIPS,
+    INT8,
     MOST_ALTERED,
     MOST_PIXELS,
     MOST_VIEWS,
@@ -29,6 +30,7 @@ from store.choices import (
 from store.errors import NotAStore
 from store.json_values import as_object
 from store.preprocessing import Preprocessing, require_crop
+from store.quantization import Quantization
 from store.schema import InvalidField, Like, OneOf, Range, Sha256, read_fields, shown
 
 ORIENTATION_POLICY = "exif"
@@ -125,7 +127,7 @@ class Recipe:
     (None for the networks of the table, which have their own). With crop center, `resize_to` is what an image is resized
     to before its center is cut out: (R,) its shortest edge, (height, width) both edges; empty: the largest part of the
     right shape is cut out and resized. `prefix_tokens` is how many tokens come before those of the patches, where the
-    mean or the grid of patch tokens is taken.
+    mean or the grid of patch tokens is taken. `quantization` says which quantized network computes with precision int8.
     """
 
     backbone: _Name
@@ -145,12 +147,15 @@ class Recipe:
     preprocessing: Preprocessing | None = None
     resize_to: Annotated[tuple[int, ...], Range(1, MOST_PIXELS)] = ()
     prefix_tokens: Annotated[int, Range(0, MOST_PIXELS)] = 0
+    quantization: Quantization | None = None
 
     def to_dict(self) -> dict[str, object]:
         """As plain JSON values, without later fields that have their default."""
         values = {**_written(self), "augment": _written(self.augment) if self.augment else 0}
         if self.preprocessing:
             values["preprocessing"] = self.preprocessing.to_dict()
+        if self.quantization:
+            values["quantization"] = self.quantization.to_dict()
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
@@ -175,7 +180,14 @@ class Recipe:
         if "preprocessing" in values:
             described = as_object(values["preprocessing"], f"{within}preprocessing")
             made["preprocessing"] = Preprocessing.from_dict(described, f"{within}preprocessing.")
+        if "quantization" in values:
+            described = as_object(values["quantization"], f"{within}quantization")
+            made["quantization"] = Quantization.from_dict(described, f"{within}quantization.")
         recipe = read_fields(cls, values, made, within)
+        if (recipe.precision == INT8) != (recipe.quantization is not None):
+            raise InvalidField(
+                f"{within}precision is {recipe.precision}: expected int8 with quantization, and only there"
+            )
         require_crop(recipe.image_size, recipe.crop, recipe.resize_to)
         return recipe
 
@@ -248,7 +260,7 @@ def differences(
 def _shown(value: object) -> str:
     if isinstance(value, Augmentation):
         return ", ".join(f"{name} {setting}" for name, setting in asdict(value).items())
-    if isinstance(value, Preprocessing):
+    if isinstance(value, Preprocessing | Quantization):
         return value.sentence
     if isinstance(value, tuple) and value:
         return ("x" if isinstance(value[0], int) else ", ").join(map(str, value))

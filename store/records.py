@@ -22,6 +22,7 @@ from store.errors import DamagedStore, NotAStore
 from store.formats import FORMATS
 from store.image_records import ROWS, failures_of, rows_of
 from store.json_values import JsonObject, as_list, as_object, decode, encode, utf8
+from store.quantization import Agreement
 from store.recipe import Output, Recipe
 from store.schema import InvalidField, Like, OneOf, Range, Sha256, read_fields, shown
 
@@ -50,12 +51,13 @@ read; without loading the network. Stores of earlier versions do not say it."""
 
 @dataclass(frozen=True)
 class StoreInfo:
-    """store.json: what the store is. Created once, never changed."""
+    """store.json: what the store is. Created once, never changed. `agreements` are those of precision int8, by output."""
 
     recipe: Recipe
     outputs: tuple[Output, ...]
     shard_format: Annotated[str, OneOf(tuple(FORMATS))]
     compression: Annotated[str, OneOf(COMPRESSIONS)] = "zstd"
+    agreements: tuple[Agreement, ...] = ()
 
     def to_bytes(self) -> bytes:
         """The content of store.json. What version 1 can say is written as version 1, for the programs that read that."""
@@ -67,6 +69,7 @@ class StoreInfo:
             "outputs": [output.to_dict() for output in self.outputs],
             "shard_format": self.shard_format,
             "compression": self.compression,
+            **({"agreements": [asdict(agreement) for agreement in self.agreements]} if self.agreements else {}),
         }
         return encode({**values, "digest": _digest(values)})
 
@@ -97,9 +100,13 @@ class StoreInfo:
                 Output.from_dict(as_object(output, f"outputs[{number}]"), f"outputs[{number}].")
                 for number, output in enumerate(as_list(values.get("outputs"), "outputs"))
             )
+            agreements = tuple(
+                read_fields(Agreement, as_object(one, f"agreements[{number}]"), within=f"agreements[{number}].")
+                for number, one in enumerate(as_list(values.get("agreements", []), "agreements"))
+            )
             if "compression" not in values:
                 raise InvalidField("compression is missing: expected text")
-            info = read_fields(cls, values, {"recipe": recipe, "outputs": outputs})
+            info = read_fields(cls, values, {"recipe": recipe, "outputs": outputs, "agreements": agreements})
         except InvalidField as error:
             raise DamagedStore(f"store.json has a missing or invalid field ({error}): run `store repair`") from error
         if values.get("fingerprint") != recipe.fingerprint:

@@ -40,6 +40,9 @@ def format_store(description: "StoreDescription") -> list[list[str]]:
     rows += [
         ["computed by", f"{used.sentence}: {format_count(used.shards, 'shard')}"] for used in description.computed_by
     ]
+    if recipe.quantization:
+        rows.append(["int8", recipe.quantization.sentence])
+        rows += [[f"int8 {agreement.output}", agreement.sentence] for agreement in description.agreements]
     if recipe.augment:
         rows.append(["views", _format_augmentation(recipe.augment)])
     rows.append(
@@ -87,7 +90,7 @@ def format_repair(repair: "Repair") -> list[str]:
     lines = [f"rebuilt: {printable(sentence)}" for sentence in repair.rebuilt]
     lines += [f"withdrawn: {printable(damage.message)}" for damage in repair.withdrawn]
     if not lines:
-        return ["nothing is damaged"]
+        return [] if repair.lost else ["nothing is damaged"]
     what = "compute them" if repair.withdrawn else "bring the store up to date"
     return [*lines, f"run the same `extract run` again to {what}"]
 

@@ -3,15 +3,15 @@
 The protocol, which docs/store-format.md repeats word for word:
 
 1. A file MUST be published whole or not at all, and never over another: the first process to give a name wins.
-2. `store.json` MUST be published first, then `store.copy.json` with the same bytes. A process that finds `store.json`
-   there MUST use the recipe that it states, and MAY add a missing copy. Only to repair a store MAY one that is damaged or
-   missing be replaced by the other.
+2. `store.json` MUST be published first, then `store.copy.json` with the same bytes; the quantized network that a recipe
+   names MUST be published before both. A process that finds `store.json` there MUST use the recipe that it states, and MAY
+   add a missing copy. Only to repair a store MAY one that is damaged or missing be replaced by the other.
 3. A plan MUST be published before the file in `view/` that names it.
 4. A file in `view/` MUST be numbered one higher than the highest its writer knows. If that number is taken, the writer
    MUST read the store again and make a new plan.
 5. A shard MUST be read back and compared with what was to be stored before it is published.
-6. A shard and a plan MUST be named by the SHA-256 of their bytes. A file of such a name with other bytes is damaged; a
-   writer MUST replace it.
+6. A shard, a plan and a quantized network MUST be named by the SHA-256 of their bytes. A file of such a name with other
+   bytes is damaged; a writer MUST replace it.
 7. A shard MUST be published before the record that names it. After publishing the record its writer MUST check whether
    the shard is still there, and publish it again if not. The same holds for a plan and the file in `view/`.
 8. A record MUST list each image of its shard exactly once, as a row or as a failure.
@@ -22,10 +22,10 @@ The protocol, which docs/store-format.md repeats word for word:
     MUST NOT be changed.
 12. A reader MUST trust records alone, the highest attempt of each shard: a file in `data/` that no record names does not
     exist. It MUST pass over JSON fields that it does not know, except in the recipe, where it MUST refuse them.
-13. A file that the newest file in `view/`, its plan and that plan's records do not need MAY be deleted. Files MUST NOT be
-    deleted while one of these cannot be read.
-14. A process that deletes a shard or a plan MUST set it aside, read the records again, and put it back if it is needed now. In
-    an object store, which cannot set aside, the records MUST be read again right before the deletion.
+13. A file that `store.json`, the newest file in `view/`, its plan and that plan's records do not need MAY be deleted.
+    Files MUST NOT be deleted while one of these cannot be read.
+14. A process that deletes a shard, a plan or a network MUST set it aside, read the records again, and put it back if it
+    is needed now. In an object store, which cannot set aside, the records MUST be read again right before the deletion.
 """
 
 import hashlib
@@ -40,6 +40,7 @@ from store.files.base import COPY, INFO, Files
 from store.formats import Shard, check_round_trip, get_format, packed_shard
 from store.image_records import failure_table, row_table
 from store.plan import Plan
+from store.quantization import network_file
 from store.records import COPIED, MOST_RECORD_BYTES, CommitRecord, CurrentPlan, ShardSlot, StoreInfo
 
 
@@ -80,8 +81,15 @@ class StoreWriter:
             self._info = StoreInfo.from_bytes(self._files.read(INFO))
         return self._info
 
-    def create(self, info: StoreInfo) -> StoreInfo:
-        """Make the folder a store; returns what its store.json says, which may be another process's."""
+    def create(self, info: StoreInfo, network: bytes = b"") -> StoreInfo:
+        """Make the folder a store; returns what its store.json says, which may be another process's.
+
+        Args:
+            info: what the store is to hold.
+            network: the file of the quantized network, if the recipe has one.
+        """
+        if info.recipe.quantization is not None:
+            self._publish_named(network_file(info.recipe.quantization.network), network)
         data = info.to_bytes()
         if not self._files.create(INFO, data):
             data = self._files.read(INFO)
@@ -177,7 +185,7 @@ class StoreWriter:
         return f"{hashlib.sha256(data).hexdigest()}.{get_format(self.info.shard_format).suffix}"
 
     def _publish_named(self, name: str, data: bytes) -> None:
-        """Publish a shard or a plan, which its bytes give the name; a damaged file that has the name is replaced."""
+        """Publish a file that is named by its bytes; a damaged file that has the name is replaced."""
         if self._files.create(name, data) or self._has(name, data):
             return
         self._files.remove(name)

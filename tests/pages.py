@@ -25,6 +25,7 @@ NOT_RUN = {
     "python3 -m venv": "installs; tests/test_packaging.py installs the package into an environment of its own",
     "pip install": "installs, for a GPU, a hub (tests/extract/backbones/test_hub.py has one) or an object store",
     "extract run data/ --device gpu": "needs a GPU; tests/extract/runtimes/test_device.py",
+    "extract run photos/ --pooling avg --precision int8": "needs VNNI or AMX; tests/extract/test_int8.py runs it",
     "extract run s3://": "needs an object store; tests/end_to_end/test_object_store.py runs such commands",
     "apt-get download": "160 MB under another license; the test draws images with the same names",
     "import json\nfrom pathlib import Path\n\nimport timm": "timm's weights must be downloaded",

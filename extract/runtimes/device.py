@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from extract.process_state import environment
+from store.choices import INT8
 from store.errors import PrecisionMissing, UsageError
 
 CPU = "CPU"
 GPU_PAGE = "docs/gpu.md"
 _BFLOAT16_SINCE = (8, 0)  # the compute capability of NVIDIA's first GPUs with bfloat16, Ampere
+_FLAGS = {"bfloat16": ("avx512_bf16", "amx_bf16", " bf16"), INT8: ("avx512_vnni", "avx_vnni", "amx_int8")}
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 _CPU_CFS = (Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us"))
 _GPU_FILES = ("/proc/driver/nvidia/gpus", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
@@ -119,13 +121,15 @@ def peak_memory() -> int:
 
 
 def processor_precisions() -> tuple[str, ...]:
-    """The precisions that the processor's hardware supports, as Linux reports them; float32 elsewhere."""
+    """The precisions that the processor's hardware supports, as Linux reports them; float32 elsewhere.
+
+    int8 is computed on x86 alone, by instructions that add products of 8 bits exactly: without them, sums may overflow.
+    """
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:
         return ("float32",)
-    able = any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))
-    return ("float32", "bfloat16") if able else ("float32",)
+    return ("float32", *(name for name, marks in _FLAGS.items() if any(mark in flags for mark in marks)))
 
 
 def precision_missing(device: str, precision: str, able: tuple[str, ...]) -> PrecisionMissing:
@@ -140,7 +144,7 @@ def backend_device(backend: str) -> Device:
     """What a Keras backend computes on. This imports the backend."""
     name, capability = {"tensorflow": _of_tensorflow, "jax": _of_jax, "torch": _of_torch}[backend]()
     if name == CPU:
-        return Device(CPU, processor_precisions())
+        return Device(CPU, tuple(precision for precision in processor_precisions() if precision != INT8))
     return Device(name, ("float32", "float16", "bfloat16") if capability >= _BFLOAT16_SINCE else ("float32", "float16"))
 
 

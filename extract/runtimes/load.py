@@ -7,6 +7,7 @@ is imported any more, and a run starts in half a second.
 import importlib.util
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extract.backbones.file_backbone import KERAS_HUB, ONNX, AnyBackbone, FileBackbone
@@ -20,12 +21,14 @@ from extract.runtimes.device import (
     backend_device,
     machine_has_gpu,
     precision_missing,
+    processor_precisions,
     require_device,
     require_found,
     visible_devices,
 )
 from extract.runtimes.load_onnx import load_onnx
 from extract.runtimes.onnx_model import OnnxRequest
+from store.choices import INT8
 from store.errors import StillframeError, UsageError
 from store.progress import SILENT, Reporter
 from store.suggestions import suggest_install
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     import keras
 
 INSTALL_OPENVINO = suggest_install("stillframe[openvino]")
+INSTALL_INT8 = suggest_install("stillframe[int8]")
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,16 @@ def load_runtime(spec: NetworkSpec, reporter: Reporter = SILENT) -> tuple[Runtim
     if name == "keras":
         return _load_keras(spec, reporter.debug)
     return _load_openvino_or_keras(spec, reporter)
+
+
+def require_int8(runtime: str = "auto", device: str = "auto") -> None:
+    """Raise UsageError unless this machine, with the runtime and device that are asked for, computes in int8."""
+    if runtime not in ("auto", "openvino") or device not in ("auto", "cpu"):
+        raise UsageError("--precision int8 is computed by OpenVINO on a processor: leave --runtime and --device out")
+    if importlib.util.find_spec("openvino") is None:
+        raise UsageError(f"--precision int8 is computed by OpenVINO, which is not installed: {INSTALL_INT8}")
+    if INT8 not in (able := processor_precisions()):
+        raise precision_missing("this processor", INT8, able)
 
 
 def choose_runtime(asked: str, backend: str, openvino_here: bool, gpu_here: bool) -> tuple[str, str]:
@@ -150,17 +164,26 @@ def _load_openvino(spec: NetworkSpec, reporter: Reporter) -> tuple[Runtime, str]
     require_precision(spec.precision)
     size = spec.batch_size
     if size is None and not isinstance(spec.backbone, FileBackbone):
-        size = 1  # as ever, so that features stay what they are to the last bit
+        size = 1  # as in earlier versions: features stay what they are to the last bit
+    path, digest = converted_file(spec, reporter)
+    return converted_runtime(path, spec.precision, size), digest
+
+
+def converted_file(spec: NetworkSpec, reporter: Reporter) -> tuple[Path, str]:
+    """The .xml file of the network for OpenVINO, converted now or before, and the weights' digest.
+
+    Raises:
+        Exception: OpenVINO cannot convert the network; it raises nearly any kind.
+    """
     digest = remembered_digest(spec.backbone, spec.weights, spec.include_top)
     found = find_converted(_key(spec, digest)) if digest else None
     if digest and found:
-        return converted_runtime(found, spec.precision, size), digest
+        return found, digest
     start_keras(reporter.debug)
     model, digest = _feature_model(spec, "float32")
     reporter.message("converting the network for OpenVINO, once")
     with quiet_libraries(reporter.debug):
-        path = convert(model, _key(spec, digest))
-    return converted_runtime(path, spec.precision, size), digest
+        return convert(model, _key(spec, digest)), digest
 
 
 def _key(spec: NetworkSpec, digest: str) -> str:

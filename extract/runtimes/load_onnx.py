@@ -32,12 +32,17 @@ def load_onnx(
         UnsafeFile: it names files outside of its folder.
         PrecisionMissing: this machine does not compute in that precision.
     """
+    model = open_onnx(backbone, path, image_size, batch_size)
+    name = choose_onnx_runtime(asked.runtime, asked.device, _here("openvino"), _here("onnxruntime"))
+    return (_load_onnxruntime if name == "onnxruntime" else _load_openvino)(model, asked), model.file.digest()
+
+
+def open_onnx(backbone: FileBackbone, path: str, image_size: tuple[int, int], batch_size: int) -> OnnxModel:
+    """An ONNX model, its file checked; see `load_onnx`."""
     file = read_onnx_file(Path(path))
     pixels = pixel_input(file)
     require_size(pixels, backbone.preprocessing.layout, image_size, printable(path))
-    model = OnnxModel(file, pixels, backbone, image_size, batch_size)
-    name = choose_onnx_runtime(asked.runtime, asked.device, _here("openvino"), _here("onnxruntime"))
-    return (_load_onnxruntime if name == "onnxruntime" else _load_openvino)(model, asked), file.digest()
+    return OnnxModel(file, pixels, backbone, image_size, batch_size)
 
 
 def _load_onnxruntime(model: OnnxModel, asked: OnnxRequest) -> Runtime:

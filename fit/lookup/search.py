@@ -189,7 +189,8 @@ def _read(
 ) -> dict[str, npt.NDArray[np.float32] | str]:
     """For each image file its features by the store's recipe, or what is wrong with it."""
     store, output = candidates.store, candidates.output
-    place = os.fspath(weights) if weights is not None else file_path(weights_of(store))
+    found_in = store.folder.absolute if store.recipe.quantization is not None else file_path(weights_of(store))
+    place = found_in if weights is None else os.fspath(weights)
     extractor = FeatureExtractor(store.recipe, (output,), place, reporter)
     found = dict[str, npt.NDArray[np.float32] | str]()
     for content in extractor.extract(names, reporter):

@@ -8,6 +8,7 @@ Names are `/`-separated file names relative to the folder, as Python gives them 
 UTF-8). They are not row names: `store.files.names` converts between the two. Times are in nanoseconds since 1970.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -22,8 +23,14 @@ INFO = "store.json"
 COPY = "store.copy.json"
 """A copy of it, for repairs."""
 
-FOLDERS = ("commit", "data", "plan", "tmp", "view")
+NETWORKS = "network"
+"""The folder of a quantized network, which is published before these two."""
+
+FOLDERS = ("commit", "data", NETWORKS, "plan", "tmp", "view")
 """What belongs to a store beside these two."""
+
+
+_NETWORK = re.compile(r"[0-9a-f]{64}\.zip")
 
 
 @dataclass(frozen=True)
@@ -183,7 +190,8 @@ class Files(ReadableFiles):
         Args:
             own: names in the folder that the caller has put there itself.
         """
-        foreign = [name for name in self.names("") if name != "tmp" and name not in own]
+        foreign = [name for name in self.names("") if name not in ("tmp", NETWORKS, *own)]
         foreign += [f"tmp/{name}" for name in self.names("tmp") if not name.endswith(".part")]
+        foreign += [f"{NETWORKS}/{name}" for name in self.names(NETWORKS) if not _NETWORK.fullmatch(name)]
         if foreign and not self.is_store():  # another process may have made it one just now
             raise UsageError(f"{self} is not empty and not a store (it holds {min(foreign)!r}): choose another --out")

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.choices import CROPS, FLIPS, POOLINGS, PRECISIONS, RESIZES, STORED_DTYPES
+from store.choices import CROPS, FLIPS, INT8, POOLINGS, PRECISIONS, RESIZES, STORED_DTYPES
 from store.errors import NotAStore
 from store.preprocessing import CHANNELS, LAYOUTS, Preprocessing
+from store.quantization import Quantization
 from store.recipe import Augmentation, Output, Recipe, differences
 from store.schema import InvalidField
 from tests.store.build import SPATIAL, VECTOR, make_recipe
@@ -23,7 +24,7 @@ preprocessings = st.builds(
     st.sampled_from(CHANNELS),
     st.sampled_from(LAYOUTS),
 )
-recipes = st.builds(
+computed = st.builds(
     Recipe,
     backbone=st.sampled_from(["vgg16", "resnet50"]),
     weights=st.sampled_from(["a" * 64, "b" * 64]),
@@ -33,12 +34,17 @@ recipes = st.builds(
     resize=st.sampled_from(RESIZES),
     crop=st.sampled_from(CROPS),
     background=st.sampled_from(["#ffffff", "#0a0b0c"]),
-    precision=st.sampled_from(PRECISIONS),
+    precision=st.sampled_from([precision for precision in PRECISIONS if precision != INT8]),
     dtypes=st.lists(st.sampled_from(STORED_DTYPES), max_size=2).map(tuple),
     fast_decode=st.booleans(),
     augment=st.none() | st.builds(Augmentation, views=numbers, seed=numbers, flip=st.sampled_from(FLIPS)),
     preprocessing=st.none() | preprocessings,
     prefix_tokens=numbers,
+)
+digests = st.sampled_from(["c" * 64, "d" * 64])
+quantizations = st.builds(Quantization, network=digests, calibration=digests, images=numbers, rule=numbers)
+recipes = computed | st.builds(
+    lambda recipe, quantization: replace(recipe, precision=INT8, quantization=quantization), computed, quantizations
 )
 
 OTHER = {
@@ -59,6 +65,7 @@ OTHER = {
     "preprocessing": Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 1 / 255),
     "resize_to": (256,),
     "prefix_tokens": 1,
+    "quantization": Quantization("c" * 64, "d" * 64, 300, 1),
 }
 
 
@@ -126,6 +133,13 @@ def test_another_augmentation_is_told_field_by_field():
     assert "seed 1" in line
 
 
+@pytest.mark.parametrize("changed", [{"precision": INT8}, {"quantization": OTHER["quantization"]}])
+def test_int8_and_the_network_that_computes_it_come_together(changed):
+    values = make_recipe(**changed).to_dict()
+    with pytest.raises(InvalidField, match=r"precision is .* expected int8 with quantization"):
+        Recipe.from_dict(values)
+
+
 # Fields of later versions
 
 
@@ -152,7 +166,7 @@ def test_the_fields_of_0_5_0_are_always_written():
     assert len(make_recipe(augment=Augmentation(2)).to_dict()["augment"]) == 8
 
 
-LATER = ("preprocessing", "resize_to", "prefix_tokens")
+LATER = ("preprocessing", "resize_to", "prefix_tokens", "quantization")
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Recipe) if field.name not in LATER])

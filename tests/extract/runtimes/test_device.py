@@ -82,3 +82,19 @@ def test_the_runtime_is_that_of_the_device(monkeypatch, asked, chosen):
     if chosen == "keras" and asked != "auto":
         with pytest.raises(UsageError, match="OpenVINO computes on the processor"):
             load_runtime(replace(spec, runtime="openvino"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "able"),
+    [
+        ("avx2 avx512f", ("float32",)),
+        ("avx2 avx_vnni", ("float32", "int8")),
+        ("avx512_bf16 avx512_vnni", ("float32", "bfloat16", "int8")),
+        ("amx_bf16 amx_int8", ("float32", "bfloat16", "int8")),
+    ],
+)
+def test_what_a_processor_computes_in_is_what_its_flags_say(monkeypatch, flags, able):
+    monkeypatch.setattr(device.Path, "read_text", lambda _: f"flags\t\t: fpu {flags}\n")
+    assert device.processor_precisions() == able
+    monkeypatch.setattr(device, "_of_torch", lambda: (CPU, ()))
+    assert device.backend_device("torch").precisions == tuple(name for name in able if name != "int8")

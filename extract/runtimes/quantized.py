@@ -1,0 +1,125 @@
+"""Networks in 8 bits, for processors: quantized by NNCF from a network that OpenVINO has in float32, and computed by it.
+
+Convolutions and matrix products take 8-bit weights and activations; what is between them and behind the last stays float32.
+"""
+
+import contextlib
+import importlib.util
+import io
+import logging
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import openvino
+
+from extract.process_state import environment
+from extract.runtimes.base import Pixels
+from extract.runtimes.openvino import OpenvinoRuntime, openvino_core
+from store.errors import DamagedStore, UsageError
+from store.suggestions import suggest_install
+
+_MODEL, _WEIGHTS = "model.xml", "model.bin"
+_MOST_BYTES = 2**32  # of an archive's file; a network is smaller
+_ATTENTION = {"Softmax", "ScaledDotProductAttention"}  # before the cut, no other layer has these
+# The layers of the largest magnitude of a tensor: see extract.runtimes.base.Computed.
+_MAGNITUDE = ["Abs", "ReduceMax", "IsFinite"]
+
+
+def require_nncf() -> None:
+    """Raise UsageError unless NNCF is installed."""
+    if importlib.util.find_spec("nncf") is None:
+        raise UsageError(
+            f"--precision int8 is prepared by NNCF, which is not installed: {suggest_install('stillframe[int8]')}"
+        )
+
+
+def quantize(network: openvino.Model, images: Sequence[Pixels]) -> bytes:
+    """The file of a quantized network (`store.quantization`).
+
+    Args:
+        network: from uint8 pixels (batch, height, width, 3) to [tensor, largest magnitude] of each output.
+        images: what its ranges are measured on, each (height, width, 3).
+
+    Raises:
+        UsageError: NNCF cannot quantize it.
+    """
+    attention = not _ATTENTION.isdisjoint(node.get_type_name() for node in network.get_ops())
+    with _quiet_nncf() as nncf:
+        dataset = nncf.Dataset([image[np.newaxis] for image in images])
+        try:
+            quantized = nncf.quantize(
+                network,
+                dataset,
+                subset_size=len(images),
+                target_device=nncf.TargetDevice.CPU,
+                model_type=nncf.ModelType.TRANSFORMER if attention else None,
+                ignored_scope=nncf.IgnoredScope(types=_MAGNITUDE, validate=False),
+                # The fix is for processors without VNNI, which are refused; it would cost EfficientNet-Lite0 a hundredth.
+                advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.DISABLE),
+            )
+        except Exception as error:  # nearly any kind
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise UsageError(f"NNCF cannot quantize the network ({reason}): choose another --precision") from error
+    return _packed(quantized)
+
+
+@contextlib.contextmanager
+def _quiet_nncf() -> Iterator[ModuleType]:
+    """NNCF, which prints its progress on standard output, reports its use over the network and replaces the class of loggers."""
+    loggers = logging.getLoggerClass()
+    with environment(NNCF_CI="1"), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            import nncf
+        finally:
+            logging.setLoggerClass(loggers)
+        nncf.set_log_level(logging.ERROR)
+        yield nncf
+
+
+def _packed(network: openvino.Model) -> bytes:
+    """A model as the archive that is stored."""
+    archive = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(archive, "w") as files:
+        openvino.save_model(network, Path(folder) / _MODEL, compress_to_fp16=False)
+        for name in (_MODEL, _WEIGHTS):
+            files.writestr(zipfile.ZipInfo(name), (Path(folder) / name).read_bytes())
+    return archive.getvalue()
+
+
+def quantized_runtime(file: Path | bytes, batch_size: int = 1, outputs: Sequence[int] | None = None) -> OpenvinoRuntime:
+    """The runtime of a quantized network.
+
+    Args:
+        file: the archive, or its path; its bytes are checked.
+        batch_size: images per call, where the network leaves that open.
+        outputs: the numbers of those to compute; None for all.
+
+    Raises:
+        DamagedStore: it is not such an archive.
+    """
+    try:
+        network = _read(file)
+        if outputs is not None:
+            results = network.get_results()
+            chosen = [results[2 * number + part] for number in outputs for part in (0, 1)]
+            network = openvino.Model(chosen, network.get_parameters(), "stillframe")
+        batch, *size = list(network.input().partial_shape)
+        if batch.is_dynamic:
+            network.reshape([batch_size, *(axis.get_length() for axis in size)])
+        return OpenvinoRuntime(network, "float32", {})
+    except (zipfile.BadZipFile, LookupError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DamagedStore(f"the file of the quantized network cannot be read ({reason})") from error
+
+
+def _read(file: Path | bytes) -> openvino.Model:
+    with zipfile.ZipFile(io.BytesIO(file) if isinstance(file, bytes) else file) as files:
+        entries = [files.getinfo(name) for name in (_MODEL, _WEIGHTS)]
+        if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size > _MOST_BYTES for entry in entries):
+            raise zipfile.BadZipFile("an entry is compressed, or longer than any network")
+        model, weights = (files.read(entry) for entry in entries)
+    return openvino_core().read_model(model, openvino.Tensor(np.frombuffer(weights, np.uint8)))

@@ -1,0 +1,242 @@
+"""--precision int8, from images to predictions, with a small real network; skipped where it cannot be computed."""
+
+import importlib.util
+import json
+import logging
+import pickle
+import shutil
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import extract.runtimes.load as load
+from extract import extract as run_extract
+from extract.calibration import candidates, cosine
+from extract.planning import plan_run
+from extract.request import RunOptions
+from extract.resolve import resolve, resolve_store
+from extract.run import Job, run
+from extract.runtimes.device import processor_precisions
+from extract.runtimes.quantized import quantized_runtime
+from extract.sources.listing import list_data
+from fit import fit_head, load_head
+from store import open_store
+from store.errors import DamagedStore, PrecisionMissing, RecipeMismatch, UsageError
+from store.maintenance import verify
+from store.progress import SILENT, Reporter
+from store.quantization import network_file
+from tests.extract.backbones.networks import FOLDER
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("nncf") is None or "int8" not in processor_precisions(),
+    reason="needs NNCF (`pip install 'stillframe[int8]'`) and a processor with VNNI or AMX",
+)
+
+OPTIONS = {"backbone": "squeezenet", "weights": "random", "image_size": (48, 48), "pooling": "avg", "precision": "int8"}
+
+
+def make_blots(folder, count, start=0):
+    """Images with large shapes, as photographs have, in two classes."""
+    for number in range(start, start + count):
+        blot = np.random.default_rng(number).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        blot[..., number % 2] //= 4
+        path = folder / ("red", "green")[number % 2] / f"{number:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(blot).resize((48, 48), Image.Resampling.BICUBIC).save(path)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, conversions):
+    """A folder of 30 images and a store of them, which no test changes."""
+    root = tmp_path_factory.mktemp("int8")
+    make_blots(root / "data", 30)
+    (root / "cache").mkdir()
+    (root / "cache" / "openvino").symlink_to(conversions)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STILLFRAME_CACHE", str(root / "cache"))
+        run_extract(root / "data", out=root / "store", **OPTIONS)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def remembered(made, own_cache):
+    """The digest of the weights is known, so that Keras need not be loaded."""
+    shutil.copy(made / "cache" / "digests.json", own_cache)
+
+
+@pytest.fixture
+def copied(made, tmp_path, monkeypatch):
+    """A copy of both, on a machine without NNCF."""
+    shutil.copytree(made / "data", tmp_path / "data")
+    shutil.copytree(made / "store", tmp_path / "store")
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    return tmp_path
+
+
+def recipe_of(folder):
+    return open_store(folder / "store").recipe
+
+
+def test_what_int8_costs_is_stated_truthfully(made, tmp_path):
+    """The cosines that store.json states are those of the features that two runs store."""
+    run_extract(made / "data", out=tmp_path / "exact", **{**OPTIONS, "precision": "float32"})
+    (exact, rows), (quantized, same) = (open_store(store).arrays() for store in (tmp_path / "exact", made / "store"))
+    assert rows["path"].equals(same["path"])
+    held_out = candidates(list_data(made / "data", (), ()))[4::5]
+    places = [rows["path"].to_pylist().index(path) for path in held_out]
+    cosines = [cosine(exact[at], quantized[at]) for at in places]
+    (stated,) = open_store(made / "store").snapshot.info.agreements
+    assert stated.images == len(held_out) == 6
+    assert stated.median == pytest.approx(np.median(cosines), abs=2e-6)
+    assert stated.lowest == pytest.approx(min(cosines), abs=2e-6)
+    assert 0.9 < stated.lowest < stated.median < 1 - 1e-6, "int8 is near float32, and not the same"
+
+
+def test_weights_and_activations_have_8_bits(made):
+    with zipfile.ZipFile(made / "store" / network_file(recipe_of(made).quantization.network)) as files:
+        model = files.read("model.xml").decode()
+    assert model.count('type="Convolution"') == model.count('element_type="i8"') > 20
+    assert model.count('type="FakeQuantize"') > 20
+
+
+def test_a_later_run_computes_new_images_with_the_very_same_network(copied, own_cache):
+    (own_cache / "digests.json").unlink()  # as on a machine that has never loaded the weights
+    before = open_store(copied / "store")
+    rows = dict(zip(before.images()["path"].to_pylist(), before.arrays()[0], strict=True))
+    make_blots(copied / "data", 12, start=100)
+    result = run_extract(copied / "data", out=copied / "store", **OPTIONS)
+    assert (result.computed, result.reused) == (12, 30)
+    assert recipe_of(copied) == before.recipe
+    run_extract(copied / "data", out=copied / "store", **OPTIONS, exclude=("01*",), prune=True)
+    copies = shutil.copytree(copied / "data" / "red", copied / "data" / "blue")  # the same bytes, computed or copied
+    run_extract(copied / "data", out=copied / "store", **OPTIONS)
+    after = open_store(copied / "store")
+    found = dict(zip(after.images()["path"].to_pylist(), after.arrays()[0], strict=True))
+    assert len(found) == 42 + len(list(copies.iterdir()))
+    for path, feature in rows.items():
+        np.testing.assert_array_equal(found[path], feature)
+    assert verify(after.folder).sound
+
+
+def test_a_worker_on_another_machine_loads_the_network_of_the_store(copied):
+    make_blots(copied / "data", 2, start=100)
+    request = resolve(RunOptions(copied / "data", copied / "store", **OPTIONS))
+    listing = list_data(copied / "data", (), ())
+    job = Job(request, plan_run(request, listing, resolve_store(request, listing, SILENT)))
+    worker = pickle.loads(pickle.dumps(job.worker))
+    worker.require_place()
+    runtime = worker.load()
+    position = 7
+    x, rows = open_store(copied / "store").arrays()
+    pixels = np.asarray(Image.open(copied / "data" / rows["path"][position].as_py()).convert("RGB"))
+    np.testing.assert_array_equal(runtime.start([pixels]).result().tensors[0][0], x[position])
+    (copied / "store" / network_file(recipe_of(copied).quantization.network)).unlink()
+    with pytest.raises(DamagedStore, match="is missing: put it back"):
+        worker.load()
+
+
+def test_of_two_runs_that_begin_at_once_the_second_takes_the_network_of_the_first(tmp_path):
+    make_blots(tmp_path / "data", 24)
+    requests, resolved = [], []
+    for _ in range(2):
+        request = resolve(RunOptions(tmp_path / "data", tmp_path / "store", **OPTIONS))
+        listing = list_data(tmp_path / "data", (), ())
+        requests.append(request)
+        resolved.append(resolve_store(request, listing, SILENT))
+        make_blots(tmp_path / "data", 6, start=100)  # the second run sees other images
+    networks = [one.info.recipe.quantization.network for one in resolved]
+    assert networks[0] != networks[1]
+    planned = [plan_run(request, listing, one) for request, one in zip(requests, resolved, strict=True)]
+    assert {one.resolved.info.recipe.quantization.network for one in planned} == {networks[0]}
+    assert planned[1].resolved.loaded is None
+
+
+def test_a_head_predicts_without_the_store_and_without_nncf(copied, tmp_path):
+    store = open_store(copied / "store")
+    head = fit_head(store)
+    folder = head.save(tmp_path / "head")
+    expected = head.predict_features(store.arrays()[0])
+    paths = [str(copied / "data" / path) for path in store.images()["path"].to_pylist()]
+    shutil.rmtree(copied / "store")
+    moved = folder.rename(tmp_path / "moved")
+    for loaded in (load_head(moved), load_head(load_head(moved).save(tmp_path / "again"))):
+        table = loaded.predict(paths)
+        found = np.stack([table[name].to_numpy() for name in head.classes], axis=1)
+        np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert "network" not in json.loads((moved / "head.json").read_text())
+    with pytest.raises(UsageError, match="8 bits, and exports compute in float32"):
+        head.export(tmp_path / "model.keras", to="keras")
+    shutil.rmtree(moved / "network")
+    with pytest.raises(UsageError, match=r"need their quantized network: .* with --weights"):
+        load_head(moved).predict(paths[:1])
+    assert load_head(moved).predict(paths[:1], weights=tmp_path / "again")["error"].to_pylist() == [None]
+
+
+def test_of_several_outputs_a_head_computes_its_own(made, tmp_path):
+    options = {**OPTIONS, "layer": ("fire5_concat", "fire9_concat")}
+    run_extract(made / "data", out=tmp_path / "store", **options)
+    store = open_store(tmp_path / "store")
+    assert [one.output for one in store.snapshot.info.agreements] == list(store.outputs)
+    head = fit_head(store, output=list(store.outputs)[1])
+    path = store.images()["path"][0].as_py()
+    x, _ = store.arrays(output=list(store.outputs)[1])
+    table = head.predict([str(made / "data" / path)])
+    found = np.stack([table[name].to_numpy() for name in head.classes], axis=1)
+    np.testing.assert_allclose(found, head.predict_features(x[:1]), atol=1e-9)
+
+
+def test_quantizing_prints_nothing_and_leaves_the_process_as_it_was(made, tmp_path, capfd):
+    before, lines = logging.getLoggerClass(), []
+    run(RunOptions(made / "data", tmp_path / "store", **OPTIONS), Reporter(lines.append))
+    assert logging.getLoggerClass() is before
+    assert capfd.readouterr().out == ""
+    assert any(line.startswith("int8 features: cosine to float32 0.9") for line in lines)
+
+
+def test_another_precision_into_the_store_is_refused_in_one_line_of_difference(copied):
+    with pytest.raises(RecipeMismatch, match=r"recipe; precision: the store has int8, this run asks for float32\. Ask"):
+        run_extract(copied / "data", out=copied / "store", **{**OPTIONS, "precision": "float32"})
+
+
+@pytest.mark.parametrize("runtime", ["keras", "onnxruntime"])
+def test_a_runtime_that_does_not_compute_in_int8_is_refused(made, tmp_path, runtime):
+    with pytest.raises(UsageError, match="int8 is computed by OpenVINO on a processor: leave --runtime"):
+        run_extract(made / "data", out=tmp_path / "store", **OPTIONS, runtime=runtime)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_processor_without_int8_is_refused_and_told_what_it_has(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(load, "processor_precisions", lambda: ("float32", "bfloat16"))
+    with pytest.raises(PrecisionMissing, match="does not compute in int8: choose --precision float32 or bfloat16"):
+        run_extract(made / "data", out=tmp_path / "store", **OPTIONS)
+
+
+def test_without_nncf_a_new_store_is_refused_with_what_installs_it(made, tmp_path, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "nncf" else find(name))
+    with pytest.raises(UsageError, match=r"NNCF, which is not installed: .*stillframe\[int8\]"):
+        run_extract(made / "data", out=tmp_path / "store", **OPTIONS)
+
+
+def test_an_archive_that_is_not_one_is_damage(copied):
+    path = copied / "store" / network_file(recipe_of(copied).quantization.network)
+    with zipfile.ZipFile(path) as files, zipfile.ZipFile(copied / "small.zip", "w", zipfile.ZIP_DEFLATED) as smaller:
+        for name in files.namelist():
+            smaller.writestr(name, files.read(name))
+        model = files.read("model.xml")
+    with zipfile.ZipFile(copied / "weightless.zip", "w") as smaller:
+        smaller.writestr("model.xml", model)
+        smaller.writestr("model.bin", b"too short")
+    (copied / "short.zip").write_bytes(path.read_bytes()[:-500])
+    for name in ("small.zip", "short.zip", "weightless.zip"):
+        with pytest.raises(DamagedStore, match="cannot be read"):
+            quantized_runtime(copied / name)
+
+
+def test_a_transformer_from_an_onnx_file_is_quantized_too(made, tmp_path):
+    run_extract(made / "data", out=tmp_path / "store", backbone=FOLDER / "dinov2", precision="int8", batch_size=4)
+    (agreement,) = open_store(tmp_path / "store").snapshot.info.agreements
+    assert 0.99 < agreement.lowest < 1

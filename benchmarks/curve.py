@@ -1,11 +1,12 @@
-"""How often the intervals of `fit curve` cover the truth, by simulation with the product's alone functions.
+"""How often the intervals of `fit curve` cover the truth, by simulation with the product's own functions.
 
     python -m benchmarks.curve [--pools 1000]
 
 Features are normally distributed around the means of three classes, images by themselves or in groups of about ten
-that share a part of the deviation; the head is the nearest mean of a class, by softmax. In each round training and
-validation images are drawn, then the sets of the curve. The truth is the mean over many sets of that size of these
-training images, on many other images.
+that share a part of the deviation; the head is the nearest mean of a class, by softmax. Numbers are linear in the features,
+with noise of which images in groups share a part; the head is ridge regression. In each round training and validation
+images are drawn, then the sets of the curve. The truth is the mean over many sets of that size of these training images,
+on many other images.
 """
 
 import argparse
@@ -13,65 +14,78 @@ import argparse
 import numpy as np
 from scipy.special import log_softmax
 
-from fit.curve.estimates import accuracy_interval, changed_loss, gained_accuracy, loss_interval
+from fit.curve.estimates import MEASURES
 from fit.metrics.intervals import Clusters
 from fit.splits import SplitGroups, nested_parts
 
 CLASSES, FEATURES, DRAWS = 3, 20, 5
-TRUTH_IMAGES, TRUTH_DRAWS = 4000, 40
+TRUTH_IMAGES, TRUTH_DRAWS = 20000, 40
 SETTINGS = ((60, 60, 0), (240, 114, 0), (240, 400, 0), (240, 400, 40), (1000, 1000, 0), (1000, 1000, 100))
 """Training images, validation images, groups in each (0: images by themselves)."""
 
 
-def draw_images(count, groups, middles, rng):
-    """Features, classes, and the group of each image."""
+def draw_images(count, groups, middles, slopes, rng):
+    """Features, classes, numbers, and the group of each image."""
     numbers = np.arange(count) if not groups else np.unique(rng.integers(0, groups, count), return_inverse=True)[1]
     classes = np.arange(numbers.max() + 1) % CLASSES
     of_groups = rng.normal(size=(numbers.max() + 1, FEATURES)) * (0.5 if groups else 0)
     alone = rng.normal(size=(count, FEATURES)) * (np.sqrt(0.75) if groups else 1)
-    return middles[classes[numbers]] + of_groups[numbers] + alone, classes[numbers], numbers
+    images = middles[classes[numbers]] + of_groups[numbers] + alone
+    noise = 0.5 * rng.normal(size=numbers.max() + 1)[numbers] + np.sqrt(0.75) * rng.standard_t(5, count)
+    return images, classes[numbers], images @ slopes + noise, numbers
 
 
-def learn(images, classes):
-    """The mean of each class."""
-    return np.stack([images[classes == number].mean(axis=0) for number in range(CLASSES)])
+def learn(images, classes, values):
+    """The mean of each class; and the slopes of ridge regression, and its constant."""
+    means = np.stack([images[classes == number].mean(axis=0) for number in range(CLASSES)])
+    centered = images - images.mean(axis=0)
+    slopes = np.linalg.solve(centered.T @ centered + np.eye(FEATURES), centered.T @ values)
+    return means, slopes, values.mean() - images.mean(axis=0) @ slopes
 
 
-def measure(means, images, classes):
-    """(images,) each: whether the head of these means is right, and its loss."""
+def measure(learned, images, classes, values):
+    """(images,) each: whether the head of classes is right, its loss, and the error of the head of numbers."""
+    means, slopes, constant = learned
     scores = images @ means.T - (means**2).sum(axis=1) / 2
     logs = log_softmax(scores, axis=1)
     rows = np.arange(len(classes))
-    return (scores.argmax(axis=1) == classes).astype(float), -logs[rows, classes]
+    right = (scores.argmax(axis=1) == classes).astype(float)
+    return {
+        "accuracy": right,
+        "log_loss": -logs[rows, classes],
+        "mean_absolute_error": np.abs(images @ slopes + constant - values),
+    }
 
 
 def fit_draws(train, share, orders, evaluated):
-    """(draws, images) each: what heads on parts of the training images make of the evaluated ones."""
-    images, classes, numbers = train
+    """(draws, images) of each measure: what heads on parts of the training images make of the evaluated ones."""
+    images, classes, values, numbers = train
     every = np.arange(len(classes))
     parts = [nested_parts(every, classes, SplitGroups(numbers, order), (share,), 2)[0] for order in orders]
-    found = [measure(learn(images[part], classes[part]), *evaluated[:2]) for part in parts]
-    return np.array([correct for correct, _ in found]), np.array([loss for _, loss in found])
+    found = [measure(learn(images[part], classes[part], values[part]), *evaluated[:3]) for part in parts]
+    return {name: np.array([one[name] for one in found]) for name in MEASURES}
 
 
 def one_round(training, validation, groups, rng):
     """Intervals of half the images, of all, and of the step between them; and the truth of these images."""
     middles = 0.35 * rng.normal(size=(CLASSES, FEATURES))
-    train, validated = (draw_images(count, groups, middles, rng) for count in (training, validation))
-    others = draw_images(TRUTH_IMAGES, 0, middles, rng)
-    orders = [rng.permutation(train[2].max() + 1).astype(np.uint64) for _ in range(TRUTH_DRAWS)]
-    clusters = Clusters(validation, validated[2])
+    slopes = rng.normal(size=FEATURES) / np.sqrt(FEATURES)
+    train, validated = (draw_images(count, groups, middles, slopes, rng) for count in (training, validation))
+    others = draw_images(TRUTH_IMAGES, 0, middles, slopes, rng)
+    orders = [rng.permutation(train[3].max() + 1).astype(np.uint64) for _ in range(TRUTH_DRAWS)]
+    clusters = Clusters(validation, validated[3])
     half, whole = fit_draws(train, 0.5, orders[:DRAWS], validated), fit_draws(train, 1.0, orders[:1], validated)
     true_half, true_whole = fit_draws(train, 0.5, orders, others), fit_draws(train, 1.0, orders[:1], others)
-    truth = [values.mean() for values in (*true_half, *true_whole)]
-    return [
-        ("accuracy, half", accuracy_interval(half[0], clusters), truth[0]),
-        ("accuracy, all", accuracy_interval(whole[0], clusters), truth[2]),
-        ("accuracy gained", gained_accuracy(half[0], whole[0], clusters), truth[2] - truth[0]),
-        ("log loss, half", loss_interval(half[1], clusters), truth[1]),
-        ("log loss, all", loss_interval(whole[1], clusters), truth[3]),
-        ("log loss changed", changed_loss(half[1], whole[1], clusters), truth[3] - truth[1]),
-    ]
+    lines = []
+    for name, of in MEASURES.items():
+        small, large = true_half[name].mean(), true_whole[name].mean()
+        shown = name.replace("_", " ")
+        lines += [
+            (f"{shown}, half", of.mean(half[name], clusters), small),
+            (f"{shown}, all", of.mean(whole[name], clusters), large),
+            (f"{shown} {of.changed}", of.change(half[name], whole[name], clusters), large - small),
+        ]
+    return lines
 
 
 def main():

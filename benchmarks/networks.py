@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
-    counts = {OURS: 8, LOOP: 3, LOADER: 64} if options.quick else {OURS: 160, LOOP: 20, LOADER: 96}
+    counts = {OURS: 8, LOOP: 3, LOADER: 64} if options.quick else {OURS: 320, LOOP: 20, LOADER: 128}
     with scratch() as folder:
         photographs = write_photographs(folder / "photographs", max(counts.values()), SMALL)
         subjects = []

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from extract.runtimes.onnx_compose import HeadPlace, compose_onnx, compose_openvino, head_place
     from extract.sources.base import image_root
     from extract.sources.table import read_labels, read_paths
+    from extract.sources.table_file import read_csv_rows
     from store.progress import SILENT, Progress, Reporter, Silence, console_reporter
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "load_network",
     "logger_levels",
     "quiet_libraries",
+    "read_csv_rows",
     "read_labels",
     "read_paths",
     "read_pixels",
@@ -90,5 +92,6 @@ if not TYPE_CHECKING:  # a type checker goes by the imports above, so that a wro
             "extract.runtimes.onnx_compose": ("HeadPlace", "compose_onnx", "compose_openvino", "head_place"),
             "extract.sources.base": ("image_root",),
             "extract.sources.table": ("read_labels", "read_paths"),
+            "extract.sources.table_file": ("read_csv_rows",),
         },
     )

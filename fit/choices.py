@@ -12,5 +12,9 @@ IGNORE = "ignore"
 NEAR_TWINS = ("keep-together", IGNORE)
 
 SWEEP_METHODS = ("grid", "random", "one", "optuna")
-CHOOSING_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss")
-"""The metrics that a sweep can choose by."""
+CHOOSING_METRICS = {
+    CLASSIFICATION: ("accuracy", "balanced_accuracy", "macro_f1", "log_loss"),
+    REGRESSION: ("mean_absolute_error", "root_mean_squared_error", "r2", "spearman"),
+}
+"""The metrics that a sweep can choose by, of each task; the first is the default."""
+LOWER_IS_BETTER = ("log_loss", "mean_absolute_error", "root_mean_squared_error")

@@ -19,6 +19,7 @@ from fit.app import (
     app,
     print_metrics,
 )
+from fit.common_options import ByColumn, LabelsFile
 from fit.heads.table import HEADS, HeadKind
 from fit.options import FitOptions
 from fit.search.options import SweepOptions
@@ -67,7 +68,8 @@ def head(
 
     asked = replace(options, parameters=parameters.given())
     if output.like is not None:
-        asked = as_like(output.like, asked, console.reporter)
+        given = {name: value for name, value in vars(options).items() if name in console.given}
+        asked = as_like(output.like, {**given, "parameters": asked.parameters}, console.reporter)
     folder = output.out or Path("heads") / asked.head.replace(":", ".")
     require_place(folder, output.force)
     features = store.open()
@@ -99,7 +101,7 @@ class SweepOutput(TableOptions):
     StorePlaces,
     SweepOutput,
     SweepOptions,
-    Without(FitOptions, ("cv", "repeats", "tensorboard", "by", "threshold", "positive", "abstain", "task")),
+    Without(FitOptions, ("cv", "repeats", "tensorboard", "by", "threshold", "positive", "abstain")),
     ParameterOptions,
 )
 def sweep(
@@ -128,7 +130,7 @@ def sweep(
         *columns(format_metrics(found.metrics, output.everything)),
         "",
         *paragraph(
-            f"chosen from {format_count(len(found.trials), 'trial')} by validation {options.metric}, so its "
+            f"chosen from {format_count(len(found.trials), 'trial')} by validation {found.metric.replace('_', ' ')}, so its "
             f"validation scores are optimistic; {_tested(found, test_words(found.best, store.features, base.labels))}"
         ),
         f"the head is in {found.best}; all trials are in {output.out / 'sweep.csv'}, {output.out / 'sweep.png'}",
@@ -168,12 +170,12 @@ class EvaluationOptions:
     features: Annotated[
         tuple[str, ...], Option("A store of the same recipe; one for each recipe of the head.", ("--features", "-f"))
     ] = ()
-    labels: Annotated[str | None, Option("A .csv or .parquet table of path,label[,split,group]: other labels.")] = None
+    labels: LabelsFile = None
     split: Annotated[
         str | None,
         Option("Only images of this split: train, validation or test of the head's own fit, or of the store."),
     ] = None
-    by: Annotated[str | None, Option("A column, such as group: print the accuracy of each of its values.")] = None
+    by: ByColumn = None
     abstain: Annotated[float | None, ABSTAIN] = None
 
     def __post_init__(self) -> None:
@@ -240,15 +242,15 @@ def predict(
 
     if options.out is not None:
         require_table_place(options.out, options.force)
-    if options.features:
-        features = [open_store(place) for place in options.features]
-        loaded = load_head(place.folder, load.custom)
-        loaded.abstain_below(options.abstain)
+    features = [open_store(place) for place in options.features]
+    images = None if options.features else take_images(options.images)
+    loaded = load_head(place.folder, load.custom)
+    loaded.abstain_below(options.abstain)
+    if "top" in console.given and loaded.info.task.regression:
+        raise UsageError("--top is how many classes to show, and this head predicts a number: leave it out")
+    if images is None:
         table = predict_store(loaded, features, console.reporter)
     else:
-        images = take_images(options.images)
-        loaded = load_head(place.folder, load.custom)
-        loaded.abstain_below(options.abstain)
         table = loaded.predict_given(images, weights.weights, console.reporter)
     console.result({"predictions": table.to_pylist()})
     if options.out is not None:

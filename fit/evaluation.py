@@ -31,7 +31,7 @@ from fit.rows import ImageRows, select_images
 from fit.splits import TEST, TRAIN, VALIDATION, Positions
 from fit.task import Targets, Task, decide
 from fit.unseen import find_test_groups, select_unseen
-from store.errors import EnvironmentFailure, StillframeError, UsageError
+from store.errors import EnvironmentFailure, StillframeError
 from store.reader import FeatureStore
 
 CV, EVALUATION = "cv", "evaluation"
@@ -99,12 +99,17 @@ class GroundTruth:
             found["mean_cost_of_most_probable"] = float(costs[targets, decide(probabilities, False)].mean())
         return found
 
-    def measured(self, images: Positions, probabilities: npt.NDArray[np.float64]) -> MeasuredRows:
-        """What each of those images contributes to the scores."""
+    def of_images(
+        self, images: Positions, probabilities: npt.NDArray[np.float64]
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        """(images,) each, by metric: what the image contributes to the accuracy, 0 or 1, and to the log loss."""
         targets, predicted = self.targets[images], self.task.decide(probabilities)
-        if self.task.multi_label:
-            return MultiLabelRows(targets.astype(bool), probabilities, predicted.astype(bool))
-        return SingleLabelRows(targets.astype(np.int64), probabilities, predicted.astype(np.int64))
+        rows: MeasuredRows = (
+            MultiLabelRows(targets.astype(bool), probabilities, predicted.astype(bool))
+            if self.task.multi_label
+            else SingleLabelRows(targets.astype(np.int64), probabilities, predicted.astype(np.int64))
+        )
+        return {"accuracy": rows.correct_rows().astype(np.float64), "log_loss": rows.losses()}
 
     def plain_scores(self, images: Positions, probabilities: npt.NDArray[np.float64]) -> dict[str, float]:
         """Accuracy and log loss of those images, without intervals."""
@@ -121,18 +126,6 @@ class GroundTruth:
         return self._score(images, np.tile(frequencies, (len(images), 1)))
 
 
-def ground_truth(experiment: Experiment) -> GroundTruth:
-    """What is known about the images of an experiment with classes.
-
-    Raises:
-        UsageError: it is a regression.
-    """
-    images = experiment.images
-    if images.task.regression:
-        raise UsageError("this is for heads that predict classes: fit a regression with `fit head --task regression`")
-    return GroundTruth(images.task, images.targets, images.split_groups.of_rows)
-
-
 def find_truth(task: Task, targets: Targets, split_groups: Positions) -> GroundTruth | NumberTruth:
     """What is known about images: their classes, or their numbers."""
     if task.regression:
@@ -140,10 +133,15 @@ def find_truth(task: Task, targets: Targets, split_groups: Positions) -> GroundT
     return GroundTruth(task, targets, split_groups)
 
 
+def truth_of(experiment: Experiment) -> GroundTruth | NumberTruth:
+    """What is known about the images of an experiment."""
+    images = experiment.images
+    return find_truth(images.task, images.targets, images.split_groups.of_rows)
+
+
 def measure(experiment: Experiment, evaluations: Sequence[Evaluation], by: str | None = None) -> dict[str, object]:
     """What metrics.json says about the evaluations of a fit; `by` is a column whose values get an accuracy each."""
-    images = experiment.images
-    truth = find_truth(images.task, images.targets, images.split_groups.of_rows)
+    truth = truth_of(experiment)
     found = {evaluation.name: evaluation for evaluation in evaluations if len(evaluation.images)}
     scores = {name: truth.score(evaluation.images, evaluation.probabilities) for name, evaluation in found.items()}
     headline = next(name for name in _MOST_TELLING_FIRST if name in scores)

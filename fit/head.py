@@ -237,12 +237,12 @@ class Head:
         self.folder = folder
         return folder
 
-    def export(self, path: str | os.PathLike[str], to: str, weights: WeightsPlace = None) -> float:
+    def export(self, path: str | os.PathLike[str], to: str, weights: WeightsPlace = None, force: bool = False) -> float:
         """Write one model from uint8 pixels to probabilities; see `fit.export.export.export_head`."""
         start_keras()
         from fit.export.export import export_head
 
-        return export_head(self, Path(path), to, weights)
+        return export_head(self, Path(path), to, weights, force)
 
 
 def _as_stored(features: npt.NDArray[np.generic], block: Block) -> Tensor:

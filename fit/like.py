@@ -1,23 +1,28 @@
 """Fitting again what a head's folder describes."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields, replace
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from extract.api import SILENT, Reporter
 from fit.choices import CLASSIFICATION, REGRESSION, WHOLE
 from fit.head_folder import read_experiment, read_info
+from fit.heads.custom import unnamed_function
+from fit.heads.parameters import Value
 from fit.options import FitOptions
 from store.errors import UsageError
 
+_SERVES = {"threshold": "positive", "cv": "repeats"}
+"""An option, and the one that says more about it: where the first changes, the head's second means nothing."""
 
-def as_like(folder: Path, asked: FitOptions, reporter: Reporter = SILENT) -> FitOptions:
-    """The options of the head in a folder; those that were asked for and are not the defaults win.
+
+def as_like(folder: Path, changes: Mapping[str, object], reporter: Reporter = SILENT) -> FitOptions:
+    """The options of the head in a folder, with changes.
 
     Args:
         folder: the head's.
-        asked: what is given beside it; its `parameters` replace the head's own one by one.
+        changes: fields of FitOptions that are given beside it; `parameters` replace the head's own one by one.
         reporter: what an older folder does not say is reported.
 
     Raises:
@@ -25,11 +30,8 @@ def as_like(folder: Path, asked: FitOptions, reporter: Reporter = SILENT) -> Fit
         DamagedHead: its files are not what was written.
     """
     info, record = read_info(folder), read_experiment(folder)
-    if ":" in info.head and asked.head != info.head:
-        raise UsageError(
-            f"--like {folder}: the head was built by your own function {info.head}: name it with --head {info.head}, "
-            "because a head's folder alone never names code to run"
-        )
+    if ":" in info.head and changes.get("head") != info.head:
+        raise UsageError(f"--like {folder}: {unnamed_function(info.head)}")
     known: dict[str, object] = {
         "head": info.head,
         "output": tuple(dict.fromkeys(block.output.name for block in info.blocks)),
@@ -38,7 +40,7 @@ def as_like(folder: Path, asked: FitOptions, reporter: Reporter = SILENT) -> Fit
         "seed": info.seed,
         "task": REGRESSION if info.task.regression else CLASSIFICATION,
         "threshold": info.decision.rule or None,
-        "positive": (info.decision.positive or None) if asked.threshold is None else None,
+        "positive": info.decision.positive or None,
         "abstain": info.decision.abstain or None,
     }
     if record is None:
@@ -49,13 +51,9 @@ def as_like(folder: Path, asked: FitOptions, reporter: Reporter = SILENT) -> Fit
     else:
         choices = record.choices
         known |= {field.name: getattr(choices, field.name) for field in fields(choices)}
-    given = {field.name: getattr(asked, field.name) for field in fields(FitOptions) if _is_given(field, asked)}
-    own: Mapping[str, Any] = info.parameters if given.get("head", info.head) == info.head else {}
-    values: dict[str, Any] = {**known, **given, "parameters": {**own, **asked.parameters}}
-    return replace(asked, **values)
-
-
-def _is_given(field: "Field[object]", asked: FitOptions) -> bool:
-    """Whether an option is another than its default."""
-    default = field.default_factory() if field.default_factory is not MISSING else field.default
-    return bool(getattr(asked, field.name) != default)
+    for name in changes:
+        known.pop(_SERVES.get(name, ""), None)
+    own: Mapping[str, Value] = info.parameters if changes.get("head", info.head) == info.head else {}
+    given = cast(Mapping[str, Value], changes.get("parameters", {}))
+    values: dict[str, Any] = {**known, **changes, "parameters": {**own, **given}}
+    return FitOptions(**values)

@@ -36,6 +36,10 @@ class NumberTruth:
         """Scores of those images, whose predicted numbers (images, 1) are given in the same order."""
         return score_numbers(self.targets[images], outputs[:, 0], Sampling(self.split_groups[images]))
 
+    def of_images(self, images: Positions, outputs: Floats) -> dict[str, Floats]:
+        """(images,), by metric: the absolute error of each of those images."""
+        return {"mean_absolute_error": np.abs(self.targets[images] - outputs[:, 0])}
+
     def plain_scores(self, images: Positions, outputs: Floats) -> dict[str, float]:
         """The errors of those images, without intervals."""
         scores = score_numbers(self.targets[images], outputs[:, 0], NO_INTERVALS)

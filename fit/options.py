@@ -1,11 +1,11 @@
 """What can be asked of a fit, checked: one frozen dataclass that the command line and Python fill alike."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Annotated
 
 from fit.choices import CLASS_WEIGHTS, CLASSIFICATION, NEAR_TWINS, REDUCTIONS, REGRESSION, TASKS, WHOLE
+from fit.common_options import ByColumn, ExcludedFile, LabelsFile
 from fit.completion import complete_head, complete_output
 from fit.heads.parameters import Value
 from fit.heads.table import DEFAULT_HEAD, HEADS, HeadKind, heads_with
@@ -50,12 +50,8 @@ class FitOptions:
         str | None,
         Option("avg, max or flatten: how spatial tensors become vectors.", default="avg", complete=one_of(REDUCTIONS)),
     ] = None
-    labels: Annotated[
-        str | os.PathLike[str] | None, Option("A .csv or .parquet table of path,label[,split,group]: other labels.")
-    ] = None
-    exclude_from: Annotated[
-        str | os.PathLike[str] | None, Option("A .csv or .parquet table with a column path: images to leave out.")
-    ] = None
+    labels: LabelsFile = None
+    exclude_from: ExcludedFile = None
     val: Annotated[float, Option("The fraction for validation, where the store has none.")] = 0.2
     test: Annotated[float, Option("The fraction for the test, where the store has no splits.")] = 0.2
     stop: Annotated[
@@ -67,7 +63,7 @@ class FitOptions:
     cv: Annotated[int, Option("Also cross-validate on train and validation with this number of folds; 0 for none.")] = 0
     repeats: Annotated[int, Option("How often to cross-validate, each time with other folds.")] = 1
     group_by: Annotated[str | None, Option("A column, such as group, whose equal values stay on one side.")] = None
-    by: Annotated[str | None, Option("A column, such as group: print the accuracy of each of its values.")] = None
+    by: ByColumn = None
     near_twins: Annotated[
         str,
         Option(

@@ -122,10 +122,7 @@ def exclude(rows: ImageRows, path: str | os.PathLike[str], reporter: Reporter = 
     kept = np.array([position for position, name in enumerate(paths) if name not in names], np.int64)
     left_out = len(rows) - len(kept)
     if given and left_out == 0:
-        raise UsageError(
-            f"{path} names no image of the store: it has paths such as {printable(given[0])!r}, "
-            f"the store has {printable(paths[0])!r}; paths are relative to the folder that was extracted"
-        )
+        raise _none_named(path, given[0], paths[0])
     if len(kept) == 0:
         raise UsageError(f"{path} names all {len(rows):,} images: nothing would be left; take out what is to stay")
     unknown = len(set(given)) - left_out
@@ -174,12 +171,17 @@ def relabel(rows: ImageRows, path: str | os.PathLike[str], reporter: Reporter = 
     paths = rows.texts("path")
     positions = np.array([position for position, name in enumerate(paths) if name in line_of], np.int64)
     if len(positions) == 0:
-        raise UsageError(
-            f"{path} names no image of the store: it has paths such as {printable(next(iter(line_of), ''))!r}, "
-            f"the store has {printable(paths[0])!r}; paths are relative to the folder that was extracted"
-        )
+        raise _none_named(path, next(iter(line_of), ""), paths[0])
     table = _with_columns(rows.table.take(positions), named, [line_of[paths[position]] for position in positions])
     return ImageRows(table, rows.stored[positions]), len(line_of) - len(positions)
+
+
+def _none_named(path: str | os.PathLike[str], given: str, stored: str) -> UsageError:
+    """That a table names no image of a store, with a path of each."""
+    return UsageError(
+        f"{path} names no image of the store: it has paths such as {printable(given)!r}, the store has "
+        f"{printable(stored)!r}; paths are relative to the folder that was extracted"
+    )
 
 
 def _with_columns(table: pa.Table, named: pa.Table, lines: Sequence[int]) -> pa.Table:

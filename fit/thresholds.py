@@ -1,18 +1,18 @@
 """How a threshold is chosen from the probabilities of images whose class is known, and the table of costs."""
 
-import csv
 import math
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from extract.api import read_csv_rows
 from fit.task import DECISION
 from fit.threshold_rule import ACCURACY, RECALL, ThresholdRule
-from store.errors import EnvironmentFailure, UsageError
+from store.errors import UsageError
 from store.files.names import printable
+from store.labels import plain_label
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -58,6 +58,8 @@ def _cuts(probabilities: Floats, marks: Bools) -> tuple[Floats, Floats, Floats]:
 def read_costs(path: str | os.PathLike[str], classes: Sequence[str]) -> tuple[tuple[float, ...], ...]:
     """The table of costs in a CSV file: its first row names the predicted classes, its first column the actual ones.
 
+    It is read as tables of labels are: commas, semicolons or tabs, UTF-8 or UTF-16.
+
     Args:
         path: the file.
         classes: the names, in the order of the result.
@@ -69,17 +71,16 @@ def read_costs(path: str | os.PathLike[str], classes: Sequence[str]) -> tuple[tu
         UsageError: there is no such table, its classes are others, or a cost is not a finite number.
         EnvironmentFailure: it cannot be read now.
     """
-    try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(map(str.strip, row))]
-    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"--threshold cost={path} cannot be read: {error}") from error
-    except OSError as error:
-        raise EnvironmentFailure(f"--threshold cost={path} cannot be read: {error.strerror or error}") from error
+    known = {plain_label(name): name for name in classes}
+
+    def named(cells: Sequence[str]) -> list[str]:
+        return [known.get(name, name) for name in map(plain_label, cells)]
+
+    rows = read_csv_rows(os.fspath(path), lambda header: sorted(named(header[1:])) == sorted(classes))
     expected = f"expected a first row `actual,{printable(','.join(classes))}` and one row per class"
     if not rows or any(len(row) != len(rows[0]) for row in rows):
         raise UsageError(f"{path}: the rows have different lengths, or there are none: {expected}")
-    predicted, actual = rows[0][1:], [row[0] for row in rows[1:]]
+    predicted, actual = named(rows[0][1:]), named([row[0] for row in rows[1:]])
     for names in (predicted, actual):
         if sorted(names) != sorted(classes):
             raise UsageError(f"{path} has costs of {printable(', '.join(names)) or 'nothing'}: {expected}")
@@ -94,6 +95,6 @@ def _cost(cell: str, actual: str, path: str | os.PathLike[str]) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise UsageError(
-            f"{path} has the cost {printable(cell)!r} in the row of {printable(actual)}: expected a number"
+            f"{path} has the cost {printable(cell)!r} in the row of {printable(actual)}: expected a number, as in 2.5"
         )
     return value

@@ -18,7 +18,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from store.command_options import Without, made_of, signature_of
+from store.command_options import Without, given_names, made_of, signature_of
 from store.errors import EnvironmentFailure, StillframeError, StoppedEarly, UsageError, shortage
 from store.files.names import printable
 from store.options import Option
@@ -56,10 +56,12 @@ class CommonOptions:
 class Console:
     """Where a command's output goes, by its common options.
 
-    `debug` is whether libraries' messages are shown.
+    `debug` is whether libraries' messages are shown; `given` has the names of the fields that the command line or a
+    --config file gave a value, be it the default.
     """
 
-    def __init__(self, options: CommonOptions) -> None:
+    def __init__(self, options: CommonOptions, given: frozenset[str] = frozenset()) -> None:
+        self.given = given
         self.debug = options.debug
         self.quiet = options.quiet
         self._as_json = options.as_json
@@ -124,8 +126,8 @@ def command(
     offered = [given if isinstance(given, Without) else Without(given, ()) for given in options]
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        def call(**values: object) -> None:
-            console = Console(made_of(CommonOptions, values))
+        def call(context: typer.Context, **values: object) -> None:
+            console = Console(made_of(CommonOptions, values), given_names(context))
             error: BaseException | None = None
             try:
                 function(*(made_of(given.kind, values) for given in offered), console)

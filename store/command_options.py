@@ -37,9 +37,18 @@ def made_of(kind: Callable[..., Made], values: Mapping[str, object]) -> Made:
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
 
 
+def given_names(context: typer.Context) -> frozenset[str]:
+    """The parameters that the command line or a --config file gave a value, be it the default."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return frozenset(name for name, source in sources.items() if source is not None and source.name != "DEFAULT")
+
+
 def signature_of(offered: Sequence[Without]) -> inspect.Signature:
-    """The signature of a command that offers these options, and --config unless one of them has that name."""
-    parameters = [parameter for given in offered for parameter in _parameters(given)]
+    """The signature of a command that offers these options, and --config unless one of them has that name; Typer fills
+    in `context`.
+    """
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    parameters = [context, *(parameter for given in offered for parameter in _parameters(given))]
     shown = [shown for given in offered for _, _, shown in _shown_fields(given)]
     if not any(isinstance(option, Option) and _CONFIG in option.flags for option in shown):
         parameters.append(_config_parameter())

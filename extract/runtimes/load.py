@@ -164,7 +164,7 @@ def _load_openvino(spec: NetworkSpec, reporter: Reporter) -> tuple[Runtime, str]
     require_precision(spec.precision)
     size = spec.batch_size
     if size is None and not isinstance(spec.backbone, FileBackbone):
-        size = 1  # as ever, so that features stay what they are to the last bit
+        size = 1  # as in earlier versions: features stay what they are to the last bit
     path, digest = converted_file(spec, reporter)
     return converted_runtime(path, spec.precision, size), digest
 

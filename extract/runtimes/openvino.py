@@ -122,7 +122,7 @@ def converted_runtime(path: Path, precision: str, batch_size: int | None) -> Ope
 
 
 def images_per_call(model: openvino.Model) -> int:
-    """How many images a call should take: 1, or a power of two up to 16 if the network is mostly matrix products.
+    """How many images one call should take: 1, or a power of two up to 16 if the network is mostly matrix products.
 
     A matrix product reads all of its weights for each call. With the 50 tokens of CLIP ViT-B/32 that takes longer than
     computing with them: 16 images at once are 1.4 times as fast in float32, 2.4 times in bfloat16. With the 257 tokens of

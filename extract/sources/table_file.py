@@ -1,10 +1,14 @@
-"""A CSV or Parquet file that names images -> its columns as text, however header, values and types are spelled."""
+"""A CSV or Parquet file that names images -> its columns as text, however header, values and types are spelled.
+
+Other tables in CSV files are read by the same rules: UTF-8 or UTF-16, separated by commas, semicolons or tabs.
+"""
 
 import codecs
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO, StringIO
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -57,6 +61,29 @@ def read_text_table(path: str) -> TextTable:
         raise EnvironmentFailure(f"cannot read the table {path}: {error.strerror or error}") from error
 
 
+def read_csv_rows(path: str, is_header: Callable[[Sequence[str]], bool]) -> list[list[str]]:
+    """The rows of a CSV file that are not empty, without spaces around cells.
+
+    Args:
+        path: the file, or its URL.
+        is_header: whether a first row, with spaces around its cells, is what is expected; the separator is the first one
+            under which it is.
+
+    Raises:
+        UsageError: there is no such file, or it is not a CSV file.
+        EnvironmentFailure: it cannot be read.
+    """
+    try:
+        content = open_files(path).read("") if is_url(path) else Path(path).read_bytes()
+        text = content.decode(_text_encoding(content))
+        reader = csv.reader(StringIO(text, newline=None), delimiter=_delimiter(text, is_header))
+        return [[cell.strip() for cell in row] for row in reader if any(map(str.strip, row))]
+    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"cannot read the table {path}: {printable(str(error))}; expected a CSV file") from error
+    except OSError as error:
+        raise EnvironmentFailure(f"cannot read the table {path}: {error.strerror or error}") from error
+
+
 def _column(name: str) -> str:
     return name.strip().casefold()
 
@@ -95,17 +122,25 @@ def _header(source: str | BytesIO) -> tuple[str, str, list[str]]:
     else:
         with open(source, "rb") as file:
             start = file.read(_HEADER_BYTES)
-    # What Windows PowerShell and Excel write beside UTF-8 begins with a mark
-    encoding = "utf-16" if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
-    text = start.decode("utf-8-sig" if encoding == "utf-8" else encoding, errors="replace")
-    headers = {
-        delimiter: next(filter(None, csv.reader(StringIO(text, newline=None), delimiter=delimiter)), [])
-        for delimiter in _DELIMITERS
-    }
-    for delimiter, names in headers.items():
-        if "path" in map(_column, names):
-            return encoding, delimiter, names
-    return encoding, ",", headers[","]
+    encoding = _text_encoding(start)
+    text = start.decode(encoding, errors="replace")
+    delimiter = _delimiter(text, lambda names: "path" in map(_column, names))
+    return encoding.removesuffix("-sig"), delimiter, _first_row(text, delimiter)
+
+
+def _text_encoding(start: bytes) -> str:
+    """Of a text that begins with those bytes: what Windows PowerShell and Excel write beside UTF-8 begins with a mark."""
+    return "utf-16" if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+
+
+def _delimiter(text: str, is_header: Callable[[Sequence[str]], bool]) -> str:
+    """The one under which a table's first row is its header; a comma if there is none."""
+    start = text[:_HEADER_BYTES]
+    return next((delimiter for delimiter in _DELIMITERS if is_header(_first_row(start, delimiter))), _DELIMITERS[0])
+
+
+def _first_row(text: str, delimiter: str) -> list[str]:
+    return next(filter(None, csv.reader(StringIO(text, newline=None), delimiter=delimiter)), [])
 
 
 def _texts(column: pa.ChunkedArray, name: str, path: str) -> list[str | None]:

@@ -1,12 +1,12 @@
 """What can be asked of an audit, checked."""
 
-import os
 from dataclasses import dataclass
 from typing import Annotated
 
 from fit.choices import REDUCTIONS
+from fit.common_options import ExcludedFile, ImagesFolder, LabelsFile, OneOutput, Reduction
 from store.errors import UsageError
-from store.options import Option, one_of
+from store.options import Option
 
 
 @dataclass(frozen=True)
@@ -17,24 +17,16 @@ class AuditOptions:
         UsageError: a value that cannot be.
     """
 
-    output: Annotated[str | None, Option("Which output, where the store has several.")] = None
-    reduce: Annotated[
-        str, Option("avg, max or flatten: how spatial tensors become vectors.", complete=one_of(REDUCTIONS))
-    ] = "avg"
-    labels: Annotated[
-        str | os.PathLike[str] | None, Option("A .csv or .parquet table of path,label[,split,group]: other labels.")
-    ] = None
-    exclude_from: Annotated[
-        str | os.PathLike[str] | None, Option("A .csv or .parquet table with a column path: images to leave out.")
-    ] = None
+    output: OneOutput = None
+    reduce: Reduction = "avg"
+    labels: LabelsFile = None
+    exclude_from: ExcludedFile = None
     group_by: Annotated[str | None, Option("A column, such as group, whose equal values stay in one fold.")] = None
     near: Annotated[
         float, Option("The least similarity of near duplicates: cosine of features, correlation of pixels.")
     ] = 0.99
     folds: Annotated[int, Option("Folds of the cross-validation that doubts labels; 0 for none.")] = 5
-    images: Annotated[
-        str | os.PathLike[str] | None, Option("The folder that the images are in, if no longer where they were.")
-    ] = None
+    images: ImagesFolder = None
     pixels: Annotated[int, Option("The number of images whose pixels are read, at most; 0 for none.")] = 20_000
     seed: Annotated[int, Option("Random seed of the folds.")] = 0
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fit.compare.heads import require_different
+from fit.compare.notes import on_differences, without_test
 from fit.evaluated import EvaluatedNumbers, evaluated_numbers, shared_rows
 from fit.head_folder import Results
 from fit.metrics.arrays import Ints, join_groups
@@ -128,17 +129,11 @@ def _paired(test: EvaluatedNumbers, best: EvaluatedNumbers, rows: Ints) -> Paire
 
 def _notes(compared: Sequence[ComparedErrors], best: int) -> list[str]:
     notes = [f"best by the mean absolute error on validation: {printable(compared[best].name)}"]
-    if without := [printable(head.name) for head in compared if head.test is None]:
-        notes.append(f"without a test, which `fit evaluate --split test` gives: {', '.join(without)}")
-    pairs = [head.paired for head in compared if head.paired]
-    if pairs:
-        corrected = f", corrected for {len(pairs)} comparisons (Holm)" if len(pairs) > 1 else ""
-        notes.append(
-            "a difference is that of the mean absolute errors on the same test images, below 0 if smaller than the best's; "
-            "p is how often a difference as large would come about if both heads were equally good" + corrected
-        )
-    reasons = dict.fromkeys(pair.difference.reason for pair in pairs if pair.difference.reason)
-    return notes + [f"no interval: {reason}" for reason in reasons]
+    notes += without_test([head.name for head in compared if head.test is None])
+    return notes + on_differences(
+        [head.difference for head in compared if head.difference],
+        "a difference is that of the mean absolute errors on the same test images, below 0 if smaller than the best's",
+    )
 
 
 def error_figure(comparison: ErrorComparison) -> "Figure":

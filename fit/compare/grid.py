@@ -9,10 +9,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from extract.api import SILENT, Reporter
-from fit.choices import REGRESSION
 from fit.compare.options import ComparisonOptions
 from fit.head_folder import Results, read_results
 from fit.heads.build import find_kind
+from fit.heads.custom import source_digest
 from fit.options import FitOptions
 from fit.request import FitRequest, resolve_fit
 from fit.threshold_rule import COST, ThresholdRule
@@ -52,14 +52,9 @@ def fit_grid(asked: ComparisonOptions, options: FitOptions, folder: Path, report
         reporter: shows progress.
 
     Raises:
-        UsageError: it is a regression, there is no such head, or fewer than two can be fitted: why another cannot.
+        UsageError: there is no such head, or fewer than two can be fitted: why another cannot.
         StoppedEarly: a store is not complete.
     """
-    if options.task == REGRESSION:
-        raise UsageError(
-            "--heads fits heads that predict classes: fit those of a regression one by one, with `fit head --task "
-            "regression`, then compare their folders"
-        )
     for kind in asked.kinds:
         find_kind(kind)  # a wrong name is refused before the first fit
     cells = list(grid_cells([open_store(place) for place in asked.stores], asked.kinds, options))
@@ -119,10 +114,11 @@ def _fitted_before(folder: Path, digest: str) -> Results | None:
 
 
 def _digest(request: FitRequest) -> str:
-    """SHA-256 of all that decides a fit: the recipe, the plan, the options, and the tables that they name."""
+    """SHA-256 of all that decides a fit: recipe, plan, options, the tables that they name, a custom head's code."""
     options, current = request.options, request.stores[0].snapshot.current
     values: dict[str, object] = {field.name: repr(getattr(options, field.name)) for field in fields(FitOptions)}
     rule = ThresholdRule.parse(options.threshold) if options.threshold is not None else None
+    source = source_digest(options.head, options.custom_head)
     values |= {
         "fingerprint": request.fingerprint,
         "plan": current.plan if current else "",
@@ -130,6 +126,7 @@ def _digest(request: FitRequest) -> str:
         "labels": _file_digest(options.labels),
         "exclude_from": _file_digest(options.exclude_from),
         **({"costs": _file_digest(rule.file)} if rule is not None and rule.name == COST else {}),
+        **({"source": source} if source else {}),
     }
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fit.compare.costs import Costs, cost_notes, describe_features, measure_costs, pareto_front
+from fit.compare.notes import on_differences, without_test
 from fit.evaluated import Evaluated, evaluated_rows, shared_rows
 from fit.evaluation import CV
 from fit.head_folder import Results
@@ -264,18 +265,13 @@ def _notes(
 
 def _notes_on_differences(tests: Sequence[Evaluated], compared: Sequence[ComparedHead]) -> list[str]:
     """What the intervals and p-values say, why some are missing, and what they do not know."""
-    notes = []
-    pairs = [head.paired for head in compared if head.paired]
-    if pairs:
-        corrected = f", corrected for {len(pairs)} comparisons (Holm)" if len(pairs) > 1 else ""
-        notes.append(
-            "a difference is on the same test images: its 95 % interval holds the differences that these images allow, "
-            "and p is how often a difference as large would come about if both heads were equally good" + corrected
-        )
-    reasons = dict.fromkeys(pair.difference.reason for pair in pairs if pair.difference.reason)
-    notes += [f"no interval: {reason}" for reason in reasons]
+    differences = [head.difference for head in compared if head.difference]
+    notes = on_differences(
+        differences,
+        "a difference is on the same test images: its 95 % interval holds the differences that these images allow",
+    )
     ungrouped = [printable(head.name) for head, test in zip(compared, tests, strict=True) if test.split_groups is None]
-    if ungrouped and pairs:
+    if ungrouped and differences:
         notes.append(
             f"{', '.join(ungrouped)} of an earlier version did not note which images are of one group: where no other "
             "head says so, every image counts by itself"
@@ -290,10 +286,7 @@ def _notes_on_differences(tests: Sequence[Evaluated], compared: Sequence[Compare
 
 def _notes_on_tests(tests: Sequence[Evaluated], compared: Sequence[ComparedHead], best_test: Evaluated) -> list[str]:
     """Which heads have no test, other test images than the best head's, or none in common with it."""
-    notes = []
-    without = [printable(head.name) for head in compared if head.test is None]
-    if without:
-        notes.append(f"without a test, which `fit evaluate --split test` gives: {', '.join(without)}")
+    notes = without_test([head.name for head in compared if head.test is None])
     tested = [(head, test) for head, test in zip(compared, tests, strict=True) if len(test)]
     differing = [printable(head.name) for head, test in tested if head.shared < max(len(test), len(best_test))]
     if differing and len(best_test):

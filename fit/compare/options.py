@@ -30,7 +30,7 @@ class ComparisonOptions:
     out: Annotated[
         Path | None,
         Option(
-            "A folder for compare.html, compare.json and the heads of --heads; or a .png file for a chart alone.",
+            "A folder for compare.html (of numbers compare.png), compare.json and the heads of --heads; or a .png file.",
             ("--out", "-o"),
             default=f"{DEFAULT_OUT} with --heads",
         ),

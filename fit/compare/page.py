@@ -1,4 +1,4 @@
-"""A comparison as a page, compare.html, and as JSON, compare.json, in a folder."""
+"""A comparison as a page, compare.html, and as JSON, compare.json, in a folder; of numbers, as compare.png instead of a page."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from store.files.local import write_whole
 from store.files.names import printable
 from store.suggestions import suggested_line
 
-PAGE, VALUES, HEADS = "compare.html", "compare.json", "heads"
+PAGE, PICTURE, VALUES, HEADS = "compare.html", "compare.png", "compare.json", "heads"
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,20 @@ def write_comparison(comparison: Comparison, refused: Sequence[tuple[str, str]],
     Raises:
         EnvironmentFailure: they cannot be written.
     """
-    values = {**comparison.to_dict(), "refused": [list(one) for one in refused]}
-    write_whole(folder / VALUES, (json.dumps(values, indent=1, ensure_ascii=True) + "\n").encode())
+    write_values(comparison.to_dict(), refused, folder)
     content = comparison_content(comparison, refused)
     write_whole(folder / PAGE, render_template("compare.html", ("page.js",), content, {}).encode())
     return folder / PAGE
+
+
+def write_values(values: Mapping[str, object], refused: Sequence[tuple[str, str]], folder: Path) -> None:
+    """Write compare.json: a comparison as plain JSON values.
+
+    Raises:
+        EnvironmentFailure: it cannot be written.
+    """
+    everything = {**values, "refused": [list(one) for one in refused]}
+    write_whole(folder / VALUES, (json.dumps(everything, indent=1, ensure_ascii=True) + "\n").encode())
 
 
 def comparison_content(comparison: Comparison, refused: Sequence[tuple[str, str]] = ()) -> Content:

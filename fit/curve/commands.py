@@ -29,9 +29,7 @@ class CurveOutput:
     StorePlaces,
     CurveOptions,
     CurveOutput,
-    Without(
-        FitOptions, ("evaluate_test", "cv", "repeats", "by", "tensorboard", "threshold", "positive", "abstain", "task")
-    ),
+    Without(FitOptions, ("evaluate_test", "cv", "repeats", "by", "tensorboard", "threshold", "positive", "abstain")),
     ParameterOptions,
 )
 def curve(

@@ -1,4 +1,4 @@
-"""The scores of many heads on the same validation images -> values with their intervals. Pure.
+"""What many heads make of the same validation images -> scores with their intervals. Pure.
 
 A score varies in two ways: with the images that it is measured on, and with the draw of training images that the head
 learned from. Every head is measured on the same images, so the two are crossed, and the variance of the mean over both
@@ -10,6 +10,10 @@ once (Searle, Casella & McCulloch 1992, Variance Components, chapter 4). The deg
 From one size of the training set to the next, the same images are compared, and the smaller set is within the larger.
 `python -m benchmarks.curve` measures how often the intervals cover the truth.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -27,6 +31,7 @@ from fit.metrics.intervals import (
     without_interval,
 )
 from fit.metrics.paired import LEAST_DISCORDANT, REQUIREMENT
+from fit.metrics.regression import REGRESSION_REQUIREMENTS
 from fit.metrics.scores import REQUIREMENTS
 
 _NOTHING = "every image and every draw give the same: nothing shows how much it varies"
@@ -39,12 +44,12 @@ def accuracy_interval(correct: Floats, clusters: Clusters) -> Interval:
     return _bounded(correct, Scale.UNIT, clusters, REQUIREMENTS["accuracy"])
 
 
-def loss_interval(losses: Floats, clusters: Clusters) -> Interval:
-    """The mean of (draws, images) losses; of several draws, with a t interval of its logarithm."""
+def loss_interval(losses: Floats, clusters: Clusters, requirement: Requirement) -> Interval:
+    """The mean of (draws, images) losses, or errors; of several draws, with a t interval of its logarithm."""
     estimate = mean_of(losses.mean(axis=0))
     if len(losses) == 1:
-        return interval_of(estimate, clusters, REQUIREMENTS["log_loss"])
-    if reason := too_few_groups(clusters, REQUIREMENTS["log_loss"]):
+        return interval_of(estimate, clusters, requirement)
+    if reason := too_few_groups(clusters, requirement):
         return without_interval(estimate.value, reason)
     spread = crossed_spread(losses, clusters)
     if estimate.value <= 0 or spread.variance == 0:
@@ -66,11 +71,11 @@ def gained_accuracy(before: Floats, after: Floats, clusters: Clusters) -> Interv
     return _bounded(gains, Scale.SIGNED, clusters, REQUIREMENT)
 
 
-def changed_loss(before: Floats, after: Floats, clusters: Clusters) -> Interval:
-    """The mean loss of (draws, images) `after` less that of `before`."""
+def changed_loss(before: Floats, after: Floats, clusters: Clusters, requirement: Requirement) -> Interval:
+    """The mean loss, or error, of (draws, images) `after` less that of `before`."""
     changes = after - before
     value = float(changes.mean())
-    if reason := too_few_groups(clusters, REQUIREMENTS["log_loss"]):
+    if reason := too_few_groups(clusters, requirement):
         return without_interval(value, reason)
     spread = crossed_spread(changes, clusters)
     if spread.variance == 0:
@@ -101,3 +106,32 @@ def _bounded(values: Floats, scale: Scale, clusters: Clusters, requirement: Requ
     if reason := too_few_groups(clusters, requirement):
         return without_interval(estimate.value, reason)
     return bounded_interval(estimate, crossed_spread(values, clusters), requirement)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric that a curve shows.
+
+    Attributes:
+        mean: of (draws, images), what each head makes of each image.
+        change: of two such, what the second is more than the first.
+        changed: what a table calls the change.
+    """
+
+    mean: Callable[[Floats, Clusters], Interval]
+    change: Callable[[Floats, Floats, Clusters], Interval]
+    changed: str
+
+
+def _measure_of_losses(requirement: Requirement) -> Measure:
+    return Measure(
+        partial(loss_interval, requirement=requirement), partial(changed_loss, requirement=requirement), "changed"
+    )
+
+
+MEASURES = {
+    "accuracy": Measure(accuracy_interval, gained_accuracy, "gained"),
+    "log_loss": _measure_of_losses(REQUIREMENTS["log_loss"]),
+    "mean_absolute_error": _measure_of_losses(REGRESSION_REQUIREMENTS["mean_absolute_error"]),
+}
+"""By the metric's name in metrics.json."""

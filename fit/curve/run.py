@@ -6,17 +6,17 @@ and no split group is cut. Validation images choose, as everywhere; test images 
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from extract.api import SILENT, Reporter
 from fit.blocks import StoreLike, open_stores
-from fit.curve.estimates import accuracy_interval, changed_loss, gained_accuracy, loss_interval
+from fit.curve.estimates import MEASURES
 from fit.curve.options import CurveOptions
-from fit.evaluation import ground_truth
+from fit.evaluation import truth_of
 from fit.experiment import Experiment, load_experiment
 from fit.fitting import fit_roles, predict_images
 from fit.metrics.arrays import Floats
@@ -34,14 +34,16 @@ class CurveFit:
     Attributes:
         draw: from 0.
         images: how many it learned from or stopped on.
-        accuracy: on validation.
-        log_loss: on validation.
+        scores: on validation, by metric: accuracy and log_loss, or mean_absolute_error.
     """
 
     draw: int
     images: int
-    accuracy: float
-    log_loss: float
+    scores: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain JSON values."""
+        return {"draw": self.draw, "images": self.images, **self.scores}
 
 
 @dataclass(frozen=True)
@@ -51,18 +53,16 @@ class CurvePoint:
     Attributes:
         images: how many, on average over the draws.
         draws: how many sets of this size were drawn.
-        accuracy: on validation, the mean over the draws.
-        log_loss: likewise.
+        scores: on validation, by metric, each the mean over the draws.
     """
 
     images: int
     draws: int
-    accuracy: Interval
-    log_loss: Interval
+    scores: Mapping[str, Interval]
 
     def to_dict(self) -> dict[str, object]:
         """As plain JSON values."""
-        return {**vars(self), "accuracy": self.accuracy.to_dict(), "log_loss": self.log_loss.to_dict()}
+        return {"images": self.images, "draws": self.draws, **_plain(self.scores)}
 
 
 @dataclass(frozen=True)
@@ -72,18 +72,20 @@ class CurveStep:
     Attributes:
         before: the smaller number.
         after: the larger number.
-        accuracy: what is gained on validation.
-        log_loss: how it changes; less is better.
+        changes: of each metric on validation.
     """
 
     before: int
     after: int
-    accuracy: Interval
-    log_loss: Interval
+    changes: Mapping[str, Interval]
 
     def to_dict(self) -> dict[str, object]:
         """As plain JSON values."""
-        return {**vars(self), "accuracy": self.accuracy.to_dict(), "log_loss": self.log_loss.to_dict()}
+        return {"before": self.before, "after": self.after, **_plain(self.changes)}
+
+
+def _plain(intervals: Mapping[str, Interval]) -> dict[str, object]:
+    return {name: interval.to_dict() for name, interval in intervals.items()}
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,11 @@ class Curve:
     steps: Sequence[CurveStep]
     fits: Sequence[CurveFit]
 
+    @property
+    def metrics(self) -> Sequence[str]:
+        """What is shown, the main one first."""
+        return list(self.points[0].scores)
+
     def to_dict(self) -> dict[str, object]:
         """As plain JSON values."""
         return {
@@ -111,17 +118,16 @@ class Curve:
             "validation": self.validation,
             "points": [point.to_dict() for point in self.points],
             "steps": [step.to_dict() for step in self.steps],
-            "fits": [asdict(one) for one in self.fits],
+            "fits": [one.to_dict() for one in self.fits],
         }
 
 
 @dataclass(frozen=True, eq=False)
 class _Scored:
-    """The fits on sets of one size: how many images each learned from, and (fits, validation images) what came of it."""
+    """The fits on sets of one size: how many images each learned from, and (fits, validation images) of each metric."""
 
     images: Sequence[int]
-    correct: Floats
-    losses: Floats
+    values: Mapping[str, Floats]
 
     @property
     def size(self) -> int:
@@ -143,13 +149,11 @@ def fit_curve(
         reporter: shows progress.
 
     Raises:
-        UsageError: a wrong option, numbers to predict, no validation images, or too few training images for two sizes.
+        UsageError: a wrong option, no validation images, or too few training images for two sizes.
         StoppedEarly: the store is not complete.
     """
     request, options = resolve_fit(open_stores(store), fit_options or FitOptions()), options or CurveOptions()
     experiment = load_experiment(request, reporter)
-    if experiment.task.regression:
-        raise UsageError("a curve is of heads that predict classes, not of --task regression")
     if len(experiment.split.validation) == 0:
         raise UsageError("there are no validation images to evaluate on: give --val a fraction above 0")
     scored = _fit_all(request, experiment, options, reporter)
@@ -160,8 +164,7 @@ def fit_curve(
         CurvePoint(
             one.size,
             len(one.images),
-            accuracy_interval(one.correct, clusters),
-            loss_interval(one.losses, clusters),
+            {name: MEASURES[name].mean(values, clusters) for name, values in one.values.items()},
         )
         for one in scored
     ]
@@ -169,13 +172,15 @@ def fit_curve(
         CurveStep(
             before.size,
             after.size,
-            gained_accuracy(before.correct, after.correct, clusters),
-            changed_loss(before.losses, after.losses, clusters),
+            {
+                name: MEASURES[name].change(values, after.values[name], clusters)
+                for name, values in before.values.items()
+            },
         )
         for before, after in pairwise(scored)
     ]
     fits = [
-        CurveFit(draw, images, float(one.correct[draw].mean()), float(one.losses[draw].mean()))
+        CurveFit(draw, images, {name: float(values[draw].mean()) for name, values in one.values.items()})
         for one in scored
         for draw, images in enumerate(one.images)
     ]
@@ -211,13 +216,12 @@ def _fit_all(request: FitRequest, experiment: Experiment, options: CurveOptions,
     found = []
     with reporter.step("fitting on more and more images", total) as progress:
         for size in distinct:
-            correct, losses = [], []
+            each = []
             for images in sets[size]:
-                right, loss = _evaluate(request, experiment, images)
-                correct.append(right)
-                losses.append(loss)
+                each.append(_evaluate(request, experiment, images))
                 progress.advance(1, 0)
-            found.append(_Scored([len(images) for images in sets[size]], np.array(correct), np.array(losses)))
+            values = {name: np.array([one[name] for one in each]) for name in each[0]}
+            found.append(_Scored([len(images) for images in sets[size]], values))
     return found
 
 
@@ -226,9 +230,8 @@ def _grows(smaller: Sequence[Positions], larger: Sequence[Positions]) -> bool:
     return bool(np.mean([len(images) for images in smaller]) < np.mean([len(images) for images in larger]))
 
 
-def _evaluate(request: FitRequest, experiment: Experiment, images: Positions) -> tuple[Floats, Floats]:
-    """(validation images,) each: whether they are predicted correctly by a head that learned from `images`, and the loss."""
+def _evaluate(request: FitRequest, experiment: Experiment, images: Positions) -> Mapping[str, Floats]:
+    """By metric, what a head that learned from `images` makes of each validation image."""
     classifier, validation = new_classifier(request, experiment.task), experiment.split.validation
     fit_roles(request, classifier, experiment, experiment.roles_within(images, classifier.stops_early))
-    measured = ground_truth(experiment).measured(validation, predict_images(classifier, experiment, validation))
-    return measured.correct_rows().astype(np.float64), measured.losses()
+    return truth_of(experiment).of_images(validation, predict_images(classifier, experiment, validation))

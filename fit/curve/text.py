@@ -2,51 +2,79 @@
 
 from collections.abc import Sequence
 
+from fit.curve.estimates import MEASURES
 from fit.curve.run import Curve, CurveStep
 from fit.metrics.intervals import Interval
 from fit.text import format_interval, format_signed
 
 
 def format_curve(curve: Curve) -> list[list[str]]:
-    """One line per size of the training set, with 95 % intervals, and what is gained from the size before."""
-    rows = [["images", "accuracy", "log loss", "accuracy gained"]]
+    """One line per size of the training set, with 95 % intervals, and how the main metric differs from the size before."""
+    main = curve.metrics[0]
+    rows = [["images", *map(_words, curve.metrics), _change_of(main)]]
     for point, step in zip(curve.points, [None, *curve.steps], strict=True):
-        cells = [format_interval(score.to_dict()) for score in (point.accuracy, point.log_loss)]
-        rows.append([f"{point.images:,}", *cells, "" if step is None else format_signed(step.accuracy)])
+        cells = [format_interval(score.to_dict()) for score in point.scores.values()]
+        rows.append([f"{point.images:,}", *cells, "" if step is None else format_signed(step.changes[main])])
     return rows
 
 
 def describe_curve(curve: Curve) -> list[str]:
     """What the last step gave and how certain that is, and why there are numbers without an interval."""
-    last = curve.steps[-1]
-    return [f"{_describe_step(last)}: {_conclude(last.accuracy)}", *_reasons(curve)]
+    last, main = curve.steps[-1], curve.metrics[0]
+    conclude = _conclude_gain if main == "accuracy" else _conclude_error
+    return [f"{_describe_step(last)}: {conclude(last.changes[main])}", *_reasons(curve)]
+
+
+def _words(metric: str) -> str:
+    return metric.replace("_", " ")
+
+
+def _change_of(metric: str) -> str:
+    return f"{_words(metric)} {MEASURES[metric].changed}"
 
 
 def _describe_step(step: CurveStep) -> str:
-    value, low, high = step.accuracy.value or 0.0, step.accuracy.low, step.accuracy.high
+    changes = [
+        _describe_points(change) if name == "accuracy" else f"{_words(name)} {format_signed(change)}"
+        for name, change in step.changes.items()
+    ]
+    return f"from {step.before:,} to {step.after:,} images: {', '.join(changes)}"
+
+
+def _describe_points(gained: Interval) -> str:
+    value, low, high = gained.value or 0.0, gained.low, gained.high
     bounds = "" if low is None or high is None else f" ({100 * low:+.1f}..{100 * high:+.1f})"
-    return (
-        f"from {step.before:,} to {step.after:,} images: accuracy {100 * value:+.1f} points{bounds}, "
-        f"log loss {format_signed(step.log_loss)}"
-    )
+    return f"accuracy {100 * value:+.1f} points{bounds}"
 
 
-def _conclude(gained: Interval) -> str:
+_UNCERTAIN = "there is no interval, so it may be chance"
+_HELPED = "twice the images helped; more would probably help too, though as a rule less with each doubling"
+_UNKNOWN = "these validation images do not show whether more training images help; at best, twice the images gave"
+
+
+def _conclude_gain(gained: Interval) -> str:
     if gained.low is None or gained.high is None:
-        return "there is no interval, so it may be chance"
+        return _UNCERTAIN
     if gained.low > 0:
-        return "twice the images helped; more would probably help too, though as a rule less with each doubling"
+        return _HELPED
     if gained.high < 0:
         return "the accuracy fell: look for wrong labels, or images unlike those of validation, with `fit audit`"
-    return (
-        "these validation images do not show whether more training images help; "
-        f"at best, twice the images gave {100 * gained.high:.1f} points"
-    )
+    return f"{_UNKNOWN} {100 * gained.high:.1f} points"
+
+
+def _conclude_error(changed: Interval) -> str:
+    if changed.low is None or changed.high is None:
+        return _UNCERTAIN
+    if changed.high < 0:
+        return _HELPED
+    if changed.low > 0:
+        return "the error rose: look for wrong labels, or images unlike those of validation"
+    return f"{_UNKNOWN} an error smaller by {-changed.low:.3f}"
 
 
 def _reasons(curve: Curve) -> Sequence[str]:
     """Each reason once."""
-    named = [("accuracy", point.accuracy) for point in curve.points]
-    named += [("log loss", point.log_loss) for point in curve.points]
-    named += [("accuracy gained", step.accuracy) for step in curve.steps]
+    main = curve.metrics[0]
+    named = [(_words(name), point.scores[name]) for name in curve.metrics for point in curve.points]
+    named += [(_change_of(main), step.changes[main]) for step in curve.steps]
     return list(dict.fromkeys(f"{name}: {score.reason}" for name, score in named if score.reason))

@@ -4,6 +4,7 @@ import csv
 import io
 from pathlib import Path
 
+from fit.curve.estimates import MEASURES
 from fit.curve.run import Curve
 from fit.report.curves import draw_curve
 from fit.report.style import to_png
@@ -26,18 +27,20 @@ def write_curve(curve: Curve, folder: Path) -> None:
         EnvironmentFailure: they cannot be written.
     """
     write_whole(folder / CSV, curve_csv(curve))
-    points = [(point.images, point.accuracy, point.log_loss) for point in curve.points]
-    write_whole(folder / PICTURE, to_png(draw_curve(curve.head, points, curve.validation)))
+    scores = {name: [point.scores[name] for point in curve.points] for name in curve.metrics}
+    figure = draw_curve(curve.head, [point.images for point in curve.points], scores, curve.validation)
+    write_whole(folder / PICTURE, to_png(figure))
 
 
 def curve_csv(curve: Curve) -> bytes:
-    """One line per size of the training set; `gained` is the accuracy less that of the line before."""
+    """One line per size of the training set; `gained`, or `changed`, is the main metric less that of the line before."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    names = ("accuracy", "log_loss", "gained")
+    main = curve.metrics[0]
+    names = (*curve.metrics, MEASURES[main].changed)
     writer.writerow(["images", "draws", *(f"{name}{end}" for name in names for end in ("", "_low", "_high"))])
     for point, step in zip(curve.points, [None, *curve.steps], strict=True):
-        scores = [point.accuracy, point.log_loss, None if step is None else step.accuracy]
+        scores = [*point.scores.values(), None if step is None else step.changes[main]]
         cells = [["", "", ""] if score is None else [score.value, score.low, score.high] for score in scores]
         writer.writerow([point.images, point.draws, *(cell for three in cells for cell in three)])
     return table.getvalue().encode()

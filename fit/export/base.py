@@ -70,7 +70,7 @@ class Run(Protocol):
 class Target:
     """A format that a model can be written in.
 
-    `ending` is that of its file, "" where it is a folder. `modules` are those that it needs, `extra` is the extra of
+    `ending` is that of its file, "" where it is a folder; `beside` those of further files that it consists of. `modules` are those that it needs, `extra` is the extra of
     this package that brings them. `write` writes a model to a path; `run` computes the probabilities of pixels with
     what was written, in the format's own runtime.
     """
@@ -81,6 +81,7 @@ class Target:
     extra: str
     write: Callable[[keras.Model, Path], None]
     run: Run
+    beside: tuple[str, ...] = ()
 
 
 def require_runnable(target: Target) -> None:
@@ -102,16 +103,24 @@ def require_runnable(target: Target) -> None:
         )
 
 
+def description_place(out: Path) -> Path:
+    """The file beside an exported model that says what it takes and gives."""
+    return out.with_name(out.name + ".json")
+
+
 def require_export_place(target: Target, out: Path, force: bool) -> None:
-    """Check that a model can be written to `out`; with `force`, an earlier one there may be replaced.
+    """Check that a model and what is beside it can be written to `out`; with `force`, earlier ones may be replaced.
 
     Raises:
-        UsageError: it has another ending than the target's, it exists, or it is a folder of other things.
+        UsageError: it has another ending than the target's, one of the files exists, or there is a folder of other things.
     """
     if out.suffix.lower() != target.ending:
         expected = f"a file ending in {target.ending}" if target.ending else "a folder, without an ending"
         raise UsageError(f"--out {out}: expected {expected} for {target.name}")
-    if out.exists() and not force:
-        raise UsageError(f"{out} exists: choose another --out, or replace it with --force")
+    beside = [description_place(out), *(out.with_suffix(ending) for ending in target.beside)]
+    if not force and (there := next((path for path in (out, *beside) if path.exists()), None)):
+        raise UsageError(f"{there} exists: choose another --out, or replace it with --force")
+    if folder := next((path for path in beside if path.is_dir()), None):
+        raise UsageError(f"{folder} is a folder, where a file belongs that goes with the model: choose another --out")
     if out.is_dir() and any(out.iterdir()) and not (out / "saved_model.pb").is_file():
         raise UsageError(f"{out} is a folder with other things in it: choose another --out")

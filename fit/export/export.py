@@ -25,6 +25,7 @@ from fit.export.base import (
     Pixels,
     Probabilities,
     Target,
+    description_place,
     input_names,
     require_export_place,
     require_runnable,
@@ -86,7 +87,7 @@ def export_head(
                 f"the {to} export of {head.info.backbone} differs from `fit predict` by {difference:.2g}, more than "
                 f"{allowed:g}: it was deleted; choose another of {', '.join(TARGETS)}"
             )
-    _write_description(head, out)
+        _write_description(head, description_place(temporary))
     return difference
 
 
@@ -161,7 +162,7 @@ def _written_beside(out: Path) -> Iterator[Path]:
     try:
         folder.mkdir(parents=True)
         yield folder / out.name
-        for name in sorted(os.listdir(folder)):  # OpenVINO writes two files
+        for name in sorted(os.listdir(folder)):  # the model, its description, and of OpenVINO its weights
             final = out.parent / name
             if final.is_dir():
                 shutil.rmtree(final)
@@ -183,8 +184,8 @@ def _silent_output(debug: bool) -> Iterator[None]:
         yield
 
 
-def _write_description(head: FittedHead, out: Path) -> None:
-    """Write `<out>.json`: what a user needs to run the model without Stillframe."""
+def _write_description(head: FittedHead, path: Path) -> None:
+    """Write what a user needs to run the model without Stillframe."""
     info = head.info
     described = {
         "classes": list(info.classes),
@@ -196,11 +197,7 @@ def _write_description(head: FittedHead, out: Path) -> None:
     }
     if decision := head.info.decision.to_dict():
         described["decision"] = decision
-    path = out.with_name(out.name + ".json")
-    try:
-        path.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise EnvironmentFailure(f"cannot write {path}: {error.strerror or error}") from error
+    path.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 
 
 def _described_inputs(blocks: Sequence[Block]) -> dict[str, object]:

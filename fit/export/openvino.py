@@ -20,4 +20,4 @@ def run(path: Path, *pixels: Pixels) -> Probabilities:
     return np.asarray(compiled(list(pixels))[0], np.float64)
 
 
-TARGET = Target("openvino", ".xml", ("openvino",), "openvino", write, run)
+TARGET = Target("openvino", ".xml", ("openvino",), "openvino", write, run, beside=(".bin",))

@@ -1,26 +1,15 @@
-"""Small copies of images as data URIs, for a page that holds them itself."""
+"""Small copies of images as their recipe sees them, as data URIs."""
 
-import base64
-import io
 import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
-from extract.api import SILENT, BadImage, Reporter, read_pixels
+from extract.api import SILENT, Reporter, read_pixels
+from fit.thumbnails import SIDE, Pixels, data_uri, encode_images, to_base64
 from store.recipe import Recipe
-
-SIDE = 128
-"""Of a thumbnail's longer side, in pixels."""
-
-MOST_CHARACTERS = 9_000_000
-"""Of all thumbnails of a page together; what is beyond has none."""
-
-_QUALITY = 70
-_AT_A_TIME = 256
 
 
 def make_thumbnails(
@@ -37,36 +26,31 @@ def make_thumbnails(
     Raises:
         EnvironmentFailure: an image cannot be read now.
     """
-    uris, characters = dict[str, str](), 0
     paths = list(dict.fromkeys(rows["path"].to_pylist()))
     sizes = dict(zip(rows["path"].to_pylist(), _sizes(rows), strict=True))
     stretched = recipe.crop == "stretch"
-    with reporter.step("reading thumbnails", len(paths)) as progress:
-        for start in range(0, len(paths), _AT_A_TIME):
-            part = paths[start : start + _AT_A_TIME]
-            for path, pixels in zip(part, read_pixels(root, part, recipe), strict=True):
-                progress.advance(1, 0)
-                if isinstance(pixels, BadImage):
-                    continue
-                uri = encode(pixels, sizes[path] if stretched else (pixels.shape[1], pixels.shape[0]))
-                characters += len(uri)
-                if characters > MOST_CHARACTERS:
-                    return uris
-                uris[path] = uri
-    return uris
+
+    def shrink(path: str, pixels: Pixels) -> Pixels:
+        return _resize(pixels, sizes[path] if stretched else (pixels.shape[1], pixels.shape[0]))
+
+    found = encode_images(paths, lambda part: read_pixels(root, part, recipe), shrink, reporter)
+    return {path: data_uri(text) for path, _, text in found}
 
 
 def _sizes(rows: pa.Table) -> Sequence[tuple[int, int]]:
     return list(zip(rows["width"].to_pylist(), rows["height"].to_pylist(), strict=True))
 
 
-def encode(pixels: npt.NDArray[np.uint8], size: tuple[int, int]) -> str:
-    """A JPEG file as a data URI: pixels (height, width, 3) in the shape of an image of that width and height."""
+def encode(pixels: Pixels, size: tuple[int, int]) -> str:
+    """A data URI of pixels in the shape of an image of that width and height."""
+    return data_uri(to_base64(_resize(pixels, size)))
+
+
+def _resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """A thumbnail in the shape of an image of that width and height."""
     scale = SIDE / max(1, *size)
-    shape = tuple(max(1, round(side * scale)) for side in size)
-    file = io.BytesIO()
-    Image.fromarray(pixels).resize((shape[0], shape[1]), Image.Resampling.BOX).save(file, "JPEG", quality=_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+    width, height = (max(1, round(side * scale)) for side in size)
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))
 
 
 def rows_of(table: pa.Table, positions: Sequence[int]) -> pa.Table:

@@ -78,13 +78,18 @@ def source_digest(name: str, custom_head: CustomHead | str | None = None) -> str
     return hashlib.sha256(repr((code and code.co_code, code and code.co_consts)).encode()).hexdigest()
 
 
+def unnamed_function(name: str) -> str:
+    """What to say where a custom head is asked for and the function that built it is not named."""
+    return (
+        f"the head was built by your own function {name}: name it with --head {name}, because a head's folder alone "
+        "never names code to run"
+    )
+
+
 def require_custom_head(name: str, custom_head: CustomHead | str | None) -> None:
     """Raise UsageError if a custom head is loaded without naming the function that built it, or with another one."""
     if name not in HEADS and custom_head is None:
-        raise UsageError(
-            f"the head was built by your own function {name}: name it with --head {name}, "
-            "because a head's folder alone never names code to run"
-        )
+        raise UsageError(unnamed_function(name))
     if isinstance(custom_head, str) and custom_head != name:
         raise UsageError(f"--head {custom_head}: this head was built by {name}")
 

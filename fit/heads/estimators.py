@@ -3,7 +3,7 @@
 The table of heads names these functions and describes what they make.
 """
 
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
@@ -42,15 +42,25 @@ def boosting(
     rounds: int, learning_rate: float, leaves: int, features: float, class_weight: str | None, random_state: int
 ) -> Pipeline:
     """See the table."""
-    booster = HistGradientBoostingClassifier(
+    booster = HistGradientBoostingClassifier(class_weight=class_weight, random_state=random_state)
+    return boosted(booster, rounds, learning_rate, leaves, features)
+
+
+def boosted(
+    booster: HistGradientBoostingClassifier | HistGradientBoostingRegressor,
+    rounds: int,
+    learning_rate: float,
+    leaves: int,
+    features: float,
+) -> Pipeline:
+    """Gradient boosting with these settings, of classes or of numbers."""
+    booster.set_params(
         max_iter=rounds,
         learning_rate=learning_rate,
         max_leaf_nodes=leaves,
         max_features=features,
         min_samples_leaf=10,
         early_stopping=False,
-        class_weight=class_weight,
-        random_state=random_state,
     )
     return make_pipeline(Rounded(), booster)
 

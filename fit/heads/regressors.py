@@ -7,15 +7,16 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fit.heads.calibration import Floats
+from fit.heads.estimators import boosted
 from fit.heads.inner import Matrix, inner_splits
 from fit.heads.neighbors import SimilarNumbers
 from fit.heads.ridge import RidgePath
-from fit.heads.sklearn import Rounded, Scaling, floored
+from fit.heads.sklearn import Scaling, floored
 from fit.heads.strength import choose_strength, describe_choice, unchosen
 from fit.numeric_labels import quantile_strata
 
@@ -91,13 +92,4 @@ def nearest_neighbors(neighbors: int, temperature: float, random_state: int) -> 
 
 def boosting(rounds: int, learning_rate: float, leaves: int, features: float, random_state: int) -> Pipeline:
     """See the table."""
-    booster = HistGradientBoostingRegressor(
-        max_iter=rounds,
-        learning_rate=learning_rate,
-        max_leaf_nodes=leaves,
-        max_features=features,
-        min_samples_leaf=10,
-        early_stopping=False,
-        random_state=random_state,
-    )
-    return make_pipeline(Rounded(), booster)
+    return boosted(HistGradientBoostingRegressor(random_state=random_state), rounds, learning_rate, leaves, features)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fit.choices import REDUCTIONS
+from fit.common_options import ImagesFolder, OneOutput, Reduction
 from store.errors import UsageError
-from store.options import Option, one_of
+from store.options import Option
 
 
 @dataclass(frozen=True)
@@ -18,18 +19,14 @@ class SearchOptions:
     """
 
     top: Annotated[int, Option("How many images to find for each query.")] = 10
-    output: Annotated[str | None, Option("Which output, where the store has several.")] = None
-    reduce: Annotated[
-        str, Option("avg, max or flatten: how spatial tensors become vectors.", complete=one_of(REDUCTIONS))
-    ] = "avg"
+    output: OneOutput = None
+    reduce: Reduction = "avg"
     split: Annotated[str | None, Option("Only images of this split.")] = None
     label: Annotated[str | None, Option("Only images with this label.")] = None
     head: Annotated[str | os.PathLike[str] | None, Option("A head's folder: find images of its class --class.")] = None
     class_name: Annotated[str | None, Option("The class of the head.", ("--class",))] = None
     weights: Annotated[str | None, Option("Where the backbone's weights are, if no longer where they were.")] = None
-    images: Annotated[
-        str | os.PathLike[str] | None, Option("The folder that the images are in, if no longer where they were.")
-    ] = None
+    images: ImagesFolder = None
     index: Annotated[
         bool, Option("Search approximately, by an index in the cache folder, built if there is none (extra index).")
     ] = False

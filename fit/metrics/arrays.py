@@ -12,6 +12,12 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 
+def require_same_rows(first: Bools | Floats, second: Bools | Floats) -> None:
+    """Raise ValueError unless both are of the same rows, one or more."""
+    if first.shape != second.shape or not len(first):
+        raise ValueError(f"expected two arrays of one shape with a row or more, got {first.shape} and {second.shape}")
+
+
 def join_groups(groupings: Sequence[Ints]) -> Ints:
     """(rows,): rows that any of the groupings (rows,) puts together, and rows that are together with such, get one number."""
     joined = np.unique(groupings[0], return_inverse=True)[1].astype(np.int64)

@@ -40,6 +40,7 @@ _RESAMPLES = 999
 _MOST_RESAMPLED_GROUPS = 1000  # of more groups, the bootstrap's distribution is that of t
 _LEAST_CONTRIBUTING = 1.5
 _FEW_TOGETHER = 1.5
+_NO_VARIATION = "every image gives the same: nothing shows how much it varies"
 _ROUNDING = 1e-9  # a metric that varies less, relative to itself, does so by rounding alone
 
 
@@ -266,7 +267,7 @@ def bounded_interval(estimate: Estimate, spread: Spread, requirement: Requiremen
     low, high = (-1.0, 1.0) if estimate.scale is Scale.SIGNED else (0.0, 1.0)
     place = (estimate.value - low) / (high - low)
     if spread.variance <= _ROUNDING**2 or not 0 < place < 1:
-        return without_interval(estimate.value, "every image gives the same: nothing shows how much it varies")
+        return without_interval(estimate.value, _NO_VARIATION)
     same_variance = place * (1 - place) * (high - low) ** 2 / spread.variance
     if same_variance * min(place, 1 - place) < requirement.errors:
         return without_interval(estimate.value, f"too near {high if place > 0.5 else low:g} for an interval")
@@ -279,7 +280,7 @@ def _transformed_interval(estimate: Estimate, spread: Spread) -> Interval:
     """Of Fisher's transformation (1915, Biometrika 10, 507) of a correlation, or of the logarithm of what is not explained."""
     value = estimate.value
     if spread.variance <= _ROUNDING**2 or (abs(value) >= 1 and estimate.scale is Scale.CORRELATION) or value >= 1:
-        return without_interval(value, "every image gives the same: nothing shows how much it varies")
+        return without_interval(value, _NO_VARIATION)
     error = spread.quantile * np.sqrt(spread.variance)
     if estimate.scale is Scale.CORRELATION:
         reach = error / (1 - value**2)
@@ -294,7 +295,7 @@ def _loss_interval(estimate: Estimate, clusters: Clusters) -> Interval:
     sums = clusters.sums(estimate.influence) * rows
     squares = sums**2
     if mean <= 0 or squares.sum() <= (_ROUNDING * mean * rows) ** 2:
-        return without_interval(mean, "every image gives the same: nothing shows how much it varies")
+        return without_interval(mean, _NO_VARIATION)
     if float(squares.sum()) ** 2 / float((squares**2).sum()) < _LEAST_CONTRIBUTING:
         one = "image" if clusters.independent else "group"
         return without_interval(mean, f"a single {one} makes up most of its variation: no interval")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import bdtr, stdtr
 
-from fit.metrics.arrays import Bools, Floats
+from fit.metrics.arrays import Bools, Floats, require_same_rows
 from fit.metrics.estimates import mean_of
 from fit.metrics.intervals import (
     NORMAL,
@@ -74,8 +74,7 @@ def compare_accuracies(first: Bools, second: Bools, sampling: Sampling = ROW_BY_
     Raises:
         ValueError: the shapes differ, or there is no row.
     """
-    if first.shape != second.shape or not len(first):
-        raise ValueError(f"expected two arrays of one shape with a row or more, got {first.shape} and {second.shape}")
+    require_same_rows(first, second)
     clusters = Clusters(len(first), sampling.groups)
     counts = _Counts(float((first & ~second).sum()), float((~first & second).sum()), float(len(first)))
     gains = first.astype(np.float64) - second

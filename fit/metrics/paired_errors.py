@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr
 
-from fit.metrics.arrays import Floats
+from fit.metrics.arrays import Floats, require_same_rows
 from fit.metrics.estimates import Scale, mean_of
 from fit.metrics.intervals import (
     ROW_BY_ROW,
@@ -50,8 +50,7 @@ def compare_errors(first: Floats, second: Floats, sampling: Sampling = ROW_BY_RO
     Raises:
         ValueError: the shapes differ, or there is no row.
     """
-    if first.shape != second.shape or not len(first):
-        raise ValueError(f"expected two arrays of one shape with a row or more, got {first.shape} and {second.shape}")
+    require_same_rows(first, second)
     clusters = Clusters(len(first), sampling.groups)
     estimate = mean_of(first - second, Scale.SIGNED)
     value = estimate.value

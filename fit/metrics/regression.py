@@ -49,6 +49,10 @@ class RegressionScores:
         interval: Interval = getattr(self, name)
         return interval
 
+    def intervals(self) -> dict[str, Interval]:
+        """All of REGRESSION_METRICS."""
+        return {name: self.metric(name) for name in REGRESSION_METRICS}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> Self:
         """The scores that `to_dict` wrote."""
@@ -61,10 +65,8 @@ class RegressionScores:
 
     def to_dict(self) -> dict[str, object]:
         """As plain JSON values."""
-        return {name: self.metric(name).to_dict() for name in REGRESSION_METRICS} | {
-            "rows": self.rows,
-            "groups": self.groups,
-        }
+        intervals = {name: interval.to_dict() for name, interval in self.intervals().items()}
+        return {**intervals, "rows": self.rows, "groups": self.groups}
 
 
 def regression_estimates(targets: Floats, predicted: Floats) -> dict[str, Estimate]:

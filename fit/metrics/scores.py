@@ -115,6 +115,10 @@ class Scores:
         interval: Interval = getattr(self, name)
         return interval
 
+    def intervals(self) -> dict[str, Interval]:
+        """All of METRICS."""
+        return {name: self.metric(name) for name in METRICS}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> Self:
         """The scores that `to_dict` wrote, in an earlier version too."""
@@ -132,7 +136,7 @@ class Scores:
     def to_dict(self) -> dict[str, object]:
         """As plain JSON values."""
         return {
-            **{name: self.metric(name).to_dict() for name in METRICS},
+            **{name: interval.to_dict() for name, interval in self.intervals().items()},
             "per_class": [scores.to_dict() for scores in self.per_class],
             "confusion": [list(row) for row in self.confusion],
             "rows": self.rows,
@@ -141,10 +145,10 @@ class Scores:
         }
 
 
-def read_intervals(stored: Mapping[str, Any]) -> dict[str, Interval]:
-    """Each of METRICS as it was written; one that an earlier version did not measure has no value."""
+def read_intervals(stored: Mapping[str, Any], names: Sequence[str] = METRICS) -> dict[str, Interval]:
+    """Each metric as it was written; one that an earlier version did not measure has no value."""
     nothing = {"value": None, "low": None, "high": None, "reason": NOT_MEASURED}
-    return {name: Interval(**stored.get(name, nothing)) for name in METRICS}
+    return {name: Interval(**stored.get(name, nothing)) for name in names}
 
 
 def score(

@@ -1,5 +1,6 @@
 """The commands of `fit` to look at heads: parse, call, print."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -27,12 +28,11 @@ class ReportOptions:
     map: Annotated[str, Option("pca or umap (extra umap): how the images are placed on the map.")] = "pca"
 
 
-def _require_no_images(options: ReportOptions) -> None:
+def _require_no_images(given: Set[str]) -> None:
     """Raise UsageError if an option is about thumbnails or the map, which the page of a regression does not have."""
-    given = {"--images": options.images is not None, "--features": options.features, "--map": options.map != "pca"}
-    if named := [name for name, value in given.items() if value]:
+    if named := [name for name in ("images", "features", "map") if name in given]:
         raise UsageError(
-            f"{named[0]} is for thumbnails and the map, and the page of a head that predicts numbers has neither: "
+            f"--{named[0]} is for thumbnails and the map, and the page of a head that predicts numbers has neither: "
             "leave it out"
         )
 
@@ -48,7 +48,7 @@ def report(place: HeadPlace, options: ReportOptions, console: Console) -> None:
 
     results = read_results(place.folder)
     if results.info.task.regression:
-        _require_no_images(options)
+        _require_no_images(console.given)
     require_map(options.map)
     with console.reporter.step("drawing", None):
         written = write_report(results, options.out, options.images)

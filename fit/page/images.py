@@ -1,6 +1,6 @@
 """Each image of a head once, and which of them a page shows: all of a few, the most informative of many. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from fit.evaluated import evaluated_rows
 from fit.head_folder import Results
 from fit.metrics.arrays import Bools, Floats
-from fit.page.sources import EVALUATIONS
+from fit.page.sources import EVALUATIONS, even_places
 from fit.splits import Positions
 from fit.task import Task
 
@@ -91,15 +91,14 @@ def errors_of(images: PageImages, evaluation: str) -> Positions:
     return wrong[np.argsort(-images.confidence[wrong], kind="stable")]
 
 
-def largest_classes(members: Sequence[Positions], most: int) -> list[int]:
+def largest_classes(members: Sequence[Sized], most: int) -> list[int]:
     """Ascending numbers of the classes with the most images."""
     return sorted(sorted(range(len(members)), key=lambda number: -len(members[number]))[:most])
 
 
 def evenly(positions: Positions, most: int) -> Positions:
     """At most `most` of them, evenly spaced from the first to the last."""
-    count = min(most, len(positions))
-    chosen: Positions = positions[np.linspace(0, len(positions) - 1, count).round().astype(np.int64)]
+    chosen: Positions = positions[even_places(len(positions), most)]
     return chosen
 
 

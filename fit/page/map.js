@@ -6,6 +6,8 @@ if (canvas) {
     dark: ["#7cb8e6", "#f0ab62", "#83cf9f", "#f28b82", "#b9a0e6", "#cfb083", "#f0a0d4", "#b4bec8", "#d3dc6b", "#69d3df"],
   };
   const SHAPES = 3; // beyond ten classes the colors come again as squares, then as triangles
+  const MARKS = colors.light.length * SHAPES;
+  const OTHERS = data.classes.length; // stands for the classes that have no mark of their own
   const RADIUS = 4;
   const EDGE = 14;
   const context = canvas.getContext("2d");
@@ -18,19 +20,29 @@ if (canvas) {
 
   const style = (name) => getComputedStyle(root).getPropertyValue(name).trim();
   const dark = () => getComputedStyle(root).colorScheme === "dark";
-  const first = (numbers) => (numbers.length ? numbers[0] : -1);
+  const sizes = data.classes.map(() => 0);
+  for (const number of placed) { for (const value of data.actual[number].slice(0, 1)) { sizes[value] += 1; } }
+  const largest = [...sizes.keys()].sort((a, b) => sizes[b] - sizes[a]).slice(0, MARKS).sort((a, b) => a - b);
+  const marks = new Map(largest.map((value, mark) => [value, mark]));
+  const first = (numbers) => (numbers.length ? (marks.has(numbers[0]) ? numbers[0] : OTHERS) : -1);
+  const names = [...data.classes, "other classes"];
   const kinds = {
-    actual: { names: data.classes, of: (number) => first(data.actual[number]) },
-    predicted: { names: data.classes, of: (number) => first(data.predicted[number]) },
+    actual: { names, of: (number) => first(data.actual[number]) },
+    predicted: { names, of: (number) => first(data.predicted[number]) },
     evaluation: { names: data.evaluations, of: (number) => data.evaluation[number] },
     right: { names: ["wrong", "right"], of: (number) => data.right[number] },
   };
+  const ofClasses = (kind) => kind === "actual" || kind === "predicted";
   const colorOf = (kind, value) => {
     const palette = dark() ? colors.dark : colors.light;
     if (kind === "right") { return value ? palette[0] : style("--wrong"); }
-    return value < 0 ? style("--soft") : palette[value % palette.length];
+    const mark = ofClasses(kind) ? marks.get(value) : value;
+    return mark === undefined ? style("--soft") : palette[mark % palette.length];
   };
-  const shapeOf = (value) => Math.floor(Math.max(0, value) / colors.light.length) % SHAPES;
+  const shapeOf = (kind, value) => {
+    if (!ofClasses(kind)) { return 0; }
+    return value === OTHERS ? 1 : Math.floor((marks.get(value) || 0) / colors.light.length);
+  };
   const at = (number) => [
     EDGE + data.x[number] * (canvas.clientWidth - 2 * EDGE),
     EDGE + data.y[number] * (canvas.clientHeight - 2 * EDGE),
@@ -59,7 +71,7 @@ if (canvas) {
         const value = kinds[kind].of(number);
         context.fillStyle = pass ? colorOf(kind, value) : faint;
         context.globalAlpha = pass ? 0.85 : 1;
-        dot(...at(number), pass ? RADIUS : RADIUS - 1, kind === "actual" || kind === "predicted" ? shapeOf(value) : 0);
+        dot(...at(number), pass ? RADIUS : RADIUS - 1, shapeOf(kind, value));
       }
     }
     context.globalAlpha = 1;
@@ -80,10 +92,8 @@ if (canvas) {
     legend.replaceChildren(...values.map((value) => {
       const mark = element("i", {});
       mark.style.background = colorOf(kind, value);
-      if (kind === "actual" || kind === "predicted") {
-        if (shapeOf(value) === 1) { mark.style.borderRadius = "0"; }
-        if (shapeOf(value) === 2) { mark.style.borderRadius = "0"; mark.style.clipPath = "polygon(50% 0, 100% 100%, 0 100%)"; }
-      }
+      if (shapeOf(kind, value) > 0) { mark.style.borderRadius = "0"; }
+      if (shapeOf(kind, value) === 2) { mark.style.clipPath = "polygon(50% 0, 100% 100%, 0 100%)"; }
       const name = kinds[kind].names[value] || "none";
       return element("li", {}, mark, element("bdi", { textContent: name }), element("span", { className: "soft", textContent: counts.get(value).toLocaleString("en") }));
     }));

@@ -13,7 +13,7 @@ from fit.head_folder import Results, read_experiment
 from fit.head_info import HeadInfo
 from fit.heads.table import HEADS, HeadKind
 from fit.metrics.scores import Scores
-from fit.splits import TEST, TRAIN, VALIDATION
+from fit.splits import TEST, TRAIN, VALIDATION, Positions
 from store.files.names import printable
 
 CV = "cv"
@@ -111,5 +111,9 @@ def paths_of_classes(results: Results) -> list[list[str]]:
 
 def evenly_spread(paths: Sequence[str], most: int) -> list[str]:
     """At most `most` of the paths, evenly spaced from the first to the last."""
-    count = min(most, len(paths))
-    return [paths[position] for position in np.linspace(0, len(paths) - 1, count).round().astype(int)]
+    return [paths[place] for place in even_places(len(paths), most).tolist()]
+
+
+def even_places(count: int, most: int) -> Positions:
+    """At most `most` of the places 0 to `count` - 1, evenly spaced from the first to the last."""
+    return np.linspace(0, count - 1, min(most, count)).round().astype(np.int64)

@@ -1,28 +1,13 @@
-"""Small copies of images as text for a page, within a number of bytes, and the average image of each class."""
+"""Small copies of a head's images, and the average image of each class."""
 
-import base64
-import io
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, features
+from PIL import Image
 
 from extract.api import SILENT, BadImage, Reporter, read_thumbnails
-
-SIDE = 128
-"""Of a thumbnail's longer side, in pixels."""
-
-MOST_CHARACTERS = 9_000_000
-"""Of all thumbnails of a page together."""
-
-_AT_A_TIME = 256
-_QUALITY = 60
-_THREADS = 4
-
-Pixels = npt.NDArray[np.uint8]
+from fit.thumbnails import SIDE, Pixels, data_uri, encode_images, mime_type, to_base64
 
 
 @dataclass(frozen=True)
@@ -64,37 +49,20 @@ class ThumbnailRequest:
 
 
 def make_thumbnails(root: str, asked: ThumbnailRequest, reporter: Reporter = SILENT) -> Thumbnails:
-    """Read images and shrink them, until there are MOST_CHARACTERS.
+    """Read images and shrink them, until a page can hold no more.
 
     Raises:
         EnvironmentFailure: an image cannot be read now.
     """
-    kind = "WEBP" if features.check("webp") else "JPEG"
+
+    def read(paths: Sequence[str]) -> Iterable[Pixels | BadImage]:
+        return read_thumbnails(root, paths, asked.background, SIDE)
+
     encoded, sums = dict[str, str](), _Sums(asked.averaged)
-    characters = 0
-    with reporter.step("reading thumbnails", len(asked.paths)) as progress, ThreadPoolExecutor(_THREADS) as threads:
-        for start in range(0, len(asked.paths), _AT_A_TIME):
-            paths = asked.paths[start : start + _AT_A_TIME]
-            read = zip(paths, read_thumbnails(root, paths, asked.background, SIDE), strict=True)
-            found = [(path, pixels) for path, pixels in read if not isinstance(pixels, BadImage)]
-            for (path, pixels), text in zip(
-                found, threads.map(lambda item: _encode(item[1], kind), found), strict=True
-            ):
-                if characters + len(text) > MOST_CHARACTERS:
-                    break
-                encoded[path] = text
-                characters += len(text)
-                sums.add(path, pixels)
-            progress.advance(len(paths), 0)
-    mime = f"image/{kind.lower()}"
-    return Thumbnails(mime, encoded, sums.averages(kind, mime))
-
-
-def _encode(pixels: Pixels, kind: str) -> str:
-    """An image file as base64 text."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, kind, quality=_QUALITY)
-    return base64.b64encode(file.getvalue()).decode("ascii")
+    for path, pixels, text in encode_images(asked.paths, read, lambda _, pixels: pixels, reporter):
+        encoded[path] = text
+        sums.add(path, pixels)
+    return Thumbnails(mime_type(), encoded, sums.averages())
 
 
 class _Sums:
@@ -117,12 +85,10 @@ class _Sums:
                 self._sums[number] += square
                 self._counts[number] += 1
 
-    def averages(self, kind: str, mime: str) -> dict[int, ClassAverage]:
+    def averages(self) -> dict[int, ClassAverage]:
         """Those of the classes that have any image."""
         return {
-            number: ClassAverage(
-                f"data:{mime};base64,{_encode(np.round(self._sums[number] / count).astype(np.uint8), kind)}", count
-            )
+            number: ClassAverage(data_uri(to_base64(np.round(self._sums[number] / count).astype(np.uint8))), count)
             for number, count in self._counts.items()
             if count
         }

@@ -8,6 +8,7 @@ import numpy as np
 from extract.api import BadImage, read_pixels
 from fit.evaluated import Evaluated
 from fit.head_folder import Results
+from fit.page.images import largest_classes
 from fit.page.sources import NoImages, evenly_spread
 from fit.report.images import Average, Mistake, Pixels, Sample
 
@@ -27,7 +28,7 @@ def gather_samples(results: Results, root: str, members: Sequence[Sequence[str]]
     Raises:
         NoImages: none of them can be read.
     """
-    largest = _largest(members, SAMPLED_CLASSES)
+    largest = largest_classes(members, SAMPLED_CLASSES)
     chosen = [evenly_spread(members[number], SAMPLED_IMAGES) for number in largest]
     samples = []
     for number, images in zip(largest, _read_groups(results, root, chosen), strict=True):
@@ -49,7 +50,7 @@ def gather_averages(results: Results, root: str, members: Sequence[Sequence[str]
     Raises:
         NoImages: none of them can be read.
     """
-    largest = _largest(members, AVERAGED_CLASSES)
+    largest = largest_classes(members, AVERAGED_CLASSES)
     chosen = [evenly_spread(members[number], AVERAGED_IMAGES) for number in largest]
     averages = []
     for number, images in zip(largest, _read_groups(results, root, chosen), strict=True):
@@ -96,11 +97,6 @@ def _read_groups(results: Results, root: str, groups: Sequence[Sequence[str]]) -
     images = read_pixels(root, list(itertools.chain.from_iterable(groups)), results.info.blocks[0].recipe)
     for group in groups:
         yield (image for image in itertools.islice(images, len(group)) if not isinstance(image, BadImage))
-
-
-def _largest(members: Sequence[Sequence[str]], most: int) -> list[int]:
-    """Ascending positions of the classes with the most images."""
-    return sorted(sorted(range(len(members)), key=lambda number: -len(members[number]))[:most])
 
 
 def _note_on_classes(shown: int, classes: int) -> str:

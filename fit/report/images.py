@@ -14,6 +14,8 @@ Pixels = npt.NDArray[np.uint8]
 """(height, width, 3)."""
 
 _THUMBNAIL = 1.7  # inches
+_LETTERS = 7
+_GAP = 0.05  # inches, between the lines below two images
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,7 @@ def draw_mistakes(mistakes: Sequence[Mistake], wrong: int, of: str) -> Figure:
             (predicted, RED),
         )
         for line, (text, color) in enumerate(lines):
-            below = -(0.05 + 0.15 * line) / sheet.size[1]
-            axes.text(0.5, below, text, color=color, ha="center", va="top", fontsize=7, transform=axes.transAxes)
+            sheet.write_below(axes, 0.05 + 0.15 * line, text, color)
     return sheet.figure
 
 
@@ -97,8 +98,7 @@ def draw_averages(averages: Sequence[Average], note: str) -> Figure:
     sheet = _Thumbnails("Average images", note, grid, averages[0].pixels.shape)
     for number, average in enumerate(averages):
         axes = sheet.show(number // columns, number % columns, average.pixels)
-        text = f"{drawable(average.name, 16)} ({average.images:,})"
-        axes.text(0.5, -0.04, text, ha="center", va="top", fontsize=7, transform=axes.transAxes)
+        sheet.write_below(axes, 0.05, f"{drawable(average.name, 16)} ({average.images:,})")
     return sheet.figure
 
 
@@ -137,6 +137,15 @@ class _Thumbnails:
         axes.imshow(pixels)
         axes.set_axis_off()
         return axes
+
+    def write_below(self, axes: Axes, inches: float, text: str, color: str = INK) -> None:
+        """Write a line below an image, in smaller letters where it would reach into the lines of the next image."""
+        place = (0.5, -inches / self.size[1])
+        line = axes.text(*place, text, color=color, ha="center", va="top", fontsize=_LETTERS, transform=axes.transAxes)
+        width = line.get_window_extent().width / self.figure.dpi
+        room = self.step[0] - _GAP
+        if width > room:
+            line.set_fontsize(_LETTERS * room / width)
 
 
 def _end_of_path(path: str, longest: int) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from extract.api import Reporter
+from fit.choices import LOWER_IS_BETTER
 from fit.experiment import Experiment, load_experiment
 from fit.heads.custom import source_digest
 from fit.heads.parameters import Value
@@ -26,6 +27,7 @@ class SweepRequest:
         options: what to try, as the user gave it.
         space: the parameters to change, and their values.
         settings: the changes to try, in order; None if each is proposed from the trials before it.
+        metric: what the best is chosen by, on validation.
         experiment: the rows that all trials use.
         source: the digest of a custom head's code, or "".
     """
@@ -34,8 +36,14 @@ class SweepRequest:
     options: SweepOptions
     space: tuple[Dimension, ...]
     settings: Sequence[Setting] | None
+    metric: str
     experiment: Experiment
     source: str = ""
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether a lower value of the metric is better."""
+        return self.metric in LOWER_IS_BETTER
 
     def parameters(self, setting: Setting) -> dict[str, Value]:
         """All parameters of the head: the base settings with a change."""
@@ -53,7 +61,7 @@ class SweepRequest:
             "class_weight": self.fit.options.class_weight,
             "stop": self.fit.options.stop,
             "seed": self.fit.options.seed,
-            "metric": self.options.metric,
+            "metric": self.metric,
             "split": _split_digest(self.experiment),
         }
 
@@ -67,6 +75,7 @@ def resolve_sweep(
         UsageError: a wrong option, or no validation images.
         StoppedEarly: the store is not complete.
     """
+    metric = options.metric_of(fit_options.task)
     fit = resolve_fit(store, fit_options)
     space = parse_space(options.tries, fit.kind)
     settings = _listed_settings(options, space, fit)
@@ -74,7 +83,7 @@ def resolve_sweep(
     if len(experiment.split.validation) == 0:
         raise UsageError("there are no validation images to choose by: give --val a fraction above 0")
     source = source_digest(fit_options.head, fit_options.custom_head)
-    return SweepRequest(fit, options, space, settings, experiment, source)
+    return SweepRequest(fit, options, space, settings, metric, experiment, source)
 
 
 def _listed_settings(options: SweepOptions, space: Sequence[Dimension], fit: FitRequest) -> list[Setting] | None:

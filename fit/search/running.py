@@ -5,10 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from extract.api import SILENT, Reporter
-from fit.evaluation import ground_truth
+from fit.evaluation import truth_of
 from fit.fitting import fit_first, predict_images
 from fit.heads.parameters import Value
-from fit.metrics.scores import METRICS
 from fit.request import resolve_fit
 from fit.search.optuna import propose
 from fit.search.request import SweepRequest
@@ -41,8 +40,7 @@ def run_trial(
         fit = resolve_fit(request.fit.stores, replace(request.fit.options, parameters=parameters))
         classifier = fit_first(fit, experiment, reporter)
         predicted = predict_images(classifier, experiment, validation, reporter)
-        measured = ground_truth(experiment).score(validation, predicted)
-        scores = {name: measured.metric(name) for name in METRICS}
+        scores = truth_of(experiment).score(validation, predicted).intervals()
     except UsageError as error:
         refused = str(error)
     return Trial(number, parameters, scores, round(time.perf_counter() - started, 3), refused, request.source)
@@ -64,7 +62,7 @@ def _proposed_trials(request: SweepRequest, folder: TrialFolder, reporter: Repor
     options = request.options
     most = min(options.most_trials, size(request.space))
     while len(done := _trials_in_space(request, folder.trials.values())) < most:
-        setting = propose(request.space, done, options.lower_is_better, request.fit.options.seed)
+        setting = propose(request.space, done, request.lower_is_better, request.fit.options.seed)
         reporter.message(f"trial {len(done) + 1:,} of {most:,}: {format_setting(setting)}")
         yield request.parameters(setting)
 
@@ -74,7 +72,7 @@ def _trials_in_space(request: SweepRequest, trials: Iterable[Trial]) -> list[tup
     names = {dimension.name for dimension in request.space}
     unchanged = {name: value for name, value in request.fit.parameters.items() if name not in names}
     return [
-        ({name: trial.parameters[name] for name in names}, trial.score(request.options.metric))
+        ({name: trial.parameters[name] for name in names}, trial.score(request.metric))
         for trial in trials
         if unchanged.items() <= trial.parameters.items()
         and all(trial.parameters[dimension.name] in dimension for dimension in request.space)

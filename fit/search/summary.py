@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fit.metrics.intervals import Interval
-from fit.metrics.scores import METRICS
 from fit.report.comparisons import Change, draw_changes, draw_sweep
 from fit.search.request import SweepRequest
 from fit.search.space import Setting, format_setting
@@ -62,7 +61,7 @@ def sweep_csv(sweep: Sweep) -> bytes:
     """One line per trial: parameters, metrics with their intervals, seconds, why it was refused, whether it was chosen."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    bounds = [(metric, bound) for metric in METRICS for bound in ("value", "low", "high")]
+    bounds = [(metric, bound) for metric in sweep.chosen.scores or () for bound in ("value", "low", "high")]
     parameters = list(sweep.chosen.parameters)
     metrics = [metric if bound == "value" else f"{metric}_{bound}" for metric, bound in bounds]
     writer.writerow(["trial", *parameters, *metrics, "seconds", "refused", "chosen"])

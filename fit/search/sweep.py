@@ -57,8 +57,8 @@ def sweep_head(
 
 def _conclude(request: SweepRequest, folder: TrialFolder, reporter: Reporter) -> Sweep:
     """Choose the best trial, fit the chosen head, and write the table and the picture."""
-    metric = request.options.metric
-    trials = rank_trials(folder.trials.values(), metric, request.options.lower_is_better)
+    metric = request.metric
+    trials = rank_trials(folder.trials.values(), metric, request.lower_is_better)
     if trials[0].scores is None:
         raise UsageError(f"the head refused every trial, the first with: {trials[0].refused}")
     refused = sum(trial.scores is None for trial in trials)

@@ -15,7 +15,8 @@ from typing import Any, Self, cast
 
 from fit.heads.parameters import Value
 from fit.metrics.intervals import Interval
-from fit.metrics.scores import read_intervals
+from fit.metrics.regression import REGRESSION_METRICS
+from fit.metrics.scores import METRICS, read_intervals
 from store.errors import EnvironmentFailure, UsageError
 from store.files.local import write_whole
 from store.files.names import printable
@@ -32,7 +33,7 @@ class Trial:
     Attributes:
         number: from 0, in the order in which the trials were run.
         parameters: all of the head's.
-        scores: on validation, by metric (METRICS); None where the head refused the parameters.
+        scores: on validation, by metric (METRICS, or REGRESSION_METRICS); None where the head refused the parameters.
         seconds: what fitting and scoring took.
         refused: why the head refused, or "".
         source: the digest of a custom head's code, or "".
@@ -67,8 +68,13 @@ class Trial:
             TypeError: a field is missing, unknown, or of another type.
         """
         stored = cast(Mapping[str, Any], values)
-        scores = stored["scores"]
-        return cls(**{**stored, "scores": scores and read_intervals(scores)})
+        return cls(**{**stored, "scores": stored["scores"] and _read_scores(stored["scores"])})
+
+
+def _read_scores(stored: Mapping[str, Any]) -> dict[str, Interval]:
+    """The scores of a trial, of numbers or of classes."""
+    names = REGRESSION_METRICS if REGRESSION_METRICS[0] in stored else METRICS
+    return read_intervals(stored, names)
 
 
 def trial_key(parameters: Mapping[str, Value], source: str = "") -> str:

@@ -287,7 +287,7 @@ def after(seconds, action):
 def send(number, ignored=False):
     """Send this process a signal soon, which it may be ignoring, as under nohup.
 
-    Whoever runs the tests may have it ignored: shells do so for what they start in the background.
+    The tests themselves may run with it ignored: shells do so for what they start in the background.
     """
     signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
     after(0.3, lambda: os.kill(os.getpid(), number))

@@ -12,6 +12,7 @@ from tests.browser import Browser, find_chromium
 from tests.stub import load_stub
 
 CLASSES = {"blue": (40, 60, 200), "green": (40, 190, 60), "red": (200, 50, 40)}
+LEVELS = {"blue": 1000.0, "green": 1010.0, "red": 1040.0}
 
 
 def make_colors(folder, each=20, size=24):
@@ -25,6 +26,11 @@ def make_colors(folder, each=20, size=24):
             middle = np.array(color) if number < each - 1 else np.array((110, 110, 110))
             Image.fromarray(np.clip(middle + noise, 0, 255).astype(np.uint8)).save(path)
     return folder
+
+
+def number_of(number, path):
+    """Far from 0, unequal, and with a part that no image shows."""
+    return LEVELS[path.split("/")[0]] + 3 * np.sin(5.0 * number)
 
 
 @pytest.fixture
@@ -43,6 +49,15 @@ def color_store(stub, colors, tmp_path):
     """60 rows of 4 x 4 x 3, float16."""
     run_extract(colors, out=tmp_path / "store", backbone="mobilenet", weights="random", image_size=(16, 16))
     return open_store(tmp_path / "store")
+
+
+@pytest.fixture
+def numbers(color_store, tmp_path):
+    """A table that gives each image of `color_store` a number for its label."""
+    paths = color_store.table()["path"].to_pylist()
+    lines = [f"{path},{number_of(number, path):.4f},site{number // 2}" for number, path in enumerate(paths)]
+    (tmp_path / "numbers.csv").write_text("path,label,group\n" + "\n".join(lines) + "\n")
+    return tmp_path / "numbers.csv"
 
 
 @pytest.fixture(scope="module")

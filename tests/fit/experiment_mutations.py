@@ -256,5 +256,33 @@ EXPERIMENT_MUTATIONS = (
     Mutation(
         "the test is evaluated unasked", "fit/train.py", "    if options.evaluate_test:\n", "    if True:\n", UNSEEN
     ),
+    Mutation(
+        "a comparison forgets the code of a custom head",
+        "fit/compare/grid.py",
+        '**({"source": source} if source else {}),',
+        "",
+        ("tests/fit/compare/test_grid.py::test_a_custom_head_is_fitted_again_once_its_code_is_another",),
+    ),
+    Mutation(
+        "a sweep chooses the largest error",
+        "fit/choices.py",
+        'LOWER_IS_BETTER = ("log_loss", "mean_absolute_error", "root_mean_squared_error")',
+        'LOWER_IS_BETTER = ("log_loss",)',
+        ("tests/fit/search/test_sweep.py::test_of_heads_that_predict_numbers_the_smallest_error_is_chosen",),
+    ),
+    Mutation(
+        "a curve of numbers shows squared errors",
+        "fit/number_truth.py",
+        'return {"mean_absolute_error": np.abs(self.targets[images] - outputs[:, 0])}',
+        'return {"mean_absolute_error": (self.targets[images] - outputs[:, 0]) ** 2}',
+        ("tests/fit/curve/test_curve.py::test_heads_that_predict_numbers_have_a_curve_of_their_error",),
+    ),
+    Mutation(
+        "an option that is given does not count where it is the default",
+        "store/command_options.py",
+        'if source is not None and source.name != "DEFAULT")',
+        'if source is not None and context.params[name] not in ("logistic", 0.2, 0, "none"))',
+        RECORD,
+    ),
     Mutation("a trial's key forgets the code", "fit/search/trials.py", "if trial.source == source}", "}", SWEEP),
 )

@@ -87,7 +87,7 @@ def test_a_threshold_is_chosen_on_validation_and_kept_and_used(color_store, two_
     assert evaluated.predicted == rows_of(head, "test")["predicted"].to_pylist()
     assert evaluated.score().confusion == tuple(map(tuple, head.metrics["test"]["confusion"]))
     assert "chosen on validation: its numbers there are optimistic" in format_remarks(head.metrics)[0]
-    again = as_like(folder, FitOptions())
+    again = as_like(folder, {})
     assert (again.threshold, again.positive, again.abstain) == ("recall=1", "warm", None)
 
 
@@ -209,7 +209,7 @@ def test_images_that_failed_are_not_abstentions(color_store, two_classes):
     [
         ({"threshold": "f1"}, "is for two classes, or for images with several labels: for 3 classes"),
         ({"threshold": "best"}, "expected accuracy, f1, recall=R"),
-        ({"threshold": "cost=nowhere.csv"}, "cannot be read"),
+        ({"threshold": "cost=nowhere.csv"}, "cannot read the table nowhere.csv"),
         ({"positive": "red"}, "use it with --threshold"),
         ({"positive": "red", "threshold": "cost=costs.csv"}, "use it with --threshold"),
         ({"positive": "pink", "threshold": "f1"}, "--positive pink: choose one of blue, green, red"),
@@ -287,7 +287,7 @@ def test_the_description_beside_an_export_has_the_decision(color_store, two_clas
     head = fit_head(color_store, labels=two_classes, threshold="f1", abstain=0.6)
     from fit.export.export import _write_description
 
-    _write_description(head, tmp_path / "model.onnx")
+    _write_description(head, tmp_path / "model.onnx.json")
     described = json.loads((tmp_path / "model.onnx.json").read_text())
     assert described["decision"] == json.loads(json.dumps(head.info.decision.to_dict()))
     assert {"rule", "positive", "thresholds", "abstain"} == set(described["decision"])

@@ -1,16 +1,20 @@
 """experiment.json: what a fit was, and fitting again from it."""
 
 import json
+import sys
 
 import pytest
 
 from extract.api import Reporter
 from fit import fit_head, load_head
+from fit.commands import app
 from fit.experiment_record import ExperimentRecord
+from fit.head_folder import read_experiment, read_info
 from fit.like import as_like
 from fit.options import FitOptions
 from fit.train import fit_with
 from store import open_store
+from store.command_line import run_app
 from store.errors import DamagedHead, UsageError
 from store.schema import InvalidField
 from tests.store.build import Image, SmallStore
@@ -99,22 +103,46 @@ def test_a_head_is_fitted_again_from_its_folder(store, tmp_path):
     )  # fmt: skip
     head = fit_with(store, given)
     folder = head.save(tmp_path / "head")
-    again = fit_with(store, as_like(folder, FitOptions()))
+    again = fit_with(store, as_like(folder, {}))
     assert {**again.metrics, "seconds": 0} == {**head.metrics, "seconds": 0}
     assert again.experiment == head.experiment
-    changed = as_like(folder, FitOptions(seed=9, parameters={"alpha": "0.1"}))
+    changed = as_like(folder, {"seed": 9, "parameters": {"alpha": "0.1"}})
     assert (changed.head, changed.seed, changed.val, changed.cv) == ("sgd", 9, 0.1, 3)
     assert changed.parameters["epochs"] == 7
     assert changed.parameters["alpha"] == "0.1"
-    other = as_like(folder, FitOptions("forest"))
+    other = as_like(folder, {"head": "forest"})
     assert (other.head, other.parameters, other.test) == ("forest", {}, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("words", "config"),
+    [
+        (["--head", "logistic", "--val", "0.2", "--cv", "0", "--seed", "0", "--class-weight", "none"], ""),
+        ([], 'head = "logistic"\nval = 0.2\n[fit.head]\ncv = 0\nseed = 0\nclass-weight = "none"\n'),
+    ],
+    ids=["on the command line", "in a file"],
+)
+def test_what_is_given_beside_a_head_wins_also_where_it_is_the_default(store, tmp_path, monkeypatch, words, config):
+    head = fit_head(
+        store, "sgd", parameters={"epochs": 7}, val=0.1, test=0.3, cv=2, repeats=2, seed=4, class_weight="balanced"
+    )
+    folder, again = head.save(tmp_path / "head"), tmp_path / "again"
+    (tmp_path / "job.toml").write_text(config)
+    places = ["--features", tmp_path / "store", "--like", folder, "--out", again, "--config", tmp_path / "job.toml"]
+    monkeypatch.setattr(sys, "argv", ["fit", "head", "--no-report", *map(str, places), *words])
+    assert run_app(app, "fit") == 0
+    info, choices = read_info(again), read_experiment(again).choices
+    assert (info.head, info.class_weight, info.seed) == ("logistic", "none", 0)
+    assert (choices.val, choices.test, choices.cv, choices.repeats) == (0.2, 0.3, 0, 1)
+    asked = as_like(folder, {"head": "logistic", "val": 0.2, "cv": 0})
+    assert (asked.head, asked.val, asked.cv, asked.repeats, asked.seed) == ("logistic", 0.2, 0, 1, 4)
 
 
 def test_a_head_of_an_earlier_version_says_what_it_knows(store, tmp_path):
     folder = fit_head(store, "centroid", seed=3).save(tmp_path / "head")
     (folder / "experiment.json").unlink()
     messages = []
-    options = as_like(folder, FitOptions(), Reporter(messages.append))
+    options = as_like(folder, {}, Reporter(messages.append))
     assert (options.head, options.seed) == ("centroid", 3)
     assert "was written by 0.5.0" in messages[0]
     assert load_head(folder).experiment is None
@@ -125,4 +153,4 @@ def test_a_folder_alone_names_no_code_to_fit_with(store, tmp_path):
     described = json.loads((folder / "head.json").read_text())
     (folder / "head.json").write_text(json.dumps({**described, "head": "os:system"}))
     with pytest.raises(UsageError, match="a head's folder alone never names code to run"):
-        as_like(folder, FitOptions())
+        as_like(folder, {})

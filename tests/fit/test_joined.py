@@ -135,7 +135,7 @@ def test_a_sweep_and_fitting_again(stores, tmp_path):
     assert len(load_head(sweep.best).info.blocks) == 2
     from fit.like import as_like
 
-    again = fit_with(stores, as_like(sweep.best, FitOptions()))
+    again = fit_with(stores, as_like(sweep.best, {}))
     assert again.info.parameters == load_head(sweep.best).info.parameters
 
 

@@ -38,20 +38,6 @@ from store.errors import DamagedHead, UsageError
 
 ABLE = sorted(name for name, kind in HEADS.items() if kind.regression)
 QUICK = {"boosting": {"rounds": 10}, "dense": {"epochs": 25, "dropout": 0.0, "learning_rate": 0.003}}
-COLORS = {"blue": 1000.0, "green": 1010.0, "red": 1040.0}
-
-
-def number_of(number, path):
-    """Far from 0, unequal, and with a part that no image shows."""
-    return COLORS[path.split("/")[0]] + 3 * np.sin(5.0 * number)
-
-
-@pytest.fixture
-def labels(color_store, tmp_path):
-    paths = color_store.table()["path"].to_pylist()
-    lines = [f"{path},{number_of(number, path):.4f},site{number // 2}" for number, path in enumerate(paths)]
-    (tmp_path / "numbers.csv").write_text("path,label,group\n" + "\n".join(lines) + "\n")
-    return tmp_path / "numbers.csv"
 
 
 def rows_of(head, split):
@@ -60,9 +46,9 @@ def rows_of(head, split):
 
 
 @pytest.mark.parametrize("name", ABLE)
-def test_every_head_that_can_learns_numbers_and_is_the_same_after_loading(name, color_store, labels, tmp_path):
+def test_every_head_that_can_learns_numbers_and_is_the_same_after_loading(name, color_store, numbers, tmp_path):
     head = fit_head(
-        color_store, name, task="regression", labels=labels, parameters=QUICK.get(name, {}), evaluate_test=True
+        color_store, name, task="regression", labels=numbers, parameters=QUICK.get(name, {}), evaluate_test=True
     )
     metrics = head.metrics
     json.dumps(metrics, allow_nan=False)
@@ -80,16 +66,16 @@ def test_every_head_that_can_learns_numbers_and_is_the_same_after_loading(name, 
     found, again = predict_store(head, color_store), predict_store(loaded, color_store)
     assert found.column_names == ["path", "predicted", "error"]
     np.testing.assert_array_equal(found["predicted"].to_numpy(), again["predicted"].to_numpy())
-    tested = evaluate_head(loaded, color_store, labels, "test")
+    tested = evaluate_head(loaded, color_store, numbers, "test")
     for measure in REGRESSION_METRICS:
         assert tested["evaluation"][measure]["value"] == pytest.approx(metrics["test"][measure]["value"]), measure
     assert tested["baseline"] == metrics["baseline"]
-    again = as_like(tmp_path / "head", FitOptions())
+    again = as_like(tmp_path / "head", {})
     assert (again.task, again.head) == ("regression", name)
 
 
-def test_the_baseline_is_the_center_of_the_training_numbers(color_store, labels):
-    head = fit_head(color_store, "knn", task="regression", labels=labels)
+def test_the_baseline_is_the_center_of_the_training_numbers(color_store, numbers):
+    head = fit_head(color_store, "knn", task="regression", labels=numbers)
     train, validation = rows_of(head, "train")[1], rows_of(head, "validation")[1]
     baseline = head.metrics["baseline"]
     assert baseline["mean_absolute_error"]["value"] == pytest.approx(np.abs(validation - np.median(train)).mean())
@@ -98,8 +84,8 @@ def test_the_baseline_is_the_center_of_the_training_numbers(color_store, labels)
     assert baseline["spearman"]["value"] is None
 
 
-def test_splits_and_folds_have_small_and_large_numbers_and_keep_groups(color_store, labels):
-    head = fit_head(color_store, "ridge", task="regression", labels=labels, group_by="group", cv=3, by="group")
+def test_splits_and_folds_have_small_and_large_numbers_and_keep_groups(color_store, numbers):
+    head = fit_head(color_store, "ridge", task="regression", labels=numbers, group_by="group", cv=3, by="group")
     every = {}
     for split in ("train", "validation", "cv"):
         table, actual, _ = rows_of(head, split)
@@ -138,12 +124,12 @@ def test_splits_and_folds_have_small_and_large_numbers_and_keep_groups(color_sto
         ("1|2", r"has the label '1\|2'"),
     ],
 )
-def test_a_label_that_is_not_a_number_is_refused_by_name(color_store, labels, text, words, capsys):
-    lines = labels.read_text().splitlines()
+def test_a_label_that_is_not_a_number_is_refused_by_name(color_store, numbers, text, words, capsys):
+    lines = numbers.read_text().splitlines()
     lines[7] = f"blue/006.png,{text},site1"
-    labels.write_text("\n".join(lines) + "\n")
+    numbers.write_text("\n".join(lines) + "\n")
     with pytest.raises(UsageError, match=rf"blue/006.png {words}, and --task regression needs a number") as error:
-        fit_head(color_store, "ridge", task="regression", labels=labels)
+        fit_head(color_store, "ridge", task="regression", labels=numbers)
     assert error.value.exit_code == 2
 
 
@@ -157,42 +143,42 @@ def test_a_label_that_is_not_a_number_is_refused_by_name(color_store, labels, te
         ({"head": "knn", "abstain": 0.5}, "--abstain is about classes"),
     ],
 )
-def test_what_has_no_meaning_for_numbers_is_refused(color_store, labels, options, words):
+def test_what_has_no_meaning_for_numbers_is_refused(color_store, numbers, options, words):
     with pytest.raises(UsageError, match=words):
-        fit_head(color_store, task="regression", labels=labels, **options)
+        fit_head(color_store, task="regression", labels=numbers, **options)
     with pytest.raises(UsageError, match="--task is 'numbers'"):
         FitOptions(task="numbers")
 
 
-def test_one_number_for_all_images_and_too_few_images_are_refused(color_store, labels):
-    lines = labels.read_text().splitlines()
-    labels.write_text("path,label\n" + "".join(f"{line.split(',')[0]},7\n" for line in lines[1:]))
+def test_one_number_for_all_images_and_too_few_images_are_refused(color_store, numbers):
+    lines = numbers.read_text().splitlines()
+    numbers.write_text("path,label\n" + "".join(f"{line.split(',')[0]},7\n" for line in lines[1:]))
     with pytest.raises(UsageError, match="all 60 images have the number 7"):
-        fit_head(color_store, "ridge", task="regression", labels=labels)
-    labels.write_text("\n".join(lines[:6]) + "\n")
+        fit_head(color_store, "ridge", task="regression", labels=numbers)
+    numbers.write_text("\n".join(lines[:6]) + "\n")
     with pytest.raises(UsageError, match="a regression needs 5"):
-        fit_head(color_store, "ridge", task="regression", labels=labels)
+        fit_head(color_store, "ridge", task="regression", labels=numbers)
 
 
-def test_a_classification_of_many_numbers_gets_a_hint(color_store, labels):
+def test_a_classification_of_many_numbers_gets_a_hint(color_store, numbers):
     messages = []
     with pytest.raises(UsageError, match="have a single image"):
-        fit_with(color_store, FitOptions(labels=labels), Reporter(messages.append))
+        fit_with(color_store, FitOptions(labels=numbers), Reporter(messages.append))
     assert messages[0].startswith("note: all labels are numbers")
     assert not are_many_numbers(["1", "2", "3"] * 20)
     assert not are_many_numbers([*map(str, range(50)), "many"])
 
 
-def test_a_curve_and_a_threshold_of_a_regression_are_refused(color_store, labels):
-    head = fit_head(color_store, "knn", task="regression", labels=labels)
+def test_a_threshold_of_a_regression_is_refused(color_store, numbers):
+    head = fit_head(color_store, "knn", task="regression", labels=numbers)
     with pytest.raises(UsageError, match="--abstain is for one class per image"):
         head.abstain_below(0.5)
     assert "a number" in repr(head) + head._repr_html_()
 
 
-def test_two_heads_are_compared_by_their_errors_on_the_same_images(color_store, labels, tmp_path):
+def test_two_heads_are_compared_by_their_errors_on_the_same_images(color_store, numbers, tmp_path):
     heads = {
-        name: fit_head(color_store, name, task="regression", labels=labels, evaluate_test=True)
+        name: fit_head(color_store, name, task="regression", labels=numbers, evaluate_test=True)
         for name in ("knn", "ridge")
     }
     results = [read_results(head.save(tmp_path / name)) for name, head in heads.items()]
@@ -217,10 +203,16 @@ def test_two_heads_are_compared_by_their_errors_on_the_same_images(color_store, 
         compare_errors_of([*results, results[0]])
 
 
-def test_the_page_the_card_and_the_pictures_show_what_has_a_meaning(color_store, labels, tmp_path):
-    lines = labels.read_text().splitlines()
+def test_the_page_the_card_and_the_pictures_show_what_has_a_meaning(color_store, numbers, tmp_path):
+    lines = numbers.read_text().splitlines()
     head = fit_head(
-        color_store, "dense", task="regression", labels=labels, parameters={"epochs": 3}, by="group", evaluate_test=True
+        color_store,
+        "dense",
+        task="regression",
+        labels=numbers,
+        parameters={"epochs": 3},
+        by="group",
+        evaluate_test=True,
     )
     results = read_results(head.save(tmp_path / "<b>head"))
     written = write_page(results, tmp_path)
@@ -238,7 +230,7 @@ def test_the_page_the_card_and_the_pictures_show_what_has_a_meaning(color_store,
     assert len(lines) == 61
 
 
-def test_the_command_line_fits_predicts_evaluates_and_compares(color_store, labels, tmp_path, capsys, monkeypatch):
+def test_the_command_line_fits_predicts_evaluates_and_compares(color_store, numbers, tmp_path, capsys, monkeypatch):
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["fit", *words])
         assert run_app(app, "fit") == 0
@@ -253,19 +245,22 @@ def test_the_command_line_fits_predicts_evaluates_and_compares(color_store, labe
     run("predict", "heads/ridge", "--features", "store", "--out", "p.csv")
     assert (tmp_path / "p.csv").read_text().splitlines()[0] == '"path","predicted","error"'
     assert re.search(r"blue/000.png +\d{3,4}", run("predict", "heads/ridge", "--features", "store"))
+    monkeypatch.setattr(sys, "argv", ["fit", "predict", "heads/ridge", "--features", "store", "--top", "1"])
+    assert run_app(app, "fit") == 2
+    assert "--top is how many classes to show, and this head predicts a number" in capsys.readouterr().err
     assert "mean absolute error" in run("compare", "heads/ridge", "heads/knn", "--out", "heads.png")
     assert "spearman" in run("evaluate", "heads/ridge", "--features", "store", "--labels", "numbers.csv")
 
 
-def test_a_page_of_training_images_alone_has_their_error_and_not_the_baseline_s(color_store, labels, tmp_path):
-    head = fit_head(color_store, "ridge", task="regression", labels=labels, val=0.0, test=0.0)
+def test_a_page_of_training_images_alone_has_their_error_and_not_the_baseline_s(color_store, numbers, tmp_path):
+    head = fit_head(color_store, "ridge", task="regression", labels=numbers, val=0.0, test=0.0)
     content = regression_content(read_results(head.save(tmp_path / "head")))
     _, actual, predicted = rows_of(head, "train")
     assert content.error == number("mean_absolute_error", {"value": np.abs(actual - predicted).mean()})
     assert content.error.value != content.baseline.value
 
 
-def test_commands_to_copy_name_the_labels_and_run_as_printed(color_store, labels, tmp_path, capsys, monkeypatch):
+def test_commands_to_copy_name_the_labels_and_run_as_printed(color_store, numbers, tmp_path, capsys, monkeypatch):
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["fit", *words])
         assert run_app(app, "fit") == 0
@@ -282,17 +277,17 @@ def test_commands_to_copy_name_the_labels_and_run_as_printed(color_store, labels
     assert read_results(tmp_path / "heads" / "again").info.task.regression
 
 
-@pytest.mark.parametrize("words", [["--map", "umap"], ["--images", "data"], ["--features", "store"]])
+@pytest.mark.parametrize("words", [["--map", "umap"], ["--map", "pca"], ["--images", "data"], ["--features", "store"]])
 def test_a_report_of_numbers_has_no_use_for_what_makes_thumbnails_and_the_map(
-    color_store, labels, tmp_path, words, capsys, monkeypatch
+    color_store, numbers, tmp_path, words, capsys, monkeypatch
 ):
-    fit_head(color_store, "knn", task="regression", labels=labels).save(tmp_path / "head")
+    fit_head(color_store, "knn", task="regression", labels=numbers).save(tmp_path / "head")
     monkeypatch.setattr(sys, "argv", ["fit", "report", str(tmp_path / "head"), *words])
     assert run_app(app, "fit") == 2
     assert f"{words[0]} is for thumbnails and the map" in capsys.readouterr().err
 
 
-def test_a_head_of_classes_is_not_taken_for_one_of_numbers(color_store, labels, tmp_path):
+def test_a_head_of_classes_is_not_taken_for_one_of_numbers(color_store, numbers, tmp_path):
     folder = fit_head(color_store, "ridge").save(tmp_path / "head")
     described = json.loads((folder / "head.json").read_text())
     (folder / "head.json").write_text(json.dumps({**described, "classes": []}))
@@ -322,10 +317,10 @@ def test_strata_are_in_the_order_of_the_numbers_and_keep_equal_ones_together(val
 
 
 @pytest.mark.parametrize("name", ["knn", "ridge"])
-def test_several_stores_are_joined(name, color_store, colors, labels, tmp_path):
+def test_several_stores_are_joined(name, color_store, colors, numbers, tmp_path):
     run_extract(colors, out=tmp_path / "other", backbone="mobilenet", weights="random", image_size=(24, 24))
     stores = [color_store, open_store(tmp_path / "other")]
-    head = fit_head(stores, name, task="regression", labels=labels)
+    head = fit_head(stores, name, task="regression", labels=numbers)
     assert head.metrics["validation"]["r2"]["value"] > 0.5
     loaded = load_head(head.save(tmp_path / "head"))
     found, again = (predict_store(one, stores)["predicted"].to_numpy() for one in (head, loaded))

@@ -1,3 +1,4 @@
+import csv
 import errno
 from pathlib import Path
 
@@ -71,6 +72,18 @@ def test_costs_are_read_by_the_names_of_the_classes_in_any_order(tmp_path):
     assert read_costs(file, ("a", "b")) == ((-1.0, 10.0), (2.5, 0.0))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_costs_are_read_as_excel_and_powershell_write_them(tmp_path, encoding, separator):
+    classes = ("caf\u00e9 au lait", "tea, black", "x;y")
+    file = tmp_path / "costs.csv"
+    with file.open("w", encoding=encoding, newline="") as out:
+        writer = csv.writer(out, delimiter=separator)
+        writer.writerow(["actual", "tea, black", "cafe\u0301 au lait", "x;y"])  # an accent as macOS writes it
+        writer.writerows([["x;y", 1, 2, 0], ["tea, black", 0, 3.5, 4], ["caf\u00e9 au lait ", 5, 0, 6]])
+    assert read_costs(file, classes) == ((0.0, 5.0, 6.0), (3.5, 0.0, 4.0), (2.0, 1.0, 0.0))
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -97,16 +110,16 @@ def test_a_class_may_have_a_newline_in_its_name(tmp_path):
 
 def test_what_is_no_table_is_refused_and_a_disk_that_fails_is_the_machine_s_trouble(tmp_path, monkeypatch):
     for place in (tmp_path / "costs.csv", tmp_path):
-        with pytest.raises(UsageError, match="cannot be read"):
+        with pytest.raises(UsageError, match="cannot read the table"):
             read_costs(place, ("a", "b"))
     file = tmp_path / "long.csv"
     file.write_text("actual," + "a" * 200_000)
-    with pytest.raises(UsageError, match="cannot be read: field larger than"):
+    with pytest.raises(UsageError, match=r"cannot read the table .*: field larger than"):
         read_costs(file, ("a", "b"))
 
     def fail(*_, **__):
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(Path, "open", fail)
-    with pytest.raises(EnvironmentFailure, match="cannot be read: Input/output error"):
+    with pytest.raises(EnvironmentFailure, match=r"cannot read the table .*: Input/output error"):
         read_costs(file, ("a", "b"))

@@ -162,7 +162,7 @@ def test_names_on_the_page_are_text(planted_store, tmp_path):
     assert "<script" not in page
     assert "\u202e" not in page
     assert "default-src &#39;none&#39;" in page
-    assert page.count("data:image/jpeg;base64,") > 10
+    assert page.count("data:image/") > 10
     assert "http:" not in page.replace("http-equiv", "")
     assert "https:" not in page
 

@@ -1,4 +1,5 @@
 import json
+import linecache
 import shutil
 import sys
 
@@ -64,6 +65,28 @@ def test_costs_that_changed_are_another_fit(stores, tmp_path):
         assert grid.heads[0].info.decision.costs[1][2] == price
 
 
+def test_a_custom_head_is_fitted_again_once_its_code_is_another(stores, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = (
+        "from sklearn.linear_model import LogisticRegression\n\n"
+        "def head(shape, outputs, seed):\n"
+        "    return LogisticRegression(C={}, random_state=seed)\n"
+    )
+
+    def fitted(strength):
+        (tmp_path / "compared.py").write_text(code.format(strength))
+        linecache.clearcache()
+        monkeypatch.delitem(sys.modules, "compared", raising=False)
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+        options = FitOptions(reduce="avg")
+        return fit_grid(asked(stores[:1], "centroid,compared:head"), options, tmp_path / "heads").heads
+
+    first, same, changed = fitted(1.0), fitted(1.0), fitted(1e-9)
+    assert same[1].metrics == first[1].metrics
+    assert changed[0].metrics == first[0].metrics
+    assert changed[1].metrics["validation"]["log_loss"] != first[1].metrics["validation"]["log_loss"]
+
+
 def test_stores_of_one_name_and_one_recipe_have_folders_of_their_own(stores, tmp_path):
     shutil.copytree(stores[0], tmp_path / "c" / "store")
     pair = [stores[0], str(tmp_path / "c" / "store")]
@@ -102,14 +125,36 @@ def test_what_cannot_be_compared_is_refused_before_the_first_fit(stores, tmp_pat
     assert not (tmp_path / "heads").exists()
 
 
-def test_a_regression_is_refused_before_anything_is_fitted(stores, tmp_path, monkeypatch, capsys):
-    with pytest.raises(UsageError, match="then compare their folders"):
-        fit_grid(asked(stores), FitOptions(task="regression"), tmp_path / "heads")
-    words = ["--heads", "knn,ridge", "--features", stores[0], "--task", "regression", "--out", tmp_path / "out"]
-    assert run(monkeypatch, "compare", *words) == 2
-    assert "No such option: --task" in capsys.readouterr().err
-    assert not (tmp_path / "heads").exists()
-    assert not (tmp_path / "out").exists()
+def test_heads_that_predict_numbers_are_fitted_and_compared(color_store, numbers, tmp_path, monkeypatch, capsys):
+    words = ["compare", "--heads", "ridge,forest,knn", "--features", color_store.folder.absolute]
+    words += ["--task", "regression", "--labels", numbers, "--out", tmp_path / "page"]
+    assert run(monkeypatch, *words, "--evaluate-test", "--json") == 0
+    values = json.loads(capsys.readouterr().out)
+    assert [head["head"] for head in values["heads"]] == ["ridge", "knn"]
+    assert values["refused"][0]["name"] == "store-forest"
+    assert "predicts classes alone" in values["refused"][0]["reason"]
+    fitted = {head.info.head: head for head in map(read_results, (tmp_path / "page" / "heads").iterdir())}
+    for head in values["heads"]:
+        assert head["validation"] == fitted[head["head"]].metrics["validation"]
+        assert head["test"]["mean_absolute_error"]["value"] > 0
+    assert json.loads((tmp_path / "page" / "compare.json").read_text())["best"] == values["best"]
+    assert (tmp_path / "page" / "compare.png").read_bytes().startswith(b"\x89PNG")
+    assert run(monkeypatch, *words, "--evaluate-test") == 0
+    output = capsys.readouterr()
+    assert "head 1 of" not in output.err
+    assert output.out.startswith("mean absolute error ")
+    assert "store-forest" in output.out
+    places = [head.folder for head in fitted.values()]
+    assert run(monkeypatch, "compare", *places, "--out", tmp_path / "other") == 0
+    assert json.loads((tmp_path / "other" / "compare.json").read_text())["heads"][0]["shared"] > 0
+    assert run(monkeypatch, "compare", *places, "--task", "regression") == 2
+    assert "options of a fit are for --heads" in capsys.readouterr().err
+
+
+def test_options_about_classes_are_refused_for_numbers(color_store, numbers, tmp_path):
+    options = FitOptions(task="regression", labels=numbers, threshold="f1")
+    with pytest.raises(UsageError, match="--threshold is about classes, and --task regression predicts a number"):
+        fit_grid(asked([color_store.folder.absolute], "ridge,knn"), options, tmp_path / "heads")
 
 
 def run(monkeypatch, *words):
@@ -178,6 +223,7 @@ def test_folders_have_a_page_too_where_one_is_asked_for(stores, tmp_path, monkey
         (["--heads", "knn", "--features", "s", "--features", "s"], "--features has s twice"),
         (["--heads", "knn", "--features", "s", "--out", "x.png"], "expected a folder"),
         (["a", "b", "--cv", "3"], "options of a fit are for --heads"),
+        (["a", "b", "--seed", "0"], "options of a fit are for --heads"),
     ],
 )
 def test_what_does_not_go_together_is_refused(words, says, monkeypatch, capsys):

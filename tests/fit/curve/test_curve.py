@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -93,16 +94,24 @@ def test_all_training_images_give_what_fit_head_gives_on_validation(color_store)
     found = fit_curve(color_store, FitOptions("logistic", val=0.4), CurveOptions(sizes=2, draws=2))
     plain = fit_head(color_store, "logistic", val=0.4).metrics["validation"]
     last = found.points[-1]
-    assert last.accuracy.to_dict() == plain["accuracy"]
-    assert last.log_loss.to_dict() == plain["log_loss"]
+    assert last.scores["accuracy"].to_dict() == plain["accuracy"]
+    assert last.scores["log_loss"].to_dict() == plain["log_loss"]
     assert last.draws == 1
     smaller = [fit for fit in found.fits if fit.images < last.images]
     assert [fit.draw for fit in smaller] == [0, 1]
-    assert found.points[0].accuracy.value == pytest.approx(np.mean([fit.accuracy for fit in smaller]))
-    assert found.points[0].log_loss.value == pytest.approx(np.mean([fit.log_loss for fit in smaller]))
+    assert found.points[0].scores["accuracy"].value == pytest.approx(
+        np.mean([fit.scores["accuracy"] for fit in smaller])
+    )
+    assert found.points[0].scores["log_loss"].value == pytest.approx(
+        np.mean([fit.scores["log_loss"] for fit in smaller])
+    )
     (step,) = found.steps
-    assert step.accuracy.value == pytest.approx(last.accuracy.value - found.points[0].accuracy.value)
-    assert step.log_loss.value == pytest.approx(last.log_loss.value - found.points[0].log_loss.value)
+    assert step.changes["accuracy"].value == pytest.approx(
+        last.scores["accuracy"].value - found.points[0].scores["accuracy"].value
+    )
+    assert step.changes["log_loss"].value == pytest.approx(
+        last.scores["log_loss"].value - found.points[0].scores["log_loss"].value
+    )
     assert (step.before, step.after) == (found.points[0].images, last.images)
 
 
@@ -123,7 +132,7 @@ def test_several_labels(color_store, tmp_path):
     labels = [f"{path.split('/')[0]}{'|odd' if int(path[-5]) % 2 else ''}" for path in paths]
     pq.write_table(pa.table({"path": paths, "label": labels}), tmp_path / "labels.parquet")
     found = fit_curve(color_store, FitOptions("knn", labels=tmp_path / "labels.parquet"), CurveOptions(2, 2))
-    assert 0 < found.points[-1].accuracy.value <= 1
+    assert 0 < found.points[-1].scores["accuracy"].value <= 1
 
 
 @pytest.mark.parametrize(
@@ -140,12 +149,39 @@ def test_what_cannot_be_is_refused(color_store, fit_options, options, words):
         fit_curve(color_store, fit_options, CurveOptions(**options))
 
 
-def test_heads_that_predict_numbers_have_no_curve(color_store, tmp_path):
-    paths = color_store.table()["path"].to_pylist()
-    labels = [f"{number % 7}.5" for number in range(len(paths))]
-    pq.write_table(pa.table({"path": paths, "label": labels}), tmp_path / "labels.parquet")
-    with pytest.raises(UsageError, match="predict classes, not of --task regression"):
-        fit_curve(color_store, FitOptions("ridge", labels=tmp_path / "labels.parquet", task="regression"))
+def test_heads_that_predict_numbers_have_a_curve_of_their_error(color_store, numbers):
+    options = FitOptions("ridge", labels=numbers, task="regression", val=0.4, group_by="group", near_twins="ignore")
+    found = fit_curve(color_store, options, CurveOptions(sizes=2, draws=3))
+    head = fit_head(
+        color_store, "ridge", labels=numbers, task="regression", val=0.4, group_by="group", near_twins="ignore"
+    )
+    assert found.metrics == ["mean_absolute_error"]
+    error = head.metrics["validation"]["mean_absolute_error"]
+    assert found.points[-1].scores["mean_absolute_error"].to_dict() == error
+    smaller = [fit.scores["mean_absolute_error"] for fit in found.fits[:-1]]
+    assert len(set(smaller)) == 3
+    assert found.points[0].scores["mean_absolute_error"].value == pytest.approx(np.mean(smaller))
+    (step,) = found.steps
+    assert step.changes["mean_absolute_error"].value == pytest.approx(error["value"] - np.mean(smaller))
+    assert step.to_dict()["mean_absolute_error"]["value"] == step.changes["mean_absolute_error"].value
+
+
+def test_the_command_for_numbers_writes_their_error(color_store, numbers, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    numeric = ["--task", "regression", "--labels", str(numbers), "--sizes", "2", "--draws", "2"]
+    monkeypatch.setattr(sys, "argv", ["fit", "curve", "--features", "store", "--head", "knn", *numeric])
+    assert run_app(app, "fit") == 0
+    printed = capsys.readouterr().out
+    assert re.split(r"  +", printed.splitlines()[0]) == ["images", "mean absolute error", "mean absolute error changed"]
+    assert "mean absolute error -" in printed
+    assert "accuracy" not in printed
+    with Path("curves/knn/curve.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[1]["changed"]) == pytest.approx(
+        float(rows[1]["mean_absolute_error"]) - float(rows[0]["mean_absolute_error"])
+    )
+    with Image.open("curves/knn/curve.png") as picture:
+        assert np.asarray(picture.convert("RGB")).std() > 5
 
 
 def test_the_command_writes_a_table_and_a_picture(color_store, tmp_path, monkeypatch, capsys):
@@ -175,8 +211,9 @@ def test_the_command_writes_a_table_and_a_picture(color_store, tmp_path, monkeyp
 def made(gained):
     """A curve of three sizes whose last step is given."""
     score, nothing = Interval(0.8, 0.75, 0.85), Interval(0.5, None, None, "114 images: too few for an interval")
-    points = [CurvePoint(images, draws, score, nothing) for images, draws in ((1_200, 5), (2_400, 5), (4_800, 1))]
-    steps = [CurveStep(1_200, 2_400, score, nothing), CurveStep(2_400, 4_800, gained, nothing)]
+    scores = {"accuracy": score, "log_loss": nothing}
+    points = [CurvePoint(images, draws, scores) for images, draws in ((1_200, 5), (2_400, 5), (4_800, 1))]
+    steps = [CurveStep(1_200, 2_400, scores), CurveStep(2_400, 4_800, {"accuracy": gained, "log_loss": nothing})]
     return Curve("logistic", 114, points, steps, [])
 
 
@@ -198,6 +235,24 @@ def test_the_last_step_is_said_with_how_certain_it_is(gained, words):
     assert words in first
     assert others[0] == "log loss: 114 images: too few for an interval"
     assert len(others) == (2 if gained.reason else 1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (Interval(-1.2, -2.1, -0.3), "mean absolute error -1.200 (-2.100..-0.300): twice the images helped"),
+        (Interval(-0.2, -0.7, 0.3), "images help; at best, twice the images gave an error smaller by 0.700"),
+        (Interval(0.4, 0.1, 0.7), "mean absolute error +0.400 (+0.100..+0.700): the error rose"),
+        (Interval(-0.2, None, None, "12 images: too few"), "mean absolute error -0.200: there is no interval"),
+    ],
+)
+def test_a_smaller_error_is_better(changed, words):
+    error = {"mean_absolute_error": Interval(18.3, 17.1, 19.7)}
+    step = CurveStep(100, 200, {"mean_absolute_error": changed})
+    assert (
+        words
+        in describe_curve(Curve("ridge", 40, [CurvePoint(100, 5, error), CurvePoint(200, 1, error)], [step], []))[0]
+    )
 
 
 def test_the_table_fits_a_terminal_and_the_file_has_all_its_numbers(tmp_path):

@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fit.curve.estimates import accuracy_interval, changed_loss, crossed_spread, gained_accuracy, loss_interval
+from fit.curve.estimates import MEASURES, accuracy_interval, crossed_spread, gained_accuracy
 from fit.metrics.estimates import mean_of
 from fit.metrics.intervals import Clusters, measure_spread
 
 ALONE = Clusters(400, None)
+LOG_LOSS = MEASURES["log_loss"]
 
 
 def draw(draws, images, groups, rng, of_draws=0.0, of_groups=0.0, alone=1.0):
@@ -76,9 +77,9 @@ def test_few_images_or_groups_allow_no_interval():
     few = Clusters(400, np.arange(400) % 4)
     for found in (
         accuracy_interval(correct, few),
-        loss_interval(losses, few),
+        LOG_LOSS.mean(losses, few),
         gained_accuracy(correct, 1 - correct, few),
-        changed_loss(losses, losses + 1, few),
+        LOG_LOSS.change(losses, losses + 1, few),
     ):
         assert found.low is None
         assert "400 images in 4 groups: too few groups" in found.reason
@@ -86,8 +87,8 @@ def test_few_images_or_groups_allow_no_interval():
 
 def test_a_loss_is_positive_at_both_ends_and_what_all_share_is_no_variation():
     losses = np.random.default_rng(0).gamma(0.2, 1, (5, 400))
-    found = loss_interval(losses, ALONE)
+    found = LOG_LOSS.mean(losses, ALONE)
     assert 0 < found.low < losses.mean() < found.high
-    changed = changed_loss(losses, losses + 1, ALONE)
+    changed = LOG_LOSS.change(losses, losses + 1, ALONE)
     assert changed.value == pytest.approx(1.0)
     assert changed.low is None or changed.high - changed.low < 1e-9

@@ -5,6 +5,7 @@ import multiprocessing
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -22,6 +23,7 @@ from fit.export.export import export_head, sample_pixels
 from fit.export.targets import TARGETS
 from fit.export.whole_model import whole_model
 from fit.heads.table import HEADS
+from store import open_store
 from store.errors import UsageError
 from tests.families import smallest_of_each_family
 from tests.on_demand import OnDemand
@@ -178,6 +180,52 @@ def test_a_folder_of_other_things_is_never_replaced(heads, tmp_path):
     (tmp_path / "photos" / "cat.png").write_bytes(b"cat")
     with pytest.raises(UsageError, match="other things"):
         export_head(heads["logistic"], tmp_path / "photos", "saved_model", force=True)
+
+
+@pytest.mark.parametrize(("to", "beside"), [("onnx", "model.onnx.json"), ("openvino", "model.bin")])
+def test_a_file_beside_the_model_is_replaced_only_with_force(to, beside, heads, tmp_path, monkeypatch):
+    monkeypatch.setitem(TARGETS, to, written_quickly(TARGETS[to]))
+    (tmp_path / beside).write_text("somebody's")
+    with pytest.raises(UsageError, match=rf"{beside} exists: choose another --out, or replace it with --force"):
+        export_head(heads["logistic"], place(tmp_path, to), to)
+    assert [path.name for path in tmp_path.iterdir()] == [beside]
+    assert (tmp_path / beside).read_text() == "somebody's"
+    export_head(heads["logistic"], place(tmp_path, to), to, force=True)
+    assert (tmp_path / beside).read_text() != "somebody's"
+    assert json.loads((tmp_path / f"{place(tmp_path, to).name}.json").read_text())["head"] == "logistic"
+    (tmp_path / beside).unlink()
+    (tmp_path / beside / "photos").mkdir(parents=True)
+    with pytest.raises(UsageError, match=f"{beside} is a folder, where a file belongs"):
+        export_head(heads["logistic"], place(tmp_path, to), to, force=True)
+    assert (tmp_path / beside / "photos").is_dir()
+
+
+def test_classes_named_as_columns_keep_their_place_in_an_export(lite0, tmp_path, monkeypatch):
+    target = written_quickly(TARGETS["onnx"])
+    monkeypatch.setitem(TARGETS, "onnx", target)
+    names = {"blue": "error", "green": "class:error", "red": "path"}
+    paths = open_store(lite0).images()["path"].to_pylist()
+    lines = [f"{path},{names[path.split('/')[0]]}" for path in paths]
+    (tmp_path / "labels.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
+    head = fit_head(lite0, labels=tmp_path / "labels.csv")
+    pixels = sample_pixels((64, 64))[:2]
+    assert export_head(head, tmp_path / "model.onnx", "onnx") <= 1e-3
+    described = json.loads((tmp_path / "model.onnx.json").read_text())
+    assert described["classes"] == ["class:error", "error", "path"] == list(head.classes)
+    plain = fit_head(lite0).predict_pixels(pixels)  # blue, green, red
+    np.testing.assert_allclose(target.run(tmp_path / "model.onnx", pixels), plain[:, [1, 0, 2]], atol=0.02)
+
+
+def written_quickly(target):
+    """A target that writes files of its endings without a converter, and gives what `fit predict` does."""
+
+    def write(model, path):
+        for ending in (target.ending, *target.beside):
+            path.with_suffix(ending).write_bytes(b"model")
+        written.append(model)
+
+    written = []
+    return replace(target, modules=(), write=write, run=lambda path, pixels: written[-1].predict_on_batch(pixels))
 
 
 @pytest.mark.slow

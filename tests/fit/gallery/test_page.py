@@ -10,9 +10,10 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-import fit.gallery.thumbnails
+import fit.thumbnails
 from fit.gallery.page import Card, Page, Picture, Section, render
-from fit.gallery.thumbnails import SIDE, encode, make_thumbnails
+from fit.gallery.thumbnails import encode, make_thumbnails
+from fit.thumbnails import SIDE
 from tests.store.build import make_recipe
 
 HOSTILE = "</style><script>alert(1)</script>\"'&\u202e\u2066\n"
@@ -33,6 +34,12 @@ def test_names_are_text_wherever_they_stand():
     assert "no thumbnail" in html
     assert "1,200" in html
     assert "The first 1 are shown." in html
+
+
+def test_every_picture_has_its_file_s_name_below_it_also_without_a_thumbnail():
+    html = render(page_of("folder/cat 1.png"))
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", html, re.DOTALL)
+    assert ['<bdi class="path">folder/cat 1.png</bdi>' in caption for caption in captions] == [True, True]
 
 
 def test_the_policy_admits_the_style_of_the_page_and_nothing_else():
@@ -61,5 +68,6 @@ def test_thumbnails_end_where_the_page_would_be_too_large(tmp_path, monkeypatch)
     rows = pa.table({"path": [*names, names[0]], "width": [20] * 6, "height": [20] * 6})
     whole = make_thumbnails(tmp_path, rows, make_recipe())
     assert list(whole) == names[:4]  # the last is not there
-    monkeypatch.setattr(fit.gallery.thumbnails, "MOST_CHARACTERS", 2 * len(whole["0.png"]))
+    text = whole["0.png"].partition("base64,")[2]
+    monkeypatch.setattr(fit.thumbnails, "MOST_CHARACTERS", 2 * len(text))
     assert list(make_thumbnails(tmp_path, rows, make_recipe())) == names[:2]

@@ -5,9 +5,15 @@ import re
 
 import pytest
 
+from fit import fit_head
+from fit.head_folder import read_results
+from fit.page.gather import PageOptions, gather_content
+from fit.page.write import write_page
+from store import open_store
 from store.files.names import printable
 from tests.browser import assert_sound
 from tests.fit.page.conftest import HOSTILE_CLASSES, HOSTILE_FILES, HOSTILE_GROUPS
+from tests.store.build import Image, SmallStore
 
 SIZES = [(360, False), (360, True), (1280, False), (1280, True)]
 
@@ -118,6 +124,43 @@ def test_the_map_is_walked_with_arrow_keys(page):
     assert page.run(
         "(() => { const c = document.getElementById('map'); return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((v) => v > 0); })()"
     )
+
+
+@pytest.mark.parametrize("count", [30, 43])
+def test_each_class_has_a_mark_of_its_own_on_the_map_or_is_named_as_another(browser, tmp_path, count):
+    images = {
+        f"{name:02d}/{number}.png": Image(f"{name}-{number}", f"class {name:02d}")
+        for name in range(count)
+        for number in range(5 if name % 4 else 7)
+    }
+    SmallStore(tmp_path / "store").update(images)
+    head = fit_head(open_store(tmp_path / "store"), "centroid", near_twins="ignore")
+    results = read_results(head.save(tmp_path / "head"))
+    browser.open(write_page(results, results.folder).page)
+    look = "((s) => [s.backgroundColor, s.borderRadius, s.clipPath].join())(getComputedStyle(mark))"
+    marks = browser.run(f"[...document.querySelectorAll('#legend i')].map((mark) => {look})")
+    names, every = browser.texts("#legend bdi"), [f"class {name:02d}" for name in range(count)]
+    assert len(set(marks)) == len(marks) == len(names)
+    if count == 30:
+        assert names == every
+    else:
+        assert len(names) == 31
+        assert names[-1] == "other classes"
+        assert set(every[::4]) < set(names)  # the largest
+    assert_sound(browser)
+
+
+def test_a_mistake_has_its_file_s_name_and_both_classes_in_letters_that_can_be_read(page, hostile):
+    mistakes = gather_content(hostile.results, PageOptions()).mistakes
+    assert mistakes
+    shown = [" ".join(text.split()) for text in page.texts("#mistakes .mistake figure.large .path")]
+    assert shown == [" ".join(mistake.path.split()) for mistake in mistakes]
+    for selector, what in (("p:not(.wrong) bdi", "actual"), ("p.wrong bdi", "predicted")):
+        found = page.texts(f"#mistakes .answers > {selector}")
+        assert [text.split() for text in found] == [getattr(mistake, what).split() for mistake in mistakes]
+    texts = "[...document.querySelectorAll('#mistakes .path, #mistakes .answers > p, #mistakes .near figcaption')]"
+    assert page.run(f"Math.min(...{texts}.map((e) => parseFloat(getComputedStyle(e).fontSize)))") >= 11
+    assert page.run(f"{texts}.every((e) => e.scrollWidth <= e.clientWidth + 1)")
 
 
 def test_the_theme_can_be_chosen(page):

@@ -14,6 +14,7 @@ from PIL import Image
 
 import fit.page.gather
 import fit.page.thumbnails
+import fit.thumbnails
 from extract import extract as run_extract
 from extract.api import BadImage, read_thumbnails
 from fit import fit_head
@@ -27,8 +28,9 @@ from fit.page.gather import BESIDE_A_FIT, PageOptions, gather_content
 from fit.page.images import gather_images, order_of_need
 from fit.page.numbers import confusion_table, label_table, number, score_table
 from fit.page.render import render_page, resource, script_data
-from fit.page.thumbnails import SIDE, ThumbnailRequest, make_thumbnails
+from fit.page.thumbnails import ThumbnailRequest, make_thumbnails
 from fit.page.write import write_page, write_page_beside
+from fit.thumbnails import SIDE
 from store.errors import EnvironmentFailure
 from store.files.names import printable
 from tests.fit.page.conftest import HOSTILE_CLASSES
@@ -110,7 +112,7 @@ def test_thumbnails_stop_at_a_number_of_bytes(hostile, monkeypatch):
     root = hostile.store.folder.root.parent / "data"
     asked = ThumbnailRequest(hostile.results.predictions["path"].to_pylist()[:20], {}, "#ffffff")
     sizes = [len(text) for text in make_thumbnails(str(root), asked).encoded.values()]
-    monkeypatch.setattr(fit.page.thumbnails, "MOST_CHARACTERS", sum(sizes[:5]) + 1)
+    monkeypatch.setattr(fit.thumbnails, "MOST_CHARACTERS", sum(sizes[:5]) + 1)
     assert len(make_thumbnails(str(root), asked).encoded) == 5
 
 

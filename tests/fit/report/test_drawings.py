@@ -6,6 +6,8 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from PIL import Image
 
@@ -15,7 +17,7 @@ from fit.metrics.scores import ClassScores
 from fit.report.comparisons import Change, Compared, draw_changes, draw_comparison, draw_sweep
 from fit.report.images import Average, Mistake, Sample, draw_averages, draw_mistakes, draw_samples
 from fit.report.numbers import draw_calibration, draw_classes, draw_confusion, draw_label_confusion, draw_training
-from fit.report.style import drawable, to_png
+from fit.report.style import BLUE, GREEN, ORANGE, drawable, to_png
 
 ODD = ("a$b_c$", "猫 dog", "two\nlines", "x" * 80, "Ünïcödé", r"\alpha{", "")
 GOOD, WORSE = Interval(0.9, 0.8, 0.95), Interval(0.6, 0.5, 0.7)
@@ -139,6 +141,49 @@ def test_classes_come_worst_first_and_at_most_forty():
     assert not set(precision) & set(recall)
     assert not set(recall) & set(f1)
     assert any("the 40 of 100 classes" in text for text in texts(figure))
+
+
+@pytest.mark.parametrize("classes", [1, 7, 40])
+def test_marks_of_equal_values_do_not_hide_one_another(classes):
+    def visible(precision, recall, f1):
+        scores = [ClassScores(f"class{number}", precision, recall, f1, 3) for number in range(classes)]
+        drawn = pixels(draw_classes(scores, "9 test images"))
+        return [
+            int((drawn == np.round(255 * np.array(to_rgb(color)))).all(axis=2).sum()) for color in (GREEN, ORANGE, BLUE)
+        ]
+
+    apart, equal = visible(0.2, 0.5, 0.8), visible(0.5, 0.5, 0.5)
+    assert min(apart) > 20 * classes
+    assert all(alone * 0.95 < beside < alone * 1.05 for alone, beside in zip(apart, equal, strict=True))
+
+
+def test_captions_of_mistakes_end_with_the_file_s_name_and_do_not_touch():
+    files = (
+        "IMG_20240131_123456_HDR.jpg",
+        "2024/site/camera/trap_night.png",
+        "W" * 40 + ".png",
+        "猫" * 30 + ".png",
+        "",
+    )
+    names = ("Canis lupus familiaris", "W" * 30, "vehicle", "猫の写真です" * 6, "")
+    mistakes = [
+        Mistake(files[number % 5], noise(), names[number % 5], names[number // 2 % 5], 1.0 - number / 99)
+        for number in range(20)
+    ]
+    figure = draw_mistakes(mistakes, 20, "200 test images")
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    captions = [text for axes in thumbnails(figure) for text in axes.texts if text.get_text()]
+    boxes = [text.get_window_extent(renderer) for text in captions]
+    width, height = figure.bbox.width, figure.bbox.height
+    assert all(box.x0 >= 0 and box.x1 <= width and box.y0 >= 0 and box.y1 <= height for box in boxes)
+    assert min(text.get_fontsize() for text in captions) >= 4
+    for number, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:number]), captions[number].get_text()
+    shown = [texts(axes)[0] for axes in thumbnails(figure)]
+    assert shown[0] == files[0]
+    assert shown[1].endswith("camera/trap_night.png")
+    assert "W" * 20 in shown[2]
+    assert shown[2].endswith(".png")
 
 
 def test_mistakes_have_a_thumbnail_each_with_both_names():

@@ -158,6 +158,41 @@ def test_of_equal_trials_the_first_is_chosen_and_a_loss_is_better_low(color_stor
     assert found.chosen.parameters["neighbors"] in (3, 36)
 
 
+@pytest.mark.parametrize(
+    ("metric", "lower_is_better"),
+    [(None, True), ("root_mean_squared_error", True), ("r2", False), ("spearman", False)],
+)
+def test_of_heads_that_predict_numbers_the_smallest_error_is_chosen(
+    color_store, numbers, tmp_path, metric, lower_is_better
+):
+    options = FitOptions("knn", task="regression", labels=numbers)
+    found = sweep(
+        color_store, tmp_path / "sweep", "neighbors=3,36,0", "temperature=0.01,10", options=options, metric=metric
+    )
+    assert found.metric == (metric or "mean_absolute_error")
+    scored = [trial.scores[found.metric].value for trial in found.trials if trial.scores]
+    assert len(set(scored)) > 2
+    assert scored == sorted(scored, reverse=not lower_is_better)
+    assert [trial.refused.partition(":")[0] for trial in found.trials[-2:]] == ["neighbors is 0", "neighbors is 0"]
+    best = load_head(tmp_path / "sweep" / "best")
+    assert best.info.task.regression
+    plain = fit_head(color_store, "knn", task="regression", labels=numbers, parameters=found.chosen.parameters).metrics
+    assert best.metrics["validation"] == plain["validation"]
+    assert {name: one.to_dict() for name, one in found.chosen.scores.items()}.items() <= plain["validation"].items()
+    with (tmp_path / "sweep" / "sweep.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[0]["mean_absolute_error"]) == found.chosen.scores["mean_absolute_error"].value
+    assert "accuracy" not in rows[0]
+    with Image.open(tmp_path / "sweep" / "sweep.png") as picture:
+        assert np.asarray(picture.convert("RGB")).std() > 5
+    before = files(tmp_path / "sweep")
+    again = sweep(
+        color_store, tmp_path / "sweep", "neighbors=3,36", "temperature=0.01,10", options=options, metric=metric
+    )
+    assert again.trials == found.trials
+    assert files(tmp_path / "sweep") == before
+
+
 def test_one_change_at_a_time(color_store, tmp_path):
     options = FitOptions("forest", parameters={"trees": 5})
     found = sweep(
@@ -242,6 +277,13 @@ def test_a_damaged_trial_is_named(color_store, tmp_path):
     [
         (KNN, {"method": "all"}, "--method is 'all'"),
         (KNN, {"metric": "roc_auc"}, "--metric is 'roc_auc'"),
+        (KNN, {"metric": "r2"}, "--metric is 'r2': for --task classification expected one of accuracy, "),
+        (
+            FitOptions("knn", task="regression"),
+            {"metric": "accuracy"},
+            "--metric is 'accuracy': for --task regression expected one of mean_absolute_error, ",
+        ),
+        (FitOptions("forest", task="regression"), {}, "the head forest predicts classes alone"),
         (KNN, {"trials": 3}, "--trials is not for --method grid"),
         (KNN, {"trials": 0, "method": "random"}, "--trials is 0"),
         (FitOptions("knn", val=0.0), {}, "no validation images to choose by"),

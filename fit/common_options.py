@@ -1,0 +1,22 @@
+"""Options that several commands have, each with its help, as types of the fields of options dataclasses."""
+
+import os
+from typing import Annotated
+
+from fit.choices import REDUCTIONS
+from store.options import Option, one_of
+
+OneOutput = Annotated[str | None, Option("Which output, where the store has several.")]
+Reduction = Annotated[
+    str, Option("avg, max or flatten: how spatial tensors become vectors.", complete=one_of(REDUCTIONS))
+]
+LabelsFile = Annotated[
+    str | os.PathLike[str] | None, Option("A .csv or .parquet table of path,label[,split,group]: other labels.")
+]
+ExcludedFile = Annotated[
+    str | os.PathLike[str] | None, Option("A .csv or .parquet table with a column path: images to leave out.")
+]
+ImagesFolder = Annotated[
+    str | os.PathLike[str] | None, Option("The folder that the images are in, if no longer where they were.")
+]
+ByColumn = Annotated[str | None, Option("A column, such as group: print the accuracy of each of its values.")]

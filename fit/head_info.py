@@ -95,7 +95,7 @@ class HeadInfo:
         decision: how probabilities become predictions; head.json leaves out the default.
     """
 
-    head: Annotated[str, Like(".+", "a head's name")]
+    head: Annotated[str, Like(".{1,300}", "a head's name of at most 300 characters")]
     parameters: Mapping[str, Value]
     classes: Annotated[tuple[str, ...], Like(".+", "a class's name")]
     multi_label: bool

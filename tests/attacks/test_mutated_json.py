@@ -219,6 +219,12 @@ def test_a_recipe_of_a_head_is_checked_like_a_stores(head, name):
     assert words in str(caught.value)
 
 
+def test_a_head_of_any_name_is_cut_in_the_message(head):
+    values = json.loads((head / "head.json").read_text())
+    (head / "head.json").write_text(json.dumps({**values, "head": "x" * 10_000}))
+    assert_documented(lambda: load_head(head))
+
+
 @pytest.mark.parametrize("count", [20, MANY])
 def test_a_head_with_a_mutated_head_json_is_loaded_or_refused(head, count):
     path = head / "head.json"

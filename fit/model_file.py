@@ -24,7 +24,7 @@ from fit.heads.custom import require_custom_head
 from fit.heads.table import HEADS
 from store.errors import DamagedHead, EnvironmentFailure, StillframeError, UnsafeFile, UsageError
 from store.files import disk
-from store.schema import Sha256
+from store.schema import Sha256, shown
 
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
@@ -97,7 +97,7 @@ def read_model(folder: Path, file: ModelFile, info: HeadInfo, custom_head: Custo
     """
     if file.file not in (WEIGHTS, ESTIMATOR):
         raise UnsafeFile(
-            f"{folder} names the model {file.file!r}: expected {WEIGHTS} or {ESTIMATOR}; other files, "
+            f"{folder} names the model {shown(file.file)}: expected {WEIGHTS} or {ESTIMATOR}; other files, "
             "pickles and .keras among them, can run code and are never loaded"
         )
     path = folder / file.file

@@ -47,6 +47,16 @@ def mutated(values, rng):
     return values
 
 
+def with_text_everywhere(values, text):
+    """Copies, in each of which one value is this text."""
+    for *above, key in places(values):
+        changed = inside = copy.deepcopy(values)
+        for step in above:
+            inside = inside[step]
+        inside[key] = text
+        yield changed
+
+
 def mutated_bytes(values, rng):
     """The file of a JSON object after changes: now and then cut, with a byte changed, or another file altogether."""
     data = json.dumps(mutated(values, rng)).encode()

@@ -22,7 +22,7 @@ from store.errors import DamagedHead, DamagedStore
 from store.maintenance import collect_garbage, repair, verify
 from store.snapshot import load_snapshot
 from tests.attacks.hostile import raised
-from tests.attacks.mutate import BYTES, mutated_bytes
+from tests.attacks.mutate import BYTES, mutated_bytes, with_text_everywhere
 from tests.store.build import Image, edit_json, make_images
 
 IMAGES = {**make_images("a/1.png", "a/2.png", label="cat"), "b/3.png": Image("broken")}
@@ -101,13 +101,14 @@ def test_a_file_that_is_no_json_object_is_damage(filled, name, data):
     assert error.exit_code in (2, 4) if error else not verify(filled.folder).sound
 
 
-def test_a_value_of_any_length_is_cut_in_the_message(filled):
-    path = path_of(filled, "record")
-    values = json.loads(path.read_bytes())
-    values["rows"][0][values["row_fields"].index("size")] = "x" * 10_000
-    path.write_bytes(json.dumps(values).encode())
-    for look in looks(filled):
-        assert_documented(look)
+@pytest.mark.parametrize("name", ["store.json", "view/1.json", "record"])
+def test_a_value_of_any_length_is_cut_in_the_message(filled, name):
+    path = path_of(filled, name)
+    for values in with_text_everywhere(json.loads(path.read_bytes()), "x" * 10_000):
+        data = json.dumps(values).encode()
+        path.write_bytes(refingerprinted(data) if name == "store.json" else data)
+        for look in looks(filled):
+            assert_documented(look)
 
 
 RECIPE = {
@@ -219,10 +220,12 @@ def test_a_recipe_of_a_head_is_checked_like_a_stores(head, name):
     assert words in str(caught.value)
 
 
-def test_a_head_of_any_name_is_cut_in_the_message(head):
-    values = json.loads((head / "head.json").read_text())
-    (head / "head.json").write_text(json.dumps({**values, "head": "x" * 10_000}))
-    assert_documented(lambda: load_head(head))
+def test_a_text_of_any_length_is_cut_in_the_message(head):
+    path = head / "head.json"
+    for values in with_text_everywhere(json.loads(path.read_text()), "x" * 10_000):
+        path.write_bytes(refingerprinted(json.dumps(values).encode()))
+        with warnings.catch_warnings(action="ignore"):
+            assert_documented(lambda: load_head(head).predict_features(np.zeros((1, 1280))))
 
 
 @pytest.mark.parametrize("count", [20, MANY])

@@ -111,8 +111,8 @@ def quantized_runtime(file: Path | bytes, batch_size: int = 1, outputs: Sequence
         if batch.is_dynamic:
             network.reshape([batch_size, *(axis.get_length() for axis in size)])
         return OpenvinoRuntime(network, "float32", {})
-    except (zipfile.BadZipFile, LookupError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except (zipfile.BadZipFile, EOFError, LookupError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DamagedStore(f"the file of the quantized network cannot be read ({reason})") from error
 
 

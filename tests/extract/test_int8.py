@@ -97,6 +97,11 @@ def test_what_int8_costs_is_stated_truthfully(made, tmp_path):
     assert 0.9 < stated.lowest < stated.median < 1 - 1e-6, "int8 is near float32, and not the same"
 
 
+def test_the_same_images_give_the_same_network(made, tmp_path):
+    run_extract(made / "data", out=tmp_path / "store", **OPTIONS)
+    assert recipe_of(tmp_path) == recipe_of(made)
+
+
 def test_weights_and_activations_have_8_bits(made):
     with zipfile.ZipFile(made / "store" / network_file(recipe_of(made).quantization.network)) as files:
         model = files.read("model.xml").decode()

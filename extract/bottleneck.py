@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from extract.runtimes.device import CPU
+from store.choices import INT8
 from store.suggestions import suggest_install
 
 _BUSY = 0.85  # share of the cores above which further threads gain nothing
@@ -61,7 +62,8 @@ def find_bottleneck(used: ResourceUse) -> str:
         install = suggest_install(_GPU_BUILDS[library])
         return f"the GPU is not being used: {library} sees none; {install} on this machine"
     if used.gpu_here and used.device == CPU:
-        return "the GPU is not being used: --runtime keras would use it"
+        other = "another --precision (other features: a new store)" if used.precision == INT8 else "--runtime keras"
+        return f"the GPU is not being used: {other} would use it"
     if used.seconds < _SHORTEST:
         return _TOO_SHORT
     busy = used.cores_used >= _BUSY * used.cores

@@ -7,6 +7,7 @@ No label is used.
 
 import hashlib
 import heapq
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -98,12 +99,14 @@ def compare_features(
 
 
 def cosine(first: Tensor, second: Tensor) -> float:
-    """Of the angle between two tensors of one shape; 1 if they are equal, even if they are zero, and 0 if one of them is."""
+    """Of the angle between two tensors of one shape; 1 if they are equal, even if they are zero; 0 if one of them is zero,
+    or not finite.
+    """
     one, other = (np.ravel(tensor).astype(np.float64) for tensor in (first, second))
     if np.array_equal(one, other):
         return 1.0
     size = _norm(one) * _norm(other)
-    return float(np.clip(one @ other / size, -1, 1)) if size > 0 else 0.0
+    return float(np.clip(one @ other / size, -1, 1)) if 0 < size < math.inf else 0.0
 
 
 def _norm(values: npt.NDArray[np.float64]) -> float:

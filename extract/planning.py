@@ -165,7 +165,8 @@ def find_update(snapshot: Snapshot, listing: Listing, request: Request) -> Updat
 
 
 def _lost_images(committed: pa.Table, unlisted: pa.Table, listing: Listing, few: int) -> int:
-    """How many stored images are gone in name and content: no listed file has their bytes. Counting ends at `few`.
+    """How many stored images are gone in name and content: no listed file has their bytes. Counting ends at `few`, or at
+    more than that, where their sizes alone show that they are gone.
 
     Files are read only if enough of them could be images under new names, by their sizes.
     """
@@ -175,8 +176,9 @@ def _lost_images(committed: pa.Table, unlisted: pa.Table, listing: Listing, few:
     new = listed.filter(pc.invert(pc.is_in(listed["path"], value_set=committed["path"])))
     candidates = new.filter(pc.is_in(new["size"], value_set=gone["size"]))
     lost, by_digest = len(gone), Counter(gone["sha256"].to_pylist())
-    if pc.is_in(gone["size"], value_set=candidates["size"]).to_pylist().count(False) > few:
-        return lost
+    certain: int = pc.is_in(gone["size"], value_set=candidates["size"]).to_pylist().count(False)
+    if certain > few:
+        return certain
     found = digests(open_images(listing.root), candidates["path"].to_pylist())
     while lost > few and (sha256 := next(found, None)) is not None:
         lost -= by_digest.pop(sha256, 0) if sha256 else 0

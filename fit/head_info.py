@@ -75,7 +75,7 @@ class Block:
             raise InvalidField(
                 f"{within}output.layer is {shown(output.layer)}: expected one of the recipe's, with its dtype"
             )
-        return read_fields(cls, values, {"recipe": recipe, "output": output}, within)
+        return read_fields(cls, values, {"recipe": recipe, "output": output, "network": ""}, within)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def as_like(folder: Path, changes: Mapping[str, object], reporter: Reporter = SI
         DamagedHead: its files are not what was written.
     """
     info, record = read_info(folder), read_experiment(folder)
-    if ":" in info.head and changes.get("head") != info.head:
+    if ":" in info.head and "head" not in changes:
         raise UsageError(f"--like {folder}: {unnamed_function(info.head)}")
     known: dict[str, object] = {
         "head": info.head,

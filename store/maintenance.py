@@ -14,7 +14,7 @@ from store.formats import get_format
 from store.known import find_previous
 from store.plan import plan_file
 from store.progress import SILENT, Reporter
-from store.quantization import local_network, network_file
+from store.quantization import network_file, require_stored_network
 from store.rebuild import rebuild
 from store.records import CommitRecord, CurrentPlan, StoreInfo
 from store.snapshot import Snapshot, is_latest, load_snapshot
@@ -81,7 +81,7 @@ def _network_damage(files: Files, info: StoreInfo) -> list[Damage]:
     if info.recipe.quantization is None:
         return []
     try:
-        local_network(files, info.recipe.quantization.network)
+        require_stored_network(files, info.recipe.quantization.network)
     except DamagedStore as error:
         return [Damage("", str(error))]
     return []

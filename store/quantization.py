@@ -5,6 +5,7 @@ chooses, give another network. It is therefore made once and kept: `network/<SHA
 each head on its features. The archive has the model as OpenVINO writes it, model.xml and model.bin, uncompressed.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -99,10 +100,30 @@ def local_network(files: Files, network: str) -> Path:
     try:
         return files.local_copy(network_file(network))
     except FileNotFoundError:
-        problem = "is missing"
+        raise _damaged(files, network, _MISSING) from None
     except DamagedStore:
-        problem = "is not the bytes that gave it its name"
-    raise DamagedStore(
+        raise _damaged(files, network, _OTHER_BYTES) from None
+
+
+def require_stored_network(files: Files, network: str) -> None:
+    """Read the file of a quantized network where it is stored: a right copy in the cache folder does not count.
+
+    Raises:
+        DamagedStore: it is missing, or has other bytes.
+        EnvironmentFailure: it cannot be read.
+    """
+    name = network_file(network)
+    if files.status(name) is None:
+        raise _damaged(files, network, _MISSING)
+    if hashlib.sha256(files.read(name)).hexdigest() != network:
+        raise _damaged(files, network, _OTHER_BYTES)
+
+
+_MISSING, _OTHER_BYTES = "is missing", "is not the bytes that gave it its name"
+
+
+def _damaged(files: Files, network: str, problem: str) -> DamagedStore:
+    return DamagedStore(
         f"{files.place(network_file(network))} {problem}: put it back from a copy of the store, or from the "
         "folder of a head on its features"
     )

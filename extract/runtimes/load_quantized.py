@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import openvino
 
-from extract.backbones.file_backbone import ONNX, FileBackbone
-from extract.runtimes.backend import backend_name
+from extract.backbones.file_backbone import ONNX, FileBackbone, shown_name
+from extract.runtimes.backend import backend_name, require_backend
 from extract.runtimes.base import Runtime
-from extract.runtimes.load import NetworkSpec, choose_runtime, converted_file
+from extract.runtimes.load import NetworkSpec, converted_file
 from extract.runtimes.load_onnx import open_onnx
 from extract.runtimes.onnx_graph import feature_graph
 from extract.runtimes.openvino import OpenvinoRuntime, openvino_core
@@ -30,19 +30,28 @@ def load_float32(spec: NetworkSpec, reporter: Reporter) -> Float32Network:
     Raises:
         UsageError: OpenVINO cannot compute it.
     """
-    if isinstance(spec.backbone, FileBackbone) and spec.backbone.name == ONNX:
-        model = open_onnx(spec.backbone, spec.weights.path, spec.image_size, 1)
-        graph, digest = feature_graph(model, spec.layers, spec.pooling, spec.dtype), model.file.digest()
-        return Float32Network(graph, OpenvinoRuntime(graph.clone(), "float32", {}), digest)
-    choose_runtime("openvino", backend_name(), openvino_here=True, gpu_here=False)  # says what hinders a conversion
     try:
+        if isinstance(spec.backbone, FileBackbone) and spec.backbone.name == ONNX:
+            model = open_onnx(spec.backbone, spec.weights.path, spec.image_size, 1)
+            graph, digest = feature_graph(model, spec.layers, spec.pooling, spec.dtype), model.file.digest()
+            return Float32Network(graph, OpenvinoRuntime(graph.clone(), "float32", {}), digest)
+        _require_tensorflow()
         path, digest = converted_file(spec, reporter)
         graph = openvino_core().read_model(path)
+        of_one_image = graph.clone()
+        of_one_image.reshape([1, *spec.image_size, 3])
+        return Float32Network(graph, OpenvinoRuntime(of_one_image, "float32", {}), digest)
     except StillframeError:
         raise
-    except Exception as error:  # the converter raises nearly any kind
+    except Exception as error:  # OpenVINO raises nearly any kind
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UsageError(f"OpenVINO cannot take {spec.backbone.name} ({reason}): --precision int8 needs it") from error
-    of_one_image = graph.clone()
-    of_one_image.reshape([1, *spec.image_size, 3])
-    return Float32Network(graph, OpenvinoRuntime(of_one_image, "float32", {}), digest)
+        raise UsageError(
+            f"OpenVINO cannot take {shown_name(spec.backbone.name)} ({reason}): choose another --precision than int8"
+        ) from error
+
+
+def _require_tensorflow() -> None:
+    """Raise UsageError unless Keras computes with TensorFlow, which networks are converted from."""
+    if (backend := backend_name()) != "tensorflow":
+        raise UsageError(f"--precision int8 converts from TensorFlow, and KERAS_BACKEND is {backend}: unset that")
+    require_backend()

@@ -81,7 +81,13 @@ def _quiet_nncf() -> Iterator[ModuleType]:
 
 
 def _packed(network: openvino.Model) -> bytes:
-    """A model as the archive that is stored."""
+    """A model as the archive that is stored. Nodes and outputs are named by their order: OpenVINO's own names have the
+    numbers of a counter of the process, so that the same network would have other bytes each time.
+    """
+    for number, node in enumerate(network.get_ordered_ops()):
+        node.set_friendly_name(f"{node.get_type_name()}_{number}")
+    for number, output in enumerate(network.outputs):
+        output.get_tensor().set_names({f"output_{number}"})
     archive = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(archive, "w") as files:
         openvino.save_model(network, Path(folder) / _MODEL, compress_to_fp16=False)
@@ -111,8 +117,8 @@ def quantized_runtime(file: Path | bytes, batch_size: int = 1, outputs: Sequence
         if batch.is_dynamic:
             network.reshape([batch_size, *(axis.get_length() for axis in size)])
         return OpenvinoRuntime(network, "float32", {})
-    except (zipfile.BadZipFile, LookupError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except (zipfile.BadZipFile, EOFError, LookupError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DamagedStore(f"the file of the quantized network cannot be read ({reason})") from error
 
 

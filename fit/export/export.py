@@ -66,8 +66,8 @@ def export_head(
     target = find_target(to)
     if any(block.recipe.quantization is not None for block in head.info.blocks):
         raise UsageError(
-            f"the features of {head.info.backbone} are computed in 8 bits, and exports compute in float32, which would give "
-            "the head others: use `fit predict`, or fit it on features of --precision float32"
+            f"the features of {head.info.backbone} are computed in 8 bits, and exports compute in float32: the head "
+            "would get other features; use `fit predict`, or fit it on features of --precision float32"
         )
     require_runnable(target)
     require_export_place(target, out, force)

@@ -37,6 +37,7 @@ DECODING = {"read": 0.0, "decode": 5.0, "compute": 1.0, "write": 0.0}
         ),
         ({"gpu_here": True, "runtime": "keras", "backend": "tensorflow 2"}, "the GPU is not being used: tensorflow"),
         ({"gpu_here": True}, "--runtime keras"),
+        ({"gpu_here": True, "precision": "int8"}, "another --precision (other features: a new store) would use it"),
         ({"phases": DECODING, "cores_used": 4.2, "decoders": 4}, "4.2 of 16 cores used: raise --workers (it is 4)"),
         ({"phases": DECODING}, "--fast-decode"),
         ({"phases": {**DECODING, "read": 9.0}}, "reading limits"),

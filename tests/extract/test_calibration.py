@@ -94,6 +94,12 @@ def test_a_feature_that_is_lost_altogether_has_no_similarity():
     assert cosine(np.ones(3), np.zeros(3)) == 0
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_a_feature_that_is_not_finite_has_no_similarity(value):
+    """NaN in store.json would make the store unreadable."""
+    assert cosine(np.array([1, value, 2]), np.ones(3)) == cosine(np.ones(3), np.array([value, value, 1])) == 0
+
+
 class Turned(StubRuntime):
     """Features of the second image alone are others."""
 

@@ -5,6 +5,7 @@ import json
 import logging
 import pickle
 import shutil
+import struct
 import sys
 import zipfile
 
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 import extract.runtimes.load as load
+import extract.runtimes.load_quantized as load_quantized
 from extract import extract as run_extract
 from extract.calibration import candidates, cosine
 from extract.planning import plan_run
@@ -93,6 +95,11 @@ def test_what_int8_costs_is_stated_truthfully(made, tmp_path):
     assert stated.median == pytest.approx(np.median(cosines), abs=2e-6)
     assert stated.lowest == pytest.approx(min(cosines), abs=2e-6)
     assert 0.9 < stated.lowest < stated.median < 1 - 1e-6, "int8 is near float32, and not the same"
+
+
+def test_the_same_images_give_the_same_network(made, tmp_path):
+    run_extract(made / "data", out=tmp_path / "store", **OPTIONS)
+    assert recipe_of(tmp_path) == recipe_of(made)
 
 
 def test_weights_and_activations_have_8_bits(made):
@@ -208,6 +215,17 @@ def test_a_runtime_that_does_not_compute_in_int8_is_refused(made, tmp_path, runt
     assert not (tmp_path / "store").exists()
 
 
+def test_a_network_that_cannot_be_converted_is_refused_with_a_step_that_helps(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(load_quantized, "backend_name", lambda: "jax")
+    with pytest.raises(UsageError, match=r"converts from TensorFlow, and KERAS_BACKEND is jax: unset that$"):
+        run_extract(made / "data", out=tmp_path / "store", **OPTIONS)
+    monkeypatch.undo()
+    monkeypatch.setattr(load_quantized, "OpenvinoRuntime", lambda *_: (_ for _ in ()).throw(RuntimeError("no kernel")))
+    for options in (OPTIONS, {"backbone": FOLDER / "dinov2", "precision": "int8"}):
+        with pytest.raises(UsageError, match=r"cannot take .* \(no kernel\): choose another --precision than int8"):
+            run_extract(made / "data", out=tmp_path / "store", **options)
+
+
 def test_a_processor_without_int8_is_refused_and_told_what_it_has(made, tmp_path, monkeypatch):
     monkeypatch.setattr(load, "processor_precisions", lambda: ("float32", "bfloat16"))
     with pytest.raises(PrecisionMissing, match="does not compute in int8: choose --precision float32 or bfloat16"):
@@ -231,7 +249,11 @@ def test_an_archive_that_is_not_one_is_damage(copied):
         smaller.writestr("model.xml", model)
         smaller.writestr("model.bin", b"too short")
     (copied / "short.zip").write_bytes(path.read_bytes()[:-500])
-    for name in ("small.zip", "short.zip", "weightless.zip"):
+    whole = bytearray(path.read_bytes())
+    entry = whole.rindex(b"PK\1\2")  # of model.bin, in the directory at the end
+    whole[entry + 20 : entry + 28] = struct.pack("<2I", 2**31, 2**31)  # its sizes, far beyond the file's end
+    (copied / "claimed.zip").write_bytes(whole)
+    for name in ("small.zip", "short.zip", "weightless.zip", "claimed.zip"):
         with pytest.raises(DamagedStore, match="cannot be read"):
             quantized_runtime(copied / name)
 

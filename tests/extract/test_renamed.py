@@ -94,6 +94,20 @@ def test_all_images_may_be_renamed_and_none_lost_without_prune(data, out, comput
     assert extract_images(data.with_name("photos"), out, prune=True, **STUB).images == 5
 
 
+def test_images_that_are_renamed_are_not_counted_among_the_lost(tmp_path, computed):
+    data, out = tmp_path / "data", tmp_path / "store"
+    data.mkdir()
+    for number in range(8):
+        (data / f"{number}.png").write_bytes(b"x" * (number + 1))  # another size each
+    extract_images(data, out, **STUB)
+    for number in range(5):
+        (data / f"{number}.png").unlink()
+    for number in range(5, 8):
+        (data / f"{number}.png").rename(data / f"renamed{number}.png")
+    with pytest.raises(UsageError, match="5 of the 8 stored images are not in"):
+        extract_images(data, out, **STUB)
+
+
 def test_no_network_is_loaded_where_all_features_are_copied(data, out, computed, loads):
     extract_images(data, out, **STUB)
     rename(data)

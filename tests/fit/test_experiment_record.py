@@ -154,3 +154,4 @@ def test_a_folder_alone_names_no_code_to_fit_with(store, tmp_path):
     (folder / "head.json").write_text(json.dumps({**described, "head": "os:system"}))
     with pytest.raises(UsageError, match="a head's folder alone never names code to run"):
         as_like(folder, {})
+    assert as_like(folder, {"head": "forest"}).head == "forest"

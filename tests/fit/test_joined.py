@@ -112,6 +112,14 @@ def test_a_joined_head_that_was_edited_is_damaged(head, tmp_path):
             load_head(folder)
 
 
+def test_a_joined_head_takes_no_place_of_a_network_from_its_description(head, tmp_path):
+    folder = head.save(tmp_path / "head")
+    described = json.loads((folder / "head.json").read_text())
+    blocks = [{**block, "network": "https://example.org/head"} for block in described["blocks"]]
+    (folder / "head.json").write_text(json.dumps({**described, "blocks": blocks}))
+    assert load_head(folder).info == head.info
+
+
 @pytest.mark.parametrize("name", ["ridge", "knn"])
 def test_a_joined_head_predicts_numbers(name, stores, colors, tmp_path):
     paths = stores[0].table()["path"].to_pylist()

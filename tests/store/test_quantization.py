@@ -8,6 +8,7 @@ import pytest
 import cli
 from store.errors import DamagedStore, UsageError
 from store.files.local import LocalFiles
+from store.files.remote import RemoteFiles
 from store.information import describe_store
 from store.maintenance import collect_garbage, repair, verify
 from store.quantization import Agreement, Quantization, local_network, network_file
@@ -94,6 +95,16 @@ def test_damage_of_the_network_is_found_and_cannot_be_repaired(store, harm, caps
     assert cli.run_app(cli.store_app, "store") == 4
     assert "put it back" in capsys.readouterr().err
     assert len(open_store(store.folder.root)) == 3
+
+
+def test_a_copy_in_the_cache_folder_does_not_hide_that_the_network_is_lost(bucket):
+    files = RemoteFiles(f"{bucket}/store")
+    StoreWriter(files).create(quantized_info(), NETWORK)
+    assert local_network(files, DIGEST).read_bytes() == NETWORK
+    files.remove(network_file(DIGEST))
+    (damage,) = verify(files).damage
+    assert f"network/{DIGEST}.zip is missing" in damage.message
+    assert repair(files).lost == (damage,)
 
 
 def test_a_sound_store_is_sound(store):

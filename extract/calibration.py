@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow.compute as pc
 
 from extract.images.decode import DecodePolicy, without_pillow_limits
@@ -105,9 +104,5 @@ def cosine(first: Tensor, second: Tensor) -> float:
     one, other = (np.ravel(tensor).astype(np.float64) for tensor in (first, second))
     if np.array_equal(one, other):
         return 1.0
-    size = _norm(one) * _norm(other)
+    size = float(np.linalg.norm(one) * np.linalg.norm(other))
     return float(np.clip(one @ other / size, -1, 1)) if 0 < size < math.inf else 0.0
-
-
-def _norm(values: npt.NDArray[np.float64]) -> float:
-    return float(np.sqrt(values @ values))

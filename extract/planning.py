@@ -78,9 +78,8 @@ def plan_run(request: Request, listing: Listing, resolved: ResolvedStore) -> Pla
         EnvironmentFailure: the store cannot be written.
     """
     snapshot = resolved.snapshot or _create_store(request, resolved)
-    if (
-        snapshot.info.recipe != resolved.info.recipe
-    ):  # another process was first, and has quantized the network on its own
+    if snapshot.info.recipe != resolved.info.recipe:
+        # another process was first, and has quantized the network on its own
         resolved = ResolvedStore(snapshot.info, snapshot, None)
     while True:
         update = find_update(snapshot, listing, request)

@@ -134,6 +134,11 @@ class HeadInfo:
         return " + ".join(dict.fromkeys(block.recipe.backbone for block in self.blocks))
 
     @property
+    def quantized(self) -> bool:
+        """Whether any of its features are computed in 8 bits."""
+        return any(block.recipe.quantization is not None for block in self.blocks)
+
+    @property
     def version(self) -> int:
         """Of the format of head.json: 2 where there are several blocks, which earlier programs do not know."""
         return 1 if len(self.blocks) == 1 else 2

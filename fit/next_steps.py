@@ -31,8 +31,7 @@ def next_steps(head: Head, folder: Path, stores: Sequence[str], custom_head: boo
     ]
     if _untested(head):
         steps.append(suggested_line(*test_words(folder, stores, _labels(head)), *named))
-    quantized = any(block.recipe.quantization is not None for block in head.info.blocks)
-    if not custom_head and not quantized and find_kind(head.info.head).exports:
+    if not custom_head and not head.info.quantized and find_kind(head.info.head).exports:
         # Keras' own format needs no other package, but does not hold an ONNX model.
         to, file = ("openvino", "model.xml") if head.info.backbone == ONNX else ("keras", "model.keras")
         steps.append(suggested_line("fit", "export", folder, "--to", to, "--out", folder / file))

@@ -16,6 +16,9 @@ Exit codes 74 and 75 are EX_IOERR and EX_TEMPFAIL of BSD's sysexits.h, which sch
 Every message says what was expected, what was found, and what to do next.
 """
 
+import re
+
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")  # bold words in the messages of Keras
 _NO_THREAD = ("can't start new thread", "Failed to launch worker thread")  # Python's words and Arrow's
 
 
@@ -88,6 +91,11 @@ class StoppedEarly(StillframeError):
     """Work is left: the same command continues where this one ended."""
 
     exit_code = 75
+
+
+def reason_of(error: Exception) -> str:
+    """What a library's exception says, plain and on one line of at most 200 characters; its type if it says nothing."""
+    return " ".join(_STYLE.sub("", str(error)).split())[:200] or type(error).__name__
 
 
 def shortage(error: BaseException) -> EnvironmentFailure | None:

@@ -23,7 +23,8 @@ from store.snapshot import Snapshot, latest_slots, load_plan, load_record
 from store.tensors import Tensor
 
 KNOWN = pa.schema({"sha256": pa.string(), "size": pa.int64(), "shard": pa.string(), "position": pa.int32()})
-"""A stored image: the SHA-256 and the number of its bytes, the file in data/ that has it, and its position among the images there."""
+"""A stored image: the SHA-256 and the number of its bytes, the file in data/ that has it, and its position among the images
+there."""
 
 _SHARDS = 2  # whose rows, and whose features if they are not larger than usual, are kept in memory
 _SMALL = 160 * 2**20  # bytes of a shard's features; of larger shards single rows are read

@@ -15,6 +15,8 @@ from store.errors import DamagedStore
 from store.files.base import NETWORKS, Files
 from store.schema import InvalidField, Range, Sha256, read_fields
 
+_MISSING, _OTHER_BYTES = "is missing", "is not the bytes that gave it its name"
+
 
 @dataclass(frozen=True)
 class Quantization:
@@ -117,9 +119,6 @@ def require_stored_network(files: Files, network: str) -> None:
         raise _damaged(files, network, _MISSING)
     if hashlib.sha256(files.read(name)).hexdigest() != network:
         raise _damaged(files, network, _OTHER_BYTES)
-
-
-_MISSING, _OTHER_BYTES = "is missing", "is not the bytes that gave it its name"
 
 
 def _damaged(files: Files, network: str, problem: str) -> DamagedStore:

@@ -9,7 +9,6 @@ Each is a layer of the network that is returned, so that it is cut like any othe
 
 import importlib.metadata
 import importlib.util
-import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,10 +23,8 @@ from extract.backbones.keras_hub_model import HubNetwork, read_network
 from extract.backbones.outputs import Cut
 from extract.backbones.positions import interpolate_positions
 from extract.backbones.tokens import find_grid
-from store.errors import UsageError
+from store.errors import UsageError, reason_of
 from store.suggestions import suggest_install
-
-_STYLE = re.compile(r"\x1b\[[0-9;]*m")  # bold words in the messages of Keras
 
 Sequences = Mapping[str, keras.KerasTensor]
 """By name: tensors (batch, tokens, channels), and embeddings (batch, channels)."""
@@ -60,9 +57,8 @@ def load_keras_hub(weights: Path, image_size: tuple[int, int], precision: str = 
         except UsageError:
             raise
         except Exception as error:  # keras-hub raises nearly any kind
-            reason = " ".join(_STYLE.sub("", str(error)).split())[:200] or type(error).__name__
             raise UsageError(
-                f"keras-hub {importlib.metadata.version('keras-hub')} cannot build {found.name} ({reason}): export the network "
+                f"keras-hub {importlib.metadata.version('keras-hub')} cannot build {found.name} ({reason_of(error)}): export the network "
                 "to ONNX and put it there as model.onnx"
             ) from error
 

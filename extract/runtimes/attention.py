@@ -12,15 +12,14 @@ import openvino
 import openvino.opset13 as ops
 
 _SCORES, _WEIGHTED = "BTNH,BSNH->BNTS", "BNTS,BSNH->BTNH"
-_HEADS_FIRST = [0, 2, 1, 3]
+_HEADS_FIRST = np.array([0, 2, 1, 3])
 
 
-def fuse_attention(model: openvino.Model) -> int:
-    """Replace, in the model, all attention without a mask or a bias; returns how many were replaced.
+def fuse_attention(model: openvino.Model) -> None:
+    """Replace, in the model, all attention without a mask or a bias.
 
     The kernel's own scale is 1 / sqrt(size): attention of another scale is left as it is.
     """
-    found = 0
     for weighted in model.get_ordered_ops():
         scores = _scores(weighted)
         if scores is None:
@@ -28,8 +27,6 @@ def fuse_attention(model: openvino.Model) -> int:
         query, key, value = scores.input_value(0), scores.input_value(1), weighted.input_value(1)
         fused = ops.scaled_dot_product_attention(*map(_heads_first, (query, key, value)))
         weighted.output(0).replace(_heads_first(fused.output(0)))
-        found += 1
-    return found
 
 
 def _scores(weighted: openvino.Node) -> openvino.Node | None:
@@ -61,4 +58,4 @@ def _is_usual_scale(scaled: openvino.Node, scores: openvino.Node) -> bool:
 
 def _heads_first(tokens_first: openvino.Output) -> openvino.Output:
     """(batch, tokens, heads, size) as (batch, heads, tokens, size), or back."""
-    return ops.transpose(tokens_first, ops.constant(np.array(_HEADS_FIRST, np.int64))).output(0)
+    return ops.transpose(tokens_first, ops.constant(_HEADS_FIRST)).output(0)

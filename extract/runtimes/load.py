@@ -29,7 +29,7 @@ from extract.runtimes.device import (
 from extract.runtimes.load_onnx import load_onnx
 from extract.runtimes.onnx_model import OnnxRequest
 from store.choices import INT8
-from store.errors import StillframeError, UsageError
+from store.errors import StillframeError, UsageError, reason_of
 from store.progress import SILENT, Reporter
 from store.suggestions import suggest_install
 
@@ -134,8 +134,7 @@ def _load_openvino_or_keras(spec: NetworkSpec, reporter: Reporter) -> tuple[Runt
     except StillframeError:
         raise
     except Exception as error:  # the converter raises nearly any kind
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        problem = f"OpenVINO cannot take {spec.backbone.name} ({reason})"
+        problem = f"OpenVINO cannot take {spec.backbone.name} ({reason_of(error)})"
         if spec.runtime == "openvino":
             raise UsageError(f"{problem}: use --runtime keras") from error
         reporter.message(f"{problem}: computing with Keras")

@@ -10,8 +10,8 @@ from extract.runtimes.base import Runtime
 from extract.runtimes.load import NetworkSpec, converted_file
 from extract.runtimes.load_onnx import open_onnx
 from extract.runtimes.onnx_graph import feature_graph
-from extract.runtimes.openvino import OpenvinoRuntime, openvino_core
-from store.errors import StillframeError, UsageError
+from extract.runtimes.openvino import OpenvinoRuntime, of_batch, openvino_core
+from store.errors import StillframeError, UsageError, reason_of
 from store.progress import Reporter
 
 
@@ -38,15 +38,13 @@ def load_float32(spec: NetworkSpec, reporter: Reporter) -> Float32Network:
         _require_tensorflow()
         path, digest = converted_file(spec, reporter)
         graph = openvino_core().read_model(path)
-        of_one_image = graph.clone()
-        of_one_image.reshape([1, *spec.image_size, 3])
-        return Float32Network(graph, OpenvinoRuntime(of_one_image, "float32", {}), digest)
+        return Float32Network(graph, OpenvinoRuntime(of_batch(graph.clone(), 1), "float32", {}), digest)
     except StillframeError:
         raise
     except Exception as error:  # OpenVINO raises nearly any kind
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UsageError(
-            f"OpenVINO cannot take {shown_name(spec.backbone.name)} ({reason}): choose another --precision than int8"
+            f"OpenVINO cannot take {shown_name(spec.backbone.name)} ({reason_of(error)}): choose another --precision than "
+            "int8"
         ) from error
 
 

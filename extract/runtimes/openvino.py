@@ -19,9 +19,9 @@ from extract.runtimes.base import Computed, Pixels
 from extract.runtimes.device import CPU, precision_missing, usable_cores
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+_CAPABILITIES = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16"}
 _USES = 768  # of a weight in a call: with more, reading it costs nothing
 _MOST_IMAGES = 16
-_CAPABILITIES = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16"}
 
 
 class OpenvinoRuntime:
@@ -114,11 +114,11 @@ def converted_runtime(path: Path, precision: str, batch_size: int | None) -> Ope
     Raises:
         RuntimeError: the file cannot be read.
     """
-    model, versions = _of_batch(openvino_core().read_model(path), 1), {"keras": version("keras")}
+    model, versions = of_batch(openvino_core().read_model(path), 1), {"keras": version("keras")}
     size = images_per_call(model) if batch_size is None else batch_size
     if size == 1:
         return OpenvinoRuntime(model, precision, versions)
-    return OpenvinoRuntime(_of_batch(model.clone(), size), precision, versions, model)
+    return OpenvinoRuntime(of_batch(model.clone(), size), precision, versions, model)
 
 
 def images_per_call(model: openvino.Model) -> int:
@@ -145,8 +145,8 @@ def images_per_call(model: openvino.Model) -> int:
     return min(_MOST_IMAGES, 1 << (images - 1).bit_length())
 
 
-def _of_batch(model: openvino.Model, images: int) -> openvino.Model:
-    """The model, changed to take that number of images."""
+def of_batch(model: openvino.Model, images: int) -> openvino.Model:
+    """The model from pixels (batch, height, width, 3), changed to take that number of images."""
     height_width_channels = [dimension.get_length() for dimension in list(model.inputs[0].partial_shape)[1:]]
     model.reshape([images, *height_width_channels])
     return model

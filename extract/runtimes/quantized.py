@@ -18,8 +18,8 @@ import openvino
 
 from extract.process_state import environment
 from extract.runtimes.base import Pixels
-from extract.runtimes.openvino import OpenvinoRuntime, openvino_core
-from store.errors import DamagedStore, UsageError
+from extract.runtimes.openvino import OpenvinoRuntime, of_batch, openvino_core
+from store.errors import DamagedStore, UsageError, reason_of
 from store.suggestions import suggest_install
 
 _MODEL, _WEIGHTS = "model.xml", "model.bin"
@@ -62,8 +62,9 @@ def quantize(network: openvino.Model, images: Sequence[Pixels]) -> bytes:
                 advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.DISABLE),
             )
         except Exception as error:  # nearly any kind
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise UsageError(f"NNCF cannot quantize the network ({reason}): choose another --precision") from error
+            raise UsageError(
+                f"NNCF cannot quantize the network ({reason_of(error)}): choose another --precision"
+            ) from error
     return _packed(quantized)
 
 
@@ -113,13 +114,11 @@ def quantized_runtime(file: Path | bytes, batch_size: int = 1, outputs: Sequence
             results = network.get_results()
             chosen = [results[2 * number + part] for number in outputs for part in (0, 1)]
             network = openvino.Model(chosen, network.get_parameters(), "stillframe")
-        batch, *size = list(network.input().partial_shape)
-        if batch.is_dynamic:
-            network.reshape([batch_size, *(axis.get_length() for axis in size)])
+        if network.input().partial_shape[0].is_dynamic:
+            of_batch(network, batch_size)
         return OpenvinoRuntime(network, "float32", {})
     except (zipfile.BadZipFile, EOFError, LookupError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DamagedStore(f"the file of the quantized network cannot be read ({reason})") from error
+        raise DamagedStore(f"the file of the quantized network cannot be read ({reason_of(error)})") from error
 
 
 def _read(file: Path | bytes) -> openvino.Model:

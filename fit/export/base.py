@@ -70,9 +70,9 @@ class Run(Protocol):
 class Target:
     """A format that a model can be written in.
 
-    `ending` is that of its file, "" where it is a folder; `beside` those of further files that it consists of. `modules` are those that it needs, `extra` is the extra of
-    this package that brings them. `write` writes a model to a path; `run` computes the probabilities of pixels with
-    what was written, in the format's own runtime.
+    `ending` is that of its file, "" where it is a folder; `beside` those of further files that it consists of. `modules`
+    are those that it needs, `extra` is the extra of this package that brings them. `write` writes a model to a path; `run`
+    computes the probabilities of pixels with what was written, in the format's own runtime.
     """
 
     name: str

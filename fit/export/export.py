@@ -34,7 +34,7 @@ from fit.export.composed import composed_writer
 from fit.export.targets import TARGETS, find_target
 from fit.export.whole_model import exported_model
 from fit.head_info import Block
-from store.errors import EnvironmentFailure, StillframeError, UsageError
+from store.errors import EnvironmentFailure, StillframeError, UsageError, reason_of
 
 CHECKED_IMAGES = 20
 TOLERANCE = 1e-3
@@ -64,7 +64,7 @@ def export_head(
         EnvironmentFailure: the model cannot be written there.
     """
     target = find_target(to)
-    if any(block.recipe.quantization is not None for block in head.info.blocks):
+    if head.info.quantized:
         raise UsageError(
             f"the features of {head.info.backbone} are computed in 8 bits, and exports compute in float32: the head "
             "would get other features; use `fit predict`, or fit it on features of --precision float32"
@@ -148,10 +148,9 @@ def _named_failures(head: FittedHead, to: str) -> Iterator[None]:
     except StillframeError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UsageError(
             f"{head.info.backbone} with the head {head.info.head} cannot be exported to {to} "
-            f"({type(error).__name__}: {reason}): choose another of {', '.join(TARGETS)}"
+            f"({type(error).__name__}: {reason_of(error)}): choose another of {', '.join(TARGETS)}"
         ) from error
 
 

@@ -1,5 +1,9 @@
 """Images whose class can be seen, and stores of them: by a stub for what surrounds the network, by a real one for the rest."""
 
+import linecache
+import shutil
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -58,6 +62,20 @@ def numbers(color_store, tmp_path):
     lines = [f"{path},{number_of(number, path):.4f},site{number // 2}" for number, path in enumerate(paths)]
     (tmp_path / "numbers.csv").write_text("path,label,group\n" + "\n".join(lines) + "\n")
     return tmp_path / "numbers.csv"
+
+
+@pytest.fixture
+def write_module(tmp_path, monkeypatch):
+    """Writes a module of the user's into the working folder; the next import of it reads that code."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(name, code):
+        (tmp_path / f"{name}.py").write_text(code)
+        linecache.clearcache()
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+
+    return write
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,4 @@
 import json
-import linecache
 import shutil
 import sys
 
@@ -65,8 +64,7 @@ def test_costs_that_changed_are_another_fit(stores, tmp_path):
         assert grid.heads[0].info.decision.costs[1][2] == price
 
 
-def test_a_custom_head_is_fitted_again_once_its_code_is_another(stores, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_custom_head_is_fitted_again_once_its_code_is_another(stores, tmp_path, write_module):
     code = (
         "from sklearn.linear_model import LogisticRegression\n\n"
         "def head(shape, outputs, seed):\n"
@@ -74,10 +72,7 @@ def test_a_custom_head_is_fitted_again_once_its_code_is_another(stores, tmp_path
     )
 
     def fitted(strength):
-        (tmp_path / "compared.py").write_text(code.format(strength))
-        linecache.clearcache()
-        monkeypatch.delitem(sys.modules, "compared", raising=False)
-        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+        write_module("compared", code.format(strength))
         options = FitOptions(reduce="avg")
         return fit_grid(asked(stores[:1], "centroid,compared:head"), options, tmp_path / "heads").heads
 

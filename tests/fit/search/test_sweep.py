@@ -1,7 +1,5 @@
 import csv
 import json
-import linecache
-import shutil
 import sys
 
 import numpy as np
@@ -122,8 +120,7 @@ def test_the_test_is_looked_at_once(color_store, tmp_path, monkeypatch):
     assert len(looked) == 3
 
 
-def test_trials_of_a_custom_head_are_run_again_once_its_code_is_another(color_store, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_trials_of_a_custom_head_are_run_again_once_its_code_is_another(color_store, tmp_path, write_module):
     code = (
         "from sklearn.linear_model import LogisticRegression\n\n"
         "def head(shape, outputs, seed, strength=1.0):\n"
@@ -131,10 +128,7 @@ def test_trials_of_a_custom_head_are_run_again_once_its_code_is_another(color_st
     )
 
     def swept(change):
-        (tmp_path / "swept.py").write_text(code.format(change))
-        linecache.clearcache()
-        monkeypatch.delitem(sys.modules, "swept", raising=False)
-        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+        write_module("swept", code.format(change))
         return sweep(
             color_store, tmp_path / "sweep", "strength=1.0,2.0", options=FitOptions("swept:head", reduce="avg")
         )

@@ -26,6 +26,7 @@ REPEATS = 5
 TITLES = (
     "Speed",
     "Several backbones",
+    "Short runs",
     "Today's networks",
     "GPU",
     "Storage",

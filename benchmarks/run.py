@@ -8,7 +8,7 @@ Without arguments all sections are measured, which takes hours, mostly for speed
 import argparse
 import subprocess
 
-from benchmarks import epochs, growth, speed, storage, together
+from benchmarks import epochs, growth, short_runs, speed, storage, together
 from benchmarks.measure import ROOT, circumstances, module, say, scratch, write_section
 
 PLANNING_TITLE = "Planning"
@@ -29,6 +29,7 @@ SECTIONS = {
     "planning": planning,
     "storage": lambda: storage.main([]),
     "together": lambda: together.main([]),
+    "short_runs": lambda: short_runs.main([]),
     "epochs": lambda: epochs.main([]),
     "speed": lambda: speed.main([]),
 }

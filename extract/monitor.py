@@ -1,4 +1,4 @@
-"""What observes the loop and stops it: its time by phase, its progress, and the wish to stop."""
+"""What observes the loop and stops it: its time by phase, its progress, and requests to stop."""
 
 import threading
 import time

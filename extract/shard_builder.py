@@ -87,7 +87,9 @@ class ShardBuilder:
         self._failures += failures
 
     def copy(self, images: Sequence[CopiedImage]) -> None:
-        """Add images whose features are known. They fill the tensors from the end: views of others may be yet to come."""
+        """Add images whose features are known. They are written from the end, since computed rows still come
+        at the front.
+        """
         for image in images:
             self._copied.append(image)
             start = (len(self._group.rows) - len(self._copied)) * self._group.views
@@ -159,7 +161,7 @@ class ShardBuilder:
         return packed
 
     def content(self) -> ShardContent:
-        """Everything collected; asked for once."""
+        """Everything collected. To be called once: it moves rows."""
         copied = self._copied[::-1]  # as their tensors are ordered
         rows = self._rows + [image.row for image in copied]
         sizes = self._sizes + [(image.known.width, image.known.height) for image in copied]
@@ -205,8 +207,8 @@ def _storage_problem(largest: Sequence[float], outputs: Sequence[Output]) -> tup
 class StoreSink:
     """Commits shards to a store, each with what it was computed with and the seconds since the one before it.
 
-    With `new_store`, the first batch may still show that the stored type does not fit. Of several `stores` that one pass
-    fills, nobody knows whose seconds they are: they are not noted.
+    With `new_store`, the first batch may still show that the stored type does not fit. Where one pass fills several
+    `stores`, seconds cannot be attributed to one of them and are not recorded.
     """
 
     writer: StoreWriter
@@ -221,7 +223,7 @@ class StoreSink:
         """Refuse a new store whose first batch has values outside the range of float16.
 
         Raises:
-            UsageError: it has.
+            UsageError: the first batch has such values.
         """
         if self.new_store and not self._checked:
             for failure in refused:

@@ -1,4 +1,4 @@
-"""What the commands of all rooms share: options made from dataclasses, output, and errors as exit codes.
+"""What the commands of all packages share: options made from dataclasses, output, and errors as exit codes.
 
 Results go to standard output, everything for people to standard error. A Stillframe error is one line and its own exit
 code (see store/errors.py); a traceback appears only with --debug. With --json, standard output holds one JSON object

@@ -182,7 +182,7 @@ class Snapshot:
         return ShardSlot(plan_name, int(index), self.attempts.get(key, 0) + 1)
 
     def counts(self) -> Counts:
-        """See `Counts`."""
+        """How many images are stored, failed and pending."""
         images = len(self.plan.rows) if self.plan else 0
         committed = sum(int(shard.committed.sum()) for shard in self.shard_images)
         stored = sum(int(shard.stored.sum()) for shard in self.shard_images)

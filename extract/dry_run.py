@@ -165,7 +165,7 @@ class _EncodingSink:
         """Accepts failures: a dry run counts images, not rows."""
 
     def pack(self, tensor: Tensor) -> Packed | None:
-        """As a run packs them."""
+        """Pack a tensor as a run does."""
         return get_format(self.info.shard_format).pack(tensor, self.info.compression)
 
     def finish(self, _: ImageGroup, content: ShardContent) -> int:
@@ -198,7 +198,7 @@ def _estimate(
 
 
 def first_size(runtime: Runtime, images: int) -> int:
-    """How many of the images to compute first: a few batches."""
+    """The number of images to compute first: a few batches."""
     return min(images, max(_IMAGES, _BATCHES * runtime.batch_size))
 
 

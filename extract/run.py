@@ -129,7 +129,7 @@ def report_listing(listing: Listing, reporter: Reporter) -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """What a run does for one store."""
+    """One store of a run: the request and the plan."""
 
     request: Request
     planned: PlannedRun
@@ -232,7 +232,7 @@ def _compute_here(jobs: Sequence[Job], reporter: Reporter) -> list[Computed]:
 
 
 def shard_worker(request: Request, info: StoreInfo, listing: Listing) -> ShardWorker:
-    """What the request's shards are computed with."""
+    """The worker for the request's shards."""
     return ShardWorker(
         info,
         request.network,

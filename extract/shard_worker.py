@@ -185,7 +185,7 @@ class Assignment:
     new_store: bool
 
     def target(self, stores: int) -> Target[ShardTask, CommitRecord]:
-        """What the loop computes, in a pass that fills that many stores."""
+        """These shards as a target of the loop, in a pass that fills this number of stores."""
         return Target(self.tasks, self.runtime, self.worker.sink(self.runtime, self.new_store, stores))
 
 

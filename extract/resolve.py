@@ -189,7 +189,7 @@ def _quantized_store(request: Request, listing: Listing, reporter: Reporter) -> 
         found = read_calibration(listing, policy, request.decoders)
     with reporter.step("quantizing the network", None):
         network = quantize(exact.graph, [view.decoded.pixels for view in found.images])
-        runtime = quantized_runtime(network, request.network.batch_size or 1)
+        runtime = quantized_runtime(network, info.recipe, info.outputs, request.network.batch_size or 1)
     names = [output.name for output in info.outputs]
     agreements = compare_features(exact.runtime, runtime, found.held_out, names)
     quantization = Quantization(hashlib.sha256(network).hexdigest(), found.digest, len(found.images), RULE)

@@ -124,7 +124,8 @@ class ShardWorker:
         require_int8(self.network.runtime, self.network.device)
         from extract.runtimes.quantized import quantized_runtime
 
-        return quantized_runtime(local_network(self.files(), quantization.network), self.network.batch_size or 1)
+        file = local_network(self.files(), quantization.network)
+        return quantized_runtime(file, self.info.recipe, self.info.outputs, self.network.batch_size or 1)
 
     def environment(self, runtime: "Runtime") -> dict[str, str]:
         """What commit records say about where and with which versions they were made."""

@@ -1,6 +1,8 @@
 """--precision int8, from images to predictions, with a small real network; skipped where it cannot be computed."""
 
+import hashlib
 import importlib.util
+import io
 import json
 import logging
 import pickle
@@ -8,11 +10,13 @@ import shutil
 import struct
 import sys
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import cli
 import extract.runtimes.load as load
 import extract.runtimes.load_quantized as load_quantized
 from extract import extract as run_extract
@@ -27,10 +31,16 @@ from extract.sources.listing import list_data
 from fit import fit_head, load_head
 from store import open_store
 from store.errors import DamagedStore, PrecisionMissing, RecipeMismatch, UsageError
+from store.files.opening import open_files
 from store.maintenance import verify
 from store.progress import SILENT, Reporter
 from store.quantization import network_file
+from store.writer import StoreWriter
 from tests.extract.backbones.networks import FOLDER
+from tests.store.build import flip_bit
+
+openvino = pytest.importorskip("openvino")
+opset = pytest.importorskip("openvino.opset15")
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("nncf") is None or "int8" not in processor_precisions(),
@@ -253,9 +263,71 @@ def test_an_archive_that_is_not_one_is_damage(copied):
     entry = whole.rindex(b"PK\1\2")  # of model.bin, in the directory at the end
     whole[entry + 20 : entry + 28] = struct.pack("<2I", 2**31, 2**31)  # its sizes, far beyond the file's end
     (copied / "claimed.zip").write_bytes(whole)
+    recipe, outputs = recipe_of(copied), open_store(copied / "store").snapshot.info.outputs
     for name in ("small.zip", "short.zip", "weightless.zip", "claimed.zip"):
-        with pytest.raises(DamagedStore, match="cannot be read"):
-            quantized_runtime(copied / name)
+        with pytest.raises(DamagedStore, match=rf"{name} is not the quantized network of its recipe \("):
+            quantized_runtime(copied / name, recipe, outputs)
+
+
+def make_network(folder, side=48, channels=512, dtype=np.float32, outputs=2):
+    """The archive of a network that means something, and the wrong thing: it repeats the mean of the pixels."""
+    pixels = opset.parameter([-1, side, side, 3], np.uint8)
+    mean = opset.reduce_mean(opset.convert(pixels, "f32"), [1, 2, 3], keep_dims=True)
+    feature = opset.convert(opset.reshape(opset.tile(mean, [1, 1, 1, channels]), [-1, channels], False), dtype)
+    largest = opset.convert(opset.reduce_max(feature, [1]), "f32")
+    openvino.save_model(openvino.Model([feature, largest][:outputs], [pixels]), folder / "model.xml", False)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as files:
+        for name in ("model.xml", "model.bin"):
+            files.write(folder / name, name)
+    return archive.getvalue()
+
+
+FOREIGN = [
+    ({"side": 32}, "expected uint8 (1, 48, 48, 3), found uint8 (1, 32, 32, 3)"),
+    ({"channels": 7}, "expected float32 (1, 512), found float32 (1, 7)"),
+    ({"dtype": np.float64}, "expected float32 (1, 512), found float64 (1, 512)"),
+    ({"outputs": 1}, "expected 2 outputs, found 1"),
+]
+
+
+@pytest.mark.parametrize(("differs", "problem"), FOREIGN)
+def test_a_network_of_another_recipe_is_damage_wherever_it_is(made, tmp_path, monkeypatch, capsys, differs, problem):
+    """With the right digest, as nobody makes it by chance: in a store, and in the folder of a head."""
+
+    def ends_with(app, name, *arguments):
+        monkeypatch.setattr("sys.argv", [name, *map(str, arguments)])
+        code = cli.run_app(app, name)
+        return code, capsys.readouterr().err.strip().splitlines()
+
+    data, network = made / "data", make_network(tmp_path, **differs)
+    info = open_store(made / "store").snapshot.info
+    foreign = replace(info.recipe.quantization, network=hashlib.sha256(network).hexdigest())
+    recipe = replace(info.recipe, quantization=foreign)
+    StoreWriter(open_files(tmp_path / "store")).create(replace(info, recipe=recipe), network)
+    options = ("--backbone", "squeezenet", "--weights", "random", "--image-size", "48", "--pooling", "avg")
+    code, lines = ends_with(
+        cli.extract_app, "extract", "run", data, *options, "--precision", "int8", "--out", tmp_path / "store"
+    )
+    assert code == 4
+    assert f"is not the quantized network of its recipe ({problem})" in lines[-1]
+
+    head = fit_head(made / "store", head="centroid").save(tmp_path / "head")
+    shutil.rmtree(head / "network")
+    shutil.copytree(tmp_path / "store" / "network", head / "network")
+    described = json.loads((head / "head.json").read_text())
+    described |= {"recipe": recipe.to_dict(), "fingerprint": recipe.fingerprint}
+    (head / "head.json").write_text(json.dumps(described))
+    code, lines = ends_with(cli.fit_app, "fit", "predict", head, next(data.rglob("*.png")))
+    assert code == 4
+    assert f"is not the quantized network of its recipe ({problem})" in lines[-1]
+
+
+def test_a_damaged_network_of_a_head_is_damage(made, tmp_path):
+    head = fit_head(made / "store", head="centroid").save(tmp_path / "head")
+    flip_bit(next((head / "network").iterdir()), 1000)
+    with pytest.raises(DamagedStore, match=r"head/network/.* is not the bytes that gave it its name: put it back"):
+        load_head(head).predict([str(next((made / "data").rglob("*.png")))])
 
 
 def test_a_transformer_from_an_onnx_file_is_quantized_too(made, tmp_path):

@@ -334,3 +334,24 @@ def test_a_transformer_from_an_onnx_file_is_quantized_too(made, tmp_path):
     run_extract(made / "data", out=tmp_path / "store", backbone=FOLDER / "dinov2", precision="int8", batch_size=4)
     (agreement,) = open_store(tmp_path / "store").snapshot.info.agreements
     assert 0.99 < agreement.lowest < 1
+
+
+def test_a_damaged_network_of_a_head_is_replaced_by_that_of_the_store(copied, tmp_path):
+    """By loading and saving the head, and by fitting it again in its place."""
+    store = copied / "store"
+    folder = fit_head(store, head="centroid").save(tmp_path / "head")
+    name = network_file(recipe_of(copied).quantization.network)
+    sound = (store / name).read_bytes()
+
+    flip_bit(folder / name, 1000)
+    load_head(folder).save(folder, force=True)
+    assert (folder / name).read_bytes() == sound
+
+    flip_bit(folder / name, 1000)
+    fit_head(store, head="centroid").save(folder, force=True)
+    assert (folder / name).read_bytes() == sound
+
+    flip_bit(folder / name, 1000)
+    shutil.rmtree(store)
+    with pytest.raises(DamagedStore, match=r"head/network/.* is not the bytes that gave it its name"):
+        load_head(folder).save(tmp_path / "again")

@@ -17,10 +17,13 @@ import pytest
 from PIL import Image
 
 import cli
+import extract.resolve as resolve_module
 import extract.runtimes.load as load
 import extract.runtimes.load_quantized as load_quantized
+import extract.runtimes.quantized as quantized
 from extract import extract as run_extract
 from extract.calibration import candidates, cosine
+from extract.dry_run import dry_run
 from extract.planning import plan_run
 from extract.request import RunOptions
 from extract.resolve import resolve, resolve_store
@@ -169,6 +172,25 @@ def test_of_two_runs_that_begin_at_once_the_second_takes_the_network_of_the_firs
     planned = [plan_run(request, listing, one) for request, one in zip(requests, resolved, strict=True)]
     assert {one.resolved.info.recipe.quantization.network for one in planned} == {networks[0]}
     assert planned[1].resolved.loaded is None
+
+
+def test_a_dry_run_does_not_quantize(made, tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr(quantized, "quantize", None)
+    monkeypatch.setattr(resolve_module, "read_calibration", None)
+    plan = dry_run(RunOptions(made / "data", tmp_path / "store", **OPTIONS), Reporter(lines.append))
+    assert plan.outputs == open_store(made / "store").snapshot.info.outputs
+    assert (plan.to_compute, plan.estimate.images) == (30, 30)
+    assert any("computes the sample in float32" in line for line in lines)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_limit_does_not_change_which_images_calibrate(made, tmp_path):
+    """So the network is as good for the rest of DATA, and a run without the limit continues the store."""
+    run_extract(made / "data", out=tmp_path / "store", **OPTIONS, limit=3)
+    assert recipe_of(tmp_path) == recipe_of(made)
+    assert run_extract(made / "data", out=tmp_path / "store", **OPTIONS).computed == 27
+    assert recipe_of(tmp_path) == recipe_of(made)
 
 
 def test_a_head_predicts_without_the_store_and_without_nncf(copied, tmp_path):

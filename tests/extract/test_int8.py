@@ -27,7 +27,7 @@ from extract.dry_run import dry_run
 from extract.planning import plan_run
 from extract.request import RunOptions
 from extract.resolve import resolve, resolve_store
-from extract.run import Job, run
+from extract.run import Job, compute, run
 from extract.runtimes.device import processor_precisions
 from extract.runtimes.quantized import quantized_runtime
 from extract.sources.listing import list_data
@@ -158,20 +158,28 @@ def test_a_worker_on_another_machine_loads_the_network_of_the_store(copied):
         worker.load()
 
 
-def test_of_two_runs_that_begin_at_once_the_second_takes_the_network_of_the_first(tmp_path):
-    make_blots(tmp_path / "data", 24)
+def test_of_two_parts_that_begin_at_once_the_second_computes_with_the_network_of_the_first(tmp_path):
+    """Also where its own is another one: here its listing has images that the first did not see."""
+    data, options = tmp_path / "data", {**OPTIONS, "shard_rows": 12}
+    make_blots(data, 24)
+    alone = open_store(run_extract(data, out=tmp_path / "alone", **options).store)
+    listing = list_data(data, (), ())
     requests, resolved = [], []
-    for _ in range(2):
-        request = resolve(RunOptions(tmp_path / "data", tmp_path / "store", **OPTIONS))
-        listing = list_data(tmp_path / "data", (), ())
+    for part in ("0/2", "1/2"):
+        request = resolve(RunOptions(data, tmp_path / "store", **options, part=part))
         requests.append(request)
-        resolved.append(resolve_store(request, listing, SILENT))
-        make_blots(tmp_path / "data", 6, start=100)  # the second run sees other images
+        resolved.append(resolve_store(request, list_data(data, (), ()), SILENT))
+        make_blots(data, 6, start=100)
     networks = [one.info.recipe.quantization.network for one in resolved]
     assert networks[0] != networks[1]
     planned = [plan_run(request, listing, one) for request, one in zip(requests, resolved, strict=True)]
     assert {one.resolved.info.recipe.quantization.network for one in planned} == {networks[0]}
     assert planned[1].resolved.loaded is None
+    for request, plan in zip(requests, planned, strict=True):
+        (computed,) = compute([Job(request, plan)], SILENT)
+        assert computed.images == 12
+    assert recipe_of(tmp_path) == alone.recipe
+    np.testing.assert_array_equal(open_store(tmp_path / "store").arrays()[0], alone.arrays()[0])
 
 
 def test_a_dry_run_does_not_quantize(made, tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ from store.records import StoreInfo
 from store.snapshot import Snapshot, load_snapshot
 
 if TYPE_CHECKING:
-    from extract.runtimes.load_quantized import Float32Network
+    from extract.runtimes.load_float32 import Float32Network
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def resolve_for_estimate(request: Request, listing: Listing, reporter: Reporter)
 def _float32_network(request: Request, reporter: Reporter) -> "Float32Network":
     """The network to quantize, where this machine can do that."""
     require_int8(request.network.runtime, request.network.device)
-    from extract.runtimes.load_quantized import load_float32
+    from extract.runtimes.load_float32 import load_float32
     from extract.runtimes.quantized import require_nncf
 
     require_nncf()

@@ -111,7 +111,8 @@ def quantized_runtime(
         batch_size: images per call, where the network leaves that open.
 
     Raises:
-        DamagedStore: it is not such an archive, or its network is of another recipe.
+        DamagedStore: the file is not such an archive, or its network is of another recipe.
+        UsageError: so is an archive that was made just now.
     """
     try:
         network = _with_outputs(_read(file), recipe, outputs)
@@ -120,9 +121,12 @@ def quantized_runtime(
         _require_fit(network, recipe, outputs)
         return OpenvinoRuntime(network, "float32", {})
     except (zipfile.BadZipFile, EOFError, LookupError, RuntimeError, ValueError) as error:
-        place = "the new one" if isinstance(file, bytes) else printable(str(file))
+        if isinstance(file, bytes):
+            raise UsageError(
+                f"the quantized network cannot be computed ({reason_of(error)}): choose another --precision than int8"
+            ) from error
         raise DamagedStore(
-            f"{place} is not the quantized network of its recipe ({reason_of(error)}): its bytes are those that the recipe "
+            f"{printable(str(file))} is not the quantized network of its recipe ({reason_of(error)}): its bytes are those that the recipe "
             "names, so it was made like that; extract the features again into a new store"
         ) from error
 

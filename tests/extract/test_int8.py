@@ -19,7 +19,7 @@ from PIL import Image
 import cli
 import extract.resolve as resolve_module
 import extract.runtimes.load as load
-import extract.runtimes.load_quantized as load_quantized
+import extract.runtimes.load_float32 as load_float32
 import extract.runtimes.quantized as quantized
 from extract import extract as run_extract
 from extract.calibration import candidates, cosine
@@ -256,11 +256,11 @@ def test_a_runtime_that_does_not_compute_in_int8_is_refused(made, tmp_path, runt
 
 
 def test_a_network_that_cannot_be_converted_is_refused_with_a_step_that_helps(made, tmp_path, monkeypatch):
-    monkeypatch.setattr(load_quantized, "backend_name", lambda: "jax")
+    monkeypatch.setattr(load_float32, "backend_name", lambda: "jax")
     with pytest.raises(UsageError, match=r"converts from TensorFlow, and KERAS_BACKEND is jax: unset that$"):
         run_extract(made / "data", out=tmp_path / "store", **OPTIONS)
     monkeypatch.undo()
-    monkeypatch.setattr(load_quantized, "OpenvinoRuntime", lambda *_: (_ for _ in ()).throw(RuntimeError("no kernel")))
+    monkeypatch.setattr(load_float32, "OpenvinoRuntime", lambda *_: (_ for _ in ()).throw(RuntimeError("no kernel")))
     for options in (OPTIONS, {"backbone": FOLDER / "dinov2", "precision": "int8"}):
         with pytest.raises(UsageError, match=r"cannot take .* \(no kernel\): choose another --precision than int8"):
             run_extract(made / "data", out=tmp_path / "store", **options)
@@ -351,6 +351,12 @@ def test_a_network_of_another_recipe_is_damage_wherever_it_is(made, tmp_path, mo
     code, lines = ends_with(cli.fit_app, "fit", "predict", head, next(data.rglob("*.png")))
     assert code == 4
     assert f"is not the quantized network of its recipe ({problem})" in lines[-1]
+
+
+def test_a_new_network_that_does_not_fit_is_no_damage(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(quantized, "quantize", lambda *_: make_network(tmp_path, channels=7))
+    with pytest.raises(UsageError, match=r"cannot be computed \(expected .*\): choose another --precision than int8"):
+        run_extract(made / "data", out=tmp_path / "store", **OPTIONS)
 
 
 def test_a_damaged_network_of_a_head_is_damage(made, tmp_path):

@@ -38,6 +38,11 @@ class Clock:
         self.span = time.perf_counter() - start
         self.processor_seconds = time.process_time() - processor_start
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds of the span so far."""
+        return time.perf_counter() - self._start[0]
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Leave the block's time out of the span."""

@@ -17,7 +17,7 @@ import pyarrow as pa
 from extract.backbones.weights import require_weights
 from extract.images.decode import DecodePolicy, without_pillow_limits
 from extract.images.loader import ImageLoader, SharedLoader
-from extract.monitor import Monitor
+from extract.monitor import Clock, Monitor
 from extract.pipeline import Target, run_pipeline, run_targets
 from extract.runtimes.device import usable_cores
 from extract.runtimes.load import NetworkSpec, load_runtime, require_int8
@@ -124,7 +124,8 @@ class ShardWorker:
         require_int8(self.network.runtime, self.network.device)
         from extract.runtimes.quantized import quantized_runtime
 
-        return quantized_runtime(local_network(self.files(), quantization.network), self.network.batch_size or 1)
+        file = local_network(self.files(), quantization.network)
+        return quantized_runtime(file, self.info.recipe, self.info.outputs, self.network.batch_size or 1)
 
     def environment(self, runtime: "Runtime") -> dict[str, str]:
         """What commit records say about where and with which versions they were made."""
@@ -153,8 +154,9 @@ class ShardWorker:
             new_store: whether the first batch may still show that the stored type does not fit.
             failures: images, by path, that are known to fail and must not be read.
         """
+        sink = self.sink(runtime, monitor.clock, new_store)
         with without_pillow_limits():
-            for record in run_pipeline(tasks, self.loader(failures), runtime, self.sink(runtime, new_store), monitor):
+            for record in run_pipeline(tasks, self.loader(failures), runtime, sink, monitor):
                 _count(record, monitor)
                 yield record
 
@@ -169,10 +171,10 @@ class ShardWorker:
             KnownFeatures(self.files(), self.info, self.known) if len(self.known) else None,
         )
 
-    def sink(self, runtime: "Runtime", new_store: bool, stores: int = 1) -> StoreSink:
+    def sink(self, runtime: "Runtime", clock: Clock, new_store: bool, stores: int = 1) -> StoreSink:
         """What commits the shards that a runtime computes, see `run_shards`; `stores` are filled in the same pass."""
         writer = StoreWriter(self.files(), self.info)
-        return StoreSink(writer, self.info.outputs, partial(self.environment, runtime), new_store, stores)
+        return StoreSink(writer, self.info.outputs, partial(self.environment, runtime), clock, new_store, stores)
 
 
 @dataclass(frozen=True)
@@ -184,15 +186,15 @@ class Assignment:
     runtime: "Runtime"
     new_store: bool
 
-    def target(self, stores: int) -> Target[ShardTask, CommitRecord]:
-        """These shards as a target of the loop, in a pass that fills this number of stores."""
-        return Target(self.tasks, self.runtime, self.worker.sink(self.runtime, self.new_store, stores))
+    def target(self, clock: Clock, stores: int) -> Target[ShardTask, CommitRecord]:
+        """These shards as a target of the loop with this clock, in a pass that fills this number of stores."""
+        return Target(self.tasks, self.runtime, self.worker.sink(self.runtime, clock, self.new_store, stores))
 
 
 def run_assignments(assignments: Sequence[Assignment], monitor: Monitor) -> Iterator[tuple[int, CommitRecord]]:
     """Compute shards of several stores in one pass over the same images; gives each record with its assignment's position."""
     loader = SharedLoader([assignment.worker.loader() for assignment in assignments])
-    targets = [assignment.target(len(assignments)) for assignment in assignments]
+    targets = [assignment.target(monitor.clock, len(assignments)) for assignment in assignments]
     with without_pillow_limits():
         for number, record in run_targets(targets, loader, monitor):
             _count(record, monitor)

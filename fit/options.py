@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated
 
 from fit.choices import CLASS_WEIGHTS, CLASSIFICATION, NEAR_TWINS, REDUCTIONS, REGRESSION, TASKS, WHOLE
-from fit.common_options import ByColumn, ExcludedFile, LabelsFile
+from fit.common_options import ByColumn, ExcludedFile, LabelsFile, LikeFolder
 from fit.completion import complete_head, complete_output
 from fit.heads.parameters import Value
 from fit.heads.table import DEFAULT_HEAD, HEADS, HeadKind, heads_with
@@ -207,6 +207,7 @@ class Shortcuts:
 class HeadCall(Shortcuts, FitOptions):
     """The parameters of `fit_head()`: all options of `fit head`, and whether to show progress."""
 
+    like: LikeFolder = None
     progress: Annotated[bool, Option("Show on standard error what is being done.")] = False
 
     def options(self) -> FitOptions:

@@ -154,6 +154,18 @@ def test_python_fits_again_as_the_command_line_does(store, tmp_path):
         fit_head(store, like=tmp_path / "missing")
 
 
+def test_an_option_may_go_with_one_of_the_heads_own(store, tmp_path, monkeypatch):
+    folder = fit_head(store, "centroid", cv=2, val=0.1, test=0.1).save(tmp_path / "head")
+    assert fit_head(store, like=folder, repeats=2).metrics["cv_repeats"]["repeats"] == 2
+    assert fit_head(store, like=folder, val=0.8).experiment.choices.test == 0.1
+    words = ["--features", tmp_path / "store", "--like", folder, "--repeats", "2", "--out", tmp_path / "again"]
+    monkeypatch.setattr(sys, "argv", ["fit", "head", "--no-report", *map(str, words)])
+    assert run_app(app, "fit") == 0
+    assert read_experiment(tmp_path / "again").choices.repeats == 2
+    with pytest.raises(UsageError, match="leave nothing to train on"):
+        fit_head(store, like=folder, val=0.9)
+
+
 def test_the_function_of_a_custom_head_is_enough_to_fit_it_again(store, tmp_path):
     def build(shape, outputs, seed):
         return LogisticRegression(max_iter=20)

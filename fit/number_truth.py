@@ -5,17 +5,15 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 
 from fit.choices import REGRESSION
+from fit.metrics.arrays import Floats
 from fit.metrics.by_value import error_by
 from fit.metrics.intervals import NO_INTERVALS, Sampling
 from fit.metrics.regression import ERRORS, REGRESSION_METRICS, RegressionScores, score_numbers
 from fit.predictions import Evaluation
 from fit.rows import ImageRows
 from fit.splits import Positions
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

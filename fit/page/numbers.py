@@ -12,7 +12,7 @@ from fit.metrics.regression import REGRESSION_METRICS
 from fit.page.charts import percent
 from fit.page.content import Cell, Confusion, Group, GroupTable, Number, ScoreTable
 from fit.page.images import PageImages
-from fit.page.sources import CV
+from fit.predictions import CV
 from fit.splits import TEST, TRAIN, VALIDATION, Positions
 from store.files.names import printable
 

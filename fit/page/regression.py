@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from markupsafe import Markup
 
 from fit.evaluated import EvaluatedNumbers, evaluated_numbers
@@ -22,8 +21,6 @@ from store.files.names import printable
 
 SHOWN_ERRORS = 24
 MOST_POINTS = 2000
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A recipe applied to new images: image files -> features, exactly as a store of that recipe would hold them."""
 
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ from store.tensors import Tensor
 from store.writer import ShardContent
 
 _IMAGES_AT_ONCE = 256
+_LEAST_TOGETHER = 32
+"""Images that several networks compute before they wait for one another."""
 
 
 class FeatureExtractor:
@@ -81,10 +84,7 @@ class FeatureExtractor:
         """Features (rows, *shape) of each output in its stored type, from pixels (rows, height, width, 3) of the
         recipe's size.
         """
-        size = self.runtime.batch_size
-        calls = (self.runtime.start(list(pixels[start : start + size])) for start in range(0, len(pixels), size))
-        tensors = [call.result().tensors for call in calls]  # one at a time, as a runtime takes them
-        return [np.concatenate(parts) for parts in zip(*tensors, strict=True)]
+        return list(_Calls(self.runtime, list(pixels)).result().tensors)
 
 
 def _runtime_of_weights(recipe: Recipe, outputs: Sequence[Output], weights: str, debug: bool) -> Runtime:
@@ -151,24 +151,49 @@ class _RuntimesTogether:
 
     @property
     def batch_size(self) -> int:
-        """See Runtime."""
-        return min(runtime.batch_size for runtime in self.runtimes)
+        """See Runtime; enough for all calls that any of them has in progress, which are fewer at the end of a batch."""
+        return max(_LEAST_TOGETHER, *(runtime.batch_size * runtime.in_flight for runtime in self.runtimes))
 
     @property
     def in_flight(self) -> int:
         """See Runtime."""
-        return min(runtime.in_flight for runtime in self.runtimes)
+        return 1
 
     def start(self, images: Sequence[npt.NDArray[np.uint8]]) -> "_PendingTogether":
-        """See Runtime."""
-        return _PendingTogether([runtime.start(images) for runtime in self.runtimes])
+        """See Runtime; each runtime has calls of its own batch size."""
+        return _PendingTogether([_Calls(runtime, images) for runtime in self.runtimes])
+
+
+class _Calls:
+    """Images of one runtime, in as many calls as they take; the first are in progress, the others start after them."""
+
+    def __init__(self, runtime: Runtime, images: Sequence[npt.NDArray[np.uint8]]) -> None:
+        self._runtime = runtime
+        size = runtime.batch_size
+        self._waiting = deque(images[start : start + size] for start in range(0, len(images), size))
+        self._running = deque[Pending]()
+        self._start()
+
+    def _start(self) -> None:
+        while self._waiting and len(self._running) < self._runtime.in_flight:
+            self._running.append(self._runtime.start(self._waiting.popleft()))
+
+    def result(self) -> Computed:
+        """Wait for all of them."""
+        found = []
+        while self._running:
+            found.append(self._running.popleft().result())
+            self._start()
+        tensors = zip(*(computed.tensors for computed in found), strict=True)
+        largest = zip(*(computed.largest for computed in found), strict=True)
+        return Computed([np.concatenate(parts) for parts in tensors], [np.concatenate(parts) for parts in largest])
 
 
 @dataclass(frozen=True)
 class _PendingTogether:
-    """A call in progress in each of several runtimes."""
+    """Calls in progress in each of several runtimes."""
 
-    calls: Sequence[Pending]
+    calls: Sequence[_Calls]
 
     def result(self) -> Computed:
         """Wait for all of them."""
@@ -194,7 +219,8 @@ def extract_with_all(
         pixels: see `FeatureExtractor.extract`.
     """
     outputs = [output for extractor in extractors for output in extractor.outputs]
-    runtime = _RuntimesTogether([extractor.runtime for extractor in extractors])
+    runtimes = [extractor.runtime for extractor in extractors]
+    runtime = runtimes[0] if len(runtimes) == 1 else _RuntimesTogether(runtimes)
     files, policy = NamedFiles(paths, pixels), decode_policy(extractors[0].recipe, MAX_PIXELS)
     yield from extract_files(paths, files, policy, runtime, outputs, reporter)
 

@@ -19,7 +19,7 @@ from fit.app import (
     app,
     print_metrics,
 )
-from fit.common_options import ByColumn, LabelsFile
+from fit.common_options import ByColumn, LabelsFile, LikeFolder
 from fit.heads.table import HEADS, HeadKind
 from fit.options import FitOptions
 from fit.search.options import SweepOptions
@@ -44,9 +44,7 @@ class HeadOutput:
 
     out: Annotated[Path | None, Option("The head's folder.", ("--out", "-o"), default="heads/<head>")] = None
     force: Annotated[bool, Option("Replace a head that is there.")] = False
-    like: Annotated[
-        Path | None, Option("A head's folder: fit again with its options; those that are given beside it win.")
-    ] = None
+    like: LikeFolder = None
     no_report: Annotated[bool, Option("Write no report.html.")] = False
 
 
@@ -61,15 +59,14 @@ def head(
 ) -> None:
     """Fit a head on a store's features and say how good it is on validation; on the test images only if asked to."""
     from fit.head_folder import require_place
-    from fit.like import as_like
+    from fit.like import options_like
     from fit.next_steps import next_steps, test_notes
     from fit.page.write import write_page_beside
     from fit.train import fit_with
 
     asked = replace(options, parameters=parameters.given())
     if output.like is not None:
-        given = {name: value for name, value in vars(options).items() if name in console.given}
-        asked = as_like(output.like, {**given, "parameters": asked.parameters}, console.reporter)
+        asked = options_like(output.like, asked, console.given, console.reporter)
     folder = output.out or Path("heads") / asked.head.replace(":", ".")
     require_place(folder, output.force)
     features = store.open()

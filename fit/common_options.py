@@ -1,6 +1,7 @@
 """Options that several commands have, each with its help, as types of the fields of options dataclasses."""
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 from fit.choices import REDUCTIONS
@@ -18,5 +19,9 @@ ExcludedFile = Annotated[
 ]
 ImagesFolder = Annotated[
     str | os.PathLike[str] | None, Option("The folder that the images are in, if no longer where they were.")
+]
+LikeFolder = Annotated[
+    str | os.PathLike[str] | None,
+    Option("A head's folder: fit again with its options; those that are given beside it win.", kind=Path),
 ]
 ByColumn = Annotated[str | None, Option("A column, such as group: print the accuracy of each of its values.")]

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from extract.api import SILENT, Reporter
-from fit.evaluation import CV, find_truth
+from fit.evaluation import find_truth
 from fit.experiment import Experiment, Fold
 from fit.fitting import fit_roles, predict_images
-from fit.predictions import Evaluation
+from fit.predictions import CV, Evaluation
 from fit.request import FitRequest, new_classifier
 
 

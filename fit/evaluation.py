@@ -26,7 +26,7 @@ from fit.metrics.regression import RegressionScores
 from fit.metrics.scores import Scores, score
 from fit.number_truth import NumberTruth
 from fit.prediction import read_unaltered, stored_blocks
-from fit.predictions import SPLIT_GROUP, Evaluation, prediction_columns
+from fit.predictions import CV, SPLIT_GROUP, Evaluation, prediction_columns
 from fit.rows import ImageRows, select_images
 from fit.splits import TEST, TRAIN, VALIDATION, Positions
 from fit.task import Targets, Task, decide
@@ -34,7 +34,7 @@ from fit.unseen import find_test_groups, select_unseen
 from store.errors import EnvironmentFailure, StillframeError
 from store.reader import FeatureStore
 
-CV, EVALUATION = "cv", "evaluation"
+EVALUATION = "evaluation"
 
 _OF_FITS = ("confusion_of", "reported")
 """What metrics.json has of several evaluations, and `fit evaluate` of its one does not need."""

@@ -98,15 +98,16 @@ class Head:
         rest = ", …" if len(self.classes) > _SHOWN_CLASSES else ""
         classes = f"{len(self.classes):,}: {', '.join(self.classes[:_SHOWN_CLASSES])}{rest}"
         table = score_table(self.metrics)
-        accuracies = {
-            f"accuracy, {name}": f"{number.value} ({number.interval})" if number.interval else number.value
+        main = "mean absolute error" if self.info.task.regression else "accuracy"
+        scores = {
+            f"{main}, {name}": f"{number.value} ({number.interval})" if number.interval else number.value
             for metric, numbers in table.rows
             for name, number in zip(table.evaluations, numbers, strict=True)
-            if metric == "accuracy"
+            if metric == main
         }
-        accuracies = {name: value.replace("\N{NO-BREAK SPACE}", " ") for name, value in accuracies.items()}
+        scores = {name: value.replace("\N{NO-BREAK SPACE}", " ") for name, value in scores.items()}
         predicts = {"predicts": "a number"} if self.info.task.regression else {"classes": classes}
-        facts = {**predicts, "backbone": self.info.backbone, **accuracies}
+        facts = {**predicts, "backbone": self.info.backbone, **scores}
         return notebook_table(f"Head {self.info.head}", facts, self._pictures())
 
     def _pictures(self) -> Pictures | None:

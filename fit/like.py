@@ -1,6 +1,7 @@
 """Fitting again what a head's folder describes."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Set
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +18,19 @@ _SERVES = {"threshold": "positive", "cv": "repeats"}
 """An option, and the one that says more about it: where the first changes, the head's second means nothing."""
 
 
+def options_like(
+    folder: str | os.PathLike[str], options: FitOptions, given: Set[str], reporter: Reporter = SILENT
+) -> FitOptions:
+    """The options of the head in a folder, but for those of `options` that were given by name, and all its parameters.
+
+    Raises:
+        UsageError: as `as_like` does.
+        DamagedHead: likewise.
+    """
+    changes = {name: value for name, value in vars(options).items() if name in given}
+    return as_like(Path(folder), {**changes, "parameters": options.parameters}, reporter)
+
+
 def as_like(folder: Path, changes: Mapping[str, object], reporter: Reporter = SILENT) -> FitOptions:
     """The options of the head in a folder, with changes.
 
@@ -30,7 +44,7 @@ def as_like(folder: Path, changes: Mapping[str, object], reporter: Reporter = SI
         DamagedHead: its files are not what was written.
     """
     info, record = read_info(folder), read_experiment(folder)
-    if ":" in info.head and "head" not in changes:
+    if ":" in info.head and not changes.keys() & {"head", "custom_head"}:
         raise UsageError(f"--like {folder}: {unnamed_function(info.head)}")
     known: dict[str, object] = {
         "head": info.head,

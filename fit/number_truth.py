@@ -5,19 +5,15 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 
 from fit.choices import REGRESSION
+from fit.metrics.arrays import Floats
 from fit.metrics.by_value import error_by
 from fit.metrics.intervals import NO_INTERVALS, Sampling
-from fit.metrics.regression import REGRESSION_METRICS, RegressionScores, score_numbers
+from fit.metrics.regression import ERRORS, REGRESSION_METRICS, RegressionScores, score_numbers
 from fit.predictions import Evaluation
 from fit.rows import ImageRows
 from fit.splits import Positions
-
-Floats = npt.NDArray[np.float64]
-
-_OF_FOLDS = ("mean_absolute_error", "root_mean_squared_error")
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,7 @@ class NumberTruth:
     def plain_scores(self, images: Positions, outputs: Floats) -> dict[str, float]:
         """The errors of those images, without intervals."""
         scores = score_numbers(self.targets[images], outputs[:, 0], NO_INTERVALS)
-        return {name: cast(float, scores.metric(name).value) for name in _OF_FOLDS}
+        return {name: cast(float, scores.metric(name).value) for name in ERRORS}
 
     def baseline(self, train: Positions, images: Positions) -> RegressionScores:
         """Scores of always predicting one number; see `constant`."""

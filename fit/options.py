@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated
 
 from fit.choices import CLASS_WEIGHTS, CLASSIFICATION, NEAR_TWINS, REDUCTIONS, REGRESSION, TASKS, WHOLE
-from fit.common_options import ByColumn, ExcludedFile, LabelsFile
+from fit.common_options import ByColumn, ExcludedFile, LabelsFile, LikeFolder
 from fit.completion import complete_head, complete_output
 from fit.heads.parameters import Value
 from fit.heads.table import DEFAULT_HEAD, HEADS, HeadKind, heads_with
@@ -31,7 +31,8 @@ class FitOptions:
     line has --set and names the function module:function. `reduce` None is the head's own way.
 
     Raises:
-        UsageError: a value that cannot be, or two that do not go together.
+        UsageError: a value that cannot be. Whether several go together, `checked_parameters` says: those that are given
+            beside `like` go with the head's own.
     """
 
     head: Annotated[
@@ -102,20 +103,15 @@ class FitOptions:
         for name, value in (("--val", self.val), ("--test", self.test), ("--stop", self.stop)):
             if not 0 <= value < 1:
                 raise UsageError(f"{name} is {value}: expected a fraction from 0 to below 1")
-        if self.val + self.test >= 1:
-            raise UsageError(f"--val {self.val} and --test {self.test} leave nothing to train on: lower them")
         if self.cv < 0 or self.cv == 1:
             raise UsageError(f"--cv is {self.cv}: expected 2 folds or more")
-        if self.repeats < 1 or (self.repeats > 1 and not self.cv):
-            raise UsageError(f"--repeats is {self.repeats}: expected 1 or more, and more than 1 only with --cv FOLDS")
+        if self.repeats < 1:
+            raise UsageError(f"--repeats is {self.repeats}: expected 1 or more")
         if self.seed < 0:
             raise UsageError(f"--seed is {self.seed}: expected 0 or more")
         require_abstain(self.abstain)
-        rule = None if self.threshold is None else ThresholdRule.parse(self.threshold)
-        if self.positive is not None and (rule is None or rule.name == COST):
-            raise UsageError(
-                "--positive is the class whose threshold is chosen: use it with --threshold accuracy, f1 or recall=R"
-            )
+        if self.threshold is not None:
+            ThresholdRule.parse(self.threshold)
 
     @property
     def kind(self) -> HeadKind:
@@ -128,8 +124,10 @@ class FitOptions:
         """All of the head's parameters.
 
         Raises:
-            UsageError: one that it does not have, or that cannot be; or an option that it has no use for.
+            UsageError: one that it does not have, or that cannot be; an option that it has no use for; or options that do
+                not go together.
         """
+        self._require_consistent()
         kind = self.kind
         known = {parameter.name for parameter in kind.parameters}
         for name in SHORTCUTS:
@@ -149,6 +147,20 @@ class FitOptions:
         values = kind.complete(self.parameters)
         kind.require_possible(values)
         return values
+
+    def _require_consistent(self) -> None:
+        """Raise UsageError if two options do not go together."""
+        if self.val + self.test >= 1:
+            raise UsageError(f"--val {self.val} and --test {self.test} leave nothing to train on: lower them")
+        if self.repeats > 1 and not self.cv:
+            raise UsageError(
+                f"--repeats is {self.repeats}, and there is no cross-validation to repeat: give --cv FOLDS too"
+            )
+        rule = None if self.threshold is None else ThresholdRule.parse(self.threshold)
+        if self.positive is not None and (rule is None or rule.name == COST):
+            raise UsageError(
+                "--positive is the class whose threshold is chosen: use it with --threshold accuracy, f1 or recall=R"
+            )
 
     def _require_regression(self, kind: HeadKind) -> None:
         """Raise UsageError if the head cannot predict numbers, or an option is about classes."""
@@ -207,6 +219,7 @@ class Shortcuts:
 class HeadCall(Shortcuts, FitOptions):
     """The parameters of `fit_head()`: all options of `fit head`, and whether to show progress."""
 
+    like: LikeFolder = None
     progress: Annotated[bool, Option("Show on standard error what is being done.")] = False
 
     def options(self) -> FitOptions:

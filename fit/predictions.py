@@ -16,6 +16,9 @@ from fit.task import Task
 from store.errors import EnvironmentFailure, UsageError, require_few_failed
 from store.files.local import whole_file
 
+CV = "cv"
+"""The name of the evaluation in cross-validation; the others are named as their splits."""
+
 ENDINGS = (".csv", ".parquet")
 SPLIT_GROUP = "split_group"
 """The column of each row's split group in a head's predictions; files of 0.5.0 have none."""

@@ -11,7 +11,7 @@ from typing import Annotated, Self
 import numpy as np
 import numpy.typing as npt
 
-from fit.numeric_labels import number_text, parse_numbers, quantile_strata
+from fit.numeric_labels import Floats, number_text, parse_numbers, quantile_strata
 from store.errors import UsageError
 from store.files.names import printable
 from store.labels import SEPARATOR, plain_label, split_labels
@@ -22,7 +22,6 @@ DECISION = 0.5
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 Probabilities = npt.NDArray[np.floating]
 """(rows, classes); of a regression the predicted numbers, (rows, 1)."""
 

@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow as pa
 
 from fit.choices import REGRESSION
-from fit.metrics.intervals import Interval
+from fit.metrics.format import format_interval
 from fit.metrics.regression import REGRESSION_METRICS
 from fit.metrics.scores import METRICS
 from fit.predictions import class_columns
 from fit.search.space import format_value
 from fit.task import Task
 from store.files.names import printable
-from store.tables import rounded, table_width
+from store.tables import table_width
 
 if TYPE_CHECKING:  # they draw, and metrics alone are printed without matplotlib
     from fit.search.summary import Sweep
@@ -38,7 +38,7 @@ def format_metrics(metrics: Mapping[str, Any], everything: bool = False) -> list
         missing = (len(scores.get("missing", ())) for scores in found.values())
         rows.append(["missing classes", *(f"{count} of {classes}" if count else "-" for count in missing)])
     for metric in _metrics_of(metrics, everything):
-        cells = [_format_measured(scores.get(metric), name != "baseline") for name, scores in found.items()]
+        cells = [_format_measured(metric, scores.get(metric), name != "baseline") for name, scores in found.items()]
         rows.append([metric.replace("_", " "), *cells])
     return rows + _format_decided(metrics, found)
 
@@ -57,8 +57,8 @@ def _format_decided(metrics: Mapping[str, Any], found: Mapping[str, Any]) -> lis
     rows = []
     if any("answered" in one for one in decided):
         answered = [one.get("answered", {}) for one in decided]
-        rows.append(["answered", *(_format_measured(one.get("fraction"), True) for one in answered)])
-        rows.append(["right of these", *(_format_measured(one.get("accuracy"), True) for one in answered)])
+        rows.append(["answered", *(_format_measured("fraction", one.get("fraction")) for one in answered)])
+        rows.append(["right of these", *(_format_measured("accuracy", one.get("accuracy")) for one in answered)])
     costs = [name for name in ("mean_cost", "mean_cost_of_most_probable") if any(name in one for one in decided)]
     cells = [[f"{one[name]:.3f}" if name in one else "-" for one in decided] for name in costs]
     return rows + [[name.replace("_", " "), *row] for name, row in zip(costs, cells, strict=True)]
@@ -128,7 +128,7 @@ def format_by(by: Mapping[str, Any]) -> list[list[str]]:
     rows = [[f"{by['of']}: {printable(by['column'])}", "images", metric.replace("_", " ")]]
     for one in by["values"][:_VALUES]:
         name = "(none)" if one["value"] is None else printable(one["value"])
-        rows.append([name, f"{one['rows']:,}", format_interval(one[metric])])
+        rows.append([name, f"{one['rows']:,}", format_interval(metric, one[metric])])
     if len(by["values"]) > _VALUES:
         rows.append([f"and {len(by['values']) - _VALUES:,} more", "", ""])
     return rows
@@ -138,29 +138,10 @@ def _format_count(count: int | None) -> str:
     return "-" if count is None else f"{count:,}"
 
 
-def _format_measured(metric: Mapping[str, Any] | None, with_interval: bool) -> str:
-    return "-" if metric is None else _format_value(metric, with_interval)
-
-
-def format_interval(metric: Mapping[str, Any]) -> str:
-    """A metric and its 95 % interval."""
-    return _format_value(metric, with_interval=True)
-
-
-def _format_value(metric: Mapping[str, Any], with_interval: bool) -> str:
-    if metric["value"] is None:
+def _format_measured(metric: str, interval: Mapping[str, Any] | None, with_interval: bool = True) -> str:
+    if interval is None:
         return "-"
-    value = rounded(metric["value"])
-    if metric["low"] is None or not with_interval:
-        return value
-    return f"{value} ({rounded(metric['low'])}..{rounded(metric['high'])})"
-
-
-def format_signed(difference: Interval) -> str:
-    """A difference with its sign, and its 95 % interval."""
-    if difference.low is None:
-        return f"{difference.value:+.3f}"
-    return f"{difference.value:+.3f} ({difference.low:+.3f}..{difference.high:+.3f})"
+    return format_interval(metric, interval if with_interval else {**interval, "low": None})
 
 
 def format_sweep(sweep: "Sweep") -> list[list[str]]:
@@ -168,7 +149,7 @@ def format_sweep(sweep: "Sweep") -> list[list[str]]:
     rows = [["trial", f"validation {sweep.metric.replace('_', ' ')}", *sweep.names, "seconds"]]
     for trial in sweep.trials:
         values = [printable(format_value(trial.parameters[name])) for name in sweep.names]
-        score = format_interval(trial.scores[sweep.metric].to_dict()) if trial.scores else "refused"
+        score = format_interval(sweep.metric, trial.scores[sweep.metric].to_dict()) if trial.scores else "refused"
         chosen = " *" if trial is sweep.chosen else ""
         rows.append([f"{trial.number + 1}{chosen}", score, *values, f"{trial.seconds:.1f}"])
     return rows

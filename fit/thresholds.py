@@ -5,17 +5,14 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from extract.api import read_csv_rows
-from fit.task import DECISION
+from fit.numeric_labels import Floats
+from fit.task import DECISION, Bools
 from fit.threshold_rule import ACCURACY, RECALL, ThresholdRule
 from store.errors import UsageError
 from store.files.names import printable
 from store.labels import plain_label
-
-Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
 
 
 def choose_threshold(rule: ThresholdRule, probabilities: Floats, marks: Bools) -> float:

@@ -6,7 +6,7 @@ for. `fit.experiment` says which images have which role.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
 from extract.api import SILENT, Reporter, console_reporter
@@ -20,6 +20,7 @@ from fit.fitting import evaluate, fit_first, fit_roles
 from fit.head import Head
 from fit.head_info import HeadInfo, installed_versions
 from fit.heads.base import Classifier
+from fit.like import options_like
 from fit.looks import look_now
 from fit.options import FitOptions, HeadCall
 from fit.request import FitRequest, new_classifier, resolve_fit
@@ -30,13 +31,14 @@ from store.reader import FeatureStore
 
 
 @taking_first_and_fields_of(HeadCall, {"reduction": "reduce", "validation": "val"})
-def fit_head(store: StoreLike | Sequence[StoreLike], call: HeadCall) -> Head:
+def fit_head(store: StoreLike | Sequence[StoreLike], call: HeadCall, given: Set[str]) -> Head:
     """Fit a head on the features of a store, given by itself or by its folder, or on those of several stores joined.
 
     Several stores hold features of the same images by other recipes: `fit_head(["lite0", "inception"])`.
 
     The other parameters are named as the options of `fit head`. `parameters` has the head's own ones, as --set takes
-    them; `custom_head` is the function of a custom head.
+    them; `custom_head` is the function of a custom head. `fit_head("store", like="heads/first", seed=1)` fits the head of
+    a folder again, with another seed.
 
     Returns:
         The head, with `metrics` and `predictions`; `head.save(folder)` keeps it.
@@ -44,9 +46,13 @@ def fit_head(store: StoreLike | Sequence[StoreLike], call: HeadCall) -> Head:
     Raises:
         UsageError: a wrong option, or data that no head can learn from.
         StoppedEarly: the store is not complete.
+        DamagedHead: the files of the head that `like` names are not what was written.
     """
     reporter = console_reporter() if call.progress else SILENT
-    return fit_with(open_stores(store), call.options(), reporter)
+    options = call.options()
+    if call.like is not None:
+        options = options_like(call.like, options, given, reporter)
+    return fit_with(open_stores(store), options, reporter)
 
 
 def fit_with(store: FeatureStore | Sequence[FeatureStore], options: FitOptions, reporter: Reporter = SILENT) -> Head:

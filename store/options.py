@@ -11,7 +11,7 @@ import inspect
 import re
 import typing
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Annotated, Concatenate, ParamSpec, TypeVar
 
@@ -71,7 +71,7 @@ def taking_fields_of(
     def decorate(function: Callable[[Options], Result]) -> Callable[Fields, Result]:
         @functools.wraps(function)
         def call(*args: Fields.args, **kwargs: Fields.kwargs) -> Result:
-            return function(_made(options, args, _current(kwargs, renamed or {})))
+            return function(_made(options, args, _current(kwargs, renamed or {}))[0])
 
         _describe(call, options, [])
         return call
@@ -81,13 +81,17 @@ def taking_fields_of(
 
 def taking_first_and_fields_of(
     options: Callable[Fields, Options], renamed: Mapping[str, str] | None = None
-) -> Callable[[Callable[[First, Options], Result]], Callable[Concatenate[First, Fields], Result]]:
-    """As `taking_fields_of`, for a function that takes something else first."""
+) -> Callable[[Callable[[First, Options, Set[str]], Result]], Callable[Concatenate[First, Fields], Result]]:
+    """As `taking_fields_of`, for a function that takes something else first, and last the names of the fields that were
+    given, be it their default.
+    """
 
-    def decorate(function: Callable[[First, Options], Result]) -> Callable[Concatenate[First, Fields], Result]:
+    def decorate(
+        function: Callable[[First, Options, Set[str]], Result],
+    ) -> Callable[Concatenate[First, Fields], Result]:
         @functools.wraps(function)
         def call(first: First, /, *args: Fields.args, **kwargs: Fields.kwargs) -> Result:
-            return function(first, _made(options, args, _current(kwargs, renamed or {})))
+            return function(first, *_made(options, args, _current(kwargs, renamed or {})))
 
         named = next(iter(inspect.signature(function).parameters.values()))
         _describe(call, options, [named.replace(kind=inspect.Parameter.POSITIONAL_ONLY)])
@@ -103,7 +107,10 @@ def _current(given: Mapping[str, object], renamed: Mapping[str, str]) -> dict[st
     return {renamed.get(name, name): value for name, value in given.items()}
 
 
-def _made(options: Callable[..., Options], args: tuple[object, ...], kwargs: dict[str, object]) -> Options:
+def _made(
+    options: Callable[..., Options], args: tuple[object, ...], kwargs: dict[str, object]
+) -> tuple[Options, Set[str]]:
+    """The options object, and the names of the fields that were given."""
     known = inspect.signature(options)
     for name in kwargs:
         if name not in known.parameters:
@@ -111,10 +118,10 @@ def _made(options: Callable[..., Options], args: tuple[object, ...], kwargs: dic
             hint = f"did you mean {near[0]}?" if near else f"the parameters are {', '.join(known.parameters)}"
             raise UsageError(f"there is no parameter {name!r}: {hint}")
     try:
-        known.bind(*args, **kwargs)
+        given = known.bind(*args, **kwargs).arguments.keys()
     except TypeError as error:
         raise UsageError(f"{error}; the parameters are {', '.join(known.parameters)}") from None
-    return options(*args, **kwargs)
+    return options(*args, **kwargs), given
 
 
 def _describe(call: Callable[..., object], options: Callable[..., object], first: list[inspect.Parameter]) -> None:

@@ -102,8 +102,3 @@ def _blocks(widths: Sequence[int], most: int) -> list[list[int]]:
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     padded = (cell + " " * (width - display_width(cell)) for cell, width in zip(cells, widths, strict=True))
     return _GAP.join(padded).rstrip()
-
-
-def rounded(value: float) -> str:
-    """A score: with three digits behind the point, and none where it is large."""
-    return f"{round(value, 3) + 0.0:.3f}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -7,7 +7,7 @@ blocks are what commands print. Comments on a page say how its test differs from
     <!-- shortened: START: OPTIONS -->  options added to each command that begins so, where the real one takes weights
                                         that must be downloaded, or minutes
     <!-- replaced: OLD: NEW -->         NEW in the place of OLD
-    <!-- not printed here: WORDS -->    lines with these words need the real images
+    <!-- not printed here: WORDS -->    lines with these words need the real images, and commands that are not altered
 """
 
 import re
@@ -65,12 +65,13 @@ class Page:
                 found.append(quick)
         return found
 
+    @property
     def altered(self) -> bool:
-        """Whether the commands that are run differ from those on the page."""
+        """Whether the commands that are run differ from those on the page, as where weights are random."""
         return bool(self._comments("shortened") or self._comments("replaced"))
 
     def printed(self, real: bool) -> list[str]:
-        """The lines that the commands print, and without the real images not those that need these."""
+        """The lines that the commands print; those that are not printed here only where everything is as on the page."""
         absent = [] if real else self._comments("not printed here")
         lines = [line.strip() for line in _FENCED.sub("", self.text).splitlines() if line.startswith("    ")]
         return [line for line in lines if line != "…" and not any(words in line for words in absent)]

@@ -51,7 +51,11 @@ def test_another_name_is_an_attribute_error():
     ("function", "options", "others"),
     [
         (stillframe.extract, RunOptions, {"max_runtime", "progress"}),
-        (stillframe.fit_head, FitOptions, {"store", "epochs", "batch_size", "learning_rate", "optimizer", "progress"}),
+        (
+            stillframe.fit_head,
+            FitOptions,
+            {"store", "epochs", "batch_size", "learning_rate", "optimizer", "like", "progress"},
+        ),
     ],
 )
 def test_parameters_are_named_as_options_and_documented(function, options, others):

@@ -17,6 +17,7 @@ from fit.audit.options import AuditOptions
 from fit.audit.run import Audit
 from fit.gallery.page import Card, Page, Picture, Section, render
 from fit.gallery.thumbnails import NONE, make_thumbnails, rows_of
+from fit.metrics.format import format_interval
 from fit.metrics.intervals import Interval
 from store.errors import EnvironmentFailure, UsageError
 from store.suggestions import suggested_line
@@ -223,10 +224,8 @@ def given(option: str, value: str | os.PathLike[str] | None) -> list[str]:
     return [] if value is None else [option, os.fspath(value)]
 
 
-def _interval(interval: Interval) -> str:
-    if interval.value is None or interval.low is None or interval.high is None:
-        return "-" if interval.value is None else f"{interval.value:.3f}"
-    return f"{interval.value:.3f} ({interval.low:.3f}..{interval.high:.3f})"
+def _format_accuracy(accuracy: Interval) -> str:
+    return format_interval("accuracy", accuracy.to_dict())
 
 
 def summary_sentences(audit: Audit) -> list[str]:
@@ -234,10 +233,10 @@ def summary_sentences(audit: Audit) -> list[str]:
     sentences = []
     if audit.leakage is not None:
         leakage = audit.leakage
-        without = "unknown, for there are no others" if leakage.without is None else _interval(leakage.without)
+        without = "unknown, for there are no others" if leakage.without is None else _format_accuracy(leakage.without)
         sentences.append(
             f"{leakage.leaked:,} of {leakage.images:,} {leakage.split} images have a copy in train: accuracy with them "
-            f"{_interval(leakage.accuracy)}, without them {without}"
+            f"{_format_accuracy(leakage.accuracy)}, without them {without}"
         )
     if audit.small_classes:
         named = ", ".join(f"{name} {count}" for name, count in list(audit.small_classes.items())[:10])

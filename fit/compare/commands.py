@@ -69,7 +69,7 @@ def _compare_errors(
 ) -> tuple[Sequence[str], Sequence[str]]:
     """Compare heads that predict numbers; returns the notes, and what to look at."""
     from fit.compare.errors import compare_errors_of, error_figure
-    from fit.compare.page import PICTURE, write_values
+    from fit.compare.page import write_errors
     from fit.compare.text import format_errors
     from fit.report.style import to_png
     from store.files.local import write_whole
@@ -77,9 +77,8 @@ def _compare_errors(
     comparison = compare_errors_of(grid.heads)
     chart = options.chart
     if options.folder is not None:
-        write_values(comparison.to_dict(), grid.refused, options.folder)
-        chart = options.folder / PICTURE
-    if chart is not None:
+        chart = write_errors(comparison, grid.refused, options.folder)
+    elif chart is not None:
         write_whole(chart, to_png(error_figure(comparison)))
     console.result({**comparison.to_dict(), "page": None})
     console.output(*columns(format_errors(comparison)))

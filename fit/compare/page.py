@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fit.compare.chart import CostChart, cost_chart
 from fit.compare.costs import differing
+from fit.compare.errors import ErrorComparison, error_figure
 from fit.compare.heads import CHOOSING, ComparedHead, Comparison
 from fit.compare.numbers import common_parent, format_bytes, format_milliseconds, format_p
 from fit.metrics.intervals import Interval
@@ -15,8 +16,9 @@ from fit.page.content import Block, Number
 from fit.page.numbers import number
 from fit.page.render import render_template
 from fit.page.sources import EVALUATIONS
+from fit.report.style import to_png
 from store.errors import UsageError
-from store.files.local import write_whole
+from store.files.local import LocalFiles, write_whole
 from store.files.names import printable
 from store.suggestions import suggested_line
 
@@ -87,23 +89,32 @@ def require_comparison_place(folder: Path) -> None:
 
 
 def write_comparison(comparison: Comparison, refused: Sequence[tuple[str, str]], folder: Path) -> Path:
-    """Write compare.html and compare.json; returns the page.
+    """Write compare.html and compare.json, in the place of an earlier comparison; returns the page.
 
     Raises:
         EnvironmentFailure: they cannot be written.
     """
-    write_values(comparison.to_dict(), refused, folder)
+    _write_values(comparison.to_dict(), refused, folder)
+    LocalFiles(folder).remove(PICTURE)  # of numbers that were compared there before
     content = comparison_content(comparison, refused)
     write_whole(folder / PAGE, render_template("compare.html", ("page.js",), content, {}).encode())
     return folder / PAGE
 
 
-def write_values(values: Mapping[str, object], refused: Sequence[tuple[str, str]], folder: Path) -> None:
-    """Write compare.json: a comparison as plain JSON values.
+def write_errors(comparison: ErrorComparison, refused: Sequence[tuple[str, str]], folder: Path) -> Path:
+    """Write compare.png and compare.json, in the place of an earlier comparison; returns the picture.
 
     Raises:
-        EnvironmentFailure: it cannot be written.
+        EnvironmentFailure: they cannot be written.
     """
+    _write_values(comparison.to_dict(), refused, folder)
+    LocalFiles(folder).remove(PAGE)  # of classes that were compared there before
+    write_whole(folder / PICTURE, to_png(error_figure(comparison)))
+    return folder / PICTURE
+
+
+def _write_values(values: Mapping[str, object], refused: Sequence[tuple[str, str]], folder: Path) -> None:
+    """Write compare.json: a comparison as plain JSON values."""
     everything = {**values, "refused": [list(one) for one in refused]}
     write_whole(folder / VALUES, (json.dumps(everything, indent=1, ensure_ascii=True) + "\n").encode())
 

@@ -6,10 +6,11 @@ from fit.compare.costs import differing
 from fit.compare.errors import ErrorComparison
 from fit.compare.heads import Comparison
 from fit.compare.numbers import common_parent, format_bytes, format_milliseconds, format_p
+from fit.metrics.format import format_interval
+from fit.metrics.intervals import Interval
 from fit.metrics.regression import RegressionScores
 from fit.metrics.scores import Scores
 from fit.splits import VALIDATION
-from fit.text import format_interval, format_signed
 from store.files.names import printable
 
 
@@ -40,14 +41,17 @@ def format_comparison(comparison: Comparison, everything: bool = False) -> list[
             printable(head.name.removeprefix(parent)) + (" *" if number == comparison.best else ""),
             _format_score(head.scores(chosen_by), "accuracy"),
             _format_score(head.test, "accuracy"),
-            "-" if head.difference is None else format_signed(head.difference),
+            _format_difference("accuracy", head.difference),
             format_p(head.p_value),
             f"{head.paired.first_only:,} : {head.paired.second_only:,}" if head.paired else "-",
             f"{head.shared:,}",
             _format_score(head.test, "log_loss"),
         ]
         if by_folds:
-            cells += [format_signed(head.folds.difference) if head.folds else "-", format_p(head.folds_p_value)]
+            cells += [
+                _format_difference("accuracy", head.folds.difference if head.folds else None),
+                format_p(head.folds_p_value),
+            ]
         cells += [
             format_milliseconds(head.costs.seconds_per_image),
             format_bytes(head.costs.bytes_per_image),
@@ -70,7 +74,7 @@ def format_errors(comparison: ErrorComparison) -> list[list[str]]:
                 printable(head.name.removeprefix(parent)) + (" *" if number == comparison.best else ""),
                 _format_score(head.validation, "mean_absolute_error"),
                 _format_score(head.test, "mean_absolute_error"),
-                "-" if head.difference is None else format_signed(head.difference),
+                _format_difference("mean_absolute_error", head.difference),
                 format_p(head.p_value),
                 f"{head.shared:,}",
                 _format_score(head.test, "r2"),
@@ -88,4 +92,8 @@ def format_refused(refused: Sequence[tuple[str, str]]) -> list[list[str]]:
 
 
 def _format_score(scores: Scores | RegressionScores | None, metric: str) -> str:
-    return format_interval(scores.metric(metric).to_dict()) if scores is not None else "-"
+    return format_interval(metric, scores.metric(metric).to_dict()) if scores is not None else "-"
+
+
+def _format_difference(metric: str, difference: Interval | None) -> str:
+    return format_interval(metric, difference.to_dict(), "+") if difference is not None else "-"

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from fit.curve.estimates import MEASURES
 from fit.curve.run import Curve, CurveStep
+from fit.metrics.format import format_interval, format_values
 from fit.metrics.intervals import Interval
-from fit.text import format_interval, format_signed
 
 
 def format_curve(curve: Curve) -> list[list[str]]:
@@ -13,8 +13,8 @@ def format_curve(curve: Curve) -> list[list[str]]:
     main = curve.metrics[0]
     rows = [["images", *map(_words, curve.metrics), _change_of(main)]]
     for point, step in zip(curve.points, [None, *curve.steps], strict=True):
-        cells = [format_interval(score.to_dict()) for score in point.scores.values()]
-        rows.append([f"{point.images:,}", *cells, "" if step is None else format_signed(step.changes[main])])
+        cells = [format_interval(name, score.to_dict()) for name, score in point.scores.items()]
+        rows.append([f"{point.images:,}", *cells, "" if step is None else _format_change(main, step)])
     return rows
 
 
@@ -33,9 +33,13 @@ def _change_of(metric: str) -> str:
     return f"{_words(metric)} {MEASURES[metric].changed}"
 
 
+def _format_change(metric: str, step: CurveStep) -> str:
+    return format_interval(metric, step.changes[metric].to_dict(), "+")
+
+
 def _describe_step(step: CurveStep) -> str:
     changes = [
-        _describe_points(change) if name == "accuracy" else f"{_words(name)} {format_signed(change)}"
+        _describe_points(change) if name == "accuracy" else f"{_words(name)} {_format_change(name, step)}"
         for name, change in step.changes.items()
     ]
     return f"from {step.before:,} to {step.after:,} images: {', '.join(changes)}"
@@ -69,7 +73,8 @@ def _conclude_error(changed: Interval) -> str:
         return _HELPED
     if changed.low > 0:
         return "the error rose: look for wrong labels, or images unlike those of validation"
-    return f"{_UNKNOWN} an error smaller by {-changed.low:.3f}"
+    (gained,) = format_values("mean_absolute_error", [-changed.low])
+    return f"{_UNKNOWN} an error smaller by {gained}"
 
 
 def _reasons(curve: Curve) -> Sequence[str]:

@@ -14,6 +14,9 @@ from fit.metrics.intervals import ROW_BY_ROW, Clusters, Interval, Requirement, S
 REGRESSION_METRICS = ("mean_absolute_error", "root_mean_squared_error", "r2", "spearman")
 """The fields of `RegressionScores` that are intervals."""
 
+ERRORS = ("mean_absolute_error", "root_mean_squared_error")
+"""Those that are in the unit of the labels."""
+
 REGRESSION_REQUIREMENTS = {
     "mean_absolute_error": Requirement(images=100, groups=30),
     "r2": Requirement(images=1000, groups=30),

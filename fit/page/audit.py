@@ -6,12 +6,12 @@ from fit.audit.assessment import LEAST_IMAGES
 from fit.audit.labels import doubt_labels
 from fit.choices import IGNORE
 from fit.evaluated import Evaluated, evaluated_rows
-from fit.evaluation import CV
 from fit.experiment_record import LEFT_OUT, ExperimentRecord
 from fit.head_folder import Results, read_experiment
 from fit.page.content import AuditSection, LabelDoubt
 from fit.page.images import PageImages
 from fit.page.sources import EVALUATIONS
+from fit.predictions import CV
 from fit.splits import TRAIN, Positions
 from fit.twins import MOST_IMAGES
 from store.files.names import file_path, printable

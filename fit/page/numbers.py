@@ -7,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fit.metrics.confused import most_confused, most_mistaken
+from fit.metrics.format import format_values
 from fit.metrics.regression import REGRESSION_METRICS
 from fit.page.charts import percent
 from fit.page.content import Cell, Confusion, Group, GroupTable, Number, ScoreTable
 from fit.page.images import PageImages
-from fit.page.sources import CV
+from fit.predictions import CV
 from fit.splits import TEST, TRAIN, VALIDATION, Positions
 from store.files.names import printable
-from store.tables import rounded
 
 SHADES = 8
 
@@ -39,10 +39,9 @@ def number(name: str, metric: Mapping[str, Any], with_interval: bool = True) -> 
     reason = printable(metric.get("reason") or "") if with_interval else ""
     if value is None:
         return Number("-", reason=reason)
-    written = rounded if name in _NOT_SHARES else percent
-    if not with_interval or low is None or high is None:
-        return Number(written(value), reason=reason)
-    return Number(written(value), f"{written(low).removesuffix(_PERCENT)} to {written(high)}")
+    values = [value, low, high] if with_interval and low is not None and high is not None else [value]
+    first, *bounds = format_values(name, values) if name in _NOT_SHARES else map(percent, values)
+    return Number(first, " to ".join(bounds).replace(_PERCENT, "", 1), reason if not bounds else "")
 
 
 def score_table(metrics: Mapping[str, Any]) -> ScoreTable:

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from markupsafe import Markup
 
 from fit.evaluated import EvaluatedNumbers, evaluated_numbers
 from fit.head_folder import Results
+from fit.metrics.format import format_values
 from fit.metrics.regression import RegressionScores
 from fit.page.card import markdown_text
 from fit.page.charts import HEIGHT, WIDTH, LineChart, kept_epoch, kept_note, training_charts
@@ -21,8 +21,6 @@ from store.files.names import printable
 
 SHOWN_ERRORS = 24
 MOST_POINTS = 2000
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,7 @@ def _largest_errors(evaluated: EvaluatedNumbers) -> list[LargeError]:
             printable(evaluated.paths[at]),
             f"{evaluated.targets[at]:.6g}",
             f"{evaluated.predicted[at]:.6g}",
-            f"{errors[at]:+.4g}",
+            format_values("mean_absolute_error", [errors[at]], "+")[0],
         )
         for at in order
     ]

@@ -13,10 +13,9 @@ from fit.head_folder import Results, read_experiment
 from fit.head_info import HeadInfo
 from fit.heads.table import HEADS, HeadKind
 from fit.metrics.scores import Scores
+from fit.predictions import CV
 from fit.splits import TEST, TRAIN, VALIDATION, Positions
 from store.files.names import printable
-
-CV = "cv"
 
 EVALUATIONS = {
     TEST: "test images",

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from fit.metrics.calibration import ReliabilityBin
 from fit.metrics.confused import most_confused, most_mistaken
+from fit.metrics.format import format_interval
 from fit.metrics.intervals import Interval
 from fit.metrics.scores import ClassScores
 from fit.page.charts import kept_epoch, kept_note
@@ -137,7 +138,8 @@ def draw_predicted(targets: npt.NDArray[np.float64], predicted: npt.NDArray[np.f
 @styled
 def draw_calibration(bins: Sequence[ReliabilityBin], error: Interval, of: str) -> Figure:
     """The accuracy of predictions over their confidence, and how many predictions each bin holds."""
-    note = f"{of}; calibration error {_interval_text(error)} (root mean square, without noise)"
+    measured = format_interval("calibration_error", error.to_dict())
+    note = f"{of}; calibration error {measured} (root mean square, without noise)"
     figure = new_figure(6.4, 7.4, "Calibration", note)
     top, bottom = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
     confidence = [entry.confidence for entry in bins]
@@ -176,11 +178,3 @@ def draw_classes(classes: Sequence[ClassScores], of: str) -> Figure:
     axes.grid(axis="y", visible=False)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=3)
     return figure
-
-
-def _interval_text(interval: Interval) -> str:
-    if interval.value is None:
-        return "-"
-    if interval.low is None:
-        return f"{interval.value:.3f}"
-    return f"{interval.value:.3f} ({interval.low:.3f}..{interval.high:.3f})"

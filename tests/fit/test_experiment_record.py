@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from extract.api import Reporter
 from fit import fit_head, load_head
@@ -136,6 +137,43 @@ def test_what_is_given_beside_a_head_wins_also_where_it_is_the_default(store, tm
     assert (choices.val, choices.test, choices.cv, choices.repeats) == (0.2, 0.3, 0, 1)
     asked = as_like(folder, {"head": "logistic", "val": 0.2, "cv": 0})
     assert (asked.head, asked.val, asked.cv, asked.repeats, asked.seed) == ("logistic", 0.2, 0, 1, 4)
+
+
+def test_python_fits_again_as_the_command_line_does(store, tmp_path):
+    folder = fit_head(store, "sgd", epochs=7, val=0.1, seed=4, class_weight="balanced").save(tmp_path / "head")
+    again = fit_head(store, like=folder)
+    assert {**again.metrics, "seconds": 0} == {**load_head(folder).metrics, "seconds": 0}
+    changed = fit_head(store, like=str(folder), epochs=9, class_weight="none", seed=0)
+    assert (changed.info.head, changed.info.parameters["epochs"]) == ("sgd", 9)
+    assert (changed.info.class_weight, changed.info.seed) == ("none", 0)
+    assert changed.experiment.choices.val == 0.1
+    assert fit_head(store, "logistic", like=folder).info.head == "logistic"
+    with pytest.warns(DeprecationWarning, match="now val"):
+        assert fit_head(store, like=folder, validation=0.2).experiment.choices.val == 0.2
+    with pytest.raises(UsageError, match="no head at"):
+        fit_head(store, like=tmp_path / "missing")
+
+
+def test_an_option_may_go_with_one_of_the_heads_own(store, tmp_path, monkeypatch):
+    folder = fit_head(store, "centroid", cv=2, val=0.1, test=0.1).save(tmp_path / "head")
+    assert fit_head(store, like=folder, repeats=2).metrics["cv_repeats"]["repeats"] == 2
+    assert fit_head(store, like=folder, val=0.8).experiment.choices.test == 0.1
+    words = ["--features", tmp_path / "store", "--like", folder, "--repeats", "2", "--out", tmp_path / "again"]
+    monkeypatch.setattr(sys, "argv", ["fit", "head", "--no-report", *map(str, words)])
+    assert run_app(app, "fit") == 0
+    assert read_experiment(tmp_path / "again").choices.repeats == 2
+    with pytest.raises(UsageError, match="leave nothing to train on"):
+        fit_head(store, like=folder, val=0.9)
+
+
+def test_the_function_of_a_custom_head_is_enough_to_fit_it_again(store, tmp_path):
+    def build(shape, outputs, seed):
+        return LogisticRegression(max_iter=20)
+
+    folder = fit_head(store, "tests:build", custom_head=build).save(tmp_path / "head")
+    with pytest.raises(UsageError, match="never names code to run"):
+        fit_head(store, like=folder)
+    assert fit_head(store, like=folder, custom_head=build).info.head == "tests:build"
 
 
 def test_a_head_of_an_earlier_version_says_what_it_knows(store, tmp_path):

@@ -140,8 +140,10 @@ def test_repeats_of_a_cross_validation_have_folds_of_their_own(color_store):
     first = sum(fold["accuracy"] * fold["evaluated"] for fold in folds[:3]) / 48
     assert metrics["cv"]["accuracy"]["value"] == pytest.approx(first)
     assert metrics["cv_repeats"]["repeats"] == 2
-    with pytest.raises(UsageError, match="--repeats is 3: expected 1 or more, and more than 1 only with --cv"):
-        FitOptions(repeats=3)
+    with pytest.raises(UsageError, match="--repeats is 3, and there is no cross-validation to repeat: give --cv"):
+        fit_head(color_store, "centroid", repeats=3)
+    with pytest.raises(UsageError, match="--repeats is 0: expected 1 or more"):
+        FitOptions(repeats=0)
 
 
 def test_cross_validation_honors_a_stores_own_split(tmp_path):

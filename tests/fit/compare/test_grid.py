@@ -208,6 +208,16 @@ def test_folders_have_a_page_too_where_one_is_asked_for(stores, tmp_path, monkey
     assert read_results(folders[0])
 
 
+def test_a_comparison_of_numbers_in_the_place_of_one_of_classes_leaves_no_file_of_it(
+    color_store, numbers, tmp_path, monkeypatch
+):
+    words = ["compare", "--heads", "ridge,knn", "--features", color_store.folder.absolute, "--out", tmp_path / "page"]
+    of_numbers = [*words, "--task", "regression", "--labels", numbers]
+    for asked_for, file in ((words, "compare.html"), (of_numbers, "compare.png"), (words, "compare.html")):
+        assert run(monkeypatch, *asked_for) == 0
+        assert {place.name for place in (tmp_path / "page").iterdir()} == {"compare.json", "heads", file}
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

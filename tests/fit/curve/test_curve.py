@@ -241,9 +241,9 @@ def test_the_last_step_is_said_with_how_certain_it_is(gained, words):
     ("changed", "words"),
     [
         (Interval(-1.2, -2.1, -0.3), "mean absolute error -1.200 (-2.100..-0.300): twice the images helped"),
-        (Interval(-0.2, -0.7, 0.3), "images help; at best, twice the images gave an error smaller by 0.700"),
-        (Interval(0.4, 0.1, 0.7), "mean absolute error +0.400 (+0.100..+0.700): the error rose"),
-        (Interval(-0.2, None, None, "12 images: too few"), "mean absolute error -0.200: there is no interval"),
+        (Interval(-0.2, -0.7, 0.3), "images help; at best, twice the images gave an error smaller by 0.7000"),
+        (Interval(0.4, 0.1, 0.7), "mean absolute error +0.4000 (+0.1000..+0.7000): the error rose"),
+        (Interval(-0.2, None, None, "12 images: too few"), "mean absolute error -0.2000: there is no interval"),
     ],
 )
 def test_a_smaller_error_is_better(changed, words):

@@ -118,6 +118,7 @@ def test_pictures_are_few_and_say_what_they_are_of(color_store, head, task, tmp_
     fitted = fit_head(color_store, head, labels=labels, task=task, cv=2)
     elements = Elements(fitted._repr_html_())
     assert 0 < len(elements.images) <= 12
+    assert ("mean absolute error, cv" if labels else "accuracy, cv") in elements.text
     assert ("largest errors of 48 cross-validated" if labels else "48 cross-validated images") in elements.text
     assert len(fitted._repr_html_()) < 100_000
 

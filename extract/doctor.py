@@ -15,6 +15,7 @@ from extract.backbones.table import BACKBONES
 from extract.backbones.weights import weights_on_disk
 from extract.runtimes.backend import BACKENDS, backend_name
 from extract.runtimes.device import machine_has_gpu, processor_precisions, usable_cores
+from store.files.disk import in_one_step
 from store.memory import available_memory
 from store.suggestions import suggest_install
 
@@ -178,13 +179,11 @@ def _try_out(name: str, tried: Path) -> Iterator[Check]:
         yield Check("locks", "PASS", "work")
     except OSError as error:
         yield Check("locks", "PASS", f"{error.strerror or error}: not needed")
-    try:
-        os.link(tried / "a", tried / "b")
-        yield Check("hard links", "PASS", "work: concurrent runs are safe")
-    except OSError as error:
-        yield Check(
-            "hard links", "WARN", error.strerror or str(error), "let only one run at a time write to a store there"
-        )
+    if in_one_step(tried / "a", tried / "b"):
+        yield Check("hard links", "PASS", "work (or renames that replace nothing): concurrent runs are safe")
+    else:
+        found = "none, nor renames that replace nothing: concurrent runs are safe on one machine alone"
+        yield Check("hard links", "WARN", found, "let only one machine at a time write to a store there")
 
 
 def _weights() -> Check:

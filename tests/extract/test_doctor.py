@@ -1,6 +1,5 @@
 """`extract doctor`: each check says what it found, and what to do where something is wrong."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 import extract.doctor
 from extract.doctor import Check, check_machine
 from extract.text import format_checks
+from tests.store.files.file_systems import take_away
 
 
 def checks(folder):
@@ -27,14 +27,12 @@ def test_a_sound_machine(tmp_path, quick):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_system_without_hard_links_is_a_warning(tmp_path, quick, monkeypatch):
-    def link(*_):
-        raise OSError(95, "Operation not supported")
-
-    monkeypatch.setattr(os, "link", link)
+@pytest.mark.parametrize(("steps", "status"), [("link", "PASS"), ("link and rename", "WARN")])
+def test_a_file_system_where_two_machines_may_take_one_name_is_a_warning(tmp_path, quick, monkeypatch, steps, status):
+    take_away(steps, monkeypatch.setattr)
     found = checks(tmp_path)["hard links"]
-    assert (found.status, found.found) == ("WARN", "Operation not supported")
-    assert "one run at a time" in found.advice
+    assert found.status == status
+    assert ("one machine at a time" in found.advice) == (status == "WARN")
 
 
 def test_a_folder_that_takes_no_files_fails(tmp_path, quick, monkeypatch):

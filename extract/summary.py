@@ -11,7 +11,7 @@ from extract.resolve import Request
 from extract.runtimes.base import Runtime
 from extract.runtimes.device import machine_has_gpu, processor_precisions, usable_cores
 from extract.sources.base import describe_left_out
-from store.errors import EnvironmentFailure, require_few_failed
+from store.errors import EnvironmentFailure, StoppedEarly, require_few_failed
 from store.information import ComputedBy, find_computed_by
 from store.notebook import notebook_table
 from store.snapshot import Snapshot, with_records
@@ -113,6 +113,7 @@ def summarize(request: Request, planned: PlannedRun, computed: Computed) -> RunR
 
     Raises:
         EnvironmentFailure: what the run has committed is no longer there.
+        StoppedEarly: `store repair` has withdrawn some of it.
     """
     worked = computed.images + computed.copied > 0
     snapshot = with_records(request.store, planned.snapshot) if worked else planned.snapshot
@@ -143,10 +144,16 @@ def summarize(request: Request, planned: PlannedRun, computed: Computed) -> RunR
 
 
 def _require_still_there(request: Request, snapshot: Snapshot) -> None:
-    """Raise EnvironmentFailure if the store, or a shard that this run has committed, was deleted meanwhile."""
+    """Raise an error if the store, or a shard that this run has committed, was deleted or withdrawn meanwhile."""
     # The machine of a cluster's client may see what workers wrote only later (NFS, acdirmax).
-    lost = part_of(snapshot, request.part) if request.options.scheduler is None else []
-    if lost or not request.store.is_store():
+    lost = set(part_of(snapshot, request.part) if request.options.scheduler is None else [])
+    there = request.store.is_store()
+    if there and lost and lost <= set(snapshot.withdrawn_shards()):
+        raise StoppedEarly(
+            f"`store repair` withdrew shards of {request.store} while this run was writing them ({len(lost):,}): "
+            "run the same command again to compute them"
+        )
+    if lost or not there:
         raise EnvironmentFailure(
             f"{request.store} was deleted, in whole or in part, while this run was writing to it: "
             "make sure that nothing else does that, then run the same command again"

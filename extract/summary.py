@@ -8,8 +8,9 @@ from extract.bottleneck import ResourceUse, cluster_bottleneck, find_bottleneck,
 from extract.monitor import Clock
 from extract.planning import Changes, PlannedRun, part_of
 from extract.resolve import Request
+from extract.runtimes.backend import backend_name
 from extract.runtimes.base import Runtime
-from extract.runtimes.device import machine_has_gpu, processor_precisions, usable_cores
+from extract.runtimes.device import backend_device, machine_has_gpu, processor_precisions, usable_cores
 from extract.sources.base import describe_left_out
 from store.errors import EnvironmentFailure, StoppedEarly, require_few_failed
 from store.information import ComputedBy, find_computed_by
@@ -185,9 +186,21 @@ def resource_use(request: Request, clock: Clock, runtime: Runtime) -> ResourceUs
         device=environment["device"],
         backend=environment["backend"],
         precision=request.network.precision,
-        precisions=processor_precisions(),
+        precisions=_precisions(environment["runtime"]),
         gpu_here=machine_has_gpu(),
+        requested_device=request.network.device,
     )
+
+
+def _precisions(runtime: str) -> tuple[str, ...]:
+    """The precisions that a runtime computes in on its device, which it has started."""
+    match runtime:
+        case "keras":
+            return backend_device(backend_name()).precisions
+        case "onnxruntime":
+            return ("float32",)
+        case _:
+            return processor_precisions()
 
 
 def require_few_failures(result: RunResult, max_bad: float) -> None:

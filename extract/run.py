@@ -260,7 +260,7 @@ def shard_tasks(snapshot: Snapshot, indexes: Sequence[int]) -> Iterator[ShardTas
         return
     for index in indexes:
         slot = snapshot.next_slot(f"{plan.name}/{index}")
-        yield ShardTask(plan.shard_paths(index), snapshot.info.recipe.views, slot=slot)
+        yield ShardTask(plan.shard_images(index), snapshot.info.recipe.views, slot=slot)
 
 
 def _report_idle_parts(request: Request, snapshot: Snapshot, reporter: Reporter) -> None:

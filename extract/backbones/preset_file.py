@@ -10,6 +10,7 @@ import numpy as np
 
 from extract.backbones.weights_links import refuse_links
 from store.errors import EnvironmentFailure, UnsafeFile, UsageError
+from store.files.disk import unreadable
 from store.files.names import printable
 
 PRESET_WEIGHTS = "model.weights.h5"
@@ -61,7 +62,7 @@ def _read(path: Path, work: Callable[[h5py.File], Found]) -> Found:
         raise
     except OSError as error:
         if error.errno is not None:
-            raise EnvironmentFailure(f"{shown} cannot be read ({error.strerror or error})") from error
+            raise unreadable(error, path) from error
         raise UsageError(f"{shown} is not a weights file of Keras ({error})") from error
     except (KeyError, TypeError, ValueError, RuntimeError) as error:  # h5py's, for damaged files
         raise UsageError(f"{shown} is not a weights file of Keras ({error})") from error

@@ -201,3 +201,10 @@ def failure(error: OSError, what: str) -> EnvironmentFailure:
     """The EnvironmentFailure that says `what` could not be done, why, and what to do."""
     advice = _ADVICE.get(error.errno or 0, "fix that")
     return EnvironmentFailure(f"{what}: {error.strerror or error}; {advice}, then run the same command again")
+
+
+def unreadable(error: OSError, path: str | os.PathLike[str]) -> EnvironmentFailure:
+    """The EnvironmentFailure that says that a file could not be read; `error` itself if it is one."""
+    return (
+        error if isinstance(error, EnvironmentFailure) else failure(error, f"cannot read {printable(os.fspath(path))}")
+    )

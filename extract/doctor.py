@@ -40,12 +40,20 @@ _LOW_MEMORY = 2 * 10**9  # bytes; a run of the default backbone peaks at about h
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at, what was found, and what to do about it (empty if nothing)."""
+    """One thing that was looked at, what was found, and what to do about it (empty if nothing).
+
+    `names_path` says that the name has a path in it, which may be as long as a path can be.
+    """
 
     name: str
     status: Status
     found: str
     advice: str = ""
+    names_path: bool = False
+
+    def to_dict(self) -> dict[str, str]:
+        """An entry of `extract doctor --json`."""
+        return {"name": self.name, "status": self.status, "found": self.found, "advice": self.advice}
 
 
 def check_machine(folder: Path) -> Iterator[Check]:
@@ -166,13 +174,14 @@ def _file_system(folder: Path) -> Iterator[Check]:
         with tempfile.TemporaryDirectory(prefix=".stillframe-doctor-", dir=place) as tried:
             yield from _try_out(name, Path(tried))
     except OSError as error:
-        yield Check(name, "FAIL", error.strerror or str(error), "choose a folder where you may write, or free space")
+        advice = "choose a folder where you may write, or free space"
+        yield Check(name, "FAIL", error.strerror or str(error), advice, names_path=True)
 
 
 def _try_out(name: str, tried: Path) -> Iterator[Check]:
     (tried / "a").write_bytes(b"a")
     free = os.statvfs(tried)
-    yield Check(name, "PASS", f"writable, {free.f_bavail * free.f_frsize / 1e9:.1f} GB free")
+    yield Check(name, "PASS", f"writable, {free.f_bavail * free.f_frsize / 1e9:.1f} GB free", names_path=True)
     try:
         with (tried / "a").open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

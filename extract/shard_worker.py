@@ -18,7 +18,7 @@ from extract.backbones.weights import require_weights
 from extract.images.decode import DecodePolicy, without_pillow_limits
 from extract.images.loader import ImageLoader, SharedLoader
 from extract.monitor import Monitor
-from extract.pipeline import Target, run_targets
+from extract.pipeline import Lane, run_lanes
 from extract.runtimes.device import usable_cores
 from extract.runtimes.load import NetworkSpec, load_runtime, require_int8
 from extract.shard_builder import ShardTask, StoreSink
@@ -168,9 +168,9 @@ class Assignment:
     runtime: "Runtime"
     new_store: bool
 
-    def target(self, stores: int) -> Target[ShardTask, CommitRecord]:
+    def lane(self, stores: int) -> Lane[ShardTask, CommitRecord]:
         """What the loop computes, in a pass that fills that many stores."""
-        return Target(self.tasks, self.runtime, self.worker.sink(self.runtime, self.new_store, stores))
+        return Lane(self.tasks, self.runtime, self.worker.sink(self.runtime, self.new_store, stores))
 
 
 def run_assignments(
@@ -187,9 +187,9 @@ def run_assignments(
         The record of each shard once it is published, with its assignment's position.
     """
     loader = SharedLoader([assignment.worker.loader() for assignment in assignments], failures)
-    targets = [assignment.target(len(assignments)) for assignment in assignments]
+    lanes = [assignment.lane(len(assignments)) for assignment in assignments]
     with without_pillow_limits():
-        for number, record in run_targets(targets, loader, monitor):
+        for number, record in run_lanes(lanes, loader, monitor):
             failed = len(record.failures)
             monitor.progress.commit(len(record.rows) + failed, failed)
             yield number, record

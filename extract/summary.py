@@ -37,8 +37,8 @@ _JSON_KEYS = (
 
 
 @dataclass(frozen=True)
-class Computed:
-    """How many images a run computed and how many it copied, what it waited for, and the network.
+class RunCounts:
+    """How many images a run computed and how many it copied, beside its clock and its network.
 
     `runtime` is None on a cluster, and where no image had to be computed.
     """
@@ -109,7 +109,7 @@ class RunResult:
         return {name: value for name, value in asdict(self).items() if name in _JSON_KEYS}
 
 
-def summarize(request: Request, planned: PlannedRun, computed: Computed) -> RunResult:
+def summarize(request: Request, planned: PlannedRun, computed: RunCounts) -> RunResult:
     """What the store holds of the run's plan now, and how long computing took.
 
     Raises:
@@ -167,7 +167,7 @@ def _computed_by(snapshot: Snapshot) -> tuple[ComputedBy, ...]:
     return find_computed_by(own, snapshot.info.recipe)
 
 
-def _bottleneck(request: Request, computed: Computed) -> str:
+def _bottleneck(request: Request, computed: RunCounts) -> str:
     if request.options.scheduler is not None:
         return cluster_bottleneck(computed.clock.phases())
     return find_bottleneck(resource_use(request, computed.clock, computed.runtime)) if computed.runtime else ""

@@ -37,7 +37,7 @@ class Pending(Protocol):
     """A call in progress."""
 
     def result(self) -> Computed:
-        """Wait for it."""
+        """Wait for it; to be called once, because the call's place is free for the next one then."""
         ...
 
 

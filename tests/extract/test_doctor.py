@@ -23,7 +23,8 @@ def test_a_sound_machine(tmp_path, quick):
     found = checks(tmp_path / "not" / "yet" / "there")
     assert {check.status for check in found.values()} <= {"PASS", "WARN"}
     assert found["hard links"].status == "PASS"
-    assert f"folder {tmp_path}" in found
+    assert found[f"folder {tmp_path}"].names_path
+    assert set(found["cores"].to_dict()) == {"name", "status", "found", "advice"}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -74,9 +75,8 @@ def test_a_gpu_that_no_framework_sees_is_a_failure(tmp_path, monkeypatch, seen, 
 @pytest.mark.parametrize("columns", [40, 60, 80])
 def test_lines_fit_a_terminal(monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
-    lines = list(
-        format_checks([Check("folder " + "/long" * 10, "FAIL", "word " * 40, "do " * 40), Check("GPU", "PASS", "x")])
-    )
+    place = Check("place " + "/long" * 10, "FAIL", "word " * 40, "do " * 40, names_path=True)
+    lines = list(format_checks([place, Check("GPU", "PASS", "x")]))
     assert max(map(len, lines[1:])) <= columns
     assert lines[-1] == "PASS  GPU  x"
     assert Path(lines[0].split()[-1]).name == "long"

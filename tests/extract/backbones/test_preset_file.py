@@ -1,4 +1,4 @@
-"""The weights file of a preset: equal arrays give equal digests, and what is no array of numbers is refused."""
+"""The weights file of a preset: equal arrays give equal digests, and an array of other things than numbers is refused."""
 
 import h5py
 import ml_dtypes
@@ -25,7 +25,7 @@ def test_the_digest_is_that_of_the_numbers(tmp_path, dtype):
     [h5py.string_dtype(), "S4", np.dtype([("number", "f4"), ("text", h5py.string_dtype())]), h5py.ref_dtype],
     ids=["text of any length", "text", "text in a table", "a reference"],
 )
-def test_what_is_no_number_is_refused(tmp_path, dtype):
+def test_an_array_of_other_things_is_refused(tmp_path, dtype):
     path = tmp_path / "model.weights.h5"
     with h5py.File(path, "w") as file:
         file.create_dataset("layers/dense/vars/0", (2,), dtype)

@@ -124,7 +124,10 @@ class StoreWriter:
         return self._files.create(CurrentPlan.file(number), current.to_bytes())
 
     def commit(self, slot: ShardSlot, content: ShardContent, environment: Mapping[str, str]) -> CommitRecord:
-        """Publish a shard, then its record; returns the record that counts, which may be another process's.
+        """Publish a shard, then its record; returns the record of that slot.
+
+        If another process has taken the slot, that is its record, and nothing of ours counts. It may be a withdrawal,
+        which has neither rows nor failures: the shard is then to be computed again, at the next attempt.
 
         Raises:
             DamagedStore: the shard did not read back as it was written.

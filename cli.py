@@ -1,6 +1,6 @@
-"""The command line: the apps of the three rooms, alone and as groups of `stillframe`.
+"""The command line: the apps of the three packages, alone and as groups of `stillframe`.
 
-The commands are in each room's commands.py; how errors become exit codes is in store/command_line.py.
+The commands are in each package's commands.py; how errors become exit codes is in store/command_line.py.
 """
 
 import importlib.metadata

@@ -53,13 +53,13 @@ def run(photographs: Path, options: Sequence[object], folder: Path) -> Took:
 def report(short: Sequence[Took], long: Sequence[Took], images: int, subject: str) -> list[str]:
     """The lines of this section of RESULTS.md."""
     steady = [(LONGER - 1) * images / (more.loop - less.loop) for less, more in zip(short, long, strict=True)]
-    wanted = [images / rate for rate in steady]
+    ideal = [images / rate for rate in steady]
     row = [
         Spread.of(steady),
         Spread.of([took.loop for took in short]),
-        ratios(wanted, [took.loop for took in short]),
+        ratios(ideal, [took.loop for took in short]),
         Spread.of([took.command for took in short]),
-        ratios(wanted, [took.command for took in short]),
+        ratios(ideal, [took.command for took in short]),
     ]
     return [
         circumstances(),

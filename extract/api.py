@@ -1,4 +1,4 @@
-"""What other rooms may use of this one: images by name, pixels and features of a recipe, and backbones as Keras models.
+"""What other packages may use of this one: images by name, pixels and features of a recipe, and backbones as Keras models.
 
 Everything is loaded on first use (PEP 562): importing this module imports neither Keras nor pyarrow.
 """

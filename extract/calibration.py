@@ -1,7 +1,7 @@
 """The images that a network is quantized with, and how near its features are to those of float32.
 
-Rule 1: of the images of the split train, or of all where DATA has no such split, the first 375 that can be decoded, in the
-order of the SHA-256 of their paths. Every fifth of them is held out: there the features are compared. The others calibrate.
+Rule 1: of the images of the split train, or of all where DATA has no such split, the first 375 that can be decoded of the
+first 750 in the order of the SHA-256 of their paths. Every fifth of them is held out: there the features are compared. The others calibrate.
 No label is used.
 """
 
@@ -98,8 +98,8 @@ def compare_features(
 
 
 def cosine(first: Tensor, second: Tensor) -> float:
-    """Of the angle between two tensors of one shape; 1 if they are equal, even if they are zero; 0 if one of them is zero,
-    or not finite.
+    """The cosine of the angle between two tensors of one shape: 1 if they are equal, even if both are zero; 0 if one of
+    them is zero or not finite.
     """
     one, other = (np.ravel(tensor).astype(np.float64) for tensor in (first, second))
     if np.array_equal(one, other):

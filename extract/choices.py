@@ -1,4 +1,4 @@
-"""The values that options of this room can have. Nothing here imports a library, so that help stays quick.
+"""The values that options of this package can have. Nothing here imports a library, so that help stays quick.
 
 Those that a recipe keeps are in `store.choices`.
 """

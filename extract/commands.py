@@ -74,7 +74,7 @@ class StoreOptions:
 
 @dataclass(frozen=True)
 class JobOptions:
-    """What `extract run` does with its options."""
+    """Options that change what `extract run` does."""
 
     dry_run: Annotated[
         bool,
@@ -134,7 +134,7 @@ def _run_together(runs: list[RunOptions], console: Console) -> None:
 
 @dataclass(frozen=True)
 class SearchWord:
-    """Which networks are listed."""
+    """Options that select networks of the table."""
 
     word: Annotated[str, Argument("WORD", "Only networks with this in their name.")] = ""
 
@@ -161,14 +161,14 @@ def backbones(search: SearchWord, console: Console) -> None:
 
 @dataclass(frozen=True)
 class BackboneName:
-    """Which network of the table."""
+    """The option that names a network of the table."""
 
     backbone: Annotated[str, Argument("BACKBONE", complete=complete_backbone)]
 
 
 @dataclass(frozen=True)
 class BackboneSpelling:
-    """Which network."""
+    """Options that name a network."""
 
     backbone: Annotated[
         str,
@@ -182,7 +182,7 @@ class BackboneSpelling:
 
 @dataclass(frozen=True)
 class LayerOptions:
-    """Of which images."""
+    """Options about the images that a network takes."""
 
     image_size: Annotated[str | None, Option("N or HxW in pixels.", default="the backbone's")] = None
 
@@ -200,7 +200,7 @@ def layers(which: BackboneSpelling, options: LayerOptions, console: Console) -> 
 
 @dataclass(frozen=True)
 class FetchOptions:
-    """Where a network goes."""
+    """Options about the place of a downloaded network."""
 
     to: Annotated[Path | None, Option("A folder for a network of a hub, to take to another machine.")] = None
 
@@ -233,7 +233,7 @@ def fetch(which: BackboneName, options: FetchOptions, console: Console) -> None:
 
 @dataclass(frozen=True)
 class ClassifyOptions:
-    """What `extract classify` looks at, and with which network."""
+    """Options of `extract classify`: its images and its network."""
 
     images: Annotated[tuple[str, ...], Argument("IMAGES…", "Image files, folders, tables, or glob patterns.")]
     backbone: Annotated[str, Option("The network; `extract backbones` lists them.")] = DEFAULT_BACKBONE
@@ -266,7 +266,7 @@ def classify(options: ClassifyOptions, console: Console) -> None:
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """Which sample images, and where to."""
+    """Options of `extract sample`: which images, and the folder to write."""
 
     name: Annotated[str, Argument("NAME", "digits, textures or photos.")]
     folder: Annotated[Path, Argument("DIR")]
@@ -284,7 +284,7 @@ def sample(options: SampleOptions, console: Console) -> None:
 
 @dataclass(frozen=True)
 class DoctorOptions:
-    """What `extract doctor` tries out."""
+    """Options of `extract doctor`."""
 
     out: Annotated[Path, Option("Where stores are to be written.", ("--out", "-o"))] = Path()
 

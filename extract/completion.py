@@ -18,17 +18,15 @@ def complete_layer(given: Mapping[str, object]) -> Iterable[str]:
     """The layers of the backbone that --backbone names; listing them takes seconds once, then they are remembered."""
     named = given.get("backbone") or DEFAULT_BACKBONE
     backbone = str(named[-1] if isinstance(named, list | tuple) else named)
-    if backbone not in BACKBONES:
-        from extract.backbones.layers import list_layers
-
-        return [point.name for point in list_layers(backbone)]
     versions = "-".join(importlib.metadata.version(name) for name in ("stillframe", "keras"))
     remembered = cache_folder() / "layers" / versions / f"{backbone}.json"
-    if remembered.exists():
+    in_table = backbone in BACKBONES  # the layers of a file may change
+    if in_table and remembered.exists():
         names: list[str] = json.loads(remembered.read_text(encoding="utf-8"))
         return names
     from extract.backbones.layers import list_layers
 
     names = [point.name for point in list_layers(backbone)]
-    write_whole(remembered, json.dumps(names).encode())
+    if in_table:
+        write_whole(remembered, json.dumps(names).encode())
     return names

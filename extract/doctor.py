@@ -21,7 +21,7 @@ from store.suggestions import suggest_install
 
 Status = Literal["PASS", "WARN", "FAIL"]
 
-ROOMS = ("extract", "fit", "store")
+PACKAGES = ("extract", "fit", "store")
 LIBRARIES = (
     "keras",
     "tensorflow",
@@ -64,7 +64,7 @@ def check_machine(folder: Path) -> Iterator[Check]:
     """
     yield _python()
     yield _versions()
-    yield from map(_room, ROOMS)
+    yield from map(_package, PACKAGES)
     yield _cores()
     yield _memory()
     yield _precision()
@@ -97,7 +97,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _room(name: str) -> Check:
+def _package(name: str) -> Check:
     """Whether the package of that name is ours: PyPI has others called fit and store."""
     ours = Path(__file__).parents[1] / name
     spec = importlib.util.find_spec(name)

@@ -14,7 +14,7 @@ from extract.monitor import Clock, Monitor
 from extract.pipeline import run_pipeline
 from extract.planning import Changes, Update, find_update, image_bytes, plan_for
 from extract.request import RunOptions
-from extract.resolve import Request, ResolvedStore, resolve, resolve_store
+from extract.resolve import Request, ResolvedStore, resolve, resolve_for_estimate
 from extract.run import load_checked, report_listing, shard_worker
 from extract.runtimes.base import Runtime
 from extract.runtimes.device import peak_memory
@@ -108,7 +108,7 @@ def dry_run(options: RunOptions, reporter: Reporter = SILENT) -> DryRun:
     request = resolve(options, reporter)
     listing = list_data(options.data, options.include, options.exclude)
     report_listing(listing, reporter)
-    resolved = resolve_store(request, listing, reporter)
+    resolved = resolve_for_estimate(request, listing, reporter)
     current = resolved.snapshot or Snapshot(resolved.info)
     update = find_update(current, listing, request)
     plan = plan_for(current, update, request) if update.needs_plan or current.plan is None else current.plan
@@ -165,7 +165,7 @@ class _EncodingSink:
         """Accepts failures: a dry run counts images, not rows."""
 
     def pack(self, tensor: Tensor) -> Packed | None:
-        """As a run packs them."""
+        """Pack a tensor as a run does."""
         return get_format(self.info.shard_format).pack(tensor, self.info.compression)
 
     def finish(self, _: ImageGroup, content: ShardContent) -> int:
@@ -198,7 +198,7 @@ def _estimate(
 
 
 def first_size(runtime: Runtime, images: int) -> int:
-    """How many of the images to compute first: a few batches."""
+    """The number of images to compute first: a few batches."""
     return min(images, max(_IMAGES, _BATCHES * runtime.batch_size))
 
 

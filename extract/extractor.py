@@ -29,7 +29,7 @@ from store.files.names import printable
 from store.files.opening import open_files
 from store.image_records import Failure
 from store.progress import SILENT, Reporter
-from store.quantization import Quantization, local_network
+from store.quantization import Quantization, local_network, network_file
 from store.recipe import Output, Recipe, stored_dtype
 from store.tensors import Tensor
 from store.writer import ShardContent
@@ -115,18 +115,22 @@ def _runtime_in_8_bits(recipe: Recipe, quantization: Quantization, outputs: Sequ
 
     Raises:
         UsageError: it is not there.
+        DamagedStore: it is there, and is not the recipe's.
         PrecisionMissing: this machine does not compute in int8.
     """
     require_int8()
     from extract.runtimes.quantized import quantized_runtime
 
+    files = open_files(place)
     try:
-        file = local_network(open_files(place), quantization.network)
+        file = local_network(files, quantization.network)
     except DamagedStore as error:
+        if files.status(network_file(quantization.network)) is not None:
+            raise
         raise UsageError(
             f"int8 features need their quantized network: {error}, or name one of these with --weights"
         ) from error
-    return quantized_runtime(file, outputs=[recipe.layers.index(output.layer) for output in outputs])
+    return quantized_runtime(file, recipe, outputs)
 
 
 @dataclass(frozen=True)

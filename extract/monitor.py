@@ -1,4 +1,4 @@
-"""What observes the loop and stops it: its time by phase, its progress, and the wish to stop."""
+"""What observes the loop and stops it: its time by phase, its progress, and requests to stop."""
 
 import threading
 import time
@@ -37,6 +37,11 @@ class Clock:
         start, processor_start = self._start
         self.span = time.perf_counter() - start
         self.processor_seconds = time.process_time() - processor_start
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of the span so far."""
+        return time.perf_counter() - self._start[0]
 
     @contextmanager
     def paused(self) -> Iterator[None]:

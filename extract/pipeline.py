@@ -64,7 +64,7 @@ class PassLoader(Protocol):
 
 
 class Sink(Protocol[Group_contra, Result_co]):
-    """Where the loop's shards go."""
+    """Receives the shards that the loop fills."""
 
     @property
     def outputs(self) -> Sequence[Output]:

@@ -199,7 +199,7 @@ class RunOptions:
 
     @property
     def augmentation(self) -> Augmentation | None:
-        """What the recipe says about altered views; None without any."""
+        """The recipe's augmentation; None without altered views."""
         if self.augment == 0:
             return None
         ranges = {name: float(getattr(self, name)) for name in MOST_ALTERED}  # 40 and 40.0 are one recipe

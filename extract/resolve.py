@@ -7,6 +7,7 @@ shapes only the network knows, and where the digest of its weights is not rememb
 import hashlib
 import os
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from extract.backbones.chosen import ChosenNetwork, Geometry, choose_network
 from extract.backbones.file_backbone import FileBackbone, shown_name
@@ -28,6 +29,9 @@ from store.quantization import Quantization
 from store.recipe import Output, Recipe, differences, stored_dtype
 from store.records import StoreInfo
 from store.snapshot import Snapshot, load_snapshot
+
+if TYPE_CHECKING:
+    from extract.runtimes.load_float32 import Float32Network
 
 
 @dataclass(frozen=True)
@@ -174,22 +178,41 @@ def resolve_store(request: Request, listing: Listing, reporter: Reporter) -> Res
     return ResolvedStore(snapshot.info, snapshot, None if int8 else needed)
 
 
-def _quantized_store(request: Request, listing: Listing, reporter: Reporter) -> ResolvedStore:
-    """A new store, and the 8-bit network that it will have."""
+def resolve_for_estimate(request: Request, listing: Listing, reporter: Reporter) -> ResolvedStore:
+    """As `resolve_store`, but quick: of a new store with the precision int8, the network is loaded in float32 and not
+    quantized.
+    """
+    if request.network.precision != INT8 or request.store.is_store():
+        return resolve_store(request, listing, reporter)
+    exact = _float32_network(request, reporter)
+    loaded = LoadedNetwork(exact.runtime, exact.digest)
+    reporter.message("a dry run does not quantize the network: it computes the sample in float32, and int8 is faster")
+    return ResolvedStore(_new_info(request, loaded), None, loaded)
+
+
+def _float32_network(request: Request, reporter: Reporter) -> "Float32Network":
+    """The network to quantize, where this machine can do that."""
     require_int8(request.network.runtime, request.network.device)
-    from extract.runtimes.load_quantized import load_float32
-    from extract.runtimes.quantized import quantize, quantized_runtime, require_nncf
+    from extract.runtimes.load_float32 import load_float32
+    from extract.runtimes.quantized import require_nncf
 
     require_nncf()
     reporter.message(f"loading {shown_name(request.network.backbone.name)}")
-    exact = load_float32(request.network, reporter)
+    return load_float32(request.network, reporter)
+
+
+def _quantized_store(request: Request, listing: Listing, reporter: Reporter) -> ResolvedStore:
+    """A new store, and the 8-bit network that it will have."""
+    exact = _float32_network(request, reporter)
+    from extract.runtimes.quantized import quantize, quantized_runtime
+
     info = _new_info(request, LoadedNetwork(exact.runtime, exact.digest))
     with reporter.step("reading the images that calibrate int8", None):
         policy = decode_policy(info.recipe, request.options.max_pixels)
         found = read_calibration(listing, policy, request.decoders)
     with reporter.step("quantizing the network", None):
         network = quantize(exact.graph, [view.decoded.pixels for view in found.images])
-        runtime = quantized_runtime(network, request.network.batch_size or 1)
+        runtime = quantized_runtime(network, info.recipe, info.outputs, request.network.batch_size or 1)
     names = [output.name for output in info.outputs]
     agreements = compare_features(exact.runtime, runtime, found.held_out, names)
     quantization = Quantization(hashlib.sha256(network).hexdigest(), found.digest, len(found.images), RULE)

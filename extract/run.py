@@ -129,7 +129,7 @@ def report_listing(listing: Listing, reporter: Reporter) -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """What a run does for one store."""
+    """One store of a run: the request and the plan."""
 
     request: Request
     planned: PlannedRun
@@ -141,13 +141,13 @@ class Job:
 
     @property
     def images(self) -> int:
-        """How many images they have."""
+        """The number of images in these shards."""
         plan = self.planned.snapshot.plan
         return sum(plan.shard_length(index) for index in self.indexes) if plan else 0
 
     @property
     def tasks(self) -> Iterator[ShardTask]:
-        """They themselves."""
+        """The tasks of these shards."""
         return shard_tasks(self.planned.snapshot, self.indexes)
 
     @property
@@ -157,7 +157,7 @@ class Job:
 
     @cached_property
     def worker(self) -> ShardWorker:
-        """What computes them."""
+        """The worker that computes these shards."""
         worker = shard_worker(self.request, self.planned.resolved.info, self.planned.listing)
         known = find_known(self.request.store, self.planned.snapshot)
         return replace(worker, known=known, may_only_copy=self._are_all_in(known["size"]))
@@ -232,7 +232,7 @@ def _compute_here(jobs: Sequence[Job], reporter: Reporter) -> list[RunCounts]:
 
 
 def shard_worker(request: Request, info: StoreInfo, listing: Listing) -> ShardWorker:
-    """What the request's shards are computed with."""
+    """The worker for the request's shards."""
     return ShardWorker(
         info,
         request.network,

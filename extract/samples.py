@@ -21,8 +21,8 @@ _COLUMNS = {"train": range(6), "validation": range(6, 11), "test": range(11, 16)
 def write_samples(name: str, folder: Path) -> int:
     """Write sample images under `folder` and return how many; running it again writes the same files.
 
-    `digits` are 1,797 handwritten digits of 8 x 8 pixels in PNG (Alpaydin and Kaynak 1998, UCI), a folder a
-    class; `textures` are 768 patches of 32 x 32 pixels, cut out of scikit-image's three gray photographs of brick,
+    `digits` are 1,797 handwritten digits of 8 x 8 pixels in PNG (Alpaydin and Kaynak 1998, UCI), one folder
+    per class; `textures` are 768 patches of 32 x 32 pixels, cut out of scikit-image's three gray photographs of brick,
     grass and gravel (CC0), in `{train,validation,test}/<class>/`, each split from a part of its own of every
     photograph; `photos` are two JPEG photographs (a Chinese temple, a flower).
 

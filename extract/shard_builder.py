@@ -1,7 +1,6 @@
 """From computed images to a shard of a store: collecting rows, tensors and failures, and committing them."""
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from extract.images.loader import CopiedImage, LoadedView
+from extract.monitor import Clock
 from extract.runtimes.base import Computed
 from store.errors import UsageError
 from store.formats import get_format
@@ -87,7 +87,9 @@ class ShardBuilder:
         self._failures += failures
 
     def copy(self, images: Sequence[CopiedImage]) -> None:
-        """Add images whose features are known. They fill the tensors from the end: views of others may be yet to come."""
+        """Add images whose features are known. They are written from the end, since computed rows still come
+        at the front.
+        """
         for image in images:
             self._copied.append(image)
             start = (len(self._group.rows) - len(self._copied)) * self._group.views
@@ -159,7 +161,7 @@ class ShardBuilder:
         return packed
 
     def content(self) -> ShardContent:
-        """Everything collected; asked for once."""
+        """Everything collected. To be called once: it moves rows."""
         copied = self._copied[::-1]  # as their tensors are ordered
         rows = self._rows + [image.row for image in copied]
         sizes = self._sizes + [(image.known.width, image.known.height) for image in copied]
@@ -203,25 +205,27 @@ def _storage_problem(largest: Sequence[float], outputs: Sequence[Output]) -> tup
 
 @dataclass
 class StoreSink:
-    """Commits shards to a store, each with what it was computed with and the seconds since the one before it.
+    """Commits shards to a store, each with what it was computed with and the seconds by the loop's clock since the one
+    before it.
 
-    With `new_store`, the first batch may still show that the stored type does not fit. Of several `stores` that one pass
-    fills, nobody knows whose seconds they are: they are not noted.
+    With `new_store`, the first batch may still show that the stored type does not fit. Where one pass fills several
+    `stores`, seconds cannot be attributed to one of them and are not recorded.
     """
 
     writer: StoreWriter
     outputs: Sequence[Output]
     environment: Callable[[], Mapping[str, str]]
+    clock: Clock
     new_store: bool = False
     stores: int = 1
     _checked: bool = field(default=False, init=False)
-    _since: float = field(default_factory=time.perf_counter, init=False)
+    _since: float = field(default=0.0, init=False)
 
     def check(self, refused: Sequence[Failure]) -> None:
         """Refuse a new store whose first batch has values outside the range of float16.
 
         Raises:
-            UsageError: it has.
+            UsageError: the first batch has such values.
         """
         if self.new_store and not self._checked:
             for failure in refused:
@@ -236,6 +240,6 @@ class StoreSink:
 
     def finish(self, task: ShardTask, content: ShardContent) -> CommitRecord:
         """Commit a shard; the record that counts may be another process's."""
-        began, self._since = self._since, time.perf_counter()
-        seconds = {SECONDS: f"{self._since - began:.3f}"} if self.stores == 1 else {}
+        began, self._since = self._since, self.clock.elapsed
+        seconds = {SECONDS: f"{max(0.0, self._since - began):.3f}"} if self.stores == 1 else {}
         return self.writer.commit(task.slot, content, {**self.environment(), **seconds})

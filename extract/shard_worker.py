@@ -17,7 +17,7 @@ import pyarrow as pa
 from extract.backbones.weights import require_weights
 from extract.images.decode import DecodePolicy, without_pillow_limits
 from extract.images.loader import ImageLoader, SharedLoader
-from extract.monitor import Monitor
+from extract.monitor import Clock, Monitor
 from extract.pipeline import Lane, run_lanes
 from extract.runtimes.device import usable_cores
 from extract.runtimes.load import NetworkSpec, load_runtime, require_int8
@@ -124,7 +124,8 @@ class ShardWorker:
         require_int8(self.network.runtime, self.network.device)
         from extract.runtimes.quantized import quantized_runtime
 
-        return quantized_runtime(local_network(self.files(), quantization.network), self.network.batch_size or 1)
+        file = local_network(self.files(), quantization.network)
+        return quantized_runtime(file, self.info.recipe, self.info.outputs, self.network.batch_size or 1)
 
     def environment(self, runtime: "Runtime") -> dict[str, str]:
         """What commit records say about where and with which versions they were made."""
@@ -146,10 +147,10 @@ class ShardWorker:
             KnownFeatures(self.files(), self.info, self.known) if len(self.known) else None,
         )
 
-    def sink(self, runtime: "Runtime", new_store: bool, stores: int = 1) -> StoreSink:
+    def sink(self, runtime: "Runtime", clock: Clock, new_store: bool, stores: int = 1) -> StoreSink:
         """What commits the shards that a runtime computes, see `Assignment`; `stores` are filled in the same pass."""
         writer = StoreWriter(self.files(), self.info)
-        return StoreSink(writer, self.info.outputs, partial(self.environment, runtime), new_store, stores)
+        return StoreSink(writer, self.info.outputs, partial(self.environment, runtime), clock, new_store, stores)
 
 
 @dataclass(frozen=True)
@@ -168,9 +169,9 @@ class Assignment:
     runtime: "Runtime"
     new_store: bool
 
-    def lane(self, stores: int) -> Lane[ShardTask, CommitRecord]:
-        """What the loop computes, in a pass that fills that many stores."""
-        return Lane(self.tasks, self.runtime, self.worker.sink(self.runtime, self.new_store, stores))
+    def lane(self, clock: Clock, stores: int) -> Lane[ShardTask, CommitRecord]:
+        """These shards as a lane of the loop with this clock, in a pass that fills this number of stores."""
+        return Lane(self.tasks, self.runtime, self.worker.sink(self.runtime, clock, self.new_store, stores))
 
 
 def run_assignments(
@@ -187,7 +188,7 @@ def run_assignments(
         The record of each shard once it is published, with its assignment's position.
     """
     loader = SharedLoader([assignment.worker.loader() for assignment in assignments], failures)
-    lanes = [assignment.lane(len(assignments)) for assignment in assignments]
+    lanes = [assignment.lane(monitor.clock, len(assignments)) for assignment in assignments]
     with without_pillow_limits():
         for number, record in run_lanes(lanes, loader, monitor):
             failed = len(record.failures)

@@ -63,7 +63,7 @@ def _format_changes(result: "RunResult") -> str:
 
 
 def format_dry_run(plan: "DryRun") -> list[str]:
-    """What a run would do and take, in a few lines."""
+    """A dry run's estimate in a few lines."""
     outputs = ", ".join(f"{output.name} {format_shape(output.shape)} {output.dtype}" for output in plan.outputs)
     copies = f" and {plan.to_copy:,} renamed ones to copy" if plan.to_copy else ""
     lines = [
@@ -101,7 +101,7 @@ def format_backbones(weights: Mapping[Backbone, Path | None]) -> list[list[str]]
 
 
 def format_preprocessing() -> list[list[str]]:
-    """What the columns weights and pixels of `format_backbones` say."""
+    """The legend of `format_backbones`: its columns weights and pixels."""
     rows = [["weights", "whether the ImageNet weights are on this machine"]]
     return rows + [[name, f"pixels: {meaning}"] for name, meaning in PREPROCESSING.items()]
 

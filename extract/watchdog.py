@@ -11,7 +11,7 @@ class Watchdog:
 
     def __init__(self, patience: float, act: Callable[[], None]) -> None:
         self.expired = False
-        """Whether it has acted."""
+        """Whether `act` was called."""
         self._patience = patience
         self._act = act
         self._timer = self._new_timer()

@@ -20,14 +20,14 @@ app = new_app("Fit small heads on the features of a store, and use them on image
 
 @dataclass(frozen=True)
 class StorePlace:
-    """Which store."""
+    """The option that names a store."""
 
     features: Annotated[str, Option("The store.", ("--features", "-f"))]
 
 
 @dataclass(frozen=True)
 class StorePlaces:
-    """Which stores a head is fitted on."""
+    """The option that names the stores of a fit."""
 
     features: Annotated[
         tuple[str, ...],
@@ -47,21 +47,21 @@ class StorePlaces:
 
 @dataclass(frozen=True)
 class HeadPlace:
-    """Which head."""
+    """The argument that names a head."""
 
     folder: Annotated[Path, Argument("HEAD", "The folder that `fit head` wrote.")]
 
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """What it takes to load some heads."""
+    """Options that loading some heads needs."""
 
     custom: Annotated[str | None, Option("module:function, for a custom head.", ("--head",))] = None
 
 
 @dataclass(frozen=True)
 class WeightsOption:
-    """Where the backbone's weights are."""
+    """The option that names the backbone's weights."""
 
     weights: Annotated[
         tuple[str, ...],
@@ -84,7 +84,7 @@ class ParameterOptions(Shortcuts):
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How much of the scores is printed."""
+    """The option that prints all scores."""
 
     everything: Annotated[bool, Option("Print all metrics; without it, the main ones.", ("--all",))] = False
 

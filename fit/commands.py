@@ -40,7 +40,7 @@ __all__ = ["app"]
 
 @dataclass(frozen=True)
 class HeadOutput:
-    """Where a head goes."""
+    """Options about the folder of a head."""
 
     out: Annotated[Path | None, Option("The head's folder.", ("--out", "-o"), default="heads/<head>")] = None
     force: Annotated[bool, Option("Replace a head that is there.")] = False
@@ -90,7 +90,7 @@ def head(
 
 @dataclass(frozen=True, kw_only=True)
 class SweepOutput(TableOptions):
-    """Where a sweep goes, and how much of it is printed."""
+    """Options about the output of a sweep."""
 
     out: Annotated[Path, Option("The sweep's folder; the chosen head is in its folder best.", ("--out", "-o"))]
 
@@ -165,7 +165,7 @@ ABSTAIN = Option("Predict nothing where the class has a probability below this."
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """What a head is evaluated on."""
+    """Options that select the images of an evaluation."""
 
     features: Annotated[
         tuple[str, ...], Option("A store of the same recipe; one for each recipe of the head.", ("--features", "-f"))
@@ -208,7 +208,7 @@ def evaluate(
 
 @dataclass(frozen=True)
 class PredictionOptions:
-    """What a head predicts, and where the predictions go."""
+    """Options of `fit predict`: its images and its output."""
 
     images: Annotated[tuple[str, ...], Argument("IMAGES…", "Image files, folders, tables, or glob patterns.")] = ()
     features: Annotated[
@@ -270,7 +270,7 @@ def predict(
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What a head is exported to."""
+    """Options of `fit export`."""
 
     to: Annotated[str, Option("keras, saved_model, onnx, litert or openvino.")]
     out: Annotated[Path, Option("The file, or the folder of a saved_model.", ("--out", "-o"))]

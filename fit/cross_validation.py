@@ -54,7 +54,7 @@ class CrossValidation:
     folds: Sequence[FoldScore]
 
     def to_dict(self) -> dict[str, object]:
-        """What metrics.json says beside the scores of the first repeat."""
+        """The values for metrics.json beside the scores of the first repeat."""
         return {"cv_folds": [fold.to_dict() for fold in self.folds], "cv_repeats": self._repeats()}
 
     def _repeats(self) -> dict[str, object]:

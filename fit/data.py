@@ -53,7 +53,7 @@ class Features(Protocol):
         ...
 
     def take(self, rows: Positions) -> npt.NDArray[np.float32]:
-        """Those rows, in that order."""
+        """The rows at these positions, in this order."""
         ...
 
     def batches(

@@ -97,7 +97,7 @@ class EvaluatedNumbers:
 
 
 def evaluated_numbers(results: Results, split: str) -> EvaluatedNumbers:
-    """As `evaluated_rows`, of a regression."""
+    """The evaluated numbers of a regression, as `evaluated_rows` for classes."""
     rows = results.predictions.filter(pc.equal(results.predictions["split"], split))
     paths = rows["path"].to_pylist()
     targets = parse_numbers(rows["label"].to_pylist(), paths)

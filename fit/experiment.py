@@ -79,7 +79,7 @@ class Experiment:
 
     @property
     def task(self) -> Task:
-        """What is to be predicted."""
+        """The task: what is predicted."""
         return self.images.task
 
     @property
@@ -89,7 +89,7 @@ class Experiment:
 
     @cached_property
     def targets(self) -> Targets:
-        """Those of the features' rows."""
+        """The targets of the rows of features, of all views."""
         return self.images.targets.repeat(self.views, axis=0)
 
     def deciding(self, decision: Decision) -> "Experiment":

@@ -9,6 +9,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from fit.heads.balanced import BalancedPredictor, column_factors
 from fit.heads.base import CustomHead, Predictor
 from fit.looks import Look, read_looks, write_looks
 from fit.model_file import ModelFile, read_file, read_model, write_model
-from store.errors import DamagedHead, EnvironmentFailure, StillframeError, UnsafeFile, UsageError
+from store.errors import DamagedHead, DamagedStore, EnvironmentFailure, StillframeError, UnsafeFile, UsageError
 from store.files.local import whole_file
 from store.files.names import file_path, row_name
 from store.files.opening import open_files
@@ -155,7 +156,19 @@ def _write_networks(folder: Path, info: HeadInfo) -> None:
             network = block.recipe.quantization.network
             path = folder / network_file(network)
             path.parent.mkdir(exist_ok=True)
-            shutil.copyfile(local_network(open_files(file_path(block.place)), network), path)
+            shutil.copyfile(_sound_network(block, network), path)
+
+
+def _sound_network(block: Block, network: str) -> Path:
+    """The file of a quantized network: the head's own, or where that is damaged the store's."""
+    try:
+        return local_network(open_files(file_path(block.place)), network)
+    except DamagedStore:
+        if not block.network or not block.store:
+            raise
+        with suppress(DamagedStore):
+            return local_network(open_files(file_path(block.store)), network)
+        raise
 
 
 def _with_own_networks(info: HeadInfo, folder: Path) -> HeadInfo:

@@ -125,7 +125,7 @@ class HeadInfo:
 
     @property
     def fingerprint(self) -> str:
-        """That of the recipe, or of the blocks' recipes together."""
+        """The fingerprint of the recipe, or of the recipes of all blocks."""
         return joint_fingerprint([block.recipe for block in self.blocks])
 
     @property

@@ -198,7 +198,7 @@ class Shortcuts:
     optimizer: Annotated[str | None, Option("Any of Keras', such as adam or sgd: heads that Keras fits.")] = None
 
     def given(self) -> dict[str, Value]:
-        """Those that were given."""
+        """The values that were given, by name."""
         named = ((name, getattr(self, name)) for name in SHORTCUTS)
         return {name: value for name, value in named if value is not None}
 
@@ -210,7 +210,7 @@ class HeadCall(Shortcuts, FitOptions):
     progress: Annotated[bool, Option("Show on standard error what is being done.")] = False
 
     def options(self) -> FitOptions:
-        """What is to be fitted."""
+        """The head to fit."""
         named = {field.name: getattr(self, field.name) for field in fields(FitOptions)}
         return FitOptions(**{**named, "parameters": {**self.parameters, **self.given()}})
 

@@ -47,7 +47,7 @@ class FitRequest:
 
     @property
     def fingerprint(self) -> str:
-        """That of the recipe, or of the blocks' recipes together."""
+        """The fingerprint of the recipe, or of the recipes of all blocks."""
         return joint_fingerprint([stored.store.recipe for stored in self.stored])
 
 

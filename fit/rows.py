@@ -133,7 +133,7 @@ def exclude(rows: ImageRows, path: str | os.PathLike[str], reporter: Reporter = 
 
 
 def pick(rows: ImageRows, chosen: Positions) -> ImageRows:
-    """Those of the rows, by position."""
+    """The rows at these positions."""
     elsewhere = tuple(positions[chosen] for positions in rows.elsewhere)
     return ImageRows(rows.table.take(pa.array(chosen)), rows.stored[chosen], elsewhere)
 
@@ -177,7 +177,7 @@ def relabel(rows: ImageRows, path: str | os.PathLike[str], reporter: Reporter = 
 
 
 def _none_named(path: str | os.PathLike[str], given: str, stored: str) -> UsageError:
-    """That a table names no image of a store, with a path of each."""
+    """The error of a table that names no image of the store, with a path of each."""
     return UsageError(
         f"{path} names no image of the store: it has paths such as {printable(given)!r}, the store has "
         f"{printable(stored)!r}; paths are relative to the folder that was extracted"

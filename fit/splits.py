@@ -281,5 +281,5 @@ def split_rows(
 
 
 def _without(rows: Positions, groups: SplitGroups, others: Positions) -> Positions:
-    """Those rows that share no split group with the others."""
+    """The rows that share no split group with `others`."""
     return rows[~np.isin(groups.of_rows[rows], groups.of_rows[others])]

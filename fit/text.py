@@ -1,4 +1,4 @@
-"""What a terminal shows of metrics and predictions: rows of cells."""
+"""Metrics and predictions as rows of cells for a terminal."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

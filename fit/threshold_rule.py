@@ -1,4 +1,4 @@
-"""What --threshold can ask for."""
+"""The rules that --threshold can name."""
 
 import math
 from dataclasses import dataclass

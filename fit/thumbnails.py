@@ -12,10 +12,10 @@ from PIL import Image, features
 from extract.api import BadImage, Reporter
 
 SIDE = 128
-"""Of a thumbnail's longer side, in pixels."""
+"""The longer side of a thumbnail, in pixels."""
 
 MOST_CHARACTERS = 9_000_000
-"""Of all thumbnails of a page together; images beyond have none."""
+"""The size of all thumbnails of a page, in characters; images beyond it have none."""
 
 _QUALITIES = {"WEBP": 60, "JPEG": 70}
 _AT_A_TIME = 256

@@ -1,4 +1,4 @@
-"""What the commands of all rooms share: options made from dataclasses, output, and errors as exit codes.
+"""What the commands of all packages share: options made from dataclasses, output, and errors as exit codes.
 
 Results go to standard output, everything for people to standard error. A Stillframe error is one line and its own exit
 code (see store/errors.py); a traceback appears only with --debug. With --json, standard output holds one JSON object
@@ -84,7 +84,7 @@ class Console:
                 self.message(line)
 
     def result(self, values: Mapping[str, object]) -> None:
-        """What --json prints when the command ends."""
+        """Set the object that --json prints when the command ends."""
         self._result.update(values)
 
     def output(self, *lines: str) -> None:
@@ -104,7 +104,7 @@ class Console:
             self.output(*(facts(rows, sys.maxsize) if separator is None else map(separator.join, rows)))
 
     def summary(self, *lines: str) -> None:
-        """As `output`, and nothing with --quiet either."""
+        """Print as `output` does, but nothing with --quiet."""
         if not self.quiet:
             self.output(*lines)
 

@@ -17,14 +17,14 @@ app = new_app("Look into a store, check it, repair it, export it.")
 
 @dataclass(frozen=True)
 class StorePlace:
-    """Which store."""
+    """The argument that names a store."""
 
     store: Annotated[str, Argument("STORE", "The store's folder, or its URL (s3://, gs://, az://).")]
 
 
 @dataclass(frozen=True)
 class InfoOptions:
-    """What `store info` shows."""
+    """Options of `store info`."""
 
     as_config: Annotated[
         bool, Option("Print the --config file with which `extract run` makes such a store.", ("--config",))
@@ -85,7 +85,7 @@ def repair(place: StorePlace, console: Console) -> None:
 
 @dataclass(frozen=True)
 class GarbageOptions:
-    """What `store gc` deletes."""
+    """Options of `store gc`."""
 
     min_age: Annotated[float, Option("Seconds; younger files stay, because a run may still need them.")] = 3600.0
     dry_run: Annotated[bool, Option("Say what would be deleted, delete nothing.")] = False
@@ -115,7 +115,7 @@ def failures(place: StorePlace, console: Console) -> None:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What `store export` writes."""
+    """Options of `store export`."""
 
     to: Annotated[str, Option("npy, npz, csv, parquet or tfrecord.")]
     out: Annotated[Path, Option("The file to write.", ("--out", "-o"))]

@@ -70,7 +70,7 @@ class TooManyFailures(StillframeError):
 
 
 class DamagedStore(StillframeError):
-    """What the store holds is not what was written to it."""
+    """A file of the store is not what was written to it."""
 
     exit_code = 4
 

@@ -1,4 +1,4 @@
-"""What a store holds and how it was made, as plain values."""
+"""The content of a store and how it was made, as plain values."""
 
 from collections import Counter
 from collections.abc import Iterable

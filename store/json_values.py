@@ -10,7 +10,7 @@ from store.schema import InvalidField, shown
 JsonObject: TypeAlias = dict[str, object]
 
 MOST_BYTES = 2**20
-"""Of store.json and of a file in view/."""
+"""The maximum size of store.json and of a file in view/."""
 
 
 def encode(values: Mapping[str, object]) -> bytes:

@@ -40,7 +40,7 @@ class Option:
 
 
 def one_of(choices: Iterable[str]) -> Callable[[Mapping[str, object]], Iterable[str]]:
-    """What `Option.complete` is for an option that has fixed values."""
+    """A value of `Option.complete` for an option that has fixed values."""
     return lambda _: choices
 
 

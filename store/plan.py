@@ -134,11 +134,11 @@ class Plan:
 
     @cached_property
     def shard_count(self) -> int:
-        """How many shards this plan computes; they are numbered from 0."""
+        """The number of shards that this plan computes; they are numbered from 0."""
         return int(pc.max(self.rows["shard"]).as_py() or 0) + 1 if self.own_image_count else 0
 
     def shard_length(self, index: int) -> int:
-        """How many images one of this plan's own shards has."""
+        """The number of images in one of this plan's own shards."""
         return max(0, min(self.images_per_shard, self.own_image_count - index * self.images_per_shard))
 
     @property

@@ -151,7 +151,7 @@ class _Step(Silence):
     """
 
     seconds: ClassVar[float]
-    """How often it is shown again."""
+    """Seconds between updates."""
 
     def __init__(self, what: str, total: int | None) -> None:
         self._what = what
@@ -190,7 +190,7 @@ class _Step(Silence):
         raise NotImplementedError
 
     def _hide(self) -> None:
-        """What is shown may stay."""
+        """Hide the progress; by default it stays."""
 
 
 def _copy_of_standard_error() -> TextIO:

@@ -174,10 +174,10 @@ class CurrentPlan:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """What `to_bytes` wrote.
+        """Read what `to_bytes` wrote, a file of view/.
 
         Raises:
-            DamagedStore: it is not.
+            DamagedStore: a field is missing or not valid.
         """
         values = decode(data, "the newest file in view/")
         try:

@@ -33,11 +33,11 @@ class InvalidField(TypeError):
 
 
 class Limit(Protocol):
-    """What the values of a type have to be beside of that type."""
+    """A rule for the values of a type."""
 
     @property
     def expected(self) -> str:
-        """What is expected, in words."""
+        """The rule in words, for messages."""
         ...
 
     def accepts(self, value: object) -> bool:

@@ -44,17 +44,17 @@ class ShardImages:
 
     @property
     def committed(self) -> npt.NDArray[np.bool_]:
-        """Which of the images the record has, as rows or as failures."""
+        """A mask of the images that the record has, as rows or as failures."""
         return self.image_positions >= 0
 
     @property
     def stored(self) -> npt.NDArray[np.bool_]:
-        """Which of the images are rows of the shard."""
+        """A mask of the images that are rows of the shard."""
         return self.committed & ~self.failed
 
     @property
     def failed(self) -> npt.NDArray[np.bool_]:
-        """Which of the images are failures."""
+        """A mask of the images that are failures."""
         return self.image_positions >= len(self.record.rows)
 
 
@@ -193,7 +193,7 @@ class Snapshot:
         return ShardSlot(plan_name, int(index), self.attempts.get(key, 0) + 1)
 
     def counts(self) -> Counts:
-        """See `Counts`."""
+        """How many images are stored, failed and pending."""
         images = len(self.plan.rows) if self.plan else 0
         committed = sum(int(shard.committed.sum()) for shard in self.shard_images)
         stored = sum(int(shard.stored.sum()) for shard in self.shard_images)

@@ -45,7 +45,7 @@ class _Unfailing(io.FileIO):
     """A stream of which it does not matter whether anybody reads it."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
-        """As everywhere; where it fails, the data is lost."""
+        """Write as usual; if that fails, the data is lost."""
         try:
             return super().write(data)
         except OSError:

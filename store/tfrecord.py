@@ -13,7 +13,7 @@ from store.recipe import Output
 from store.tensors import Tensor
 
 Value: TypeAlias = str | int | None
-"""What a row has in a column."""
+"""A value of a column."""
 
 
 class ExampleWriter:

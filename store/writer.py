@@ -77,7 +77,7 @@ class StoreWriter:
 
     @property
     def info(self) -> StoreInfo:
-        """What store.json says."""
+        """The content of store.json."""
         if self._info is None:
             self._info = StoreInfo.from_bytes(self._files.read_small(INFO, MOST_BYTES))
         return self._info

@@ -1,4 +1,4 @@
-"""The rooms and the one direction: cli -> fit -> extract -> store; small files, short functions, few parameters.
+"""The packages and the one direction: cli -> fit -> extract -> store; small files, short functions, few parameters.
 
 All imports are read, those inside functions too. Imports for type checking alone (`if TYPE_CHECKING:`) run nothing, so
 they may close a circle, but they keep the direction and are listed here.
@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("store", "extract", "fit")
+PACKAGES = ("store", "extract", "fit")
 BEHIND = {"store": {"store"}, "extract": {"extract", "store"}, "fit": {"fit", "extract", "store"}}
-"""What each room may import of ours."""
+"""What each package may import of ours."""
 
 DOOR = "extract.api"
 """The only module of `extract` that `fit` imports."""
@@ -76,7 +76,7 @@ class Import:
 
 def files():
     found = [path for name in ("cli.py", "stillframe.py") if (path := ROOT / name).exists()]
-    return found + [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+    return found + [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
 def module_name(path):
@@ -199,11 +199,11 @@ def test_every_module_is_read():
     assert any(found.kind == "inside" for found in IMPORTS)
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_only_rooms_behind_it(room):
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_room_imports_only_rooms_behind_it(package):
     for found in IMPORTS:
-        if found.importer.partition(".")[0] == room:
-            assert found.imported.partition(".")[0] in BEHIND[room], found
+        if found.importer.partition(".")[0] == package:
+            assert found.imported.partition(".")[0] in BEHIND[package], found
 
 
 def test_fit_imports_one_module_of_extract():

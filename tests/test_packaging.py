@@ -31,9 +31,9 @@ def test_every_requirement_is_pinned_within_its_bounds():
 def test_everything_that_programs_import_is_shipped():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     shipped = project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
-    rooms = [folder.name for folder in ROOT.iterdir() if (folder / "py.typed").exists()]
+    packages = [folder.name for folder in ROOT.iterdir() if (folder / "py.typed").exists()]
     modules = [path.name for path in ROOT.glob("*.py")]
-    assert sorted(shipped) == sorted([*rooms, *modules])
+    assert sorted(shipped) == sorted([*packages, *modules])
 
 
 def test_data_folders_with_the_names_of_packages_hide_nothing(tmp_path):

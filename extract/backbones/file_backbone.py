@@ -74,5 +74,5 @@ def model_digest(backbone: FileBackbone, path: str) -> str:
 
 
 def shown_name(backbone: str) -> str:
-    """What people call a backbone that has this name in recipes."""
+    """The name to print for a backbone that has this name in recipes."""
     return KINDS.get(backbone, backbone)

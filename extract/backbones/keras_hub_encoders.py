@@ -139,7 +139,7 @@ def project(pooled: keras.KerasTensor, found: HubNetwork) -> keras.KerasTensor:
 
 
 def _arguments(found: HubNetwork, image_size: tuple[int, int], activation: str) -> dict[str, object]:
-    """Of an encoder's class."""
+    """The arguments of an encoder's class."""
     values = found.values
     return {
         "patch_size": values["patch_size"],

@@ -53,7 +53,7 @@ class HubNetwork:
 
     @property
     def is_preset(self) -> bool:
-        """Whether it is a preset of keras-hub."""
+        """Whether the folder is a preset of keras-hub."""
         return self.weights.name == PRESET_WEIGHTS
 
     @property

@@ -43,7 +43,7 @@ class Port:
 
     @property
     def shown(self) -> str:
-        """As in `last_hidden_state (?, 257, 384)`."""
+        """Name and shape for messages, such as `last_hidden_state (?, 257, 384)`."""
         if self.shape is None:
             return f"{self.name} (of unknown shape)"
         return f"{self.name} ({', '.join('?' if axis is None else str(axis) for axis in self.shape)})"

@@ -69,7 +69,7 @@ class HubSource:
 
     @property
     def layout(self) -> str:
-        """Of its input."""
+        """The order of the input's axes."""
         return "nhwc"
 
 

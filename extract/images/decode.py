@@ -163,8 +163,9 @@ def decode(data: bytes, policy: DecodePolicy, memory: MemoryBudget = _UNLIMITED)
     except BadImage:
         raise
     except UnidentifiedImageError:
-        kind = kind_of(data) or "of no kind that is known"
-        raise BadImage("not_an_image", f"not a known image format: it is {kind}") from None
+        kind = kind_of(data)
+        found = f"it is {kind}" if kind else "the content is not recognized as any type of file"
+        raise BadImage("not_an_image", f"not a known image format: {found}") from None
     except Image.DecompressionBombError as error:  # outside `without_pillow_limits`, Pillow's own limit holds
         raise BadImage("too_many_pixels", str(error)) from None
     except MemoryError:

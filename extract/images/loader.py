@@ -61,7 +61,7 @@ class ImageLoader:
         self.files = files
         self.limits = _DecodingLimits(decoders)
         self.pixels_of = (policy, augmentation)
-        """What pixels depend on: where it is equal, two loaders make the same of a file."""
+        """What pixels depend on: loaders with equal `pixels_of` make the same pixels of a file."""
         self._policy = policy
         self._augmentation = augmentation
         self._known = known

@@ -85,6 +85,6 @@ class Runtime(Protocol):
 def padded_size(images: int, batch_size: int) -> int:
     """The padded size of a call with this number of images: the next power of two, from 32 on, and `batch_size` at most.
 
-    32 is the automatic batch of a processor: the last, short batch of a shard stays what it was, to the last bit.
+    32 is the automatic batch of a processor, so the features of a short batch are the same to the last bit.
     """
     return min(batch_size, max(_LEAST_PADDED, 1 << (images - 1).bit_length()))

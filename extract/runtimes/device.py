@@ -32,7 +32,7 @@ class Device:
 
     @property
     def is_gpu(self) -> bool:
-        """Whether it is not the processor."""
+        """Whether the device is a GPU, or another accelerator."""
         return self.name != CPU
 
 

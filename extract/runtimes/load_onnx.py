@@ -7,7 +7,7 @@ from extract.backbones.file_backbone import FileBackbone
 from extract.backbones.onnx_file import read_onnx_file
 from extract.backbones.onnx_input import pixel_input, require_size
 from extract.runtimes.base import Runtime
-from extract.runtimes.onnx_model import OnnxModel, OnnxRequest
+from extract.runtimes.onnx_model import OnnxModel, OnnxRequest, why_refused
 from store.errors import PrecisionMissing, UsageError
 from store.files.names import printable
 from store.suggestions import suggest_install
@@ -62,9 +62,8 @@ def _load_openvino(model: OnnxModel, asked: OnnxRequest) -> Runtime:
     try:
         return OpenvinoRuntime(graph, asked.precision, {})
     except OPENVINO_ERRORS as error:
-        reason = " ".join(str(error).split())[-300:]
         raise UsageError(
-            f"OpenVINO cannot compute {printable(str(model.file.path))} ({reason}): export it with another operator set, or "
+            f"OpenVINO cannot compute {printable(str(model.file.path))} ({why_refused(error)}): export it with another operator set, or "
             "use --runtime onnxruntime"
         ) from error
 

@@ -12,7 +12,7 @@ import openvino.opset13 as ops
 
 from extract.backbones.outputs import Cut, parse_cut
 from extract.backbones.tokens import find_grid
-from extract.runtimes.onnx_model import OnnxModel
+from extract.runtimes.onnx_model import OnnxModel, why_refused
 from extract.runtimes.openvino import openvino_core
 from store.errors import UnsafeFile, UsageError
 from store.files.names import printable
@@ -23,7 +23,6 @@ OPENVINO_ERRORS = (RuntimeError, ValueError, MemoryError)
 """What OpenVINO raises for models that it cannot take; ValueError if a name in its message is not UTF-8."""
 
 _MOST_ELEMENTS = 2**30  # of one tensor: 4 GB
-_MOST_REASON = 300  # characters of OpenVINO's own
 
 
 def feature_graph(model: OnnxModel, layers: Sequence[str], pooling: str, dtype: str) -> openvino.Model:
@@ -94,7 +93,7 @@ def _alone(model: OnnxModel, outputs: Sequence[str]) -> openvino.Model:
         graph = openvino_core().read_model(model.file.path)
     except OPENVINO_ERRORS as error:
         raise UsageError(
-            f"OpenVINO cannot read {shown} ({_reason(error)}): export it with another operator set, or use --runtime "
+            f"OpenVINO cannot read {shown} ({why_refused(error)}): export it with another operator set, or use --runtime "
             "onnxruntime"
         ) from error
     found = {name: port for port in graph.outputs for name in port.get_names()}
@@ -109,7 +108,7 @@ def _alone(model: OnnxModel, outputs: Sequence[str]) -> openvino.Model:
         alone.reshape({alone.input(0): openvino.PartialShape([model.batch, *axes])})
     except OPENVINO_ERRORS as error:
         raise UsageError(
-            f"{shown} gives no {', '.join(outputs)} for images of {height}x{width} alone ({_reason(error)}): choose another "
+            f"{shown} gives no {', '.join(outputs)} for images of {height}x{width} alone ({why_refused(error)}): choose another "
             "--layer or --image-size, or export the half of the model that takes images"
         ) from error
     _require_reasonable(alone, shown)
@@ -126,10 +125,6 @@ def _require_reasonable(graph: openvino.Model, shown: str) -> None:
                     f"{shown} computes a tensor of {elements:,} elements ({node.get_type_name()}), {_MOST_ELEMENTS:,} at most "
                     "are expected: it is damaged or made to do harm"
                 )
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[-_MOST_REASON:] or type(error).__name__
 
 
 def _features(
@@ -187,9 +182,8 @@ def _part(values: openvino.Output, cut: Cut, model: OnnxModel) -> openvino.Outpu
     patches = ops.slice(values, _whole([grid.prefix]), _whole([shape[1]]), _whole([1]), _whole([1])).output(0)
     if cut.part == "mean":
         return ops.reduce_mean(patches, _whole([1]), keep_dims=False).output(0)
-    return ops.reshape(patches, _whole([0, *grid.shape, shape[2]]), special_zero=True).output(
-        0
-    )  # 0: the batch as it is
+    grid_shape = _whole([0, *grid.shape, shape[2]])  # 0: the batch as it is
+    return ops.reshape(patches, grid_shape, special_zero=True).output(0)
 
 
 def _shape(values: openvino.Output) -> tuple[int, ...]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from extract.backbones.file_backbone import FileBackbone
 from extract.backbones.onnx_file import OnnxFile, Port
 
+_MOST_REASON = 300  # characters of a library's own
+
 
 @dataclass(frozen=True)
 class OnnxModel:
@@ -46,3 +48,8 @@ class OnnxRequest:
     precision: str = "float32"
     runtime: str = "auto"
     device: str = "auto"
+
+
+def why_refused(error: Exception) -> str:
+    """The end of what OpenVINO or ONNX Runtime says, which has the reason behind where it arose; on one line."""
+    return " ".join(str(error).split())[-_MOST_REASON:] or type(error).__name__

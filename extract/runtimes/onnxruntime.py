@@ -11,7 +11,7 @@ import onnxruntime
 from extract.backbones.outputs import Cut, parse_cut
 from extract.runtimes.base import Computed, Pixels
 from extract.runtimes.device import CPU, usable_cores
-from extract.runtimes.onnx_model import OnnxModel, OnnxRequest
+from extract.runtimes.onnx_model import OnnxModel, OnnxRequest, why_refused
 from store.errors import UsageError
 from store.files.names import printable
 from store.recipe import stored_dtype
@@ -45,7 +45,7 @@ class OnnxRuntime:
         try:
             self._session = onnxruntime.InferenceSession(str(model.file.path), options, providers)
         except Exception as error:  # it raises kinds of its own
-            raise UsageError(f"ONNX Runtime cannot load {shown} ({' '.join(str(error).split())[-300:]})") from error
+            raise UsageError(f"ONNX Runtime cannot load {shown} ({why_refused(error)})") from error
         names = [port.name for port in model.file.outputs]
         self._cuts = [_required(parse_cut(layer, names), layer, shown) for layer in asked.layers]
         kind = next(port.type for port in self._session.get_inputs() if port.name == model.pixels.name)
@@ -72,10 +72,8 @@ class OnnxRuntime:
         try:
             found = self._session.run(names, {self._model.pixels.name: self._prepared(pixels)})
         except Exception as error:
-            reason = " ".join(str(error).split())[-300:]
-            raise UsageError(
-                f"ONNX Runtime cannot compute {printable(str(self._model.file.path))} ({reason})"
-            ) from error
+            shown = printable(str(self._model.file.path))
+            raise UsageError(f"ONNX Runtime cannot compute {shown} ({why_refused(error)})") from error
         by_name = dict(zip(names, found, strict=True))
         tensors: list[Tensor] = []
         largest = []

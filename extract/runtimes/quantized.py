@@ -20,6 +20,8 @@ from extract.process_state import environment
 from extract.runtimes.base import Pixels
 from extract.runtimes.openvino import OpenvinoRuntime, of_batch, openvino_core
 from store.errors import DamagedStore, UsageError, reason_of
+from store.files.names import printable
+from store.recipe import Output, Recipe
 from store.suggestions import suggest_install
 
 _MODEL, _WEIGHTS = "model.xml", "model.bin"
@@ -97,28 +99,58 @@ def _packed(network: openvino.Model) -> bytes:
     return archive.getvalue()
 
 
-def quantized_runtime(file: Path | bytes, batch_size: int = 1, outputs: Sequence[int] | None = None) -> OpenvinoRuntime:
-    """The runtime of a quantized network.
+def quantized_runtime(
+    file: Path | bytes, recipe: Recipe, outputs: Sequence[Output], batch_size: int = 1
+) -> OpenvinoRuntime:
+    """The runtime of a recipe's quantized network.
 
     Args:
         file: the archive, or its path; its bytes are checked.
+        recipe: what the network has to compute.
+        outputs: which of the recipe's columns to compute.
         batch_size: images per call, where the network leaves that open.
-        outputs: the numbers of those to compute; None for all.
 
     Raises:
-        DamagedStore: it is not such an archive.
+        DamagedStore: the file is not such an archive, or its network is of another recipe.
+        UsageError: so is an archive that was made just now.
     """
     try:
-        network = _read(file)
-        if outputs is not None:
-            results = network.get_results()
-            chosen = [results[2 * number + part] for number in outputs for part in (0, 1)]
-            network = openvino.Model(chosen, network.get_parameters(), "stillframe")
+        network = _with_outputs(_read(file), recipe, outputs)
         if network.input().partial_shape[0].is_dynamic:
             of_batch(network, batch_size)
+        _require_fit(network, recipe, outputs)
         return OpenvinoRuntime(network, "float32", {})
     except (zipfile.BadZipFile, EOFError, LookupError, RuntimeError, ValueError) as error:
-        raise DamagedStore(f"the file of the quantized network cannot be read ({reason_of(error)})") from error
+        if isinstance(file, bytes):
+            raise UsageError(
+                f"the quantized network cannot be computed ({reason_of(error)}): choose another --precision than int8"
+            ) from error
+        raise DamagedStore(
+            f"{printable(str(file))} is not the quantized network of its recipe ({reason_of(error)}): its bytes are those that the recipe "
+            "names, so it was made like that; extract the features again into a new store"
+        ) from error
+
+
+def _with_outputs(network: openvino.Model, recipe: Recipe, outputs: Sequence[Output]) -> openvino.Model:
+    """The network with the outputs of these columns alone."""
+    results = network.get_results()
+    if len(results) != 2 * len(recipe.layers):
+        raise ValueError(f"expected {2 * len(recipe.layers)} outputs, found {len(results)}")
+    numbers = [recipe.layers.index(output.layer) for output in outputs]
+    chosen = [results[2 * number + part] for number in numbers for part in (0, 1)]
+    return openvino.Model(chosen, network.get_parameters(), "stillframe")
+
+
+def _require_fit(network: openvino.Model, recipe: Recipe, outputs: Sequence[Output]) -> None:
+    """Raise ValueError unless the network takes the recipe's pixels and gives [tensor, largest magnitude] of each output."""
+    images = network.input().shape[0]
+    expected: list[tuple[str, tuple[int, ...]]] = [("uint8", (images, *recipe.image_size, 3))]
+    for output in outputs:
+        expected += [(output.dtype, (images, *output.shape)), ("float32", (images,))]
+    for (dtype, shape), port in zip(expected, (*network.inputs, *network.outputs), strict=True):
+        found = (port.get_element_type().to_dtype().name, tuple(port.shape))
+        if found != (dtype, shape):
+            raise ValueError(f"expected {dtype} {shape}, found {found[0]} {found[1]}")
 
 
 def _read(file: Path | bytes) -> openvino.Model:

@@ -16,7 +16,7 @@ _SPLITS = {
     "testing": "test",
 }
 _OF_IMAGES = re.compile(r"(?<=.)[\s_-]*(?:set|data|images)$")
-"""What may follow: train_set, test images."""
+"""A suffix that the name of a split may have: train_set, test images."""
 
 
 def find_split(text: str) -> str | None:

@@ -13,7 +13,7 @@ from store.tables import columns, paragraph
 
 @dataclass(frozen=True)
 class AuditPlace:
-    """Which store, and where the audit goes."""
+    """Options of `fit audit`: its store and its output."""
 
     store: Annotated[str, Argument("STORE", "The store whose images are looked at.")]
     out: Annotated[Path, Option("A folder for the page and the tables.", ("--out", "-o"))] = Path("audit")

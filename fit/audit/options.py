@@ -1,4 +1,4 @@
-"""What can be asked of an audit, checked."""
+"""The options of an audit, checked."""
 
 from dataclasses import dataclass
 from typing import Annotated

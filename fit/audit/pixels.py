@@ -24,7 +24,7 @@ LEAST_BRIGHTNESS = 16.0  # mean, of 255
 LEAST_SHARPNESS = 0.03  # see `Looks`: photographs and drawings blurred by 3 of 224 pixels are below, sharp ones above
 MOST_ENLARGED = 2.0  # times the image's own size: beyond it every image is smooth
 COMMON = 0.1
-"""What more than this part of all images have is not odd."""
+"""A property that more than this fraction of the images have is not reported as odd."""
 
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 

@@ -1,4 +1,4 @@
-"""What a terminal shows of an audit: rows of cells."""
+"""An audit as rows of cells for a terminal."""
 
 from collections.abc import Sequence
 from pathlib import Path

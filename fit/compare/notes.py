@@ -7,7 +7,7 @@ from store.files.names import printable
 
 
 def without_test(names: Sequence[str]) -> list[str]:
-    """Which heads have no test."""
+    """A note that names the heads without a test."""
     listed = ", ".join(map(printable, names))
     return [f"without a test, which `fit evaluate --split test` gives: {listed}"] if names else []
 

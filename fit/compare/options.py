@@ -1,4 +1,4 @@
-"""What can be asked of a comparison, checked."""
+"""The options of a comparison, checked."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a terminal shows of a comparison: rows of cells."""
+"""A comparison as rows of cells for a terminal."""
 
 from collections.abc import Sequence
 

@@ -15,7 +15,7 @@ from store.tables import columns, paragraph
 
 @dataclass(frozen=True)
 class CurveOutput:
-    """Where a curve goes."""
+    """Options about the output of a curve."""
 
     out: Annotated[
         Path | None, Option("A folder for curve.csv and curve.png.", ("--out", "-o"), default="curves/<head>")

@@ -26,5 +26,5 @@ class CurveOptions:
 
     @property
     def fractions(self) -> tuple[float, ...]:
-        """Of the training images, ascending: …, 0.25, 0.5, 1."""
+        """The fractions of the training images to learn from, ascending: …, 0.25, 0.5, 1."""
         return tuple(0.5**halvings for halvings in reversed(range(self.sizes)))

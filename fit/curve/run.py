@@ -108,7 +108,7 @@ class Curve:
 
     @property
     def metrics(self) -> Sequence[str]:
-        """What is shown, the main one first."""
+        """The metrics to show, the main one first."""
         return list(self.points[0].scores)
 
     def to_dict(self) -> dict[str, object]:

@@ -36,7 +36,7 @@ class FittedHead(Protocol):
 
     @property
     def info(self) -> HeadInfo:
-        """What it is."""
+        """The description of the head."""
         ...
 
     @property

@@ -54,7 +54,7 @@ def _resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def rows_of(table: pa.Table, positions: Sequence[int]) -> pa.Table:
-    """Those rows of a store's images, as `make_thumbnails` takes them."""
+    """The rows of a store's images at these positions, as `make_thumbnails` takes them."""
     return table.select(["path", "width", "height"]).take(pa.array(positions, pa.int64()))
 
 

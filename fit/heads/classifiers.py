@@ -72,7 +72,7 @@ class GroupedBatchEstimator(Estimator, Protocol):
     """An estimator that learns batch by batch and chooses something, with groups of rows kept together."""
 
     chosen_: Mapping[str, object]
-    """As of `GroupedEstimator`."""
+    """The settings that were chosen, as in `GroupedEstimator`."""
 
     def fit_batches(self, source: Source, groups: Groups, /) -> object:
         """Fit on the source's rows; rows with the same group stay on one side of the inner folds."""

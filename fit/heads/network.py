@@ -171,7 +171,7 @@ class Network(ClassifierMixin, BaseEstimator):
         return (len(source) / (len(counts) * np.maximum(counts, 1))).astype(np.float32)
 
     def training(self) -> Training:
-        """What the model is trained for."""
+        """The loss, the type of the targets and the metrics of the training."""
         exclusive = self.model_.output_shape[-1] > 1 and not self.multi_label_
         if exclusive:
             return Training("sparse_categorical_crossentropy", np.int32, ("accuracy",))
@@ -202,7 +202,7 @@ class Network(ClassifierMixin, BaseEstimator):
         return values
 
     def outputs(self, X: Matrix) -> npt.NDArray[np.float64]:
-        """What the model gives: (rows, outputs), float64."""
+        """The outputs of the model: (rows, outputs), float64."""
         check_is_fitted(self)
         if "n_features_in_" in vars(self):  # it was fitted on arrays, by `fit`
             X = validate_data(self, X, reset=False, dtype=np.float32, allow_nd=True)

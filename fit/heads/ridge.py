@@ -40,7 +40,7 @@ class CalibratedRidge(Calibrated):
 
     @property
     def calibration_weight(self) -> ClassWeight:  # type: ignore[override]
-        """That of the regression."""
+        """The class weight of the calibration, which is that of the regression."""
         return self.class_weight
 
     def _chosen(

@@ -97,7 +97,7 @@ class StreamedSoftmax(ScaledClassifier):
         )
 
     def _descend(self, source: Source, axes: Axes, tried: Sequence[tuple[float, float]]) -> list[Softmax]:
-        """What each C and step size gives."""
+        """The softmax of each pair of C and step size."""
         share = penalty_share(len(self.classes_))
         settings = [Setting(rate, 1 / (c * share * len(source))) for c, rate in tried]
         passes = -(-_LEAST_STEPS // -(-len(source) // _BATCH_SIZE))

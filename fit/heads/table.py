@@ -59,7 +59,7 @@ class HeadKind:
 
     @property
     def exports(self) -> bool:
-        """Whether it can be written as layers: Keras heads, and the linear ones."""
+        """Whether the head can be written as layers: those of Keras, and linear ones."""
         return self.library == "keras" or self.linear
 
     @property
@@ -69,7 +69,7 @@ class HeadKind:
 
     @property
     def logs_to_tensorboard(self) -> bool:
-        """Whether it can write its training to a folder for TensorBoard."""
+        """Whether the head can write its training to a folder for TensorBoard."""
         return self.library != "scikit-learn"
 
     def to_dict(self) -> dict[str, object]:

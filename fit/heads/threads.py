@@ -1,4 +1,4 @@
-"""How many threads matrix products take."""
+"""The number of threads of matrix products."""
 
 from contextlib import AbstractContextManager, nullcontext
 

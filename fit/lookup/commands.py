@@ -14,7 +14,7 @@ from store.tables import facts, paragraph
 
 @dataclass(frozen=True)
 class SearchPlace:
-    """What is searched, for what, and where the page goes."""
+    """Options of `fit search`: its store, its query and its output."""
 
     store: Annotated[str, Argument("STORE", "The store that is searched.")]
     queries: Annotated[tuple[str, ...], Argument("QUERY…", "Paths of images in the store, or other image files.")] = ()

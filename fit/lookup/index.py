@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from usearch.index import Index
 
 CHECKED = 100
-"""How many images an index is checked with."""
+"""The number of images that an index is checked with."""
 
 AT = 10
-"""How many nearest of each of them."""
+"""The number of nearest images to compare for each of them."""
 
 _MADE = 1  # part of an index's name: raised when indexes are made in another way
 _EXPANSION = 128  # candidates that a search keeps; the recall below is that of this number
@@ -183,7 +183,7 @@ def _search(index: "Index", queries: npt.NDArray[np.generic], k: int) -> Neighbo
 
 
 def _beside(file: Path) -> Path:
-    """Where an index's recall is."""
+    """The file that holds an index's recall."""
     return file.with_suffix(".json")
 
 

@@ -1,4 +1,4 @@
-"""What can be asked of a search in a store, checked."""
+"""The options of a search in a store, checked."""
 
 import os
 from dataclasses import dataclass

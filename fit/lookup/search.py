@@ -55,7 +55,7 @@ class Answer:
 
     @property
     def measure(self) -> str:
-        """What a score is."""
+        """What a score measures."""
         return "probability" if self.kind == CLASS else "cosine"
 
 

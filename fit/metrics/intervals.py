@@ -120,7 +120,7 @@ class Clusters:
 
     @property
     def count(self) -> int:
-        """How many groups."""
+        """The number of groups."""
         return len(self.sizes)
 
     @property
@@ -130,7 +130,7 @@ class Clusters:
 
     @property
     def effective(self) -> float:
-        """How many groups of equal size would vary as little."""
+        """The number of groups of equal size that would have the same variance."""
         return float(self.rows**2 / (self.sizes**2).sum())
 
     def sums(self, values: Floats | Bools) -> Floats:
@@ -138,7 +138,7 @@ class Clusters:
         return np.bincount(self.of_rows, weights=values, minlength=self.count).astype(np.float64)
 
     def of_class(self, marks: Bools) -> int:
-        """How many groups have a row that is marked (rows,)."""
+        """The number of groups with a row that is marked in `marks` (rows,)."""
         return len(np.unique(self.of_rows[marks]))
 
     def described(self) -> str:
@@ -180,7 +180,7 @@ class Spread:
 
     @property
     def quantile(self) -> float:
-        """Of the t distribution, for 95 %."""
+        """The quantile of the t distribution for an interval of 95 %."""
         return float(stdtrit(self.freedom, _TAIL))
 
 
@@ -263,7 +263,7 @@ def _rarely_mixed(estimate: Estimate, clusters: Clusters) -> str:
 
 
 def bounded_interval(estimate: Estimate, spread: Spread, requirement: Requirement) -> Interval:
-    """Of a metric between two bounds, from how much it varies."""
+    """The interval of a metric that has two bounds, from its variance."""
     low, high = (-1.0, 1.0) if estimate.scale is Scale.SIGNED else (0.0, 1.0)
     place = (estimate.value - low) / (high - low)
     if spread.variance <= _ROUNDING**2 or not 0 < place < 1:

@@ -54,7 +54,7 @@ class MeasuredRows(ABC):
 
     @property
     def rows(self) -> int:
-        """How many."""
+        """The number of rows."""
         return len(self.marks)
 
     @property
@@ -70,7 +70,7 @@ class MeasuredRows(ABC):
 
     @cached_property
     def rankings(self) -> Rankings:
-        """What comes of ranking the rows by the probability of each class."""
+        """The metrics of ranking the rows by the probability of each class."""
         headline = set(self.headline_classes)
         area, precision = Average(self.rows), Average(self.rows)
         values = np.empty((self.marks.shape[1], 2))
@@ -142,10 +142,10 @@ class MeasuredRows(ABC):
 
     @abstractmethod
     def confusion(self) -> Ints:
-        """As in `Scores`."""
+        """The confusion matrix, as in `Scores`."""
 
     def _pairs(self) -> Iterator[tuple[Bools, Bools]]:
-        """Of each class, its rows and those that it is predicted for."""
+        """For each class, which rows have it and which are predicted to have it."""
         return zip(self.marks.T, self.predicted.T, strict=True)
 
 
@@ -291,5 +291,5 @@ def _agreement(target: Bools, predicted: Bools) -> Estimate:
 
 
 def _log_loss(probabilities: Floats) -> Floats:
-    """Of the probability that was given to what is true."""
+    """The log loss of each row, from the probability of its true class."""
     return -np.log(np.clip(probabilities, SMALLEST_PROBABILITY, 1.0))

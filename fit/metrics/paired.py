@@ -29,7 +29,7 @@ from fit.metrics.intervals import (
 )
 
 REQUIREMENT = Requirement(images=20, groups=10)
-"""What a difference needs for an interval."""
+"""The images and groups that a difference needs for an interval."""
 
 LEAST_DISCORDANT = 5
 """Images, or groups, in which one head is right and the other wrong: fewer allow no interval."""
@@ -100,7 +100,7 @@ class _Counts:
 
     @property
     def variance(self) -> float:
-        """Of the difference, if rows are independent."""
+        """The variance of the difference, if rows are independent."""
         return (self.first + self.second - (self.first - self.second) ** 2 / self.rows) / self.rows**2
 
     def divided(self, factor: float) -> "_Counts":

@@ -9,7 +9,7 @@ import numpy as np
 from fit.metrics.calibration import ReliabilityBin
 
 WIDTH, HEIGHT = 400.0, 300.0
-"""Of the area within the axes, which both charts have."""
+"""The size of the area within the axes of both charts, in units of the SVG."""
 
 BARS = 70.0
 """The height of the bars below a reliability diagram."""
@@ -183,7 +183,7 @@ def _round_top(value: float) -> float:
 
 
 EXTREMES = {"val_loss": "lowest", "val_accuracy": "highest"}
-"""What the best epoch is by each value that may decide it."""
+"""Whether the best epoch has the lowest or the highest of a value."""
 
 
 def kept_epoch(history: Mapping[str, Sequence[float]], monitor: str) -> int:

@@ -14,7 +14,7 @@ from store.tables import facts, paragraph
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """Where a report comes from and goes to."""
+    """Options of `fit report`: its head and its output."""
 
     images: Annotated[Path | None, Option("The folder that the images are in, if no longer where they were.")] = None
     features: Annotated[

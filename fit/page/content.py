@@ -272,7 +272,7 @@ class Content:
 
     @property
     def thumbnails(self) -> int:
-        """How many images have one."""
+        """The number of images that have a thumbnail."""
         return sum(map(bool, self.listed.thumbnail))
 
     @property

@@ -63,7 +63,7 @@ class StoredFeatures:
 
     @property
     def bytes(self) -> int:
-        """How much is read for all images."""
+        """The size in bytes of all rows of features."""
         return len(self.position_of) * self.row_bytes
 
 

@@ -68,7 +68,7 @@ class PageOptions:
 
 
 BESIDE_A_FIT = PageOptions(thumbnails=400, averaged=12, feature_bytes=2**30)
-"""What `fit head` takes, so that its page is there in seconds."""
+"""The options of the page that `fit head` writes, which has to be there in seconds."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _samples(images: PageImages, most: int) -> dict[int, Positions]:
 
 
 def _in_turn(samples: Mapping[int, Positions]) -> list[Positions]:
-    """Those that are shown of each class, then the others."""
+    """The images in the order in which they get thumbnails: those that are shown of each class, then the others."""
     shown = [evenly(positions, SHOWN_OF_CLASS) for positions in samples.values()]
     return [*shown, *samples.values()]
 

@@ -86,7 +86,7 @@ class _Sums:
                 self._counts[number] += 1
 
     def averages(self) -> dict[int, ClassAverage]:
-        """Those of the classes that have any image."""
+        """The averages of the classes that have an image."""
         return {
             number: ClassAverage(data_uri(to_base64(np.round(self._sums[number] / count).astype(np.uint8))), count)
             for number, count in self._counts.items()

@@ -104,7 +104,7 @@ def draw_averages(averages: Sequence[Average], note: str) -> Figure:
 
 @dataclass(frozen=True)
 class _Grid:
-    """How many small images, and the room beneath each and to the left of all, in inches."""
+    """How many small images, and the space beneath each and to the left of all, in inches."""
 
     rows: int
     columns: int
@@ -143,9 +143,9 @@ class _Thumbnails:
         place = (0.5, -inches / self.size[1])
         line = axes.text(*place, text, color=color, ha="center", va="top", fontsize=_LETTERS, transform=axes.transAxes)
         width = line.get_window_extent().width / self.figure.dpi
-        room = self.step[0] - _GAP
-        if width > room:
-            line.set_fontsize(_LETTERS * room / width)
+        space = self.step[0] - _GAP
+        if width > space:
+            line.set_fontsize(_LETTERS * space / width)
 
 
 def _end_of_path(path: str, longest: int) -> str:

@@ -17,7 +17,7 @@ from fit.report.points import draw_vertical_intervals
 from fit.report.style import BLUE, GREEN, GREY, INK, LIGHT, ORANGE, SHADES, drawable, new_figure, percents, styled
 
 LISTED_CLASSES = 40
-"""Of more classes, the list shows those with the lowest F1."""
+"""The number of classes in the list; of more, it shows those with the lowest F1."""
 
 
 @styled

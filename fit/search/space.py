@@ -30,7 +30,7 @@ class Choices:
 
     @property
     def count(self) -> float:
-        """How many values there are."""
+        """The number of values."""
         return len(self.values)
 
     def draw(self, rng: np.random.Generator) -> Value:
@@ -56,12 +56,12 @@ class Range:
 
     @property
     def log(self) -> bool:
-        """Whether it is drawn from evenly on a logarithmic scale."""
+        """Whether values are drawn evenly on a logarithmic scale."""
         return self.low > 0 and self.high >= LOG_SPAN * self.low
 
     @property
     def count(self) -> float:
-        """How many values there are; of real numbers, infinitely many."""
+        """The number of values, which is infinite for real numbers."""
         return self.high - self.low + 1 if self.whole else math.inf
 
     def draw(self, rng: np.random.Generator) -> Value:

@@ -27,7 +27,7 @@ NETWORKS = "network"
 """The folder of a quantized network, which is published before these two."""
 
 FOLDERS = ("commit", "data", NETWORKS, "plan", "tmp", "view")
-"""What belongs to a store beside these two."""
+"""The folders of a store, which it has beside these two files."""
 
 
 _NETWORK = re.compile(r"[0-9a-f]{64}\.zip")
@@ -53,7 +53,7 @@ class ReadableFiles(ABC):
     """Files below one folder, to be read. `str()` of it is the folder as the user named it."""
 
     concurrency: int = 1
-    """How many reads at once are useful."""
+    """The number of concurrent reads that is useful."""
 
     @property
     @abstractmethod

@@ -43,7 +43,7 @@ NEVER_NULL = frozenset({"path", "view", "width", "height", "sha256"})
 
 
 ZSTD, LZ4, UNCOMPRESSED = COMPRESSIONS
-"""How a shard's tensors are compressed."""
+"""The compression of a shard's tensors."""
 
 Packed = Sequence[bytes]
 """Rows of a tensor as a format stores them, one after the other; see `Format.pack`."""

@@ -139,7 +139,7 @@ def _write_tensor(file: Any, name: str, tensor: Tensor, packed: Packed | None, c
 
 
 def _filter(compression: str) -> dict[str, Any]:
-    """What h5py calls a compression."""
+    """The name that h5py has for a compression."""
     import hdf5plugin
 
     return {**(hdf5plugin.Zstd(clevel=1) if compression == ZSTD else hdf5plugin.LZ4())}

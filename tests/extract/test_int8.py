@@ -1,6 +1,8 @@
 """--precision int8, from images to predictions, with a small real network; skipped where it cannot be computed."""
 
+import hashlib
 import importlib.util
+import io
 import json
 import logging
 import pickle
@@ -8,29 +10,40 @@ import shutil
 import struct
 import sys
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import cli
+import extract.resolve as resolve_module
 import extract.runtimes.load as load
-import extract.runtimes.load_quantized as load_quantized
+import extract.runtimes.load_float32 as load_float32
+import extract.runtimes.quantized as quantized
 from extract import extract as run_extract
 from extract.calibration import candidates, cosine
+from extract.dry_run import dry_run
 from extract.planning import plan_run
 from extract.request import RunOptions
 from extract.resolve import resolve, resolve_store
-from extract.run import Job, run
+from extract.run import Job, compute, run
 from extract.runtimes.device import processor_precisions
 from extract.runtimes.quantized import quantized_runtime
 from extract.sources.listing import list_data
 from fit import fit_head, load_head
 from store import open_store
 from store.errors import DamagedStore, PrecisionMissing, RecipeMismatch, UsageError
+from store.files.opening import open_files
 from store.maintenance import verify
 from store.progress import SILENT, Reporter
 from store.quantization import network_file
+from store.writer import StoreWriter
 from tests.extract.backbones.networks import FOLDER
+from tests.store.build import flip_bit
+
+openvino = pytest.importorskip("openvino")
+opset = pytest.importorskip("openvino.opset15")
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("nncf") is None or "int8" not in processor_precisions(),
@@ -145,20 +158,47 @@ def test_a_worker_on_another_machine_loads_the_network_of_the_store(copied):
         worker.load()
 
 
-def test_of_two_runs_that_begin_at_once_the_second_takes_the_network_of_the_first(tmp_path):
-    make_blots(tmp_path / "data", 24)
+def test_of_two_parts_that_begin_at_once_the_second_computes_with_the_network_of_the_first(tmp_path):
+    """Also where its own is another one: here its listing has images that the first did not see."""
+    data, options = tmp_path / "data", {**OPTIONS, "shard_rows": 12}
+    make_blots(data, 24)
+    alone = open_store(run_extract(data, out=tmp_path / "alone", **options).store)
+    listing = list_data(data, (), ())
     requests, resolved = [], []
-    for _ in range(2):
-        request = resolve(RunOptions(tmp_path / "data", tmp_path / "store", **OPTIONS))
-        listing = list_data(tmp_path / "data", (), ())
+    for part in ("0/2", "1/2"):
+        request = resolve(RunOptions(data, tmp_path / "store", **options, part=part))
         requests.append(request)
-        resolved.append(resolve_store(request, listing, SILENT))
-        make_blots(tmp_path / "data", 6, start=100)  # the second run sees other images
+        resolved.append(resolve_store(request, list_data(data, (), ()), SILENT))
+        make_blots(data, 6, start=100)
     networks = [one.info.recipe.quantization.network for one in resolved]
     assert networks[0] != networks[1]
     planned = [plan_run(request, listing, one) for request, one in zip(requests, resolved, strict=True)]
     assert {one.resolved.info.recipe.quantization.network for one in planned} == {networks[0]}
     assert planned[1].resolved.loaded is None
+    for request, plan in zip(requests, planned, strict=True):
+        (computed,) = compute([Job(request, plan)], SILENT)
+        assert computed.images == 12
+    assert recipe_of(tmp_path) == alone.recipe
+    np.testing.assert_array_equal(open_store(tmp_path / "store").arrays()[0], alone.arrays()[0])
+
+
+def test_a_dry_run_does_not_quantize(made, tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr(quantized, "quantize", None)
+    monkeypatch.setattr(resolve_module, "read_calibration", None)
+    plan = dry_run(RunOptions(made / "data", tmp_path / "store", **OPTIONS), Reporter(lines.append))
+    assert plan.outputs == open_store(made / "store").snapshot.info.outputs
+    assert (plan.to_compute, plan.estimate.images) == (30, 30)
+    assert any("computes the sample in float32" in line for line in lines)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_limit_does_not_change_which_images_calibrate(made, tmp_path):
+    """So the network is as good for the rest of DATA, and a run without the limit continues the store."""
+    run_extract(made / "data", out=tmp_path / "store", **OPTIONS, limit=3)
+    assert recipe_of(tmp_path) == recipe_of(made)
+    assert run_extract(made / "data", out=tmp_path / "store", **OPTIONS).computed == 27
+    assert recipe_of(tmp_path) == recipe_of(made)
 
 
 def test_a_head_predicts_without_the_store_and_without_nncf(copied, tmp_path):
@@ -216,11 +256,11 @@ def test_a_runtime_that_does_not_compute_in_int8_is_refused(made, tmp_path, runt
 
 
 def test_a_network_that_cannot_be_converted_is_refused_with_a_step_that_helps(made, tmp_path, monkeypatch):
-    monkeypatch.setattr(load_quantized, "backend_name", lambda: "jax")
+    monkeypatch.setattr(load_float32, "backend_name", lambda: "jax")
     with pytest.raises(UsageError, match=r"converts from TensorFlow, and KERAS_BACKEND is jax: unset that$"):
         run_extract(made / "data", out=tmp_path / "store", **OPTIONS)
     monkeypatch.undo()
-    monkeypatch.setattr(load_quantized, "OpenvinoRuntime", lambda *_: (_ for _ in ()).throw(RuntimeError("no kernel")))
+    monkeypatch.setattr(load_float32, "OpenvinoRuntime", lambda *_: (_ for _ in ()).throw(RuntimeError("no kernel")))
     for options in (OPTIONS, {"backbone": FOLDER / "dinov2", "precision": "int8"}):
         with pytest.raises(UsageError, match=r"cannot take .* \(no kernel\): choose another --precision than int8"):
             run_extract(made / "data", out=tmp_path / "store", **options)
@@ -253,12 +293,101 @@ def test_an_archive_that_is_not_one_is_damage(copied):
     entry = whole.rindex(b"PK\1\2")  # of model.bin, in the directory at the end
     whole[entry + 20 : entry + 28] = struct.pack("<2I", 2**31, 2**31)  # its sizes, far beyond the file's end
     (copied / "claimed.zip").write_bytes(whole)
+    recipe, outputs = recipe_of(copied), open_store(copied / "store").snapshot.info.outputs
     for name in ("small.zip", "short.zip", "weightless.zip", "claimed.zip"):
-        with pytest.raises(DamagedStore, match="cannot be read"):
-            quantized_runtime(copied / name)
+        with pytest.raises(DamagedStore, match=rf"{name} is not the quantized network of its recipe \("):
+            quantized_runtime(copied / name, recipe, outputs)
+
+
+def make_network(folder, side=48, channels=512, dtype=np.float32, outputs=2):
+    """The archive of a network that means something, and the wrong thing: it repeats the mean of the pixels."""
+    pixels = opset.parameter([-1, side, side, 3], np.uint8)
+    mean = opset.reduce_mean(opset.convert(pixels, "f32"), [1, 2, 3], keep_dims=True)
+    feature = opset.convert(opset.reshape(opset.tile(mean, [1, 1, 1, channels]), [-1, channels], False), dtype)
+    largest = opset.convert(opset.reduce_max(feature, [1]), "f32")
+    openvino.save_model(openvino.Model([feature, largest][:outputs], [pixels]), folder / "model.xml", False)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as files:
+        for name in ("model.xml", "model.bin"):
+            files.write(folder / name, name)
+    return archive.getvalue()
+
+
+FOREIGN = [
+    ({"side": 32}, "expected uint8 (1, 48, 48, 3), found uint8 (1, 32, 32, 3)"),
+    ({"channels": 7}, "expected float32 (1, 512), found float32 (1, 7)"),
+    ({"dtype": np.float64}, "expected float32 (1, 512), found float64 (1, 512)"),
+    ({"outputs": 1}, "expected 2 outputs, found 1"),
+]
+
+
+@pytest.mark.parametrize(("differs", "problem"), FOREIGN)
+def test_a_network_of_another_recipe_is_damage_wherever_it_is(made, tmp_path, monkeypatch, capsys, differs, problem):
+    """With the right digest, as nobody makes it by chance: in a store, and in the folder of a head."""
+
+    def ends_with(app, name, *arguments):
+        monkeypatch.setattr("sys.argv", [name, *map(str, arguments)])
+        code = cli.run_app(app, name)
+        return code, capsys.readouterr().err.strip().splitlines()
+
+    data, network = made / "data", make_network(tmp_path, **differs)
+    info = open_store(made / "store").snapshot.info
+    foreign = replace(info.recipe.quantization, network=hashlib.sha256(network).hexdigest())
+    recipe = replace(info.recipe, quantization=foreign)
+    StoreWriter(open_files(tmp_path / "store")).create(replace(info, recipe=recipe), network)
+    options = ("--backbone", "squeezenet", "--weights", "random", "--image-size", "48", "--pooling", "avg")
+    code, lines = ends_with(
+        cli.extract_app, "extract", "run", data, *options, "--precision", "int8", "--out", tmp_path / "store"
+    )
+    assert code == 4
+    assert f"is not the quantized network of its recipe ({problem})" in lines[-1]
+
+    head = fit_head(made / "store", head="centroid").save(tmp_path / "head")
+    shutil.rmtree(head / "network")
+    shutil.copytree(tmp_path / "store" / "network", head / "network")
+    described = json.loads((head / "head.json").read_text())
+    described |= {"recipe": recipe.to_dict(), "fingerprint": recipe.fingerprint}
+    (head / "head.json").write_text(json.dumps(described))
+    code, lines = ends_with(cli.fit_app, "fit", "predict", head, next(data.rglob("*.png")))
+    assert code == 4
+    assert f"is not the quantized network of its recipe ({problem})" in lines[-1]
+
+
+def test_a_new_network_that_does_not_fit_is_no_damage(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(quantized, "quantize", lambda *_: make_network(tmp_path, channels=7))
+    with pytest.raises(UsageError, match=r"cannot be computed \(expected .*\): choose another --precision than int8"):
+        run_extract(made / "data", out=tmp_path / "store", **OPTIONS)
+
+
+def test_a_damaged_network_of_a_head_is_damage(made, tmp_path):
+    head = fit_head(made / "store", head="centroid").save(tmp_path / "head")
+    flip_bit(next((head / "network").iterdir()), 1000)
+    with pytest.raises(DamagedStore, match=r"head/network/.* is not the bytes that gave it its name: put it back"):
+        load_head(head).predict([str(next((made / "data").rglob("*.png")))])
 
 
 def test_a_transformer_from_an_onnx_file_is_quantized_too(made, tmp_path):
     run_extract(made / "data", out=tmp_path / "store", backbone=FOLDER / "dinov2", precision="int8", batch_size=4)
     (agreement,) = open_store(tmp_path / "store").snapshot.info.agreements
     assert 0.99 < agreement.lowest < 1
+
+
+def test_a_damaged_network_of_a_head_is_replaced_by_that_of_the_store(copied, tmp_path):
+    """By loading and saving the head, and by fitting it again in its place."""
+    store = copied / "store"
+    folder = fit_head(store, head="centroid").save(tmp_path / "head")
+    name = network_file(recipe_of(copied).quantization.network)
+    sound = (store / name).read_bytes()
+
+    flip_bit(folder / name, 1000)
+    load_head(folder).save(folder, force=True)
+    assert (folder / name).read_bytes() == sound
+
+    flip_bit(folder / name, 1000)
+    fit_head(store, head="centroid").save(folder, force=True)
+    assert (folder / name).read_bytes() == sound
+
+    flip_bit(folder / name, 1000)
+    shutil.rmtree(store)
+    with pytest.raises(DamagedStore, match=r"head/network/.* is not the bytes that gave it its name"):
+        load_head(folder).save(tmp_path / "again")

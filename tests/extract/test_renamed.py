@@ -1,6 +1,7 @@
 """Images that the store has under another name: their features are copied, whatever shard has them."""
 
 import sys
+import time
 from io import BytesIO
 
 import numpy as np
@@ -134,6 +135,19 @@ def test_the_network_is_loaded_once_an_image_of_the_same_size_is_another_one(dat
     assert np.array_equal(features_by_name(out)["hound/00003.png"], StubRuntime().compute(pixels[None])[0].astype("f2"))
     assert result.computed_by != ()
     assert open_store(out).verify().sound
+
+
+def test_the_seconds_of_a_shard_leave_out_how_long_its_network_was_loaded(data, out, computed, loads, monkeypatch):
+    extract_images(data, out, **STUB)
+    before = set(open_store(out).snapshot.records)
+    for file in (data / "dog").iterdir():  # each has the size of a stored image and is none
+        Image.fromarray(255 - np.asarray(Image.open(file))).save(file, compress_level=0)
+    quick = extract.resolve.load_runtime
+    monkeypatch.setattr(extract.resolve, "load_runtime", lambda *given: (time.sleep(1), quick(*given))[1])
+    loads.clear()
+    assert (extract_images(data, out, **STUB).computed, len(loads)) == (6, 1)
+    records = open_store(out).snapshot.records
+    assert [0 <= records[slot].seconds < 0.9 for slot in records.keys() - before] == [True, True]
 
 
 def test_new_images_and_failures_stand_beside_renamed_ones(data, out, computed):

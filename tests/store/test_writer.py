@@ -19,7 +19,7 @@ from store.writer import StoreWriter
 from tests.store.build import BROKEN, Image, flip_bit, make_images, make_listing, make_recipe
 
 ROOT = Path(__file__).parent.parent.parent
-ROOMS = ("cli.py", "stillframe.py", "extract", "fit", "store")
+PACKAGES = ("cli.py", "stillframe.py", "extract", "fit", "store")
 IMAGES = make_images("a.png", "b.png", "c.png", label="cat")
 
 
@@ -41,8 +41,8 @@ def test_the_document_has_the_protocol_of_the_writer_word_for_word():
 def test_only_the_writer_publishes_into_a_store():
     """Everything else calls `StoreWriter`, which it names `writer`."""
     found = []
-    for room in ROOMS:
-        place = ROOT / room
+    for package in PACKAGES:
+        place = ROOT / package
         for path in sorted(place.rglob("*.py")) if place.is_dir() else [place] * place.exists():
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "create":

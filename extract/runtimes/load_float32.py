@@ -1,4 +1,6 @@
-"""Loading what --precision int8 takes: the network in float32, from which the 8-bit one is made, and what both need here."""
+"""Loading a network in float32 by OpenVINO, for --precision int8: it is what is quantized, and what int8 features are
+compared with.
+"""
 
 from dataclasses import dataclass
 

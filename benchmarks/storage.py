@@ -116,7 +116,7 @@ def computed_shards(plan: Plan, output: Output, features: Features) -> list[tupl
     """The plan's shards, computed but not committed."""
     found, start = [], 0
     for index in range(plan.shard_count):
-        task = ShardTask(plan.shard_paths(index), slot=ShardSlot(plan.name, index, 1))
+        task = ShardTask(plan.shard_images(index), slot=ShardSlot(plan.name, index, 1))
         part = features[start : start + len(task.rows)]
         start += len(part)
         images = [

@@ -25,8 +25,9 @@ class ResourceUse:
         decoders: decoding threads.
         runtime, device, backend: what computed the network.
         precision: that the network was computed in.
-        precisions: that the processor computes in hardware.
+        precisions: that the device computes in.
         gpu_here: whether the machine has a GPU driver.
+        requested_device: what `--device` says.
     """
 
     seconds: float
@@ -40,6 +41,12 @@ class ResourceUse:
     precision: str
     precisions: tuple[str, ...]
     gpu_here: bool
+    requested_device: str = "auto"
+
+    @property
+    def gpu_idle(self) -> bool:
+        """Whether there is a GPU that is not used, though nobody has asked for the processor."""
+        return self.gpu_here and self.device == CPU and self.requested_device != "cpu"
 
 
 def longest_phase(phases: Mapping[str, float]) -> str:
@@ -57,11 +64,11 @@ def cluster_bottleneck(phases: Mapping[str, float]) -> str:
 
 def find_bottleneck(used: ResourceUse) -> str:
     """The phase that limits and what would help. An idle GPU comes before everything else."""
-    if used.gpu_here and used.device == CPU and used.runtime == "keras":
+    if used.gpu_idle and used.runtime == "keras":
         library = used.backend.partition(" ")[0]
         install = suggest_install(_GPU_BUILDS[library])
         return f"the GPU is not being used: {library} sees none; {install} on this machine"
-    if used.gpu_here and used.device == CPU:
+    if used.gpu_idle:
         other = "another --precision (other features: a new store)" if used.precision == INT8 else "--runtime keras"
         return f"the GPU is not being used: {other} would use it"
     if used.seconds < _SHORTEST:
@@ -88,8 +95,10 @@ def find_bottleneck(used: ResourceUse) -> str:
 
 def _faster_network(used: ResourceUse) -> str:
     if used.device != CPU:
-        lower = "--precision bfloat16 or float16 would be faster (other features: a new store)"
-        return lower if used.precision == "float32" else "a smaller backbone would be faster"
+        lower = " or ".join(precision for precision in ("bfloat16", "float16") if precision in used.precisions)
+        if used.precision == "float32" and lower:
+            return f"--precision {lower} would be faster (other features: a new store)"
+        return "a smaller backbone would be faster"
     if used.runtime == "keras":
         return "OpenVINO is faster on a processor: --runtime openvino, with KERAS_BACKEND unset"
     if used.precision == "float32" and "bfloat16" in used.precisions:

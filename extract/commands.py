@@ -295,7 +295,7 @@ def doctor(options: DoctorOptions, console: Console) -> None:
     from extract.doctor import check_machine
 
     checks = list(check_machine(options.out))
-    console.result({"checks": [asdict(check) for check in checks]})
+    console.result({"checks": [check.to_dict() for check in checks]})
     console.output(*format_checks(checks))
     failed = [check.name for check in checks if check.status == "FAIL"]
     if failed:

@@ -15,6 +15,7 @@ from extract.backbones.table import BACKBONES
 from extract.backbones.weights import weights_on_disk
 from extract.runtimes.backend import BACKENDS, backend_name
 from extract.runtimes.device import machine_has_gpu, processor_precisions, usable_cores
+from store.files.disk import in_one_step
 from store.memory import available_memory
 from store.suggestions import suggest_install
 
@@ -39,12 +40,20 @@ _LOW_MEMORY = 2 * 10**9  # bytes; a run of the default backbone peaks at about h
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at, what was found, and what to do about it (empty if nothing)."""
+    """One thing that was looked at, what was found, and what to do about it (empty if nothing).
+
+    `names_path` says that the name has a path in it, which may be as long as a path can be.
+    """
 
     name: str
     status: Status
     found: str
     advice: str = ""
+    names_path: bool = False
+
+    def to_dict(self) -> dict[str, str]:
+        """An entry of `extract doctor --json`."""
+        return {"name": self.name, "status": self.status, "found": self.found, "advice": self.advice}
 
 
 def check_machine(folder: Path) -> Iterator[Check]:
@@ -165,26 +174,25 @@ def _file_system(folder: Path) -> Iterator[Check]:
         with tempfile.TemporaryDirectory(prefix=".stillframe-doctor-", dir=place) as tried:
             yield from _try_out(name, Path(tried))
     except OSError as error:
-        yield Check(name, "FAIL", error.strerror or str(error), "choose a folder where you may write, or free space")
+        advice = "choose a folder where you may write, or free space"
+        yield Check(name, "FAIL", error.strerror or str(error), advice, names_path=True)
 
 
 def _try_out(name: str, tried: Path) -> Iterator[Check]:
     (tried / "a").write_bytes(b"a")
     free = os.statvfs(tried)
-    yield Check(name, "PASS", f"writable, {free.f_bavail * free.f_frsize / 1e9:.1f} GB free")
+    yield Check(name, "PASS", f"writable, {free.f_bavail * free.f_frsize / 1e9:.1f} GB free", names_path=True)
     try:
         with (tried / "a").open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         yield Check("locks", "PASS", "work")
     except OSError as error:
         yield Check("locks", "PASS", f"{error.strerror or error}: not needed")
-    try:
-        os.link(tried / "a", tried / "b")
-        yield Check("hard links", "PASS", "work: concurrent runs are safe")
-    except OSError as error:
-        yield Check(
-            "hard links", "WARN", error.strerror or str(error), "let only one run at a time write to a store there"
-        )
+    if in_one_step(tried / "a", tried / "b"):
+        yield Check("hard links", "PASS", "work (or renames that replace nothing): concurrent runs are safe")
+    else:
+        found = "none, nor renames that replace nothing: concurrent runs are safe on one machine alone"
+        yield Check("hard links", "WARN", found, "let only one machine at a time write to a store there")
 
 
 def _weights() -> Check:

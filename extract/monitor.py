@@ -80,12 +80,12 @@ class Clock:
 
     def phases(self) -> dict[str, float]:
         """Seconds that the loop waited for each phase; the rest of the span was its own work."""
-        images = self._waited.get("decode", 0.0)
+        decode_wait = self._waited.get("decode", 0.0)
         worked = sum(self._busy.values())
-        reading = images * self._busy.get("read", 0.0) / worked if worked else 0.0
+        reading = decode_wait * self._busy.get("read", 0.0) / worked if worked else 0.0
         own = {
             "read": reading,
-            "decode": images - reading,
+            "decode": decode_wait - reading,
             "compute": self._waited.get("compute", 0.0),
             "write": self._waited.get("write", 0.0),
         }

@@ -7,8 +7,8 @@ catches up. Those waits are the phases that a run reports, because they are wher
 at the end of a shard: the next shard's images are decoded and computed while the last one is collected, compressed and
 published. Memory holds the decoded window and two shards.
 
-Several networks may take their images from one pass: each is a `Target` with stages of its own behind the decoding
-threads, which load an image once for all targets that need it. What a target computes does not depend on the others.
+Several networks may take their images from one pass: each is a `Lane` with stages of its own behind the decoding
+threads, which load an image once for all lanes that need it. What a lane computes does not depend on the others.
 """
 
 import heapq
@@ -40,7 +40,7 @@ _LEAST_WINDOW = 64  # views decoded ahead: some ten megabytes, enough to cover s
 
 
 class Loader(Protocol):
-    """Where one target's images come from; see `extract.images.loader.ImageLoader`."""
+    """Where one lane's images come from; see `extract.images.loader.ImageLoader`."""
 
     threads: int
     """How many threads call `load`."""
@@ -51,7 +51,7 @@ class Loader(Protocol):
 
 
 class PassLoader(Protocol):
-    """Where the images of several targets come from; see `extract.images.loader.SharedLoader`."""
+    """Where the images of several lanes come from; see `extract.images.loader.SharedLoader`."""
 
     @property
     def threads(self) -> int:
@@ -59,7 +59,7 @@ class PassLoader(Protocol):
         ...
 
     def load(self, path: str, needed: Sequence[int], clock: Clock, /) -> Sequence[Loaded]:
-        """What each of the targets at these positions gets of an image."""
+        """What each of the lanes at these positions gets of an image."""
         ...
 
 
@@ -109,7 +109,7 @@ class _Batch(Generic[Group]):
 
 
 @dataclass(frozen=True, eq=False)
-class Target(Generic[Group, Result]):
+class Lane(Generic[Group, Result]):
     """What one network computes: which groups of images, and where their shards go."""
 
     groups: Iterable[Group]
@@ -119,7 +119,7 @@ class Target(Generic[Group, Result]):
 
 @dataclass(frozen=True)
 class _Alone:
-    """The loader of a pass for one target, which may need an image twice."""
+    """The loader of a pass for one lane, which may need an image twice."""
 
     loader: Loader
 
@@ -134,29 +134,33 @@ class _Alone:
 def run_pipeline(
     groups: Iterable[Group], loader: Loader, runtime: Runtime, sink: Sink[Group, Result], monitor: Monitor
 ) -> Iterator[Result]:
-    """Load, compute and finish groups of images in order, and give what `sink` makes of each; see `run_targets`."""
-    for _, result in run_targets([Target(groups, runtime, sink)], _Alone(loader), monitor):
+    """Load, compute and finish groups of images in order, and give what `sink` makes of each; see `run_lanes`."""
+    for _, result in run_lanes([Lane(groups, runtime, sink)], _Alone(loader), monitor):
         yield result
 
 
-def run_targets(
-    targets: Sequence[Target[Group, Result]], loader: PassLoader, monitor: Monitor
+def run_lanes(
+    lanes: Sequence[Lane[Group, Result]], loader: PassLoader, monitor: Monitor
 ) -> Iterator[tuple[int, Result]]:
-    """Run targets in one pass over their images, and give each result with its target's position.
+    """Run lanes in one pass over their images, and give each result with its lane's position.
 
-    An image is loaded once for all targets that need it, where each target has its images in ascending order of paths.
+    Args:
+        lanes: one alone may have its paths in any order, and repeat them. Several must each have theirs in ascending
+            order, so that an image is loaded once for all that need it.
+        loader: where the images come from.
+        monitor: observes the loop and stops it.
 
     Raises:
         StoppedEarly: `monitor.stop` was set; groups in progress are dropped, those before them are finished.
         EnvironmentFailure: an image cannot be read now, or a sink cannot be written to.
     """
     decoders = ThreadPoolExecutor(loader.threads, "decode")
-    writers = ThreadPoolExecutor(len(targets), "write")
+    writers = ThreadPoolExecutor(len(lanes), "write")
     monitor.clock.start()
     try:
         with ExitStack() as stack:
-            stages = [stack.enter_context(_Stages(target, writers, monitor)) for target in targets]
-            for number, group, image in _load_ahead(targets, loader, decoders, monitor.clock):
+            stages = [stack.enter_context(_Stages(lane, writers, monitor)) for lane in lanes]
+            for number, group, image in _load_ahead(lanes, loader, decoders, monitor.clock):
                 for result in stages[number].add(group, image):
                     yield number, result
             for number, last in enumerate(stages):
@@ -168,9 +172,9 @@ def run_targets(
 
 
 def _load_ahead(
-    targets: Sequence[Target[Group, Result]], loader: PassLoader, pool: ThreadPoolExecutor, clock: Clock
+    lanes: Sequence[Lane[Group, Result]], loader: PassLoader, pool: ThreadPoolExecutor, clock: Clock
 ) -> Iterator[tuple[int, Group, Loaded]]:
-    """Loaded images in order, each once for every target that needs it: the target's position, the group, the image."""
+    """Loaded images in order, each once for every lane that needs it: the lane's position, the group, the image."""
     window: deque[tuple[list[tuple[int, Group]], Future[Sequence[Loaded]]]] = deque()
 
     def first() -> Iterator[tuple[int, Group, Loaded]]:
@@ -180,40 +184,40 @@ def _load_ahead(
         for (number, group), image in zip(takers, images, strict=True):
             yield number, group, image
 
-    for path, takers in _joined(targets):
+    for path, takers in _joined(lanes):
         window.append((takers, pool.submit(loader.load, path, [number for number, _ in takers], clock)))
         views = max(group.views for _, group in takers)
-        calls = max(target.runtime.batch_size * target.runtime.in_flight for target in targets)
-        most_views = max(_LEAST_WINDOW, 2 * calls)
+        views_in_flight = max(lane.runtime.batch_size * lane.runtime.in_flight for lane in lanes)
+        most_views = max(_LEAST_WINDOW, 2 * views_in_flight)
         if len(window) > max(2 * loader.threads, most_views // views):
             yield from first()
     while window:
         yield from first()
 
 
-def _joined(targets: Sequence[Target[Group, Result]]) -> Iterator[tuple[str, list[tuple[int, Group]]]]:
-    """Each path with the positions and groups of all targets that need it; all targets' paths are ascending."""
+def _joined(lanes: Sequence[Lane[Group, Result]]) -> Iterator[tuple[str, list[tuple[int, Group]]]]:
+    """Each path with the positions and groups of all lanes that need it; all lanes' paths are ascending."""
 
     def needed(number: int, groups: Iterable[Group]) -> Iterator[tuple[str, int, Group]]:
         for group in groups:
             for path in group.paths:
                 yield path, number, group
 
-    streams = [needed(number, target.groups) for number, target in enumerate(targets)]
+    streams = [needed(number, lane.groups) for number, lane in enumerate(lanes)]
     merged = heapq.merge(*streams, key=lambda image: image[:2])
     for path, same in itertools.groupby(merged, key=lambda image: image[0]):
         yield path, [(number, group) for _, number, group in same]
 
 
 class _Stages(Generic[Group, Result]):
-    """The stages of one target behind the decoding threads. Everything stays in order.
+    """The stages of one lane behind the decoding threads. Everything stays in order.
 
     Inside a `with`: however it ends, no call is left running, so that the runtime can be used again.
     """
 
-    def __init__(self, target: Target[Group, Result], writer: ThreadPoolExecutor, monitor: Monitor) -> None:
-        self._runtime = target.runtime
-        self._sink = target.sink
+    def __init__(self, lane: Lane[Group, Result], writer: ThreadPoolExecutor, monitor: Monitor) -> None:
+        self._runtime = lane.runtime
+        self._sink = lane.sink
         self._writer = writer
         self._monitor = monitor
         self._batch: _Batch[Group] | None = None

@@ -28,7 +28,7 @@ from extract.sources.base import Listing
 from extract.sources.listing import list_data
 from extract.sources.reading import open_images
 from extract.status_file import followed
-from extract.summary import Computed, RunResult, require_few_failures, summarize
+from extract.summary import RunCounts, RunResult, require_few_failures, summarize
 from store.errors import UsageError
 from store.files.names import is_url
 from store.known import find_known
@@ -178,7 +178,7 @@ class Job:
         return loaded.runtime
 
 
-def compute(jobs: Sequence[Job], reporter: Reporter) -> list[Computed]:
+def compute(jobs: Sequence[Job], reporter: Reporter) -> list[RunCounts]:
     """Compute what is left to compute of each store: here, all in one pass, or that of one store on a cluster.
 
     Raises:
@@ -187,7 +187,7 @@ def compute(jobs: Sequence[Job], reporter: Reporter) -> list[Computed]:
     """
     for job in jobs:
         _report_idle_parts(job.request, job.planned.snapshot, reporter)
-    computed = dict.fromkeys(range(len(jobs)), Computed(0, 0, Clock(), None))
+    computed = dict.fromkeys(range(len(jobs)), RunCounts(0, 0, Clock(), None))
     numbers = [number for number, job in enumerate(jobs) if job.indexes]
     todo = [jobs[number] for number in numbers]
     if todo:
@@ -199,7 +199,7 @@ def compute(jobs: Sequence[Job], reporter: Reporter) -> list[Computed]:
     return list(computed.values())
 
 
-def _compute_on_cluster(job: Job, reporter: Reporter) -> Computed:
+def _compute_on_cluster(job: Job, reporter: Reporter) -> RunCounts:
     from extract.cluster.client import connected
     from extract.cluster.run import run_on_cluster
 
@@ -207,10 +207,10 @@ def _compute_on_cluster(job: Job, reporter: Reporter) -> Computed:
     with stop_on_signals() as stop, connected(scheduler) as client, reporter.progress(job.images) as progress:
         monitor = Monitor(progress=progress, stop=stop)
         done, copied = run_on_cluster(client, job.worker, job.tasks, monitor, job.new_store)
-    return Computed(done - copied, copied, monitor.clock, None)
+    return RunCounts(done - copied, copied, monitor.clock, None)
 
 
-def _compute_here(jobs: Sequence[Job], reporter: Reporter) -> list[Computed]:
+def _compute_here(jobs: Sequence[Job], reporter: Reporter) -> list[RunCounts]:
     done, copied = [0] * len(jobs), [0] * len(jobs)
     with stop_on_signals() as stop:
         clock = Clock()
@@ -228,7 +228,7 @@ def _compute_here(jobs: Sequence[Job], reporter: Reporter) -> list[Computed]:
                 done[number] += len(record.rows) + len(record.failures)
                 copied[number] += record.copied
     counts = zip(done, copied, runtimes, strict=True)
-    return [Computed(images - known, known, clock, runtime.loaded) for images, known, runtime in counts]
+    return [RunCounts(images - known, known, clock, runtime.loaded) for images, known, runtime in counts]
 
 
 def shard_worker(request: Request, info: StoreInfo, listing: Listing) -> ShardWorker:
@@ -260,7 +260,7 @@ def shard_tasks(snapshot: Snapshot, indexes: Sequence[int]) -> Iterator[ShardTas
         return
     for index in indexes:
         slot = snapshot.next_slot(f"{plan.name}/{index}")
-        yield ShardTask(plan.shard_paths(index), snapshot.info.recipe.views, slot=slot)
+        yield ShardTask(plan.shard_images(index), snapshot.info.recipe.views, slot=slot)
 
 
 def _report_idle_parts(request: Request, snapshot: Snapshot, reporter: Reporter) -> None:

@@ -18,7 +18,7 @@ from extract.backbones.weights import require_weights
 from extract.images.decode import DecodePolicy, without_pillow_limits
 from extract.images.loader import ImageLoader, SharedLoader
 from extract.monitor import Clock, Monitor
-from extract.pipeline import Target, run_pipeline, run_targets
+from extract.pipeline import Lane, run_lanes
 from extract.runtimes.device import usable_cores
 from extract.runtimes.load import NetworkSpec, load_runtime, require_int8
 from extract.shard_builder import ShardTask, StoreSink
@@ -137,69 +137,60 @@ class ShardWorker:
             computed["batch_size"] = str(runtime.batch_size)
         return {**computed, "weights": self.network.weights.spelled(), "threads": str(usable_cores()), **versions}
 
-    def run_shards(
-        self,
-        tasks: Iterable[ShardTask],
-        runtime: "Runtime",
-        monitor: Monitor,
-        new_store: bool = False,
-        failures: Mapping[str, Failure] | None = None,
-    ) -> Iterator[CommitRecord]:
-        """Compute shards in order, and give the record of each once it is published.
-
-        Args:
-            tasks: the shards to compute.
-            runtime: the loaded network.
-            monitor: observes the loop and stops it.
-            new_store: whether the first batch may still show that the stored type does not fit.
-            failures: images, by path, that are known to fail and must not be read.
-        """
-        sink = self.sink(runtime, monitor.clock, new_store)
-        with without_pillow_limits():
-            for record in run_pipeline(tasks, self.loader(failures), runtime, sink, monitor):
-                _count(record, monitor)
-                yield record
-
-    def loader(self, failures: Mapping[str, Failure] | None = None) -> ImageLoader:
-        """What loads the images; `failures`, by path, are known and not read."""
+    def loader(self) -> ImageLoader:
+        """What loads the images."""
         return ImageLoader(
             open_images(self.images),
             self.policy,
             self.info.recipe.augment,
             self.decoder_threads,
-            failures,
             KnownFeatures(self.files(), self.info, self.known) if len(self.known) else None,
         )
 
     def sink(self, runtime: "Runtime", clock: Clock, new_store: bool, stores: int = 1) -> StoreSink:
-        """What commits the shards that a runtime computes, see `run_shards`; `stores` are filled in the same pass."""
+        """What commits the shards that a runtime computes, see `Assignment`; `stores` are filled in the same pass."""
         writer = StoreWriter(self.files(), self.info)
         return StoreSink(writer, self.info.outputs, partial(self.environment, runtime), clock, new_store, stores)
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """Shards for one worker to compute with a loaded network; `new_store` as for `ShardWorker.run_shards`."""
+    """Shards for one worker to compute.
+
+    Attributes:
+        worker: whose store and images they are.
+        tasks: the shards.
+        runtime: the network, which may be loaded later.
+        new_store: whether the first batch may still show that the stored type does not fit.
+    """
 
     worker: ShardWorker
     tasks: Iterable[ShardTask]
     runtime: "Runtime"
     new_store: bool
 
-    def target(self, clock: Clock, stores: int) -> Target[ShardTask, CommitRecord]:
-        """These shards as a target of the loop with this clock, in a pass that fills this number of stores."""
-        return Target(self.tasks, self.runtime, self.worker.sink(self.runtime, clock, self.new_store, stores))
+    def lane(self, clock: Clock, stores: int) -> Lane[ShardTask, CommitRecord]:
+        """These shards as a lane of the loop with this clock, in a pass that fills this number of stores."""
+        return Lane(self.tasks, self.runtime, self.worker.sink(self.runtime, clock, self.new_store, stores))
 
 
-def run_assignments(assignments: Sequence[Assignment], monitor: Monitor) -> Iterator[tuple[int, CommitRecord]]:
-    """Compute shards of several stores in one pass over the same images; gives each record with its assignment's position."""
-    loader = SharedLoader([assignment.worker.loader() for assignment in assignments])
-    targets = [assignment.target(monitor.clock, len(assignments)) for assignment in assignments]
+def run_assignments(
+    assignments: Sequence[Assignment], monitor: Monitor, failures: Mapping[str, Failure] | None = None
+) -> Iterator[tuple[int, CommitRecord]]:
+    """Compute shards in order, those of several stores in one pass over the same images.
+
+    Args:
+        assignments: the shards of each store.
+        monitor: observes the loop and stops it.
+        failures: images, by path, that are known to fail and must not be read.
+
+    Yields:
+        The record of each shard once it is published, with its assignment's position.
+    """
+    loader = SharedLoader([assignment.worker.loader() for assignment in assignments], failures)
+    lanes = [assignment.lane(monitor.clock, len(assignments)) for assignment in assignments]
     with without_pillow_limits():
-        for number, record in run_targets(targets, loader, monitor):
-            _count(record, monitor)
+        for number, record in run_lanes(lanes, loader, monitor):
+            failed = len(record.failures)
+            monitor.progress.commit(len(record.rows) + failed, failed)
             yield number, record
-
-
-def _count(record: CommitRecord, monitor: Monitor) -> None:
-    monitor.progress.commit(len(record.rows) + len(record.failures), len(record.failures))

@@ -8,10 +8,11 @@ from extract.bottleneck import ResourceUse, cluster_bottleneck, find_bottleneck,
 from extract.monitor import Clock
 from extract.planning import Changes, PlannedRun, part_of
 from extract.resolve import Request
+from extract.runtimes.backend import backend_name
 from extract.runtimes.base import Runtime
-from extract.runtimes.device import machine_has_gpu, processor_precisions, usable_cores
+from extract.runtimes.device import backend_device, machine_has_gpu, processor_precisions, usable_cores
 from extract.sources.base import describe_left_out
-from store.errors import EnvironmentFailure, require_few_failed
+from store.errors import EnvironmentFailure, StoppedEarly, require_few_failed
 from store.information import ComputedBy, find_computed_by
 from store.notebook import notebook_table
 from store.snapshot import Snapshot, with_records
@@ -36,8 +37,8 @@ _JSON_KEYS = (
 
 
 @dataclass(frozen=True)
-class Computed:
-    """How many images a run computed and how many it copied, what it waited for, and the network.
+class RunCounts:
+    """How many images a run computed and how many it copied, beside its clock and its network.
 
     `runtime` is None on a cluster, and where no image had to be computed.
     """
@@ -108,11 +109,12 @@ class RunResult:
         return {name: value for name, value in asdict(self).items() if name in _JSON_KEYS}
 
 
-def summarize(request: Request, planned: PlannedRun, computed: Computed) -> RunResult:
+def summarize(request: Request, planned: PlannedRun, computed: RunCounts) -> RunResult:
     """What the store holds of the run's plan now, and how long computing took.
 
     Raises:
         EnvironmentFailure: what the run has committed is no longer there.
+        StoppedEarly: `store repair` has withdrawn some of it.
     """
     worked = computed.images + computed.copied > 0
     snapshot = with_records(request.store, planned.snapshot) if worked else planned.snapshot
@@ -143,10 +145,16 @@ def summarize(request: Request, planned: PlannedRun, computed: Computed) -> RunR
 
 
 def _require_still_there(request: Request, snapshot: Snapshot) -> None:
-    """Raise EnvironmentFailure if the store, or a shard that this run has committed, was deleted meanwhile."""
+    """Raise an error if the store, or a shard that this run has committed, was deleted or withdrawn meanwhile."""
     # The machine of a cluster's client may see what workers wrote only later (NFS, acdirmax).
-    lost = part_of(snapshot, request.part) if request.options.scheduler is None else []
-    if lost or not request.store.is_store():
+    lost = set(part_of(snapshot, request.part) if request.options.scheduler is None else [])
+    there = request.store.is_store()
+    if there and lost and lost <= set(snapshot.withdrawn_shards()):
+        raise StoppedEarly(
+            f"`store repair` withdrew shards of {request.store} while this run was writing them ({len(lost):,}): "
+            "run the same command again to compute them"
+        )
+    if lost or not there:
         raise EnvironmentFailure(
             f"{request.store} was deleted, in whole or in part, while this run was writing to it: "
             "make sure that nothing else does that, then run the same command again"
@@ -159,7 +167,7 @@ def _computed_by(snapshot: Snapshot) -> tuple[ComputedBy, ...]:
     return find_computed_by(own, snapshot.info.recipe)
 
 
-def _bottleneck(request: Request, computed: Computed) -> str:
+def _bottleneck(request: Request, computed: RunCounts) -> str:
     if request.options.scheduler is not None:
         return cluster_bottleneck(computed.clock.phases())
     return find_bottleneck(resource_use(request, computed.clock, computed.runtime)) if computed.runtime else ""
@@ -178,9 +186,21 @@ def resource_use(request: Request, clock: Clock, runtime: Runtime) -> ResourceUs
         device=environment["device"],
         backend=environment["backend"],
         precision=request.network.precision,
-        precisions=processor_precisions(),
+        precisions=_precisions(environment["runtime"]),
         gpu_here=machine_has_gpu(),
+        requested_device=request.network.device,
     )
+
+
+def _precisions(runtime: str) -> tuple[str, ...]:
+    """The precisions that a runtime computes in on its device, which it has started."""
+    match runtime:
+        case "keras":
+            return backend_device(backend_name()).precisions
+        case "onnxruntime":
+            return ("float32",)
+        case _:
+            return processor_precisions()
 
 
 def require_few_failures(result: RunResult, max_bad: float) -> None:

@@ -136,7 +136,7 @@ def _format_guesses(image: "Classified") -> str:
 
 def format_checks(checks: "Sequence[Check]") -> Iterator[str]:
     """The lines of a check-up: status, name, what was found, and below it what to do."""
-    width = max(len(check.name) for check in checks if not check.name.startswith("folder"))
+    width = max(len(check.name) for check in checks if not check.names_path)
     indent = " " * (width + 8)
     wrapper = textwrap.TextWrapper(terminal_width(), subsequent_indent=indent, break_on_hyphens=False)
     for check in checks:

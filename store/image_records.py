@@ -28,7 +28,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One image that gave no row, why, and what its file was then (a missing file has size -1)."""
+    """One image that gave no row, why, and what its file was then.
+
+    Attributes:
+        path: the image's row name.
+        code: of the failure, such as truncated.
+        message: the reason, for people.
+        sha256: of the source bytes; empty if they were not read.
+        size: of the file in bytes; -1 if it was missing.
+        time: when the file was last modified, in ns since 1970; -1 if it was missing or that is unknown. The default, 0,
+            is a record's that does not say it: the file counts as changed since then, unless its bytes are the same.
+    """
 
     path: str
     code: str

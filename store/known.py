@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from store.errors import DamagedStore
 from store.files.base import Files
 from store.formats import get_format
+from store.json_values import MOST_BYTES
 from store.recipe import Output
 from store.records import CommitRecord, CurrentPlan, StoreInfo
 from store.snapshot import Snapshot, latest_slots, load_plan, load_record
@@ -62,7 +63,7 @@ def find_previous(files: Files, snapshot: Snapshot) -> PreviousPlan | None:
     if snapshot.number < 2:
         return None
     try:
-        name = CurrentPlan.from_bytes(files.read(CurrentPlan.file(snapshot.number - 1))).plan
+        name = CurrentPlan.from_bytes(files.read_small(CurrentPlan.file(snapshot.number - 1), MOST_BYTES)).plan
         keys = set(load_plan(files, name).shard_keys().unique().to_pylist()) - snapshot.shard_keys
         slots = [slot for name in {key.partition("/")[0] for key in keys} for slot in latest_slots(files, name)]
         return PreviousPlan(name, tuple(load_record(files, slot) for slot in slots if slot.key in keys))

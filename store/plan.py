@@ -135,25 +135,25 @@ class Plan:
     @cached_property
     def shard_count(self) -> int:
         """The number of shards that this plan computes; they are numbered from 0."""
-        return int(pc.max(self.rows["shard"]).as_py() or 0) + 1 if self.pending_rows else 0
+        return int(pc.max(self.rows["shard"]).as_py() or 0) + 1 if self.own_image_count else 0
 
     def shard_length(self, index: int) -> int:
         """The number of images in one of this plan's own shards."""
-        return max(0, min(self.images_per_shard, self.pending_rows - index * self.images_per_shard))
+        return max(0, min(self.images_per_shard, self.own_image_count - index * self.images_per_shard))
 
     @property
-    def pending_rows(self) -> int:
-        """How many images this plan's own shards have."""
+    def own_image_count(self) -> int:
+        """How many images this plan's own shards have, committed or not."""
         return len(self.rows) - int(self.rows["shard"].null_count)
 
     @cached_property
-    def _pending(self) -> npt.NDArray[np.int64]:
+    def _own_positions(self) -> npt.NDArray[np.int64]:
         """Positions of the images that this plan's own shards have."""
         return np.flatnonzero(self.rows["shard"].is_valid().to_numpy())
 
-    def shard_paths(self, index: int) -> pa.Table:
+    def shard_images(self, index: int) -> pa.Table:
         """The plan's rows for one of its own shards, in order."""
-        positions = self._pending[index * self.images_per_shard : (index + 1) * self.images_per_shard]
+        positions = self._own_positions[index * self.images_per_shard : (index + 1) * self.images_per_shard]
         if len(positions) == 0:
             return self.rows.slice(0, 0)
         first, last = positions[0], positions[-1]
@@ -190,7 +190,7 @@ def _inconsistency(plan: Plan) -> str:
     shard, held_by = rows["shard"], rows["held_by"]
     if not pc.all(pc.xor(shard.is_valid(), held_by.is_valid()), min_count=0).as_py():
         return "has an image in two shards or in none, expected one"
-    if not np.array_equal(shard.drop_null().to_numpy(), np.arange(plan.pending_rows) // plan.images_per_shard):
+    if not np.array_equal(shard.drop_null().to_numpy(), np.arange(plan.own_image_count) // plan.images_per_shard):
         return f"does not fill its shards in order, {plan.images_per_shard:,} images each"
     keys = pc.unique(held_by.drop_null().cast(pa.string()))
     if not pc.all(pc.match_substring_regex(keys, _KEY), min_count=0).as_py():

@@ -176,6 +176,17 @@ class Snapshot:
         name = self.plan.name
         return [index for index in range(self.plan.shard_count) if f"{name}/{index}" not in self.records]
 
+    def withdrawn_shards(self) -> list[int]:
+        """Those of them whose newest record withdraws what was committed."""
+        name = self.plan.name if self.plan else ""
+        uncommitted = self.uncommitted_shards()
+        newest = {index: self.attempts[key] for index in uncommitted if (key := f"{name}/{index}") in self.attempts}
+        return [
+            index
+            for index, attempt in newest.items()
+            if ShardSlot(name, index, attempt).file not in self.damaged_records
+        ]
+
     def next_slot(self, key: str) -> ShardSlot:
         """Where a shard's next attempt is to be published, as a commit or as a withdrawal."""
         plan_name, _, index = key.partition("/")

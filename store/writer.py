@@ -39,6 +39,7 @@ from store.errors import EnvironmentFailure, UsageError
 from store.files.base import COPY, INFO, Files
 from store.formats import Shard, check_round_trip, get_format, packed_shard
 from store.image_records import failure_table, row_table
+from store.json_values import MOST_BYTES
 from store.plan import Plan
 from store.quantization import network_file
 from store.records import COPIED, MOST_RECORD_BYTES, CommitRecord, CurrentPlan, ShardSlot, StoreInfo
@@ -78,7 +79,7 @@ class StoreWriter:
     def info(self) -> StoreInfo:
         """The content of store.json."""
         if self._info is None:
-            self._info = StoreInfo.from_bytes(self._files.read(INFO))
+            self._info = StoreInfo.from_bytes(self._files.read_small(INFO, MOST_BYTES))
         return self._info
 
     def create(self, info: StoreInfo, network: bytes = b"") -> StoreInfo:
@@ -92,7 +93,7 @@ class StoreWriter:
             self._publish_named(network_file(info.recipe.quantization.network), network)
         data = info.to_bytes()
         if not self._files.create(INFO, data):
-            data = self._files.read(INFO)
+            data = self._files.read_small(INFO, MOST_BYTES)
         self._info = StoreInfo.from_bytes(data)
         self._files.create(COPY, data)
         return self._info
@@ -123,7 +124,10 @@ class StoreWriter:
         return self._files.create(CurrentPlan.file(number), current.to_bytes())
 
     def commit(self, slot: ShardSlot, content: ShardContent, environment: Mapping[str, str]) -> CommitRecord:
-        """Publish a shard, then its record; returns the record that counts, which may be another process's.
+        """Publish a shard, then its record; returns the record of that slot.
+
+        If another process has taken the slot, that is its record, and nothing of ours counts. It may be a withdrawal,
+        which has neither rows nor failures: the shard is then to be computed again, at the next attempt.
 
         Raises:
             DamagedStore: the shard did not read back as it was written.
@@ -150,7 +154,7 @@ class StoreWriter:
         if data:
             self._publish_named(f"data/{record.shard}", data)
         if not self._files.create(slot.file, published):
-            return CommitRecord.from_bytes(self._files.read(slot.file))
+            return CommitRecord.from_bytes(self._files.read_small(slot.file, MOST_RECORD_BYTES))
         if data:
             self._ensure(f"data/{record.shard}", data)
         return record

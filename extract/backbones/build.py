@@ -36,9 +36,6 @@ def build(
 ) -> keras.Model:
     """The bare network, which takes pixels after their preprocessing.
 
-    Keras counts layer names per thread (`conv2d_94` for the second InceptionV3 of a process) and has a precision policy
-    per thread. So the network is built in a new thread: names are those of a fresh process, and no setting is left.
-
     Args:
         backbone: which network.
         image_size: (height, width) in pixels.
@@ -51,19 +48,32 @@ def build(
     """
 
     def builder() -> keras.Model:
-        keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
         if backbone.builder in _NETWORKS:
             return _NETWORKS[backbone.builder](include_top, (*image_size, 3))
         function = getattr(keras.applications, backbone.builder)
         return function(weights=weights, include_top=include_top, input_shape=(*image_size, 3))
 
+    try:
+        return as_in_a_new_process(builder, precision)
+    except ValueError as error:
+        if any(part in str(error) for part in _SIZE_ERRORS):
+            raise _wrong_size(backbone, image_size, error) from error
+        raise
+
+
+def as_in_a_new_process(builder: Callable[[], keras.Model], precision: str) -> keras.Model:
+    """What `builder` builds, with layers that compute in `precision`.
+
+    Keras counts layer names per thread (`conv2d_94` for the second InceptionV3 of a process) and has a precision policy
+    per thread. So the network is built in a new thread: names are those of a fresh process, and no setting is left.
+    """
+
+    def build_there() -> keras.Model:
+        keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
+        return builder()
+
     with keras_defaults(), ThreadPoolExecutor(1) as new_thread:
-        try:
-            return new_thread.submit(builder).result()
-        except ValueError as error:
-            if any(part in str(error) for part in _SIZE_ERRORS):
-                raise _wrong_size(backbone, image_size, error) from error
-            raise
+        return new_thread.submit(build_there).result()
 
 
 def _wrong_size(backbone: Backbone, image_size: tuple[int, int], error: ValueError) -> UsageError:

@@ -1,14 +1,13 @@
 """A network from a model file: what it takes to load it beside the file, and its content's digest."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from extract.backbones.keras_hub_model import read_network
 from extract.backbones.onnx_file import read_onnx_file
 from extract.backbones.table import Backbone, get_backbone
-from store.errors import EnvironmentFailure, UsageError
-from store.files.names import printable
+from store.errors import UsageError
+from store.files.digest import require_sha256
 from store.preprocessing import Preprocessing
 from store.recipe import Recipe
 
@@ -71,11 +70,7 @@ def model_digest(backbone: FileBackbone, path: str) -> str:
         return read_onnx_file(Path(path)).digest()
     if backbone.name == KERAS_HUB:
         return read_network(Path(path)).digest()
-    try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise EnvironmentFailure(f"{printable(path)} cannot be read ({error.strerror or error})") from error
+    return require_sha256(Path(path))
 
 
 def shown_name(backbone: str) -> str:

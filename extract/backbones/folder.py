@@ -9,7 +9,8 @@ from pathlib import Path
 from extract.backbones.families import TokenOutputs, find_family
 from extract.backbones.file_backbone import KERAS_HUB, ONNX
 from extract.backbones.keras_hub_model import CONFIG, find_weights
-from store.errors import EnvironmentFailure, UnsafeFile, UsageError
+from store.errors import UnsafeFile, UsageError
+from store.files.disk import unreadable
 from store.files.names import printable
 from store.json_values import JsonObject, parse
 
@@ -140,4 +141,4 @@ def _read_json(path: Path) -> JsonObject | None:
     except ValueError as error:
         raise UsageError(f"{printable(str(path))} {error}") from error
     except OSError as error:
-        raise EnvironmentFailure(f"{printable(str(path))} cannot be read ({error.strerror or error})") from error
+        raise unreadable(error, path) from error

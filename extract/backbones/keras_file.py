@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from store.errors import EnvironmentFailure, UnsafeFile, UsageError
+from store.files.disk import unreadable
 from store.files.names import printable
 from store.json_values import JsonObject, parse
 
@@ -65,7 +66,7 @@ def read_keras_config(path: Path) -> JsonObject:
             raise
         raise UsageError(f"{shown} is not a .keras file ({error}): expected what model.save wrote") from error
     except OSError as error:
-        raise EnvironmentFailure(f"{shown} cannot be read ({error.strerror or error})") from error
+        raise unreadable(error, path) from error
     config = {name: value for name, value in config.items() if name != "compile_config"}  # for training alone
     _require_plain(config, shown)
     return config

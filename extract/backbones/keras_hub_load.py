@@ -10,12 +10,11 @@ Each is a layer of the network that is returned, so that it is cut like any othe
 import importlib.metadata
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
 
-from extract.backbones.build import keras_defaults
+from extract.backbones.build import as_in_a_new_process
 from extract.backbones.families import CUTS, TOKENS
 from extract.backbones.keras_hub_encoders import ENCODERS, project
 from extract.backbones.keras_hub_kinds import POOLER, PROJECTED
@@ -46,21 +45,19 @@ def load_keras_hub(weights: Path, image_size: tuple[int, int], precision: str = 
     require_keras_hub()
 
     def builder() -> keras.Model:
-        keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
         backbone = _from_preset(found, image_size) if found.is_preset else _from_transformers(found, image_size)
         _correct_positions(backbone, found, image_size)
         return _with_named_outputs(backbone, found, image_size)
 
-    with keras_defaults(), ThreadPoolExecutor(1) as new_thread:  # see `extract.backbones.build.build`
-        try:
-            return new_thread.submit(builder).result()
-        except UsageError:
-            raise
-        except Exception as error:  # keras-hub raises nearly any kind
-            raise UsageError(
-                f"keras-hub {importlib.metadata.version('keras-hub')} cannot build {found.name} ({reason_of(error)}): export the network "
-                "to ONNX and put it there as model.onnx"
-            ) from error
+    try:
+        return as_in_a_new_process(builder, precision)
+    except UsageError:
+        raise
+    except Exception as error:  # keras-hub raises nearly any kind
+        raise UsageError(
+            f"keras-hub {importlib.metadata.version('keras-hub')} cannot build {found.name} ({reason_of(error)}): export the network "
+            "to ONNX and put it there as model.onnx"
+        ) from error
 
 
 def require_keras_hub() -> None:

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from store.errors import EnvironmentFailure, UnsafeFile, UsageError
+from store.errors import UnsafeFile, UsageError
+from store.files.digest import require_sha256
+from store.files.disk import unreadable
 from store.files.names import printable
 
 _DEEPEST = 32  # graphs in branches of graphs
@@ -58,7 +60,7 @@ class OnnxFile:
 
     def digest(self) -> str:
         """SHA-256 of the file; with weights in other files, of the digests of all of them."""
-        digests = [_digest(path) for path in (self.path, *self.beside)]
+        digests = [require_sha256(path) for path in (self.path, *self.beside)]
         return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
@@ -77,7 +79,7 @@ def read_onnx_file(path: Path) -> OnnxFile:
             reader = _Reader(data, path)
             reader.model()
     except OSError as error:
-        raise EnvironmentFailure(f"{printable(str(path))} cannot be read ({error.strerror or error})") from error
+        raise unreadable(error, path) from error
     except (ValueError, IndexError, UnicodeDecodeError) as error:
         if isinstance(error, UsageError):
             raise
@@ -86,14 +88,6 @@ def read_onnx_file(path: Path) -> OnnxFile:
         raise UsageError(f"{printable(str(path))} is not an ONNX model: it has no outputs")
     inputs = tuple(port for port in reader.inputs if port.name not in reader.initializers)
     return OnnxFile(path, inputs, tuple(reader.outputs), tuple(sorted(reader.beside)))
-
-
-def _digest(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise EnvironmentFailure(f"{printable(str(path))} cannot be read ({error.strerror or error})") from error
 
 
 @dataclass

@@ -10,9 +10,12 @@ import numpy as np
 
 from extract.backbones.weights_links import refuse_links
 from store.errors import EnvironmentFailure, UnsafeFile, UsageError
+from store.files.disk import unreadable
 from store.files.names import printable
 
 PRESET_WEIGHTS = "model.weights.h5"
+
+_NUMBERS = "biufV"  # V: bfloat16, as Keras writes it
 
 Found = TypeVar("Found")
 
@@ -21,7 +24,7 @@ def count_arrays(path: Path) -> int:
     """The number of elements of all arrays.
 
     Raises:
-        UsageError: it is not an HDF5 file, or refers to other files.
+        UsageError: it is not an HDF5 file, refers to other files, or holds something other than numbers.
         UnsafeFile: its arrays claim far more bytes than it has.
         EnvironmentFailure: it cannot be read now.
     """
@@ -50,6 +53,7 @@ def _read(path: Path, work: Callable[[h5py.File], Found]) -> Found:
     try:
         with h5py.File(path, "r", locking=False) as file:
             refuse_links(file, path)
+            _require_numbers(file, shown)
             claimed = sum(array.nbytes for array in _arrays(file).values())
             if claimed > 2 * path.stat().st_size:  # Keras does not compress
                 raise UnsafeFile(f"{shown} claims {claimed:,} bytes of arrays, and has {path.stat().st_size:,}")
@@ -58,10 +62,20 @@ def _read(path: Path, work: Callable[[h5py.File], Found]) -> Found:
         raise
     except OSError as error:
         if error.errno is not None:
-            raise EnvironmentFailure(f"{shown} cannot be read ({error.strerror or error})") from error
+            raise unreadable(error, path) from error
         raise UsageError(f"{shown} is not a weights file of Keras ({error})") from error
     except (KeyError, TypeError, ValueError, RuntimeError) as error:  # h5py's, for damaged files
         raise UsageError(f"{shown} is not a weights file of Keras ({error})") from error
+
+
+def _require_numbers(file: h5py.File, shown: str) -> None:
+    """Raise UsageError if an array holds text, lists or references, whose bytes in memory are addresses."""
+    for name, array in _arrays(file).items():
+        if array.dtype.kind not in _NUMBERS or array.dtype.hasobject:
+            raise UsageError(
+                f"{shown} is not a weights file of Keras (expected numbers in {printable(name)}, this is {array.dtype}): "
+                "save the preset again with keras-hub"
+            )
 
 
 def _arrays(file: h5py.File) -> dict[str, h5py.Dataset]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Annotated
 
 from store.choices import MOST_PIXELS, RESIZES
-from store.errors import EnvironmentFailure, UsageError
+from store.errors import UsageError
+from store.files.disk import unreadable
 from store.files.names import printable
 from store.json_values import JsonObject, as_object, parse
 from store.preprocessing import CHANNELS, LAYOUTS, Preprocessing, require_crop
@@ -89,7 +90,7 @@ def read_processor_file(path: Path, layout: str) -> Processor:
             f"--preprocessing {printable(str(path))}: no such file; write one such as the following", EXAMPLE
         ) from None
     except OSError as error:
-        raise EnvironmentFailure(f"{printable(str(path))} cannot be read ({error.strerror or error})") from error
+        raise unreadable(error, path) from error
     except (ValueError, InvalidField) as error:
         raise UsageError(f"--preprocessing {printable(str(path))}: {error}; a file that works is", EXAMPLE) from error
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from store.errors import EnvironmentFailure, UnsafeFile, UsageError
+from store.files.disk import unreadable
 from store.files.names import printable
 from store.json_values import JsonObject, parse
 from store.schema import InvalidField, read_value
@@ -99,7 +100,7 @@ def _files(folder: Path) -> list[Path]:
     try:
         places = parse(path.read_bytes(), _MOST_HEADER).get("weight_map")
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(error, path) from error
     except ValueError as error:
         raise UsageError(f"{shown} {error}") from error
     names = sorted({str(place) for place in places.values()}) if isinstance(places, dict) else []
@@ -123,7 +124,7 @@ def _tensors(path: Path) -> Iterator[StoredTensor]:
                 raise UsageError(f"{shown} is not a safetensors file, or is cut short")
             header = parse(file.read(length), _MOST_HEADER)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(error, path) from error
     except ValueError as error:
         if isinstance(error, UsageError):
             raise
@@ -167,8 +168,4 @@ def _bytes(tensor: StoredTensor) -> Iterator[bytes]:
                 left -= len(data)
                 yield data
     except OSError as error:
-        raise _unreadable(tensor.file, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> EnvironmentFailure:
-    return EnvironmentFailure(f"{printable(str(path))} cannot be read ({error.strerror or error})")
+        raise unreadable(error, tensor.file) from error

@@ -13,7 +13,7 @@ from extract.images.crash_search import find_crashing_images
 from extract.monitor import Monitor
 from extract.runtimes.deferred import DeferredRuntime
 from extract.shard_builder import ShardTask
-from extract.shard_worker import ShardWorker
+from extract.shard_worker import Assignment, ShardWorker, run_assignments
 from extract.watchdog import Watchdog
 from store.errors import StillframeError
 from store.image_records import Failure
@@ -87,7 +87,8 @@ class ShardPlugin(WorkerPlugin):
             runtime, monitor = self._deferred(), Monitor(progress=_Heard(watchdog))
             if not self._shard_worker.may_only_copy:
                 runtime.load()
-            (record,) = self._shard_worker.run_shards([task], runtime, monitor, new_store, failures)
+            assignment = Assignment(self._shard_worker, [task], runtime, new_store)
+            ((_, record),) = run_assignments([assignment], monitor, failures)
         failed = len(record.failures)
         return ShardDone(len(record.rows) + failed, failed, monitor.clock.phases(), record.copied)
 

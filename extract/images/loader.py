@@ -46,7 +46,6 @@ class ImageLoader:
         policy: how their bytes become pixels.
         augmentation: which altered views each image has; None for none.
         decoders: how many threads may decode at a time; more may wait for reads.
-        failures: images, by path, that are known to fail; they are not read.
         known: features that the store has already.
     """
 
@@ -56,7 +55,6 @@ class ImageLoader:
         policy: DecodePolicy,
         augmentation: Augmentation | None,
         decoders: int,
-        failures: Mapping[str, Failure] | None = None,
         known: KnownFeatures | None = None,
     ) -> None:
         self.threads = max(decoders, files.concurrency)
@@ -66,7 +64,6 @@ class ImageLoader:
         """What pixels depend on: loaders with equal `pixels_of` make the same pixels of a file."""
         self._policy = policy
         self._augmentation = augmentation
-        self._failures = failures or {}
         self._known = known
 
     def load(self, path: str, clock: Clock) -> Loaded:
@@ -75,8 +72,6 @@ class ImageLoader:
         Raises:
             EnvironmentFailure: the image cannot be read now, though nothing is wrong with the image itself.
         """
-        if path in self._failures:
-            return self._failures[path]
         source = _read(self.files, path, clock)
         return self.copied(path, source, clock) or self.decoded(path, source, self.limits, clock)
 
@@ -113,15 +108,19 @@ class SharedLoader:
     """Loads images of one place for several loaders: each is read once, and decoded once for those that decode alike.
 
     Args:
-        loaders: of the same files. None of them may know failures.
+        loaders: of the same files.
+        failures: images, by path, that are known to fail; they are not read.
     """
 
-    def __init__(self, loaders: Sequence[ImageLoader]) -> None:
+    def __init__(self, loaders: Sequence[ImageLoader], failures: Mapping[str, Failure] | None = None) -> None:
         self.threads = max(loader.threads for loader in loaders)
         self._loaders = loaders
+        self._failures = failures or {}
 
     def load(self, path: str, needed: Sequence[int], clock: Clock) -> list[Loaded]:
         """An image as each of the loaders at these positions gives it; see `ImageLoader.load`."""
+        if path in self._failures:
+            return [self._failures[path]] * len(needed)
         source = _read(self._loaders[0].files, path, clock)
         decoded: dict[object, Loaded] = {}
         found: list[Loaded] = []

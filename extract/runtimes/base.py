@@ -37,7 +37,13 @@ class Pending(Protocol):
     """A call in progress."""
 
     def result(self) -> Computed:
-        """Wait for it."""
+        """Wait for it. To be called once: with it the call ends, and another may be started in its place.
+
+        Images that do not fit into a GPU's memory together are computed in smaller parts, and `batch_size` becomes smaller.
+
+        Raises:
+            Exception: the library's own: the call failed, or a single image does not fit into the device's memory.
+        """
         ...
 
 
@@ -56,7 +62,7 @@ class Runtime(Protocol):
 
     @property
     def batch_size(self) -> int:
-        """The most images that a call takes. It becomes smaller if the device runs out of memory."""
+        """The most images that a call takes. It becomes smaller for good if the device runs out of memory."""
         ...
 
     @property
@@ -65,7 +71,14 @@ class Runtime(Protocol):
         ...
 
     def start(self, images: Sequence[Pixels]) -> Pending:
-        """Begin to compute up to `batch_size` images, each (height, width, 3)."""
+        """Begin to compute images.
+
+        Args:
+            images: up to `batch_size`, each (height, width, 3); or what that was before it became smaller.
+
+        Raises:
+            IndexError: `in_flight` calls are in progress already. Not every runtime notices.
+        """
         ...
 
 

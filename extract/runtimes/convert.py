@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from store.errors import EnvironmentFailure
 from store.files.cache import cache_folder
+from store.files.digest import sha256_of
 
 if TYPE_CHECKING:
     import keras
@@ -91,8 +92,7 @@ def _save(converted: "openvino.Model", folder: Path) -> None:
 def _digest(folder: Path) -> str:
     total = hashlib.sha256()
     for name in ("model.xml", "model.bin"):
-        with (folder / name).open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
+        total.update(bytes.fromhex(sha256_of(folder / name)))
     return total.hexdigest()
 
 

@@ -10,7 +10,8 @@ from store.files.base import FileStatus, ReadableFiles
 from store.files.names import file_path, is_url
 from store.files.opening import open_files
 
-_LOSSLESS = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")  # as PNG
+_IN_PNG = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")
+_IN_TIFF = ("I", "F")  # 32 bits a sample, which decoding refuses in every file
 
 
 class NamedFiles(ReadableFiles):
@@ -71,7 +72,7 @@ def _split(url: str) -> tuple[str, str]:
 
 
 def _file_of(image: Image.Image) -> bytes:
-    """The pixels as a PNG file, which keeps them as they are; EXIF orientation is applied.
+    """The pixels as a PNG or TIFF file, which keeps them as they are; EXIF orientation is applied.
 
     Raises:
         BadImage: Pillow cannot read them.
@@ -79,8 +80,12 @@ def _file_of(image: Image.Image) -> bytes:
     file = io.BytesIO()
     try:
         upright = ImageOps.exif_transpose(image)
-        plain = upright if upright.mode in _LOSSLESS else upright.convert("RGB")
-        plain.save(file, "png", compress_level=0, icc_profile=None)
+        if upright.mode in _IN_TIFF:
+            upright.save(file, "tiff")
+        else:
+            mode = "RGBA" if upright.has_transparency_data else "RGB"
+            plain = upright if upright.mode in _IN_PNG else upright.convert(mode)
+            plain.save(file, "png", compress_level=0, icc_profile=None)
     except (OSError, SyntaxError, ValueError) as error:
         raise BadImage("corrupt", f"Pillow cannot read it: {error}") from error
     return file.getvalue()

@@ -17,7 +17,9 @@ from fit.options import FitOptions
 from fit.request import FitRequest, resolve_fit
 from fit.threshold_rule import COST, ThresholdRule
 from fit.train import fit_with
-from store.errors import DamagedHead, EnvironmentFailure, UsageError
+from store.errors import DamagedHead, UsageError
+from store.files.digest import sha256_of
+from store.files.disk import unreadable
 from store.files.names import printable
 from store.reader import FeatureStore, open_store
 
@@ -135,8 +137,8 @@ def _file_digest(path: str | os.PathLike[str] | None) -> str:
     if path is None:
         return ""
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return sha256_of(Path(path))
     except FileNotFoundError:
         return ""  # the fit says so
     except OSError as error:
-        raise EnvironmentFailure(f"cannot read {path}: {error.strerror or error}") from error
+        raise unreadable(error, path) from error

@@ -148,10 +148,14 @@ class Files(ReadableFiles):
         """
         status = self.status(name)
         if status is not None and status.size > most:
-            raise DamagedStore(
-                f"{self.place(name)} has {status.size:,} bytes, expected {most:,} at most: run {suggest('store', 'repair', str(self))}"
-            )
+            raise self.too_long(name, f"{status.size:,} bytes", most)
         return self.read(name)
+
+    def too_long(self, name: str, found: str, most: int) -> DamagedStore:
+        """The error for a file that should have `most` bytes at most; `found` says how many it has."""
+        return DamagedStore(
+            f"{self.place(name)} has {found}, expected {most:,} at most: run {suggest('store', 'repair', str(self))}"
+        )
 
     def misnamed(self, name: str) -> DamagedStore:
         """The error for a file whose bytes are not those that gave it its name."""

@@ -1,7 +1,7 @@
-"""Whether a file has the bytes that gave it its name, looked up before a library parses it.
+"""SHA-256 of files, and whether a file has the bytes that gave it its name, looked up before a library parses it.
 
-A file is read through once per process: what it gave is remembered by path, size, time of modification and inode. A
-file that changes while it is parsed is not noticed.
+For that, a file is read through once per process: what it gave is remembered by path, size, time of modification and
+inode. A file that changes while it is parsed is not noticed.
 """
 
 import functools
@@ -9,7 +9,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from store.files.disk import opened_regular
+from store.files.disk import opened_regular, unreadable
 
 _REMEMBERED = 2**16  # files; some hundred bytes each
 
@@ -30,8 +30,30 @@ def digest_in(name: str) -> str:
     return name.partition(".")[0]
 
 
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        NotARegularFile: it is something else.
+        OSError: it cannot be read.
+    """
+    with opened_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_sha256(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        EnvironmentFailure: it cannot be read.
+    """
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise unreadable(error, path) from error
+
+
 @functools.lru_cache(_REMEMBERED)
 def _digest(path: str, _size: int, _modified: int, _inode: int) -> str:
     """SHA-256 of a file in the state that the arguments after its path stand for."""
-    with opened_regular(Path(path)) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(Path(path))

@@ -1,11 +1,14 @@
 """Single steps on a disk that `store.files.local` is made of: reading with retries, syncing, giving a name once."""
 
+import ctypes
 import errno
+import fcntl
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import TypeVar
@@ -34,7 +37,9 @@ _PASSING = frozenset(
     }
 )
 _PAUSES = (0.1, 0.3, 0.9)  # seconds before the second, third and last attempt
-_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+_NO_SUCH_STEP = frozenset(
+    {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.ENOTTY}
+)
 _KINDS = {stat.S_IFIFO: "pipe", stat.S_IFDIR: "folder", stat.S_IFSOCK: "socket"}
 _ADVICE = {
     errno.ENOSPC: "free some space",
@@ -115,18 +120,69 @@ def write_synced(path: Path, data: bytes) -> None:
 
 
 def give_name(temporary: Path, final: Path) -> bool:
-    """Give a file its final name by a hard link; False if the name is taken. Without hard links, see `local`."""
+    """Give a file its final name; False if the name is taken, or another process is faster. `local` says how."""
     try:
-        os.link(temporary, final)
+        if in_one_step(temporary, final):
+            return True
     except FileExistsError:
         return False
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
+    with _folder_locked(final.parent):
         if final.exists():
             return False
         os.rename(temporary, final)
     return True
+
+
+def in_one_step(temporary: Path, final: Path) -> bool:
+    """Give a file a free name in one step of the file system; False, and nothing changed, if it has no such step.
+
+    Raises:
+        FileExistsError: the name is taken.
+    """
+    steps: tuple[Callable[[Path, Path], None], ...] = (os.link, rename_to_free_name)
+    for step in steps:
+        try:
+            step(temporary, final)
+        except OSError as error:
+            if error.errno not in _NO_SUCH_STEP:
+                raise
+        else:
+            return True
+    return False
+
+
+def rename_to_free_name(old: Path, new: Path) -> None:
+    """Rename a file in one step that fails if the name is taken. Python has none: `os.rename` replaces what is there.
+
+    Raises:
+        FileExistsError: the name is taken.
+        OSError: EINVAL, ENOSYS or ENOTSUP, the file system or the C library cannot do it; or as the system says.
+    """
+    paths = os.fsencode(old), os.fsencode(new)
+    library = ctypes.CDLL(None, use_errno=True)
+    try:
+        if sys.platform == "darwin":
+            refused = library.renamex_np(*paths, 0x4)  # RENAME_EXCL
+        else:
+            here = -100  # AT_FDCWD
+            refused = library.renameat2(here, paths[0], here, paths[1], 0x1)  # RENAME_NOREPLACE
+    except AttributeError:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(new)) from None
+    if refused:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), str(new))
+
+
+@contextmanager
+def _folder_locked(folder: Path) -> Iterator[None]:
+    """Hold a lock on a folder, which the system releases when the process ends; without one where there are no locks."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:
@@ -145,3 +201,10 @@ def failure(error: OSError, what: str) -> EnvironmentFailure:
     """The EnvironmentFailure that says `what` could not be done, why, and what to do."""
     advice = _ADVICE.get(error.errno or 0, "fix that")
     return EnvironmentFailure(f"{what}: {error.strerror or error}; {advice}, then run the same command again")
+
+
+def unreadable(error: OSError, path: str | os.PathLike[str]) -> EnvironmentFailure:
+    """The EnvironmentFailure that says that a file could not be read; `error` itself if it is one."""
+    return (
+        error if isinstance(error, EnvironmentFailure) else failure(error, f"cannot read {printable(os.fspath(path))}")
+    )

@@ -5,9 +5,10 @@ hard link gives them their final name, which fails if that name is taken; the te
 and the folder synced. A process killed at any point leaves either nothing under the final name or
 everything, and at most one file in tmp/ that nobody reads.
 
-Where the file system has no hard links (FAT, some FUSE mounts), a look whether the name is free is
-followed by a rename: still all or nothing after a crash, but of two processes that publish one name in
-the same instant both may believe to have been first. Each then reads a whole and sound file.
+Where the file system has no hard links (FAT, SMB, some FUSE mounts), a rename that fails if the name is
+taken does the same. Where it has no such rename either (some FUSE mounts), a look whether the name is free
+is followed by a plain rename, with the folder locked: of the processes of one machine, the first wins. Of
+two machines that publish one name there in the same instant, both may believe to have been first.
 
 Reading tries again, after short pauses, where an error may pass (EIO, ESTALE, too many open files, …). What does not
 pass is an EnvironmentFailure, never taken for a missing file.
@@ -154,7 +155,7 @@ class LocalFiles(Files):
         return remove
 
     def require_create_only(self) -> None:
-        """See Files; for a file system without hard links, see above."""
+        """See Files; of what is true of few mounts and of two machines alone, `extract doctor` warns."""
 
     def require_free(self, own: Collection[str] = ()) -> None:
         """See Files."""

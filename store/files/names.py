@@ -2,7 +2,7 @@ r"""Row names: how a file's name is written in a store, and how it is shown on a
 
 A row is named by its `/`-separated path relative to the data. File systems allow any byte in a
 name but Parquet, HDF5 and JSON have Unicode, so a byte that is not UTF-8 is written as `\xNN` and
-a backslash is doubled. That is injective: every file name has one row name and the other way round.
+a backslash is doubled. `row_name` does this: it is injective, and `file_path` inverts it.
 """
 
 import os

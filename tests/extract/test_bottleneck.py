@@ -19,6 +19,7 @@ USAGE = ResourceUse(
     precisions=("float32",),
     gpu_here=False,
 )
+ON_GPU = {"device": "NVIDIA H100", "runtime": "keras", "backend": "jax 1", "gpu_here": True}
 DECODING = {"read": 0.0, "decode": 5.0, "compute": 1.0, "write": 0.0}
 
 
@@ -30,13 +31,14 @@ DECODING = {"read": 0.0, "decode": 5.0, "compute": 1.0, "write": 0.0}
         ({"precisions": ("float32", "bfloat16"), "precision": "bfloat16"}, "a GPU or a smaller backbone"),
         ({"runtime": "keras", "backend": "tensorflow 2"}, "--runtime openvino"),
         ({"runtime": "keras", "backend": "jax 1", "precisions": ("float32", "bfloat16")}, "--runtime openvino"),
-        ({"device": "NVIDIA H100", "runtime": "keras", "backend": "jax 1", "gpu_here": True}, "bfloat16 or float16"),
-        (
-            {"device": "NVIDIA H100", "runtime": "keras", "backend": "jax 1", "gpu_here": True, "precision": "float16"},
-            ": a smaller backbone",
-        ),
+        ({**ON_GPU, "precisions": ("float32", "float16", "bfloat16")}, "--precision bfloat16 or float16 would"),
+        ({**ON_GPU, "precisions": ("float32", "float16")}, "--precision float16 would"),
+        ({**ON_GPU, "precisions": ("float32",)}, ": a smaller backbone"),
+        ({**ON_GPU, "precisions": ("float32", "float16"), "precision": "float16"}, ": a smaller backbone"),
         ({"gpu_here": True, "runtime": "keras", "backend": "tensorflow 2"}, "the GPU is not being used: tensorflow"),
         ({"gpu_here": True}, "--runtime keras"),
+        ({"gpu_here": True, "requested_device": "cpu"}, "the network limits, 15.5 of 16 cores used"),
+        ({"gpu_here": True, "requested_device": "cpu", "runtime": "keras", "backend": "jax 1"}, "the network limits"),
         ({"gpu_here": True, "precision": "int8"}, "another --precision (other features: a new store) would use it"),
         ({"phases": DECODING, "cores_used": 4.2, "decoders": 4}, "4.2 of 16 cores used: raise --workers (it is 4)"),
         ({"phases": DECODING}, "--fast-decode"),

@@ -1,6 +1,5 @@
 """`extract doctor`: each check says what it found, and what to do where something is wrong."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 import extract.doctor
 from extract.doctor import Check, check_machine
 from extract.text import format_checks
+from tests.store.files.file_systems import take_away
 
 
 def checks(folder):
@@ -23,18 +23,17 @@ def test_a_sound_machine(tmp_path, quick):
     found = checks(tmp_path / "not" / "yet" / "there")
     assert {check.status for check in found.values()} <= {"PASS", "WARN"}
     assert found["hard links"].status == "PASS"
-    assert f"folder {tmp_path}" in found
+    assert found[f"folder {tmp_path}"].names_path
+    assert set(found["cores"].to_dict()) == {"name", "status", "found", "advice"}
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_system_without_hard_links_is_a_warning(tmp_path, quick, monkeypatch):
-    def link(*_):
-        raise OSError(95, "Operation not supported")
-
-    monkeypatch.setattr(os, "link", link)
+@pytest.mark.parametrize(("steps", "status"), [("link", "PASS"), ("link and rename", "WARN")])
+def test_a_file_system_where_two_machines_may_take_one_name_is_a_warning(tmp_path, quick, monkeypatch, steps, status):
+    take_away(steps, monkeypatch.setattr)
     found = checks(tmp_path)["hard links"]
-    assert (found.status, found.found) == ("WARN", "Operation not supported")
-    assert "one run at a time" in found.advice
+    assert found.status == status
+    assert ("one machine at a time" in found.advice) == (status == "WARN")
 
 
 def test_a_folder_that_takes_no_files_fails(tmp_path, quick, monkeypatch):
@@ -76,9 +75,8 @@ def test_a_gpu_that_no_framework_sees_is_a_failure(tmp_path, monkeypatch, seen, 
 @pytest.mark.parametrize("columns", [40, 60, 80])
 def test_lines_fit_a_terminal(monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
-    lines = list(
-        format_checks([Check("folder " + "/long" * 10, "FAIL", "word " * 40, "do " * 40), Check("GPU", "PASS", "x")])
-    )
+    place = Check("place " + "/long" * 10, "FAIL", "word " * 40, "do " * 40, names_path=True)
+    lines = list(format_checks([place, Check("GPU", "PASS", "x")]))
     assert max(map(len, lines[1:])) <= columns
     assert lines[-1] == "PASS  GPU  x"
     assert Path(lines[0].split()[-1]).name == "long"

@@ -151,6 +151,14 @@ def test_an_image_has_all_of_its_views_or_none(shards, views, sick_view, batch_s
         assert sorted(failure["path"] for failure in failures) == sorted(set(paths) - set(good))
 
 
+def test_a_lane_alone_may_repeat_paths_in_any_order():
+    paths = ["3-good", "1-good", "1-good", "3-good", "2-bad"]
+    ((shard, failures),) = collected([unlabelled(paths)], Echo(2, 2))
+    assert shard.rows["path"].to_pylist() == paths[:4]
+    assert shard.tensors["features"][:, 0].tolist() == [3, 1, 1, 3]
+    assert [failure["path"] for failure in failures] == ["2-bad"]
+
+
 def test_a_device_has_as_many_calls_under_way_as_it_wants():
     runtime = Echo(2, 3, seconds=lambda: 0.01)
     collected([unlabelled([f"{number}-good" for number in range(40)])], runtime)

@@ -326,6 +326,36 @@ def test_a_damaged_shard_is_withdrawn_and_computed_again(data, out):
     assert np.array_equal(features, expected_features(data, rows["path"].to_pylist()))
 
 
+def withdraw_after_commit(writer, slot, *arguments, commit=StoreWriter.commit):
+    record = commit(writer, slot, *arguments)
+    assert writer.withdraw(dataclasses.replace(slot, attempt=slot.attempt + 1), "its file is damaged")
+    return record
+
+
+def delete_after_commit(writer, slot, *arguments, commit=StoreWriter.commit):
+    record = commit(writer, slot, *arguments)
+    writer._files.remove(slot.file)
+    return record
+
+
+@pytest.mark.parametrize(
+    ("commit", "error", "message"),
+    [
+        (withdraw_after_commit, StoppedEarly, r"`store repair` withdrew shards .* \(3\)"),
+        (delete_after_commit, EnvironmentFailure, "was deleted, in whole or in part"),
+    ],
+)
+def test_shards_that_are_withdrawn_or_deleted_during_a_run_are_computed_again(
+    data, out, monkeypatch, commit, error, message
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(StoreWriter, "commit", commit)
+        with pytest.raises(error, match=message):
+            extract_images(data, out, shard_rows=4, **STUB)
+    assert extract_images(data, out, **STUB).computed == 12
+    assert open_store(out).verify().sound
+
+
 def test_a_value_beyond_float16_in_the_first_batch_is_refused(data, out, monkeypatch):
     monkeypatch.setattr(
         StubRuntime, "compute", lambda self, pixels: np.full((len(pixels), 4, 4, 3), 70000.0, np.float32)

@@ -150,7 +150,7 @@ class SmallStore:
 
     def commit(self, plan, index, images, paths=None):
         """Commit one shard of a plan; `paths` other than the plan's make a record that is wrong."""
-        paths = plan.shard_paths(index)["path"].to_pylist() if paths is None else paths
+        paths = plan.shard_images(index)["path"].to_pylist() if paths is None else paths
         slot = ShardSlot(plan.name, index, self.attempts(plan.name).get(index, 0) + 1)
         record = self.writer.commit(slot, self.content(images, paths), {"runtime": "none"})
         assert record.attempt == slot.attempt

@@ -64,13 +64,13 @@ def test_every_image_occurs_once_with_an_older_shard_or_one_of_the_plan(case):
 def test_shards_are_numbered_from_zero_and_filled_in_order(case):
     images, keys, images_per_shard = case
     plan = plan_of(images, keys, images_per_shard)
-    shards = [plan.shard_paths(index)["path"].to_pylist() for index in range(plan.shard_count)]
+    shards = [plan.shard_images(index)["path"].to_pylist() for index in range(plan.shard_count)]
     pending = [path for path in sorted(images) if path not in keys]
     assert [path for shard in shards for path in shard] == pending
-    assert plan.pending_rows == len(pending)
+    assert plan.own_image_count == len(pending)
     assert all(len(shard) == images_per_shard for shard in shards[:-1])
     assert all(1 <= len(shard) <= images_per_shard for shard in shards[-1:])
-    assert plan.shard_paths(plan.shard_count)["path"].to_pylist() == []
+    assert plan.shard_images(plan.shard_count)["path"].to_pylist() == []
 
 
 @given(planned())
@@ -80,7 +80,7 @@ def test_shard_keys_name_the_older_shard_or_the_plans_own(case):
     own = {
         path: f"{plan.name}/{index}"
         for index in range(plan.shard_count)
-        for path in plan.shard_paths(index)["path"].to_pylist()
+        for path in plan.shard_images(index)["path"].to_pylist()
     }
     assert plan.shard_keys().to_pylist() == [{**own, **keys}[path] for path in sorted(images)]
 
@@ -130,7 +130,7 @@ def test_a_plan_in_pieces_is_the_same_plan(case):
     split.__dict__.update(name=plan.name)
     assert split.shard_keys().to_pylist() == plan.shard_keys().to_pylist()
     for index in range(plan.shard_count + 1):
-        assert split.shard_paths(index).to_pylist() == plan.shard_paths(index).to_pylist()
+        assert split.shard_images(index).to_pylist() == plan.shard_images(index).to_pylist()
     assert is_current(split, images, keys, range(plan.shard_count))
 
 

@@ -180,6 +180,15 @@ def test_repair_deletes_no_shard_that_a_run_has_published_again(small):
     assert small.snapshot.counts().rows == 2
 
 
+def test_a_slot_that_a_withdrawal_has_taken_gives_a_record_without_rows(small):
+    small.update(IMAGES, stop_after=0)
+    slot = ShardSlot(small.snapshot.plan.name, 0, 1)
+    assert small.writer.withdraw(slot, "it is damaged")
+    record = small.writer.commit(slot, small.content(IMAGES, sorted(IMAGES)), {})
+    assert record.withdrawn == "it is damaged"
+    assert len(record.rows) == len(record.failures) == 0
+
+
 def test_repair_reports_only_what_it_withdrew_itself(small):
     plan = small.update(make_images("a.png", "b.png", "c.png", "d.png"))
     for index in range(2):

@@ -106,7 +106,7 @@ def test_every_image_has_its_own_features_after_any_history(kind, history):
             done = small.snapshot.records.keys()
             plan = small.update(images, images_per_shard, stop_after)
             fresh = [index for index in range(plan.shard_count) if f"{plan.name}/{index}" not in done][:stop_after]
-            committed = {path for index in fresh for path in plan.shard_paths(index)["path"].to_pylist()}
+            committed = {path for index in fresh for path in plan.shard_images(index)["path"].to_pylist()}
             present = sorted(path for path in kept | committed if images[path].content != BROKEN)
             check_rows(small, present, images)
             assert opened(small).complete == (kept | committed == set(images))
@@ -305,14 +305,14 @@ def test_a_truncated_shard_is_refused(filled):
 
 def test_a_record_with_more_rows_than_its_shard_is_refused(filled):
     plan = filled.snapshot.plan
-    name = filled.leave_shard(IMAGES, plan.shard_paths(1)["path"].to_pylist()[:1])
+    name = filled.leave_shard(IMAGES, plan.shard_images(1)["path"].to_pylist()[:1])
     edit_json(filled.record_file(plan, 1), shard=name, shard_bytes=filled.folder.status(f"data/{name}").size)
     assert_refused(filled)
 
 
 def test_a_record_of_other_rows_than_its_shards_is_refused(filled):
     plan = filled.snapshot.plan
-    paths = plan.shard_paths(1)["path"].to_pylist()
+    paths = plan.shard_images(1)["path"].to_pylist()
     name = filled.leave_shard(IMAGES, paths[::-1])
     edit_json(filled.record_file(plan, 1), shard=name, shard_bytes=filled.folder.status(f"data/{name}").size)
     assert_refused(filled, but=["dask"])  # which never reads the names

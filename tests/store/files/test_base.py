@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from store.errors import NotAStore, UsageError
+from store.errors import DamagedStore, NotAStore, UsageError
 from store.files.opening import open_files
 
 KINDS = ["disk", "s3", "s3, single writer"]
@@ -40,6 +40,18 @@ def test_bytes_come_back_as_they_were(folder, size):
     data = bytes(range(256)) * (size // 256)
     folder.create("data/x", data)
     assert folder.read("data/x") == data
+
+
+def test_a_small_file_is_read_up_to_a_length(folder, monkeypatch):
+    folder.create("view/1.json", b"12345")
+    folder.create("view/2.json", b"")
+    assert folder.read_small("view/1.json", 5) == b"12345"
+    assert folder.read_small("view/2.json", 5) == b""
+    with pytest.raises(FileNotFoundError):
+        folder.read_small("view/3.json", 5)
+    monkeypatch.setattr(type(folder), "read", None)  # reads all, which may be more than fits into the memory
+    with pytest.raises(DamagedStore, match=r"view/1.json has .*, expected 4 at most: run `store repair"):
+        folder.read_small("view/1.json", 4)
 
 
 def test_folders_are_names_too(folder):

@@ -14,6 +14,7 @@ import store.files.local
 from store.errors import EnvironmentFailure, NotAStore, UsageError
 from store.files.base import NotARegularFile
 from store.files.local import LocalFiles
+from tests.store.files.file_systems import take_away
 
 
 @pytest.fixture(autouse=True)
@@ -153,7 +154,12 @@ def test_without_hard_links_a_name_is_still_created_once(folder, inject, code):
     assert leftovers(folder) == []
 
 
-def test_of_many_threads_one_creates_a_name(folder):
+without = pytest.mark.parametrize("steps", ["", "link", "link and rename"])
+
+
+@without
+def test_of_many_threads_one_creates_a_name(folder, monkeypatch, steps):
+    take_away(steps, monkeypatch.setattr)
     writers, names = 8, [f"commit/p/{number:06d}.1.json" for number in range(15)]
     barrier = threading.Barrier(writers)
     won = []
@@ -174,19 +180,21 @@ def test_of_many_threads_one_creates_a_name(folder):
     assert leftovers(folder) == []
 
 
-def test_of_many_processes_one_creates_a_name(folder):
+@without
+def test_of_many_processes_one_creates_a_name(folder, steps):
     program = """
 import sys
-from store.files.base import NotARegularFile
 from store.files.local import LocalFiles
+from tests.store.files.file_systems import take_away
 folder, number = LocalFiles(sys.argv[1]), sys.argv[2]
+take_away(sys.argv[3])
 print("ready", flush=True)
 sys.stdin.readline()
 print([name for name in range(30) if folder.create(f"data/{name}", number.encode())])
 """
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", program, str(folder.root), str(number)],
+            [sys.executable, "-c", program, str(folder.root), str(number), steps],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -226,6 +234,17 @@ def test_names_are_sorted_and_none_in_a_folder_that_is_not_there(folder):
         folder.create(f"data/{name}", b"")
     assert folder.names("data") == ["a", "b", "c"]
     assert folder.names("plan") == []
+
+
+def test_a_rename_to_a_taken_name_changes_nothing(tmp_path):
+    (tmp_path / "old").write_bytes(b"old")
+    store.files.disk.rename_to_free_name(tmp_path / "old", tmp_path / "new")
+    (tmp_path / "old").write_bytes(b"another")
+    with pytest.raises(FileExistsError):
+        store.files.disk.rename_to_free_name(tmp_path / "old", tmp_path / "new")
+    assert (tmp_path / "new").read_bytes() == b"old"
+    with pytest.raises(FileNotFoundError):
+        store.files.disk.rename_to_free_name(tmp_path / "gone", tmp_path / "newer")
 
 
 def test_removing_twice_is_no_error(folder):

@@ -41,7 +41,7 @@ class Calibration:
 
     @property
     def digest(self) -> str:
-        """Of the images that calibrate; see `store.quantization.Quantization`."""
+        """The digest of the images that calibrate; see `store.quantization.Quantization`."""
         return hashlib.sha256("\n".join(sorted(view.row.sha256 for view in self.images)).encode()).hexdigest()
 
 
@@ -49,7 +49,7 @@ def read_calibration(listing: Listing, policy: DecodePolicy, decoders: int) -> C
     """Read the images that rule 1 chooses.
 
     Raises:
-        UsageError: there are too few.
+        UsageError: there are too few images.
         EnvironmentFailure: an image cannot be read now.
     """
     paths = candidates(listing)
@@ -63,13 +63,22 @@ def read_calibration(listing: Listing, policy: DecodePolicy, decoders: int) -> C
             if len(views) >= _IMAGES:
                 break
     views = views[:_IMAGES]
-    if len(views) < _FEWEST:
-        raise UsageError(
-            f"--precision int8 needs {_FEWEST} images to choose the network's 8-bit numbers, and {len(views)} can be "
-            "decoded: choose --precision float32"
-        )
+    _require_enough(len(views))
     held_out = views[_HELD_OUT - 1 :: _HELD_OUT]
     return Calibration([view for at, view in enumerate(views) if (at + 1) % _HELD_OUT], held_out)
+
+
+def require_candidates(listing: Listing) -> None:
+    """Raise UsageError if rule 1 has too few images to choose from, whatever is in them."""
+    _require_enough(len(candidates(listing)))
+
+
+def _require_enough(images: int) -> None:
+    if images < _FEWEST:
+        raise UsageError(
+            f"--precision int8 needs {_FEWEST} images to choose the network's 8-bit numbers, and {images} can be "
+            "decoded: choose --precision float32"
+        )
 
 
 def candidates(listing: Listing) -> list[str]:

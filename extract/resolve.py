@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from extract.backbones.chosen import ChosenNetwork, Geometry, choose_network
 from extract.backbones.file_backbone import FileBackbone, shown_name
 from extract.backbones.weights import remembered_digest
-from extract.calibration import RULE, compare_features, read_calibration
+from extract.calibration import RULE, compare_features, read_calibration, require_candidates
 from extract.images.decode import decode_policy, parse_color
 from extract.request import RunOptions, parse_automatic, parse_part
 from extract.runtimes.base import Runtime, padded_size
@@ -184,6 +184,7 @@ def resolve_for_estimate(request: Request, listing: Listing, reporter: Reporter)
     """
     if request.network.precision != INT8 or request.store.is_store():
         return resolve_store(request, listing, reporter)
+    require_candidates(listing)
     exact = _float32_network(request, reporter)
     loaded = LoadedNetwork(exact.runtime, exact.digest)
     reporter.message("a dry run does not quantize the network: it computes the sample in float32, and int8 is faster")

@@ -116,7 +116,7 @@ def summarize(request: Request, planned: PlannedRun, computed: RunCounts) -> Run
         EnvironmentFailure: what the run has committed is no longer there.
         StoppedEarly: `store repair` has withdrawn some of it.
     """
-    worked = computed.images + computed.copied > 0
+    worked = bool(part_of(planned.snapshot, request.part))  # also if all that it committed is withdrawn
     snapshot = with_records(request.store, planned.snapshot) if worked else planned.snapshot
     if worked:
         _require_still_there(request, snapshot)

@@ -127,7 +127,7 @@ class FitOptions:
             UsageError: one that it does not have, or that cannot be; an option that it has no use for; or options that do
                 not go together.
         """
-        self._require_consistent()
+        self.require_consistent()
         kind = self.kind
         known = {parameter.name for parameter in kind.parameters}
         for name in SHORTCUTS:
@@ -148,7 +148,7 @@ class FitOptions:
         kind.require_possible(values)
         return values
 
-    def _require_consistent(self) -> None:
+    def require_consistent(self) -> None:
         """Raise UsageError if two options do not go together."""
         if self.val + self.test >= 1:
             raise UsageError(f"--val {self.val} and --test {self.test} leave nothing to train on: lower them")

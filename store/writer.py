@@ -211,4 +211,4 @@ class StoreWriter:
     def _add_copy(self) -> None:
         """Publish the copy of store.json in a store of a version that made none."""
         if self._files.status(COPY) is None:
-            self._files.create(COPY, self._files.read(INFO))
+            self._files.create(COPY, self._files.read_small(INFO, MOST_BYTES))

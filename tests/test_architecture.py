@@ -200,7 +200,7 @@ def test_every_module_is_read():
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_a_room_imports_only_rooms_behind_it(package):
+def test_a_package_imports_only_packages_behind_it(package):
     for found in IMPORTS:
         if found.importer.partition(".")[0] == package:
             assert found.imported.partition(".")[0] in BEHIND[package], found

@@ -113,7 +113,7 @@ def _with_named_outputs(backbone: keras.Model, found: HubNetwork, image_size: tu
 def _parts(
     name: str, values: keras.KerasTensor, prefix: int, image_size: tuple[int, int]
 ) -> Iterator[keras.KerasTensor]:
-    """The parts that an output has for a head, each the output of a layer with its name."""
+    """The outputs that can be chosen of a network's output, each from a layer of its own name."""
     layers = keras.layers
     if len(values.shape) == 2:
         yield layers.Identity(name=name)(values)

@@ -51,5 +51,5 @@ class OnnxRequest:
 
 
 def why_refused(error: Exception) -> str:
-    """The end of what OpenVINO or ONNX Runtime says, which has the reason behind where it arose; on one line."""
+    """The end of a message of OpenVINO or ONNX Runtime, where the reason is, on one line."""
     return " ".join(str(error).split())[-_MOST_REASON:] or type(error).__name__

@@ -19,7 +19,7 @@ import openvino
 from extract.process_state import environment
 from extract.runtimes.base import Pixels
 from extract.runtimes.openvino import OpenvinoRuntime, of_batch, openvino_core
-from store.errors import DamagedStore, UsageError, reason_of
+from store.errors import DamagedStore, EnvironmentFailure, UsageError, reason_of
 from store.files.names import printable
 from store.recipe import Output, Recipe
 from store.suggestions import suggest_install
@@ -105,29 +105,36 @@ def quantized_runtime(
     """The runtime of a recipe's quantized network.
 
     Args:
-        file: the archive, or its path; its bytes are checked.
+        file: the archive, or its path; its bytes have been checked against the recipe.
         recipe: what the network has to compute.
         outputs: which of the recipe's columns to compute.
         batch_size: images per call, where the network leaves that open.
 
     Raises:
         DamagedStore: the file is not such an archive, or its network is of another recipe.
-        UsageError: so is an archive that was made just now.
+        UsageError: the same of an archive that was just made (`file` is bytes).
+        EnvironmentFailure: this machine cannot load the network.
     """
     try:
         network = _with_outputs(_read(file), recipe, outputs)
         if network.input().partial_shape[0].is_dynamic:
             of_batch(network, batch_size)
         _require_fit(network, recipe, outputs)
-        return OpenvinoRuntime(network, "float32", {})
     except (zipfile.BadZipFile, EOFError, LookupError, RuntimeError, ValueError) as error:
         if isinstance(file, bytes):
             raise UsageError(
                 f"the quantized network cannot be computed ({reason_of(error)}): choose another --precision than int8"
             ) from error
         raise DamagedStore(
-            f"{printable(str(file))} is not the quantized network of its recipe ({reason_of(error)}): its bytes are those that the recipe "
-            "names, so it was made like that; extract the features again into a new store"
+            f"{printable(str(file))} is not the quantized network of its recipe ({reason_of(error)}): its bytes are those "
+            "that the recipe names, so it was made like that; extract the features again into a new store"
+        ) from error
+    try:
+        return OpenvinoRuntime(network, "float32", {})
+    except RuntimeError as error:
+        raise EnvironmentFailure(
+            f"OpenVINO cannot load the quantized network on this machine ({reason_of(error)}): make memory free, or use "
+            "another machine"
         ) from error
 
 

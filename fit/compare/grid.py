@@ -54,9 +54,10 @@ def fit_grid(asked: ComparisonOptions, options: FitOptions, folder: Path, report
         reporter: shows progress.
 
     Raises:
-        UsageError: there is no such head, or fewer than two can be fitted: why another cannot.
+        UsageError: options that do not go together; there is no such head; or fewer than two can be fitted: why another cannot.
         StoppedEarly: a store is not complete.
     """
+    options.require_consistent()
     for kind in asked.kinds:
         find_kind(kind)  # a wrong name is refused before the first fit
     cells = list(grid_cells([open_store(place) for place in asked.stores], asked.kinds, options))

@@ -24,9 +24,10 @@ def format_values(metric: str, values: Sequence[float], sign: str = "") -> list[
     """
     if metric not in ERRORS:
         return [_write(value, 3 if abs(value) < 1000 else 0, sign) for value in values]
-    largest = max(map(abs, values))
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     if largest == 0 or _PLAIN[0] <= largest < _PLAIN[1]:
-        decimals = _DIGITS - 1 - (math.floor(math.log10(largest)) if largest else 0)
+        exponent = int(f"{largest:.{_DIGITS - 1}e}".partition("e")[2])  # of the rounded value: 9.9996 is 10.00
+        decimals = _DIGITS - 1 - exponent
         return [_write(value, decimals, sign) for value in values]
     return [f"{value:{sign}.{_DIGITS - 1}e}" for value in values]
 

@@ -33,7 +33,7 @@ from extract.runtimes.quantized import quantized_runtime
 from extract.sources.listing import list_data
 from fit import fit_head, load_head
 from store import open_store
-from store.errors import DamagedStore, PrecisionMissing, RecipeMismatch, UsageError
+from store.errors import DamagedStore, EnvironmentFailure, PrecisionMissing, RecipeMismatch, UsageError
 from store.files.opening import open_files
 from store.maintenance import verify
 from store.progress import SILENT, Reporter
@@ -191,6 +191,14 @@ def test_a_dry_run_does_not_quantize(made, tmp_path, monkeypatch):
     assert (plan.to_compute, plan.estimate.images) == (30, 30)
     assert any("computes the sample in float32" in line for line in lines)
     assert not (tmp_path / "store").exists()
+
+
+def test_a_dry_run_refuses_what_the_run_would_refuse(tmp_path):
+    make_blots(tmp_path / "data", 19)
+    options = RunOptions(tmp_path / "data", tmp_path / "store", **OPTIONS)
+    for attempt in (dry_run, run):
+        with pytest.raises(UsageError, match=r"needs 20 images .* and 19 can be decoded"):
+            attempt(options, SILENT)
 
 
 def test_a_limit_does_not_change_which_images_calibrate(made, tmp_path):
@@ -357,6 +365,19 @@ def test_a_new_network_that_does_not_fit_is_no_damage(made, tmp_path, monkeypatc
     monkeypatch.setattr(quantized, "quantize", lambda *_: make_network(tmp_path, channels=7))
     with pytest.raises(UsageError, match=r"cannot be computed \(expected .*\): choose another --precision than int8"):
         run_extract(made / "data", out=tmp_path / "store", **OPTIONS)
+
+
+def test_a_machine_that_cannot_load_a_sound_network_does_not_call_it_damaged(made, monkeypatch):
+    def no_memory(*_):
+        raise RuntimeError("std::bad_alloc")
+
+    monkeypatch.setattr(quantized, "OpenvinoRuntime", no_memory)
+    store = open_store(made / "store")
+    path = made / "store" / network_file(store.recipe.quantization.network)
+    with pytest.raises(
+        EnvironmentFailure, match=r"cannot load the quantized network on this machine \(std::bad_alloc\)"
+    ):
+        quantized_runtime(path, store.recipe, store.snapshot.info.outputs)
 
 
 def test_a_damaged_network_of_a_head_is_damage(made, tmp_path):

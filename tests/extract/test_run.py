@@ -332,6 +332,13 @@ def withdraw_after_commit(writer, slot, *arguments, commit=StoreWriter.commit):
     return record
 
 
+def withdraw_before_commit(writer, slot, *arguments, commit=StoreWriter.commit):
+    writer.withdraw(slot, "its record is damaged")
+    record = commit(writer, slot, *arguments)
+    assert record.withdrawn
+    return record
+
+
 def delete_after_commit(writer, slot, *arguments, commit=StoreWriter.commit):
     record = commit(writer, slot, *arguments)
     writer._files.remove(slot.file)
@@ -342,6 +349,7 @@ def delete_after_commit(writer, slot, *arguments, commit=StoreWriter.commit):
     ("commit", "error", "message"),
     [
         (withdraw_after_commit, StoppedEarly, r"`store repair` withdrew shards .* \(3\)"),
+        (withdraw_before_commit, StoppedEarly, r"`store repair` withdrew shards .* \(3\)"),
         (delete_after_commit, EnvironmentFailure, "was deleted, in whole or in part"),
     ],
 )

@@ -111,12 +111,16 @@ def test_what_a_store_does_not_suit_is_left_out_and_said(stores, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("heads", "says"),
-    [("knn,nosuch", "unknown head 'nosuch'"), ("knn", "two heads or more: name several with --heads")],
+    ("heads", "options", "says"),
+    [
+        ("knn,nosuch", {}, "unknown head 'nosuch'"),
+        ("knn", {}, "two heads or more: name several with --heads"),
+        ("knn,ridge", {"val": 0.6, "test": 0.5}, "^--val 0.6 and --test 0.5 leave nothing to train on"),
+    ],
 )
-def test_what_cannot_be_compared_is_refused_before_the_first_fit(stores, tmp_path, heads, says):
+def test_what_cannot_be_compared_is_refused_before_the_first_fit(stores, tmp_path, heads, options, says):
     with pytest.raises(UsageError, match=says):
-        fit_grid(asked(stores[:1], heads), FitOptions(), tmp_path / "heads")
+        fit_grid(asked(stores[:1], heads), FitOptions(**options), tmp_path / "heads")
     assert not (tmp_path / "heads").exists()
 
 

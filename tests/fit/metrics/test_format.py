@@ -24,7 +24,11 @@ LARGE = {"value": 1234.6, "low": 987.62, "high": 1400.0}
         ([1.234567e-6, 1e-7], ["1.235e-06", "1.000e-07"]),
         ([1.234567e12], ["1.235e+12"]),
         ([0.0], ["0.000"]),
-        ([float("inf")], ["inf"]),
+        ([9.9996], ["10.00"]),
+        ([999.96, -1.0], ["1,000", "-1"]),
+        ([float("inf"), 1.0], ["inf", "1.000"]),
+        ([1.0, float("nan")], ["1.000", "nan"]),
+        ([float("nan")], ["nan"]),
     ],
 )
 def test_the_largest_of_some_errors_has_four_digits_and_the_others_as_many_decimals(values, words):

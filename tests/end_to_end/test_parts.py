@@ -116,7 +116,9 @@ def test_stopped_at_twenty_random_moments(tmp_path, workers):
         code, said = ended(process)
         after = records(out)
         assert before.items() <= after.items()
-        if code == 0:
+        if code == -signal.SIGTERM and not said:  # Python had not begun with the program yet
+            assert after == before
+        elif code == 0:
             assert (f"computed {25 * (16 - len(before))} in" if len(before) < 16 else "nothing to compute") in said
             stores += 1
             assert len(after) == 16

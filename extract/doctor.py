@@ -191,8 +191,22 @@ def _try_out(name: str, tried: Path) -> Iterator[Check]:
     if in_one_step(tried / "a", tried / "b"):
         yield Check("hard links", "PASS", "work (or renames that replace nothing): concurrent runs are safe")
     else:
-        found = "none, nor renames that replace nothing: concurrent runs are safe on one machine alone"
-        yield Check("hard links", "WARN", found, "let only one machine at a time write to a store there")
+        yield _without_one_step(tried)
+
+
+def _without_one_step(folder: Path) -> Check:
+    """Where nothing gives a file a free name in one step: whether a lock on the folder can take its place."""
+    none = "no hard links here, and every rename may replace a file"
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        found = f"{none}; folders cannot be locked: concurrent runs are not safe"
+        return Check("hard links", "WARN", found, "let only one run at a time write there")
+    finally:
+        os.close(descriptor)
+    found = f"{none}: concurrent runs are safe on one machine alone"
+    return Check("hard links", "WARN", found, "let only one machine at a time write to a store there")
 
 
 def _weights() -> Check:

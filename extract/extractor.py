@@ -2,7 +2,8 @@
 
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,7 +162,22 @@ class _RuntimesTogether:
 
     def start(self, images: Sequence[npt.NDArray[np.uint8]]) -> "_PendingTogether":
         """See Runtime; each runtime has calls of its own batch size."""
-        return _PendingTogether([_Calls(runtime, images) for runtime in self.runtimes])
+        calls: list[_Calls] = []
+        with _drained_on_error(calls):
+            for runtime in self.runtimes:
+                calls.append(_Calls(runtime, images))  # noqa: PERF401  those that started are drained if one fails
+        return _PendingTogether(calls)
+
+
+@contextmanager
+def _drained_on_error(calls: Iterable["_Calls"]) -> Iterator[None]:
+    """End the calls that are in progress if one fails: a runtime whose calls have not ended takes no others."""
+    try:
+        yield
+    except BaseException:
+        for call in calls:
+            call.drain()
+        raise
 
 
 class _Calls:
@@ -175,15 +191,23 @@ class _Calls:
         self._start()
 
     def _start(self) -> None:
-        while self._waiting and len(self._running) < self._runtime.in_flight:
-            self._running.append(self._runtime.start(self._waiting.popleft()))
+        with _drained_on_error([self]):
+            while self._waiting and len(self._running) < self._runtime.in_flight:
+                self._running.append(self._runtime.start(self._waiting.popleft()))
+
+    def drain(self) -> None:
+        """Wait for those in progress, whatever comes of them."""
+        while self._running:
+            with suppress(Exception):
+                self._running.popleft().result()
 
     def result(self) -> Computed:
-        """Wait for all of them."""
+        """Wait for all of them; if one fails, for those in progress."""
         found = []
-        while self._running:
-            found.append(self._running.popleft().result())
-            self._start()
+        with _drained_on_error([self]):
+            while self._running:
+                found.append(self._running.popleft().result())
+                self._start()
         tensors = zip(*(computed.tensors for computed in found), strict=True)
         largest = zip(*(computed.largest for computed in found), strict=True)
         return Computed([np.concatenate(parts) for parts in tensors], [np.concatenate(parts) for parts in largest])
@@ -197,7 +221,8 @@ class _PendingTogether:
 
     def result(self) -> Computed:
         """Wait for all of them."""
-        found = [call.result() for call in self.calls]
+        with _drained_on_error(self.calls):
+            found = [call.result() for call in self.calls]
         return Computed(
             [tensor for computed in found for tensor in computed.tensors],
             [largest for computed in found for largest in computed.largest],

@@ -81,11 +81,20 @@ def _file_of(image: Image.Image) -> bytes:
     try:
         upright = ImageOps.exif_transpose(image)
         if upright.mode in _IN_TIFF:
-            upright.save(file, "tiff")
+            upright.save(file, "tiff", compression="raw")  # not that of the file it came from, which may lose or refuse
         else:
-            mode = "RGBA" if upright.has_transparency_data else "RGB"
-            plain = upright if upright.mode in _IN_PNG else upright.convert(mode)
-            plain.save(file, "png", compress_level=0, icc_profile=None)
+            _for_png(upright).save(file, "png", compress_level=0, icc_profile=None)
     except (OSError, SyntaxError, ValueError) as error:
         raise BadImage("corrupt", f"Pillow cannot read it: {error}") from error
     return file.getvalue()
+
+
+def _for_png(image: Image.Image) -> Image.Image:
+    """The image in a mode that PNG has."""
+    if image.mode in _IN_PNG:
+        return image
+    if image.mode.startswith("I;16"):
+        return image.convert("I").convert("I;16")  # through I: from one order of bytes to another, Pillow clips
+    if image.mode == "La":
+        return image.convert("LA")
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")

@@ -7,8 +7,9 @@ everything, and at most one file in tmp/ that nobody reads.
 
 Where the file system has no hard links (FAT, SMB, some FUSE mounts), a rename that fails if the name is
 taken does the same. Where it has no such rename either (some FUSE mounts), a look whether the name is free
-is followed by a plain rename, with the folder locked: of the processes of one machine, the first wins. Of
-two machines that publish one name there in the same instant, both may believe to have been first.
+is followed by a plain rename, with the folder locked where it can be locked: of the processes of one machine,
+the first wins. Of two machines that publish one name there in the same instant, or of two processes where the
+folder cannot be locked, both may believe to have been first.
 
 Reading tries again, after short pauses, where an error may pass (EIO, ESTALE, too many open files, …). What does not
 pass is an EnvironmentFailure, never taken for a missing file.
@@ -155,7 +156,7 @@ class LocalFiles(Files):
         return remove
 
     def require_create_only(self) -> None:
-        """See Files; of what is true of few mounts and of two machines alone, `extract doctor` warns."""
+        """See Files; `extract doctor` warns of mounts where two machines may both create one name."""
 
     def require_free(self, own: Collection[str] = ()) -> None:
         """See Files."""

@@ -36,6 +36,18 @@ def test_a_file_system_where_two_machines_may_take_one_name_is_a_warning(tmp_pat
     assert ("one machine at a time" in found.advice) == (status == "WARN")
 
 
+def test_a_file_system_without_locks_on_folders_is_for_one_run_at_a_time(tmp_path, quick, monkeypatch):
+    def flock(_, operation):
+        if operation & extract.doctor.fcntl.LOCK_EX:
+            raise OSError(95, "Operation not supported")
+
+    take_away("link and rename", monkeypatch.setattr)
+    monkeypatch.setattr(extract.doctor.fcntl, "flock", flock)
+    found = checks(tmp_path)["hard links"]
+    assert (found.status, found.advice) == ("WARN", "let only one run at a time write there")
+    assert "on one machine" not in found.found
+
+
 def test_a_folder_that_takes_no_files_fails(tmp_path, quick, monkeypatch):
     def mkdtemp(*_, **__):
         raise OSError(30, "Read-only file system")

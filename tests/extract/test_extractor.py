@@ -77,3 +77,49 @@ def test_pixels_take_as_many_calls_as_the_runtime_has_in_progress(extractor_of):
     (tensor,) = extractor_of(runtime, "0").extract_pixels(pixels)
     assert (runtime.calls, runtime.most) == ([4, 4, 2], 2)
     assert np.array_equal(tensor, runtime.compute(pixels).astype(np.float16))
+
+
+class SlottedRuntime(CountingRuntime):
+    """Takes no more calls than it has slots, as OpenVINO's does; its call or start of that number fails, once."""
+
+    failing_result = failing_start = None
+
+    def start(self, images):
+        if self.running == self.in_flight:
+            raise IndexError("pop from an empty deque")
+        if len(self.calls) == self.failing_start:
+            self.failing_start = None
+            raise RuntimeError("no start")
+        call = super().start(images)
+        if len(self.calls) - 1 == self.failing_result:
+            call.pending = FailedCall()
+        return call
+
+
+class FailedCall:
+    def result(self):
+        raise RuntimeError("no result")
+
+
+@pytest.mark.parametrize("fails", ["failing_result", "failing_start"])
+@pytest.mark.parametrize("number", [0, 2, 3])
+@pytest.mark.parametrize("which", [0, 1])
+def test_runtimes_can_be_used_again_after_a_failed_call(paths, extractor_of, fails, number, which):
+    runtimes = [SlottedRuntime(4, 3), SlottedRuntime(2, 3)]
+    extractors = [extractor_of(runtime, str(name)) for name, runtime in enumerate(runtimes)]
+    setattr(runtimes[which], fails, number)
+    with pytest.raises(RuntimeError, match=r"no result|no start"):
+        list(extract_with_all(extractors, paths))
+    assert [runtime.running for runtime in runtimes] == [0, 0]
+    (content,) = extract_with_all(extractors, paths)
+    assert len(content.shard.tensors["0"]) == len(content.shard.tensors["1"]) == 50
+
+
+def test_pixels_can_be_extracted_after_a_failed_call(extractor_of):
+    runtime = SlottedRuntime(4, 2)
+    extractor = extractor_of(runtime, "0")
+    runtime.failing_result = 0
+    pixels = np.zeros((20, 16, 16, 3), np.uint8)
+    with pytest.raises(RuntimeError, match="no result"):
+        extractor.extract_pixels(pixels)
+    assert len(extractor.extract_pixels(pixels)[0]) == 20

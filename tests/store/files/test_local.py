@@ -180,6 +180,41 @@ def test_of_many_threads_one_creates_a_name(folder, monkeypatch, steps):
     assert leftovers(folder) == []
 
 
+def test_without_a_step_the_folder_is_locked_between_the_look_and_the_rename(folder, monkeypatch):
+    take_away("link and rename", monkeypatch.setattr)
+    folder.create("data/first", b"")  # the folders are there
+    looked, other_waits, waiting = threading.Event(), threading.Event(), threading.local()
+    flock, rename = store.files.disk.fcntl.flock, os.rename
+
+    def lock(*arguments):
+        if getattr(waiting, "second", False):
+            other_waits.set()
+        flock(*arguments)
+
+    def pause_then_rename(*arguments):
+        if not getattr(waiting, "second", False):
+            looked.set()
+            other_waits.wait(10)
+            other.join(0.3)  # long enough to publish, were there no lock
+        rename(*arguments)
+
+    def second():
+        waiting.second = True
+        looked.wait(10)
+        won["second"] = folder.create("data/x", b"second")
+        other_waits.set()
+
+    monkeypatch.setattr(store.files.disk.fcntl, "flock", lock)
+    monkeypatch.setattr(store.files.disk.os, "rename", pause_then_rename)
+    won = {}
+    other = threading.Thread(target=second)
+    other.start()
+    won["first"] = folder.create("data/x", b"first")
+    other.join()
+    assert won == {"first": True, "second": False}
+    assert folder.read("data/x") == b"first"
+
+
 @without
 def test_of_many_processes_one_creates_a_name(folder, steps):
     program = """

@@ -60,7 +60,8 @@ def run(photographs: Path, backbones: Sequence[str], precision: str, folder: Pat
 def report(apart: Sequence[Took], together: Sequence[Took], backbones: Sequence[str], precision: str) -> list[str]:
     """The lines of this section of RESULTS.md."""
     found = {
-        name: ([getattr(took, name) for took in way] for way in (apart, together)) for name in ("loop", "processor")
+        "loop": ([took.loop for took in apart], [took.loop for took in together]),
+        "processor": ([took.processor for took in apart], [took.processor for took in together]),
     }
     rows = [
         [name, Spread.of(first), Spread.of(second), ratios(first, second)] for name, (first, second) in found.items()

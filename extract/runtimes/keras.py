@@ -75,6 +75,9 @@ def _is_out_of_memory(error: Exception) -> bool:
     return type(error).__name__ in _OUT_OF_MEMORY or _JAX_OUT_OF_MEMORY in str(error)
 
 
+_MOST_CONSTANTS = 250_000_000
+"""Weights that TensorFlow takes as constants, 1 GB in float32; a graph of more than 2 GB cannot be written at all."""
+
 Compiled = Callable[[Pixels], Sequence[npt.ArrayLike]]
 """Pixels (images, height, width, 3) -> the model's outputs, as the backend's own tensors."""
 
@@ -84,10 +87,11 @@ def _compiled_by_tensorflow(model: keras.Model) -> Compiled:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     # Without XLA, which makes TensorFlow slower on processors, several times slower for depthwise convolutions. With
-    # weights as constants, batch normalization is folded into convolutions: 10 % faster for InceptionV3.
+    # weights as constants, batch normalization is folded into convolutions: 10 % faster for InceptionV3. The graph is then
+    # copied several times with its weights: 24 GB for the 1.4 GB of convnext_xlarge, so large networks keep variables.
     function = tf.function(lambda pixels: model(pixels, training=False))
     traced = function.get_concrete_function(tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8))
-    frozen = convert_variables_to_constants_v2(traced)
+    frozen = convert_variables_to_constants_v2(traced) if model.count_params() <= _MOST_CONSTANTS else traced
     frozen(tf.zeros((1, *model.input_shape[1:]), tf.uint8))  # the first call takes a second longer than all others
     return lambda pixels: frozen(tf.constant(pixels))
 

@@ -102,6 +102,18 @@ def keras_runtime(batch_size):
     return KerasRuntime(feature_model(small_network(), ("last",), "avg", "tf", "float32"), batch_size, PROCESSOR)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow alone takes weights as constants")
+def test_a_large_network_keeps_its_weights_as_variables_and_gives_the_same(monkeypatch):
+    from tensorflow.python.framework import convert_to_constants
+
+    model = feature_model(small_network(), ("last",), "avg", "tf", "float32")  # two of them have other random weights
+    frozen = KerasRuntime(model, 4, PROCESSOR).start(images(32, 4)).result()
+    monkeypatch.setattr("extract.runtimes.keras._MOST_CONSTANTS", 0)
+    monkeypatch.setattr(convert_to_constants, "convert_variables_to_constants_v2", None)
+    kept = KerasRuntime(model, 4, PROCESSOR).start(images(32, 4)).result()
+    np.testing.assert_allclose(kept.tensors[0], frozen.tensors[0], rtol=1e-5, atol=1e-6)
+
+
 def test_a_short_batch_gives_the_same_as_a_full_one():
     runtime = keras_runtime(4)
     full = runtime.start(images(32, 4)).result().tensors[0]

@@ -8,7 +8,6 @@ it from its first read to its last commit would have the share 1. The share of t
 
 import argparse
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,8 @@ from benchmarks.measure import (
     REPEATS,
     Spread,
     circumstances,
-    program,
+    extract_run,
     ratios,
-    run_child,
     say,
     scratch,
     table,
@@ -42,12 +40,10 @@ class Took:
 
 def run(photographs: Path, options: Sequence[object], folder: Path) -> Took:
     """One `extract run` into a new store."""
-    begin = time.perf_counter()
-    command = program("extract", "run", photographs, *options, "--out", folder / "store", "--json", "--quiet")
-    output = run_child(command, {"STILLFRAME_CACHE": str(folder / "cache")}).output
-    took = Took(output["seconds"], time.perf_counter() - begin)
+    environment = {"STILLFRAME_CACHE": str(folder / "cache")}
+    child = extract_run(photographs, folder / "store", *options, environment=environment)
     shutil.rmtree(folder / "store")
-    return took
+    return Took(child.output["seconds"], child.seconds)
 
 
 def report(short: Sequence[Took], long: Sequence[Took], images: int, subject: str) -> list[str]:

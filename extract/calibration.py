@@ -1,8 +1,8 @@
 """The images that a network is quantized with, and how near its features are to those of float32.
 
 Rule 1: of the images of the split train, or of all where DATA has no such split, the first 375 that can be decoded of the
-first 750 in the order of the SHA-256 of their paths. Every fifth of them is held out: there the features are compared. The others calibrate.
-No label is used.
+first 750 in the order of the SHA-256 of their paths. Every fifth of them is held out: there the features are compared.
+The others calibrate. No label is used.
 """
 
 import hashlib

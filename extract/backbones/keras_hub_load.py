@@ -54,9 +54,10 @@ def load_keras_hub(weights: Path, image_size: tuple[int, int], precision: str = 
     except UsageError:
         raise
     except Exception as error:  # keras-hub raises nearly any kind
+        version = importlib.metadata.version("keras-hub")
         raise UsageError(
-            f"keras-hub {importlib.metadata.version('keras-hub')} cannot build {found.name} ({reason_of(error)}): export the network "
-            "to ONNX and put it there as model.onnx"
+            f"keras-hub {version} cannot build {found.name} ({reason_of(error)}): export the network to ONNX and put it "
+            "there as model.onnx"
         ) from error
 
 

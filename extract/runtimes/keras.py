@@ -91,9 +91,9 @@ def _compiled_by_tensorflow(model: keras.Model) -> Compiled:
     # copied several times with its weights: 24 GB for the 1.4 GB of convnext_xlarge, so large networks keep variables.
     function = tf.function(lambda pixels: model(pixels, training=False))
     traced = function.get_concrete_function(tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8))
-    frozen = convert_variables_to_constants_v2(traced) if model.count_params() <= _MOST_CONSTANTS else traced
-    frozen(tf.zeros((1, *model.input_shape[1:]), tf.uint8))  # the first call takes a second longer than all others
-    return lambda pixels: frozen(tf.constant(pixels))
+    compute = convert_variables_to_constants_v2(traced) if model.count_params() <= _MOST_CONSTANTS else traced
+    compute(tf.zeros((1, *model.input_shape[1:]), tf.uint8))  # the first call takes a second longer than all others
+    return lambda pixels: compute(tf.constant(pixels))
 
 
 def _compiled_by_jax(model: keras.Model) -> Compiled:

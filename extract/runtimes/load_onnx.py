@@ -63,8 +63,8 @@ def _load_openvino(model: OnnxModel, asked: OnnxRequest) -> Runtime:
         return OpenvinoRuntime(graph, asked.precision, {})
     except OPENVINO_ERRORS as error:
         raise UsageError(
-            f"OpenVINO cannot compute {printable(str(model.file.path))} ({why_refused(error)}): export it with another operator set, or "
-            "use --runtime onnxruntime"
+            f"OpenVINO cannot compute {printable(str(model.file.path))} ({why_refused(error)}): export it with another "
+            "operator set, or use --runtime onnxruntime"
         ) from error
 
 

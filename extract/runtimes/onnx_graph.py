@@ -93,8 +93,8 @@ def _alone(model: OnnxModel, outputs: Sequence[str]) -> openvino.Model:
         graph = openvino_core().read_model(model.file.path)
     except OPENVINO_ERRORS as error:
         raise UsageError(
-            f"OpenVINO cannot read {shown} ({why_refused(error)}): export it with another operator set, or use --runtime "
-            "onnxruntime"
+            f"OpenVINO cannot read {shown} ({why_refused(error)}): export it with another operator set, or use "
+            "--runtime onnxruntime"
         ) from error
     found = {name: port for port in graph.outputs for name in port.get_names()}
     if missing := [name for name in outputs if name not in found]:
@@ -108,8 +108,8 @@ def _alone(model: OnnxModel, outputs: Sequence[str]) -> openvino.Model:
         alone.reshape({alone.input(0): openvino.PartialShape([model.batch, *axes])})
     except OPENVINO_ERRORS as error:
         raise UsageError(
-            f"{shown} gives no {', '.join(outputs)} for images of {height}x{width} alone ({why_refused(error)}): choose another "
-            "--layer or --image-size, or export the half of the model that takes images"
+            f"{shown} gives no {', '.join(outputs)} for images of {height}x{width} alone ({why_refused(error)}): choose "
+            "another --layer or --image-size, or export the half of the model that takes images"
         ) from error
     _require_reasonable(alone, shown)
     return alone

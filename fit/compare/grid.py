@@ -54,7 +54,8 @@ def fit_grid(asked: ComparisonOptions, options: FitOptions, folder: Path, report
         reporter: shows progress.
 
     Raises:
-        UsageError: options that do not go together; there is no such head; or fewer than two can be fitted: why another cannot.
+        UsageError: options that do not go together; there is no such head; or fewer than two can be fitted: why another
+            cannot.
         StoppedEarly: a store is not complete.
     """
     options.require_consistent()

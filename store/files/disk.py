@@ -1,6 +1,5 @@
 """Single steps on a disk that `store.files.local` is made of: reading with retries, syncing, giving a name once."""
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -158,6 +157,8 @@ def rename_to_free_name(old: Path, new: Path) -> None:
         FileExistsError: the name is taken.
         OSError: EINVAL, ENOSYS or ENOTSUP, the file system or the C library cannot do it; or as the system says.
     """
+    import ctypes  # few file systems need it, and every command would wait for it
+
     paths = os.fsencode(old), os.fsencode(new)
     library = ctypes.CDLL(None, use_errno=True)
     try:

@@ -4,7 +4,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from store.errors import DamagedStore
@@ -23,7 +23,22 @@ def suggested_line(program: str, *words: str | os.PathLike[str]) -> str:
     A program that is not on PATH is named as the user has named the one that runs: `.venv/bin/fit` after
     `.venv/bin/extract`, `stillframe fit` after `stillframe extract`.
     """
-    return shlex.join([*_called(program), *(os.fspath(word) for word in words)])
+    return join_words([*_called(program), *(_no_option(os.fspath(word)) for word in words)])
+
+
+def join_words(words: Iterable[str]) -> str:
+    r"""Words as a line that a shell splits into them again, all of it printable: in bash and zsh, `$'\n'` is a newline."""
+    return " ".join(shlex.quote(word) if word.isprintable() else _escaped(word) for word in words)
+
+
+def _no_option(word: str) -> str:
+    """A path that begins with a dash, which would be taken for an option, from the folder on; options have two dashes."""
+    return f"./{word}" if word.startswith("-") and not word.startswith("--") else word
+
+
+def _escaped(word: str) -> str:
+    raw = word.encode(errors="surrogateescape").replace(b"\\", rb"\\").replace(b"'", rb"\'")
+    return "$'" + "".join(chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}" for byte in raw) + "'"
 
 
 def suggest_install(requirement: str) -> str:
@@ -31,7 +46,7 @@ def suggest_install(requirement: str) -> str:
     found = shutil.which("pip")
     ours = found is not None and os.path.dirname(found) == os.path.dirname(sys.executable)
     pip = ["pip"] if ours else [sys.executable, "-m", "pip"]
-    return f"`{shlex.join([*pip, 'install', requirement])}`"
+    return f"`{join_words([*pip, 'install', requirement])}`"
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """What was run: the recipe, the versions, and commands to copy. Pure."""
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from fit.head_info import Block, HeadInfo
 from fit.page.content import Block as Text
 from store.config_file import write_config
 from store.files.names import file_path, printable
-from store.suggestions import suggested_line
+from store.suggestions import join_words, suggested_line
 
 _WIDE = 88
 
@@ -128,7 +127,7 @@ def _on_lines(program: str, words: Sequence[str]) -> str:
     starts = [at for at, word in enumerate(words) if word.startswith("--")]
     parts = [words[start:end] for start, end in zip([0, *starts], [*starts, len(words)], strict=True)]
     first, *options = parts
-    return " \\\n    ".join([suggested_line(program, *first), *map(shlex.join, options)])
+    return " \\\n    ".join([suggested_line(program, *first), *map(join_words, options)])
 
 
 def _shown(text: str) -> str:

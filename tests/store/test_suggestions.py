@@ -1,6 +1,7 @@
 """What messages suggest runs as printed, from where the user is."""
 
 import os
+import subprocess
 import sys
 
 import pytest
@@ -47,6 +48,17 @@ def test_a_program_on_path_is_named_alone(installed, monkeypatch):
 
 def test_words_are_quoted_for_the_shell():
     assert suggest("store", "info", "my store's") == """`store info 'my store'"'"'s'`"""
+
+
+@pytest.mark.parametrize("word", ["new\nline", "it's\n\\", "by\udcfftes", "tab\tü", "-dash", "-", "$HOME `x`"])
+def test_a_shell_gives_a_program_the_words_that_were_meant(word):
+    line = suggested_line("store", "info", word)
+    assert line.isprintable()
+    printed = subprocess.run(
+        ["bash", "-c", line.replace("store info", "printf %s", 1)], capture_output=True, check=True
+    ).stdout
+    assert os.path.normpath(printed) == os.fsencode(word)
+    assert not printed.startswith(b"-")
 
 
 def test_packages_are_installed_for_the_python_that_runs(monkeypatch):

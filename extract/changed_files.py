@@ -63,5 +63,5 @@ def _read(memory: Path) -> pa.Table:
 
 
 def _write(memory: Path, files: pa.Table) -> None:
-    with contextlib.suppress(OSError), whole_file(memory) as part:
-        pq.write_table(files, part)
+    with contextlib.suppress(OSError), whole_file(memory) as part, part.open("wb") as file:
+        pq.write_table(files, file)

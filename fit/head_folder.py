@@ -201,7 +201,8 @@ def write_test(folder: Path, metrics: Mapping[str, object], predictions: pa.Tabl
 
 
 def _write_predictions(path: Path, predictions: pa.Table) -> None:
-    pq.write_table(predictions, path, compression="zstd")
+    with path.open("wb") as file:
+        pq.write_table(predictions, file, compression="zstd")
 
 
 def _write_json(path: Path, values: Mapping[str, object], indent: int | None = 1) -> None:

@@ -111,11 +111,11 @@ def write_table(table: pa.Table, path: Path) -> None:
     """Write a CSV or Parquet file, by its ending; whole or not at all."""
     _require_table_name(path)
     try:
-        with whole_file(path) as part:
+        with whole_file(path) as part, part.open("wb") as file:
             if path.suffix.lower() == ".csv":
-                pyarrow.csv.write_csv(table, part)
+                pyarrow.csv.write_csv(table, file)
             else:
-                pq.write_table(table, part, compression="zstd")
+                pq.write_table(table, file, compression="zstd")
     except OSError as error:
         raise EnvironmentFailure(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -50,8 +50,8 @@ def export(
         with whole_file(path) as part:
             EXPORTERS[to](features, chosen, split, part)
         for target in beside:
-            with whole_file(target) as part:
-                pq.write_table(features.table(split), part)
+            with whole_file(target) as part, part.open("wb") as file:
+                pq.write_table(features.table(split), file)
     except EnvironmentFailure:
         raise
     except OSError as error:
@@ -88,23 +88,26 @@ def _write_npz(features: FeatureStore, output: Output, split: str | None, path: 
 def _write_csv(features: FeatureStore, output: Output, split: str | None, path: Path) -> None:
     width = int(np.prod(output.shape))
     names = [*features.table().column_names, *(f"f{number}" for number in range(width))]
-    with contextlib.ExitStack() as stack:
+    with path.open("wb") as file, contextlib.ExitStack() as stack:
         writer = None
         for tensor, rows in _batches(features, output, split):
             values = tensor.reshape(len(tensor), width).astype(np.float32)
             table = pa.table([*rows.columns, *(pa.array(values[:, number]) for number in range(width))], names=names)
             if writer is None:
-                writer = stack.enter_context(pyarrow.csv.CSVWriter(path, table.schema))
+                writer = stack.enter_context(pyarrow.csv.CSVWriter(file, table.schema))
             writer.write_table(table)
         if writer is None:
-            path.write_text(",".join(f'"{name}"' for name in names) + "\n", encoding="utf-8")
+            file.write((",".join(f'"{name}"' for name in names) + "\n").encode())
 
 
 def _write_parquet(features: FeatureStore, output: Output, split: str | None, path: Path) -> None:
     from store.formats.parquet import parquet_schema, with_features
 
     schema = parquet_schema([output], features.fingerprint)
-    with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
+    with (
+        path.open("wb") as file,
+        pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
         for tensor, rows in _batches(features, output, split):
             writer.write_table(with_features(rows, {output.name: tensor}, [output]).cast(schema))
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO, StringIO
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -42,8 +43,9 @@ def read_text_table(path: str) -> TextTable:
         EnvironmentFailure: it cannot be read.
     """
     try:
-        source = BytesIO(open_files(path).read("")) if is_url(path) else path
-        table = pq.read_table(source) if path.lower().endswith(".parquet") else _read_csv(source)
+        # As a file that is open: Arrow takes no path that is not UTF-8.
+        with BytesIO(open_files(path).read("")) if is_url(path) else open(path, "rb") as source:
+            table = pq.read_table(source) if path.lower().endswith(".parquet") else _read_csv(source)
         found = {position: _column(name) for position, name in enumerate(table.column_names)}
         chosen = {position: name for position, name in found.items() if name in COLUMNS}
         _require_columns(path, table.column_names, list(chosen.values()))
@@ -103,7 +105,7 @@ def _notes(path: str, unused: list[str], chosen: Mapping[int, str]) -> tuple[str
     return (f"{path} has no column label; columns that are not used: {printable(', '.join(unused))}",)
 
 
-def _read_csv(source: str | BytesIO) -> pa.Table:
+def _read_csv(source: BinaryIO) -> pa.Table:
     encoding, delimiter, names = _header(source)
     options = pa.csv.ConvertOptions(
         column_types={name: pa.string() for name in names if _column(name) in COLUMNS},
@@ -115,13 +117,10 @@ def _read_csv(source: str | BytesIO) -> pa.Table:
     return pa.csv.read_csv(source, read_options=reading, convert_options=options, parse_options=parsing)
 
 
-def _header(source: str | BytesIO) -> tuple[str, str, list[str]]:
+def _header(source: BinaryIO) -> tuple[str, str, list[str]]:
     """Encoding, delimiter (one under which the header has a column path; a comma if none does), names of the header."""
-    if isinstance(source, BytesIO):
-        start = source.getvalue()[:_HEADER_BYTES]
-    else:
-        with open(source, "rb") as file:
-            start = file.read(_HEADER_BYTES)
+    start = source.read(_HEADER_BYTES)
+    source.seek(0)
     encoding = _text_encoding(start)
     text = start.decode(encoding, errors="replace")
     delimiter = _delimiter(text, lambda names: "path" in map(_column, names))

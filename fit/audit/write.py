@@ -99,7 +99,8 @@ def finding_rows(audit: Audit) -> list[dict[str, object]]:
 
 
 def _write_csv(table: pa.Table, path: Path) -> None:
-    pyarrow.csv.write_csv(table, path)
+    with path.open("wb") as file:
+        pyarrow.csv.write_csv(table, file)
 
 
 def corrected_labels(audit: Audit) -> pa.Table:

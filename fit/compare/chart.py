@@ -9,6 +9,7 @@ from fit.compare.heads import Comparison
 from fit.compare.numbers import format_bytes, format_milliseconds
 from fit.metrics.arrays import Floats
 from fit.page.charts import HEIGHT, WIDTH, Tick, percent
+from store.files.names import printable
 
 _STEPS = (1, 2, 5)
 _MOST_TICKS = 6
@@ -87,7 +88,7 @@ def cost_chart(comparison: Comparison) -> CostChart | None:
             high=up.place(high),
             label=up.place(value),
             on_front=number in comparison.front,
-            says=f"{number + 1}: {head.name}, {percent(value)}, {write(cost)}{unit} per image",
+            says=f"{number + 1}: {printable(head.name)}, {percent(value)}, {write(cost)}{unit} per image",
         )
         for (number, head, _, cost), value, low, high in zip(known, values, lows, highs, strict=True)
     ]

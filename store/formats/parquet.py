@@ -6,6 +6,7 @@ is in the schema metadata under `stillframe`, as JSON.
 
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -127,9 +128,9 @@ def _as_lists(tensor: Tensor, output: Output) -> pa.FixedSizeListArray:
 def _read(source: Source, columns: list[str], count: int | None) -> pa.Table:
     with (
         reading("Parquet"),
-        pq.ParquetFile(
-            pa.BufferReader(source) if isinstance(source, bytes) else source, page_checksum_verification=True
-        ) as file,
+        # A path as text would have to be UTF-8, which names of folders need not be.
+        pa.BufferReader(source) if isinstance(source, bytes) else pa.OSFile(os.fsencode(source)) as opened,
+        pq.ParquetFile(opened, page_checksum_verification=True) as file,
     ):
         rows = file.metadata.num_rows
         require_count(rows, count)

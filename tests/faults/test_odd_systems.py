@@ -19,8 +19,10 @@ import pytest
 
 import extract.run
 from extract.sources.listing import list_data
+from extract.sources.table import read_labels
 from store import open_store
 from store.errors import EnvironmentFailure, UsageError
+from store.export import export as export_store
 from store.files import disk
 from store.files.local import LocalFiles
 from store.maintenance import collect_garbage, verify
@@ -85,6 +87,21 @@ def test_names_as_long_as_there_can_be(tmp_path, stub):
     assert (result.rows, result.failures) == (4, 0)
     assert set(open_store(tmp_path / store).table()["label"].to_pylist()) == {label, "b" * 255}
     assert '"state": "done"' in (tmp_path / status).read_text()
+
+
+def test_folders_and_files_whose_names_are_not_utf8(tmp_path, stub):
+    folder = tmp_path / os.fsdecode(b"by\xfftes")
+    make_images(folder / "data", 4)
+    extract_here(folder / "data", folder / "store", format="parquet")
+    store = open_store(folder / "store")
+    assert len(store.arrays()[0]) == 4
+    names = store.table()["path"].to_pylist()
+    for table, join in ((folder / "listing.csv", "data/{}"), (folder / "labels.csv", "{}")):
+        table.write_text("path,label\n" + "".join(f"{join.format(name)},new\n" for name in names))
+    assert list_data(folder / "listing.csv").table["label"].to_pylist() == ["new"] * 4
+    assert len(read_labels(str(folder / "labels.csv")).table) == 4
+    for to in ("csv", "parquet", "npy", "npz", "tfrecord"):
+        assert all(map(Path.is_file, export_store(store, to, folder / f"features.{to}")))
 
 
 def test_a_path_that_is_too_long_is_named(tmp_path, stub):

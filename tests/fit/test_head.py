@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 from sklearn.preprocessing import FunctionTransformer
 
 from fit import fit_head, load_head
+from fit.head_folder import read_results
 from fit.heads.table import HEADS
 from fit.predictions import class_column, class_columns, write_table
 from store.errors import DamagedHead, EnvironmentFailure, PrecisionMissing, RecipeMismatch, UnsafeFile, UsageError
@@ -51,6 +53,17 @@ def test_the_folder_holds_what_the_contract_says(saved, color_store):
     assert described["weights"] == "random:0"
     assert set(described["versions"]) == {"stillframe", "numpy", "scikit-learn", "keras"}
     assert len(pq.read_table(saved / "predictions.parquet")) == 48
+
+
+def test_a_folder_whose_name_is_not_utf8(color_store, tmp_path):
+    folder = tmp_path / os.fsdecode(b"by\xfftes")
+    head = load_head(fit_head(color_store).save(folder / "head"))
+    table = head.predict_features(color_store.arrays()[0][:1])
+    assert len(table) == 1
+    assert len(read_results(folder / "head").predictions) == 48
+    for name in ("found.csv", "found.parquet"):
+        write_table(pa.table({"path": ["a"]}), folder / name)
+        assert (folder / name).is_file()
 
 
 @pytest.mark.parametrize("name", ["logistic", "forest", "dense"])

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from dataclasses import replace
 
 import h5py
@@ -84,6 +85,13 @@ def test_a_file_reads_like_its_bytes(shard_format, data, output, tmp_path):
     path = tmp_path / "shard"
     path.write_bytes(data)
     assert shard_format.rows(path).equals(shard_format.rows(data))
+    assert bits(shard_format.tensor(path, output)) == bits(shard_format.tensor(data, output))
+
+
+def test_a_file_in_a_folder_whose_name_is_not_utf8_is_no_damage(shard_format, data, output, tmp_path):
+    path = tmp_path / os.fsdecode(b"by\xfftes") / "shard"
+    path.parent.mkdir()
+    path.write_bytes(data)
     assert bits(shard_format.tensor(path, output)) == bits(shard_format.tensor(data, output))
 
 

@@ -24,6 +24,7 @@ from fit.heads.base import CustomHead, Predictor
 from fit.looks import Look, read_looks, write_looks
 from fit.model_file import ModelFile, read_file, read_model, write_model
 from store.errors import DamagedHead, DamagedStore, EnvironmentFailure, StillframeError, UnsafeFile, UsageError
+from store.files.disk import unreadable
 from store.files.local import whole_file
 from store.files.names import file_path, row_name
 from store.files.opening import open_files
@@ -285,7 +286,10 @@ def _read_metrics(folder: Path) -> dict[str, Any]:
 
 def _read_description(folder: Path) -> tuple[HeadInfo, ModelFile]:
     """The content of head.json, checked."""
-    _require_head(folder)
+    try:
+        _require_head(folder)
+    except OSError as error:
+        raise unreadable(error, folder / INFO) from error
     described = _read_json(folder / INFO)
     if described.get("format") != FORMAT:
         raise UsageError(f"{folder / INFO} is not a Stillframe head: name the folder that `fit head` wrote")

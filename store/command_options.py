@@ -75,7 +75,12 @@ def _parameter(field: "dataclasses.Field[object]", plain: object, shown: Option 
     default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
     default = None if default == () else default
     if isinstance(shown, Argument):
-        info: object = typer.Argument(metavar=shown.metavar, help=shown.help or None, autocompletion=_completion(shown))
+        info: object = typer.Argument(
+            metavar=shown.metavar,
+            help=shown.help or None,
+            autocompletion=_completion(shown),
+            readable=False,  # who reads it says so: as typer says it, it would be wrong use
+        )
         kind = _read_type(plain)
     else:
         kind = shown.kind or _read_type(plain)
@@ -136,7 +141,12 @@ def _option_info(name: str, shown: Option, default: object) -> object:
     text = shown.help if not shown.default else f"{shown.help}  [default: {shown.default}]"
     own_default = shown.default is None and default is not None and not isinstance(default, bool | Path)
     return typer.Option(
-        *flags, help=text, show_default=own_default, metavar=shown.metavar, autocompletion=_completion(shown)
+        *flags,
+        help=text,
+        show_default=own_default,
+        metavar=shown.metavar,
+        autocompletion=_completion(shown),
+        readable=False,  # see above
     )
 
 

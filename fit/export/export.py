@@ -34,7 +34,8 @@ from fit.export.composed import composed_writer
 from fit.export.targets import TARGETS, find_target
 from fit.export.whole_model import exported_model
 from fit.head_info import Block
-from store.errors import EnvironmentFailure, StillframeError, UsageError, reason_of
+from store.errors import EnvironmentFailure, StillframeError, UsageError, reason_of, shortage
+from store.files.disk import reason_of_the_system
 
 CHECKED_IMAGES = 20
 TOLERANCE = 1e-3
@@ -77,7 +78,7 @@ def export_head(
     pixels = [sample_pixels(blocks[group[0]].recipe.image_size) for group in pixel_inputs(blocks)]
     expected = _float32_probabilities(head, pixels, weights, debug)
     with _written_beside(out) as temporary:
-        with _named_failures(head, to), quiet_libraries(debug), _silent_output(debug):
+        with _named_failures(head, to, out), quiet_libraries(debug), _silent_output(debug):
             write(temporary)
             found = target.run(temporary, *pixels)
         difference = float(np.abs(found - expected).max())
@@ -141,17 +142,26 @@ def sample_pixels(size: tuple[int, int]) -> Pixels:
 
 
 @contextlib.contextmanager
-def _named_failures(head: FittedHead, to: str) -> Iterator[None]:
-    """Turn what converters and runtimes raise inside the block into a UsageError that says what cannot be exported."""
+def _named_failures(head: FittedHead, to: str, out: Path) -> Iterator[None]:
+    """Turn what converters and runtimes raise inside the block into a UsageError that says what cannot be exported.
+
+    A disk that is full and memory that is short are no fault of theirs.
+    """
     try:
         yield
     except StillframeError:
         raise
     except Exception as error:
-        raise UsageError(
+        if (reason := reason_of_the_system(error)) is not None:
+            raise _unwritable(out, reason) from error
+        raise shortage(error) or UsageError(
             f"{head.info.backbone} with the head {head.info.head} cannot be exported to {to} "
             f"({type(error).__name__}: {reason_of(error)}): choose another of {', '.join(TARGETS)}"
         ) from error
+
+
+def _unwritable(out: Path, reason: str) -> EnvironmentFailure:
+    return EnvironmentFailure(f"cannot write {out}: {reason}; fix that, then export again")
 
 
 @contextlib.contextmanager
@@ -169,9 +179,7 @@ def _written_beside(out: Path) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, StillframeError):
             raise
-        raise EnvironmentFailure(
-            f"cannot write {out}: {error.strerror or error}; fix that, then export again"
-        ) from error
+        raise _unwritable(out, error.strerror or str(error)) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

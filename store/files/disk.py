@@ -50,6 +50,16 @@ _ADVICE = {
 }
 
 
+def reason_of_the_system(error: BaseException) -> str | None:
+    """What a library's error says of this machine, by its number or its words; None if it says nothing of it."""
+    if isinstance(error, OSError) and error.errno in {*_ADVICE, *_PASSING}:
+        return os.strerror(error.errno)
+    said = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT) if os.strerror(code) in str(error)]
+    if "iostream error" in str(error):  # all that a stream of C++ says
+        said.append("the disk may be full")
+    return said[0] if said else None
+
+
 def retried(operation: Callable[[], Result]) -> Result:
     """The result of `operation`, which is tried again after a pause where its error may pass.
 

@@ -3,6 +3,7 @@ import json
 import os
 import pickle
 import shutil
+import sys
 from pathlib import Path
 
 import keras
@@ -16,9 +17,11 @@ from PIL import Image
 from sklearn.preprocessing import FunctionTransformer
 
 from fit import fit_head, load_head
+from fit.commands import app as fit_app
 from fit.head_folder import read_results
 from fit.heads.table import HEADS
 from fit.predictions import class_column, class_columns, write_table
+from store.command_line import run_app
 from store.errors import DamagedHead, EnvironmentFailure, PrecisionMissing, RecipeMismatch, UnsafeFile, UsageError
 from tests.fit.test_train import ANYWHERE, QUICK
 
@@ -326,6 +329,20 @@ def test_what_is_no_head(tmp_path, colors):
         load_head(tmp_path / "nothing")
     with pytest.raises(UsageError, match="is not a head"):
         load_head(colors)
+
+
+def test_a_folder_that_may_not_be_read_is_the_environments_fault(saved, monkeypatch, capsys):
+    def refuse(path, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(Path, "is_file", refuse)
+    monkeypatch.setattr(sys, "argv", ["fit", "report", str(saved)])
+    assert run_app(fit_app, "fit") == 74
+    assert capsys.readouterr().err == (
+        f"error: cannot read {saved}/head.json: Permission denied; check the folder's permissions, "
+        "then run the same command again\n"
+    )
 
 
 def test_a_later_format_is_refused(saved):

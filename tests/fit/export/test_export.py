@@ -1,5 +1,6 @@
 """One model for every runtime, on the default backbone's real weights at a small size; one of each family in the slow survey."""
 
+import errno
 import json
 import multiprocessing
 import shutil
@@ -24,7 +25,7 @@ from fit.export.targets import TARGETS
 from fit.export.whole_model import whole_model
 from fit.heads.table import HEADS
 from store import open_store
-from store.errors import UsageError
+from store.errors import EnvironmentFailure, UsageError
 from tests.families import smallest_of_each_family
 from tests.on_demand import OnDemand
 
@@ -242,6 +243,28 @@ def test_an_export_that_differs_or_breaks_is_not_kept(heads, tmp_path, monkeypat
 
     monkeypatch.setitem(TARGETS, "keras", type(target)(**{**vars(target), "write": fail}))
     with pytest.raises(UsageError, match="no such operation in this graph"):
+        export_head(heads["logistic"], tmp_path / "model.keras", "keras")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("c++: No space left on device\n in"),
+        RuntimeError("basic_ios::clear: iostream error"),
+    ],
+)
+def test_a_full_disk_is_no_fault_of_the_head(error, heads, tmp_path, monkeypatch):
+    def fail(model, path):
+        raise error
+
+    monkeypatch.setitem(TARGETS, "keras", replace(TARGETS["keras"], write=fail))
+    with pytest.raises(
+        EnvironmentFailure,
+        match=r"cannot write .*: (No space left on device|the disk may be full); fix that, then export again",
+    ):
         export_head(heads["logistic"], tmp_path / "model.keras", "keras")
     assert list(tmp_path.iterdir()) == []
 

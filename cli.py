@@ -4,6 +4,8 @@ The commands are in each package's commands.py; how errors become exit codes is 
 """
 
 import importlib.metadata
+import os
+import sys
 from collections.abc import Callable
 from typing import Annotated
 
@@ -46,11 +48,25 @@ for _name, _app in GROUPS.items():
 _offer_version(stillframe_app)
 
 
+def _name_files_in_utf8() -> None:
+    """Start the program again in Python's UTF-8 mode if the locale has file names read in another encoding.
+
+    A store's rows and classes are named by files, and would have other names in each locale. What is printed keeps the
+    encoding of the terminal.
+    """
+    if sys.getfilesystemencoding() == "utf-8" or os.environ.get("PYTHONUTF8") == "1" or not sys.executable:
+        return
+    os.environ["PYTHONUTF8"] = "1"  # workers that are started inherit it
+    os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  this very program
+
+
 def _program(app: typer.Typer, name: str) -> Callable[[], None]:
     """The entry point of a program."""
 
     def main() -> None:
         fill_closed_streams()
+        _name_files_in_utf8()
         end_in_time_after_signals()
         leave(run_app(app, name))
 

@@ -540,6 +540,16 @@ def test_what_a_terminal_cannot_show_is_escaped_and_ends_nothing(environment):
     assert real("fit", "hedas", env={**os.environ, **environment}).returncode == 2
 
 
+def test_names_are_those_of_the_files_in_every_locale(data, out):
+    (data / "cat").rename(data / "kätzchen")
+    pixels = ["extract", "run", data, "--out", out, "--backbone", "pixels", "--image-size", "16"]
+    done = real(*pixels, env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"})
+    assert done.returncode == 0, done.stderr
+    assert "k\\xe4tzchen" in done.stderr
+    assert "kätzchen" in open_store(out).table()["label"].to_pylist()
+    assert real(*pixels).stderr.endswith("nothing to compute\n")
+
+
 def test_a_suggested_command_runs_as_printed(command, data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")

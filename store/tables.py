@@ -3,12 +3,15 @@
 A table that is too wide continues below with its other columns, the first column repeated. Text wraps in its column.
 """
 
+import re
 import shutil
 import textwrap
 import unicodedata
 from collections.abc import Sequence
 
 _GAP = "  "
+_COMMAND = re.compile("`[^`\n]*`")
+_HELD = "\N{NULL}"
 _NARROWEST = 40
 _FALLBACK = (80, 24)
 
@@ -81,7 +84,10 @@ def paragraph(text: str, width: int | None = None, indent: str = "") -> list[str
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, max(width, 1), break_long_words=False, break_on_hyphens=False)
+    # A command is left on one line, a long one to the terminal, so that what is copied from there runs.
+    held = _COMMAND.sub(lambda command: command.group().replace(" ", _HELD), text)
+    lines = textwrap.wrap(held, max(width, 1), break_long_words=False, break_on_hyphens=False)
+    return [line.replace(_HELD, " ") for line in lines]
 
 
 def _widths(rows: Sequence[Sequence[str]]) -> list[int]:

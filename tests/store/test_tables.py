@@ -45,6 +45,11 @@ def test_text_wraps_in_its_own_column_or_below_the_name_where_there_is_no_room()
     assert paragraph("one two three", 8) == ["one two", "three"]
 
 
+def test_a_command_stays_on_one_line():
+    assert paragraph("then `fit report 'my  head'` draws it", 16) == ["then", "`fit report 'my  head'`", "draws it"]
+    assert facts([["a", "see `x y z` or w"]], 12) == ["a  see", "   `x y z`", "   or w"]
+
+
 @pytest.mark.parametrize(("set_to", "width"), [("60", 60), ("20", 40), ("", 80)])
 def test_the_width_is_the_terminals(set_to, width, monkeypatch):
     monkeypatch.setenv("COLUMNS", set_to)

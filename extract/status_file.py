@@ -108,7 +108,12 @@ class StatusFile:
         """The run has ended. What counts as done is what is committed: shards in progress are dropped."""
         done, failures = self._committed
         left = 0.0 if state == "done" else None
-        self._set(replace(self.status, state=state, done=done, failures=failures, error=error, seconds_left=left))
+        images = 0 if state == "done" and self.status.images is None else self.status.images
+        self._set(
+            replace(
+                self.status, state=state, images=images, done=done, failures=failures, error=error, seconds_left=left
+            )
+        )
 
     def _set(self, status: Status) -> None:
         before, self.status = self.status, status

@@ -167,11 +167,13 @@ def relabel(rows: ImageRows, path: str | os.PathLike[str], reporter: Reporter = 
         reporter.message(f"note: {note}")
     if "label" not in named.column_names:
         raise UsageError(f"{path} has no column label: expected path, label and optionally split and group")
+    if len(named) == 0:
+        raise UsageError(f"{path} has no rows below its header: expected one for each image")
     line_of = {name: line for line, name in enumerate(named["path"].to_pylist())}
     paths = rows.texts("path")
     positions = np.array([position for position, name in enumerate(paths) if name in line_of], np.int64)
     if len(positions) == 0:
-        raise _none_named(path, next(iter(line_of), ""), paths[0])
+        raise _none_named(path, next(iter(line_of)), paths[0])
     table = _with_columns(rows.table.take(positions), named, [line_of[paths[position]] for position in positions])
     return ImageRows(table, rows.stored[positions]), len(line_of) - len(positions)
 

@@ -129,7 +129,7 @@ class Task:
         unknown = sorted({name for row in names for name in row} - set(self.classes))
         if unknown:
             raise UsageError(
-                f"the head does not know the class {_first_names(unknown)}: it was fitted on "
+                f"the head does not know the class{'' if len(unknown) == 1 else 'es'} {_first_names(unknown)}: it was fitted on "
                 f"{_first_names(self.classes)}; fit another head on these labels"
             )
         without = sum(not row for row in names)

@@ -56,8 +56,9 @@ def select_unseen(
     seen = np.zeros(len(rows), bool) if record is None else _seen(rows, record, groups, owners)
     chosen = np.ones(len(rows), bool) if split is None else _of_split(rows, record, split)
     if not chosen.any():
+        there = {*rows.table["split"].to_pylist(), *(record.splits.values() if record else ())} - {None}
         raise UsageError(
-            f"no image of split {split!r}: neither the store nor the head's experiment.json has one; "
+            f"no image of split {split!r}, but of {', '.join(sorted(there)) or 'none'}: neither the store nor the head's experiment.json has one; "
             "leave --split out for all images"
         )
     kept = chosen & ~seen if split in (None, TEST) else chosen

@@ -94,7 +94,7 @@ def _row_names(texts: list[str | None], path: str) -> tuple[list[str | None], li
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise UsageError(
-            f"{path} names {printable(repeated[0])} more than once ({len(repeated)} paths repeat): "
+            f"{path} names {printable(repeated[0])} more than once ({len(repeated):,} {'path repeats' if len(repeated) == 1 else 'paths repeat'}): "
             "a path is a row's identity, keep one row for each"
         )
     return [*names], notes

@@ -88,9 +88,11 @@ def _notes(names: Sequence[Sequence[str]], subset: LabelledSubset) -> tuple[str,
     without, many = sum(not labels for labels in names), sum(len(labels) > 1 for labels in names)
     notes = []
     if without:
-        notes.append(f"labels are not assessed of {without:,} images without one")
+        notes.append(f"labels are not assessed of {without:,} image{'' if without == 1 else 's'} without one")
     if many:
-        notes.append(f"labels are not assessed of {many:,} images with several (a{SEPARATOR}b)")
+        notes.append(
+            f"labels are not assessed of {many:,} image{'' if many == 1 else 's'} with several (a{SEPARATOR}b)"
+        )
     if not subset.possible and without < len(names):
         notes.append(f"no label is assessed: that takes two classes with {LEAST_IMAGES} different images each")
     return tuple(notes)

@@ -155,7 +155,7 @@ def fit_curve(
     request, options = resolve_fit(open_stores(store), fit_options or FitOptions()), options or CurveOptions()
     experiment = load_experiment(request, reporter)
     if len(experiment.split.validation) == 0:
-        raise UsageError("there are no validation images to evaluate on: give --val a fraction above 0")
+        raise UsageError("there are no validation images to evaluate on: add images, or give a larger --val")
     scored = _fit_all(request, experiment, options, reporter)
     clusters = Clusters(
         len(experiment.split.validation), experiment.images.split_groups.of_rows[experiment.split.validation]

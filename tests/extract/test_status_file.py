@@ -72,6 +72,13 @@ def test_it_says_how_a_run_ended(tmp_path, error, state, reason):
     assert reason in read(path)["error"]
 
 
+def test_a_run_that_finds_nothing_to_compute_has_computed_none_of_no_images(tmp_path):
+    path = tmp_path / "status.json"
+    with followed(path, "store", SILENT):
+        assert read(path)["images"] is None
+    assert (read(path)["state"], read(path)["images"], read(path)["done"]) == ("done", 0, 0)
+
+
 def test_it_is_renewed_while_nothing_happens(tmp_path, monkeypatch):
     monkeypatch.setattr(extract.status_file, "_SECONDS", 0.01)
     path = tmp_path / "status.json"

@@ -35,7 +35,8 @@ def test_relabelling_keeps_the_order_of_the_rows_and_leaves_out_the_others(tmp_p
     [
         ("path,tag\na.png,x\n", "no column label"),
         ("path,label\nq.png,x\n", "names no image of the store"),
-        ("path,label\na.png,x\na.png,y\n", "more than once"),
+        ("path,label\na.png,x\na.png,y\n", r"more than once \(1 path repeats\)"),
+        ("path,label\n", "has no rows below its header"),
         ("path,label,split\na.png,x,holdout\n", "expected train, validation, test"),
     ],
 )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 _GAP = "  "
 _COMMAND = re.compile("`[^`\n]*`")
-_HELD = "\N{NULL}"
+_SPACE = "\N{NULL}"
 _NARROWEST = 40
 _FALLBACK = (80, 24)
 
@@ -85,9 +85,9 @@ def paragraph(text: str, width: int | None = None, indent: str = "") -> list[str
 
 def _wrapped(text: str, width: int) -> list[str]:
     # A command is left on one line, a long one to the terminal, so that what is copied from there runs.
-    held = _COMMAND.sub(lambda command: command.group().replace(" ", _HELD), text)
-    lines = textwrap.wrap(held, max(width, 1), break_long_words=False, break_on_hyphens=False)
-    return [line.replace(_HELD, " ") for line in lines]
+    joined = _COMMAND.sub(lambda command: command.group().replace(" ", _SPACE), text)
+    lines = textwrap.wrap(joined, max(width, 1), break_long_words=False, break_on_hyphens=False)
+    return [line.replace(_SPACE, " ") for line in lines]
 
 
 def _widths(rows: Sequence[Sequence[str]]) -> list[int]:

@@ -14,6 +14,7 @@ from extract.sources.folder import IMAGE_ENDINGS, list_folder
 from extract.sources.table import list_table
 from store.errors import UsageError
 from store.files.names import file_path, is_url, printable, row_name
+from store.suggestions import suggest
 
 
 def list_data(data: str | os.PathLike[str], include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Listing:
@@ -56,7 +57,9 @@ def _not_data(place: str, is_file: bool) -> UsageError:
         return UsageError(f"there is no {place}{_nearest_beside(place)}; {expected}")
     stem, ending = os.path.splitext(place)
     if ending.lower() in IMAGE_ENDINGS:
-        return UsageError(f"DATA is an image: {expected}; `extract classify {place}` says what is in one image")
+        return UsageError(
+            f"DATA is an image: {expected}; {suggest('extract', 'classify', place)} says what is in one image"
+        )
     close = difflib.get_close_matches(ending.lower(), TABLE_ENDINGS, n=1, cutoff=0.7)
     meant = f": did you mean {stem}{close[0]}?" if close else ""
     return UsageError(f"DATA is the file {place}{meant}; {expected}")

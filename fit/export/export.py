@@ -145,7 +145,7 @@ def sample_pixels(size: tuple[int, int]) -> Pixels:
 def _named_failures(head: FittedHead, to: str, out: Path) -> Iterator[None]:
     """Turn what converters and runtimes raise inside the block into a UsageError that says what cannot be exported.
 
-    A disk that is full and memory that is short are no fault of theirs.
+    A full disk and a shortage of memory are the environment's fault instead.
     """
     try:
         yield

@@ -542,3 +542,10 @@ def test_images_are_found_in_the_order_given(tmp_path, monkeypatch):
         find_images(["*.gif"])
     with pytest.raises(UsageError, match=r"there is no missing\.jpg, nor are the other files named"):
         find_images(["missing.jpg", "gone.png"])
+
+
+def test_an_image_in_place_of_a_folder_is_named_in_a_command_that_runs(tmp_path):
+    image = tmp_path / "my photo.png"
+    image.write_bytes(b"")
+    with pytest.raises(UsageError, match=r"`extract classify '.*/my photo\.png'` says what is in one image"):
+        list_data(image)

@@ -141,11 +141,16 @@ class Network(ClassifierMixin, BaseEstimator):
 
     def _optimizer(self) -> keras.optimizers.Optimizer:
         try:
-            return keras.optimizers.get({"class_name": self.optimizer, "config": self.optimizer_settings()})
+            optimizer = keras.optimizers.get({"class_name": self.optimizer, "config": self.optimizer_settings()})
         except (ValueError, TypeError) as error:
             raise UsageError(
                 f"unknown optimizer {self.optimizer!r}: expected one of Keras', such as adam, sgd, rmsprop, adamw"
             ) from error
+        if keras.backend.backend() == "tensorflow":
+            # Keras sums the gradients of all replicas, here of one. TensorFlow registers that sum for the life of the
+            # process, and with it the graph, the weights and the optimizer's state of every model that was trained.
+            optimizer._all_reduce_sum_gradients = lambda gradients: gradients
+        return optimizer
 
     def _callbacks(self, validated: bool) -> list[keras.callbacks.Callback]:
         callbacks: list[keras.callbacks.Callback] = []

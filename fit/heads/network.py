@@ -3,6 +3,7 @@
 A head is rebuilt from its own parameters and given its weights: no serialised code is ever loaded.
 """
 
+import gc
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -25,6 +26,8 @@ from fit.task import decide, is_multi_label
 from store.errors import UsageError
 
 Matrix = npt.NDArray[np.generic]
+
+_LARGE = 10**6  # weights
 
 
 def _without_advice() -> AbstractContextManager[None]:
@@ -183,6 +186,8 @@ class Network(ClassifierMixin, BaseEstimator):
         return Training("binary_crossentropy", np.float32, ("accuracy",))
 
     def _train(self, source: Source, validation: Source | None) -> None:
+        if self.model_.count_params() > _LARGE:
+            gc.collect()  # a network that was dropped refers to itself, so it stays until Python looks for such objects
         training = self.training()
         self.model_.compile(optimizer=self._optimizer(), loss=training.loss, weighted_metrics=list(training.metrics))
         loop = TrainingLoop(

@@ -1,6 +1,7 @@
 import gc
 import importlib
 import logging
+import weakref
 
 import keras
 import numpy as np
@@ -365,3 +366,15 @@ def test_a_network_that_is_dropped_leaves_no_graph_behind():
     before = graphs()
     DropoutDense(epochs=1, units=4).fit_batches(Source(InMemory(X.reshape(30, 1, 1, 6)), np.arange(30), y))
     assert graphs() <= before
+
+
+def test_a_large_network_that_was_dropped_is_freed_before_the_next_is_trained():
+    X, y = blobs(rows=30)
+    source = Source(InMemory(X.reshape(30, 1, 1, 6)), np.arange(30), y)
+    gc.disable()
+    try:
+        dropped = weakref.ref(DropoutDense(epochs=1, units=1000).fit_batches(source).model_)
+        DropoutDense(epochs=1, units=1000).fit_batches(source)
+        assert dropped() is None
+    finally:
+        gc.enable()

@@ -22,7 +22,7 @@ import numpy as np
 from scipy.special import softmax
 from scipy.stats import binom, norm
 
-from fit.metrics.arrays import Bools, Floats, Ints
+from fit.arrays import Bools, Floats, Ints
 from fit.metrics.estimates import share_of
 from fit.metrics.intervals import Clusters, Interval, Sampling, interval_of
 from fit.metrics.measured_rows import MeasuredRows, MultiLabelRows, SingleLabelRows

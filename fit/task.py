@@ -11,7 +11,8 @@ from typing import Annotated, Self
 import numpy as np
 import numpy.typing as npt
 
-from fit.numeric_labels import Floats, number_text, parse_numbers, quantile_strata
+from fit.arrays import AnyFloats, Bools, Floats, Ints
+from fit.numeric_labels import number_text, parse_numbers, quantile_strata
 from store.errors import UsageError
 from store.files.names import printable
 from store.labels import SEPARATOR, plain_label, split_labels
@@ -20,9 +21,7 @@ from store.schema import Range, read_fields
 DECISION = 0.5
 """The probability from which on a label is predicted, where an image may have several."""
 
-Bools = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
-Probabilities = npt.NDArray[np.floating]
+Probabilities = AnyFloats
 """(rows, classes); of a regression the predicted numbers, (rows, 1)."""
 
 Targets = Ints | Bools | Floats

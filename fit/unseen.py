@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from extract.api import SILENT, Reporter
+from fit.arrays import Bools
 from fit.experiment_record import LEARNS, STOPS, TESTS, ExperimentRecord, first_digits
-from fit.metrics.arrays import Bools
 from fit.rows import ImageRows, pick
 from fit.splits import TEST, Positions, SplitGroups, find_split_groups
 from store.errors import UsageError

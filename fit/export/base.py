@@ -11,19 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from extract.api import Reporter
+from fit.arrays import Pixels
 from fit.block_extractor import WeightsPlace
 from fit.head_info import HeadInfo
+from fit.task import Probabilities
 from store.errors import UsageError
 from store.suggestions import suggest_install
 
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
-
-Pixels = npt.NDArray[np.uint8]
-"""(batch, height, width, 3), RGB, as the recipe has decoded and resized them."""
-
-Probabilities = npt.NDArray[np.float64]
-"""(batch, classes)."""
 
 
 def input_names(count: int) -> list[str]:

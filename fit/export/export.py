@@ -19,11 +19,10 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from extract.api import ONNX, Reporter, quiet_libraries
+from fit.arrays import Pixels
 from fit.block_extractor import BlockExtractor, WeightsPlace, networks, pixel_inputs, place_weights
 from fit.export.base import (
     FittedHead,
-    Pixels,
-    Probabilities,
     Target,
     description_place,
     input_names,
@@ -34,6 +33,7 @@ from fit.export.composed import composed_writer
 from fit.export.targets import TARGETS, find_target
 from fit.export.whole_model import exported_model
 from fit.head_info import Block
+from fit.task import Probabilities
 from store.errors import EnvironmentFailure, StillframeError, UsageError, reason_of
 
 CHECKED_IMAGES = 20

@@ -19,13 +19,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from extract.api import logger_levels
+from fit.arrays import Floats32, Matrix
 from fit.data import InMemory, Source
 from fit.heads.inner import ClassWeight
-from fit.heads.training import Floats, TrainingLoop
+from fit.heads.training import TrainingLoop
 from fit.task import decide, is_multi_label
 from store.errors import UsageError
-
-Matrix = npt.NDArray[np.generic]
 
 _LARGE = 10**6  # weights
 
@@ -131,7 +130,7 @@ class Network(ClassifierMixin, BaseEstimator):
     def begin(self) -> None:
         """Replace the weights that the model was built with before it is trained; most heads do not."""
 
-    def augmentation(self) -> Callable[[Floats], Floats]:
+    def augmentation(self) -> Callable[[Floats32], Floats32]:
         """What becomes of the features of each training batch; most heads change nothing.
 
         It is not a part of the model, so that saved and exported heads hold nothing random.

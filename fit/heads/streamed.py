@@ -6,9 +6,10 @@ from typing import Self
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
+from fit.arrays import Matrix
 from fit.data import InMemory, Source
 from fit.heads.descent import Axes, Rotated, Setting, descend, find_axes, log_losses
-from fit.heads.inner import ClassWeight, Matrix, inner_splits, row_weights
+from fit.heads.inner import ClassWeight, inner_splits, row_weights
 from fit.heads.sklearn import ScaledClassifier, checked, floored, logistic_regression
 from fit.heads.softmax import Softmax, penalty_share
 from fit.heads.strength import TOO_FEW

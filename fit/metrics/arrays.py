@@ -1,15 +1,12 @@
-"""The metrics' array types, and arithmetic in which 0 / 0 is NaN."""
+"""Arithmetic of the metrics, in which 0 / 0 is NaN."""
 
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
+from fit.arrays import Bools, Floats, Ints
 
 
 def require_same_rows(first: Bools | Floats, second: Bools | Floats) -> None:

@@ -23,7 +23,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import stdtrit
 
-from fit.metrics.arrays import Bools, Floats, Ints
+from fit.arrays import Bools, Floats, Ints
 from fit.metrics.estimates import Estimate, Scale
 
 LEAST_MIXED_GROUPS, LARGE_GROUP = 6, 20

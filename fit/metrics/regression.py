@@ -6,7 +6,7 @@ from typing import Any, Self, cast
 
 import numpy as np
 
-from fit.metrics.arrays import Floats
+from fit.arrays import Floats
 from fit.metrics.correlation import spearman
 from fit.metrics.estimates import Estimate, explained_share, mean_of
 from fit.metrics.intervals import ROW_BY_ROW, Clusters, Interval, Requirement, Sampling, interval_of, without_interval

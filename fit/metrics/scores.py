@@ -21,6 +21,7 @@ from fit.metrics.intervals import (
     without_interval,
 )
 from fit.metrics.measured_rows import MeasuredRows, MultiLabelRows, SingleLabelRows
+from fit.task import Targets
 
 METRICS = (
     "accuracy",
@@ -51,9 +52,6 @@ REQUIREMENTS = {
     "kappa": Requirement(images=100, groups=100),
 }
 """What each metric needs for an interval that covers the truth in 93 to 97.5 % of samples (`benchmarks/coverage.py`)."""
-
-Targets = npt.NDArray[np.generic]
-"""(rows,), positions of classes; or (rows, classes), whether the row has the class."""
 
 NOT_MEASURED = "metrics.json is of an earlier version, which did not measure this"
 _NO_CALIBRATION_INTERVAL = "no interval of the calibration error covers the truth as often as it should near 0"

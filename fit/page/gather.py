@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from extract.api import SILENT, Reporter
+from fit.arrays import Bools
 from fit.head_folder import Results
-from fit.metrics.arrays import Bools
 from fit.metrics.calibration import reliability
 from fit.page.audit import audit_section
 from fit.page.charts import (

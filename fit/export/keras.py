@@ -21,4 +21,4 @@ def run(path: Path, *pixels: Pixels) -> Probabilities:
     return np.asarray(model.predict_on_batch(list(pixels) if len(pixels) > 1 else pixels[0]), np.float64)
 
 
-TARGET = Target("keras", ".keras", (), "", write, run)
+TARGET = Target("keras", ".keras", (), "", write, run, every_backend=True)

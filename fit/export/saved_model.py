@@ -26,4 +26,4 @@ def run(path: Path, *pixels: Pixels) -> Probabilities:
     return np.asarray(values, np.float64)
 
 
-TARGET = Target("saved_model", "", ("tensorflow",), "", write, run)
+TARGET = Target("saved_model", "", ("tensorflow",), "", write, run, recognized_by="saved_model.pb")

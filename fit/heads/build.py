@@ -66,16 +66,16 @@ def _build_estimator(kind: HeadKind, spec: HeadSpec) -> Classifier:
     estimator = _builder(kind, spec)(**_arguments(kind, spec))
     if kind.scales and spec.blocks:
         estimator.blocks = spec.blocks
+    if kind.one_per_label and spec.task.multi_label:
+        from fit.heads.labels import OnePerLabel
+
+        estimator = OnePerLabel(estimator)
     if spec.task.regression:
         return GroupedRegressor(estimator) if kind.takes_groups else ArrayRegressor(estimator)
     if kind.streams and kind.takes_groups:
         return GroupedBatchClassifier(estimator)
     if kind.streams:
         return BatchClassifier(estimator)
-    if kind.takes_groups and spec.task.multi_label:
-        from fit.heads.labels import OnePerLabel
-
-        return GroupedClassifier(OnePerLabel(estimator))
     if kind.takes_groups:
         return GroupedClassifier(estimator)
     return ArrayClassifier(estimator)

@@ -153,8 +153,7 @@ class ArrayClassifier(LoadedEstimator, Classifier):
 
     def fit(self, source: Source, validation: Source | None, split_groups: Ints) -> None:  # noqa: ARG002
         """See `Classifier`."""
-        features, targets = _arrays(source)
-        self.estimator.fit(features, targets.astype(np.int64) if is_multi_label(targets) else targets)
+        self.estimator.fit(*_arrays(source))
 
 
 @dataclass(frozen=True)
@@ -165,8 +164,7 @@ class GroupedClassifier(LoadedEstimator, Classifier):
 
     def fit(self, source: Source, validation: Source | None, split_groups: Ints) -> None:  # noqa: ARG002
         """See `Classifier`."""
-        features, targets = _arrays(source)
-        self.estimator.fit(features, targets.astype(np.int64) if is_multi_label(targets) else targets, split_groups)
+        self.estimator.fit(*_arrays(source), split_groups)
 
     @property
     def chosen(self) -> Mapping[str, object]:
@@ -244,4 +242,6 @@ class GroupedRegressor(LoadedRegressor, Classifier):
 
 
 def _arrays(source: Source) -> tuple[Floats32, Matrix]:
-    return source.features.take(source.rows), source.targets[source.rows]
+    """Features and targets; whether a row has a label as 0 and 1, as scikit-learn takes them."""
+    targets = source.targets[source.rows]
+    return source.features.take(source.rows), targets.astype(np.int64) if is_multi_label(targets) else targets

@@ -23,7 +23,7 @@ def require_decidable(options: FitOptions, experiment: Experiment) -> None:
         raise UsageError(
             "--abstain is for one class per image; of several labels each has a threshold: use --threshold"
         )
-    if options.positive is not None and (task.multi_label or options.positive not in task.classes):
+    if options.positive is not None and (task.multi_label or task.position_of(options.positive) is None):
         known = "each label has a threshold of its own" if task.multi_label else f"choose one of {_first(task.classes)}"
         raise UsageError(f"--positive {printable(options.positive)}: {known}")
     if options.threshold is None:
@@ -92,8 +92,9 @@ def _thresholded(task: Task, options: FitOptions, experiment: Experiment) -> Pos
     """The classes that get a threshold: every label; of two classes the positive one, by default the rarer in train."""
     if task.multi_label:
         return np.arange(len(task.classes))
-    if options.positive is not None:
-        return np.array([task.classes.index(options.positive)])
+    positive = None if options.positive is None else task.position_of(options.positive)
+    if positive is not None:
+        return np.array([positive])
     first, second = task.class_counts(experiment.images.targets[experiment.split.train]).tolist()
     return np.array([0 if first < second else 1])
 

@@ -154,6 +154,10 @@ class Task:
             return np.empty((len(targets), 0), bool)
         return targets.astype(bool) if self.multi_label else np.eye(len(self.classes), dtype=bool)[targets]
 
+    def position_of(self, name: str) -> int | None:
+        """The position of a class, named as labels may be: see `encode`; None if there is no such class."""
+        return {plain_label(known): at for at, known in enumerate(self.classes)}.get(plain_label(name))
+
     def class_counts(self, targets: Targets) -> Ints:
         """(classes,): how many rows have each class."""
         counts: Ints = self.membership(targets).sum(axis=0)

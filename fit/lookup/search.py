@@ -204,22 +204,22 @@ def _read(
 def _search_class(store: FeatureStore, rows: ImageRows, options: SearchOptions, reporter: Reporter) -> Answer:
     """The images of the highest probability of a head's class."""
     head = load_head(options.head or "")
-    name = plain_label(options.class_name or "")
-    if name not in head.classes:
+    asked = options.class_name or ""
+    number = head.info.task.position_of(asked)
+    if number is None:
         shown = ", ".join(map(printable, head.classes[:10])) or "none, it predicts a number"
         shown += ", …" if len(head.classes) > 10 else ""
-        raise UsageError(f"the head has no class {printable(name)!r}: it has {shown}")
+        raise UsageError(f"the head has no class {printable(asked)!r}: it has {shown}")
     if len(head.info.blocks) > 1:
         raise UsageError(
             f"the head joins {len(head.info.blocks)} columns of features, and a search reads one: use a head on one output"
         )
     (block,) = find_stored(head.info.blocks, [store])
     candidates = Candidates(store, rows, block.output, block.reduction)
-    number = head.classes.index(name)
     probabilities, positions = list[npt.NDArray[np.floating]](), list[Positions]()
     for values, part in candidates.batches(reporter):
         probabilities.append(head.predictor.predict_proba(values)[:, number])
         positions.append(part)
     scores, found = np.concatenate(probabilities), np.concatenate(positions)
     order = np.lexsort((found, -scores))[: options.top]
-    return Answer(name, CLASS, [Match(int(found[at]), float(scores[at])) for at in order])
+    return Answer(head.classes[number], CLASS, [Match(int(found[at]), float(scores[at])) for at in order])

@@ -81,7 +81,7 @@ def head(
         *test_notes(fitted, folder),
         *([] if page is None else [f"to look at it, open {page.page} in a browser"]),
         "next:",
-        *(f"    {step}" for step in next_steps(fitted, folder, store.features, ":" in asked.head)),
+        *(f"    {step}" for step in next_steps(fitted, folder, store.features)),
     )
 
 
@@ -110,7 +110,7 @@ def sweep(
     console: Console,
 ) -> None:
     """Fit a head with many settings, choose on validation, and fit the chosen one as `fit head` does."""
-    from fit.next_steps import test_words
+    from fit.command_words import evaluate_test_words
     from fit.page.write import write_page_beside
     from fit.search.sweep import sweep_head
     from fit.text import format_metrics, format_refusals, format_sweep
@@ -128,7 +128,7 @@ def sweep(
         "",
         *paragraph(
             f"chosen from {format_count(len(found.trials), 'trial')} by validation {found.metric.replace('_', ' ')}, so its "
-            f"validation scores are optimistic; {_tested(found, test_words(found.best, store.features, base.labels))}"
+            f"validation scores are optimistic; {_tested(found, evaluate_test_words(found.best, base.head, store.features, base.labels))}"
         ),
         f"the head is in {found.best}; all trials are in {output.out / 'sweep.csv'}, {output.out / 'sweep.png'}",
     )

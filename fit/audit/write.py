@@ -15,6 +15,7 @@ from extract.api import SILENT, Reporter
 from fit.audit.findings import EXCLUDED, FILES, KINDS, LABEL_ERROR, SCHEMA, finding_table
 from fit.audit.options import AuditOptions
 from fit.audit.run import Audit
+from fit.command_words import option_words
 from fit.gallery.page import Card, Page, Picture, Section, render
 from fit.gallery.thumbnails import NONE, make_thumbnails, rows_of
 from fit.metrics.format import format_interval
@@ -204,7 +205,7 @@ def fit_again(options: AuditOptions, store: str, kind: str, folder: Path) -> str
     if kind == LABEL_ERROR:
         way = ["--labels", os.fspath(folder / LABELS)]
     else:
-        way = [*given("--labels", options.labels), "--exclude-from", os.fspath(folder / file)]
+        way = [*option_words("--labels", options.labels), "--exclude-from", os.fspath(folder / file)]
     out = f"heads/without_{Path(file).stem}"
     return suggested_line("fit", "head", "--features", store, *same_rows(options), *way, "--out", out)
 
@@ -213,15 +214,10 @@ def same_rows(options: AuditOptions) -> list[str]:
     """The options with which `fit head` takes the features and groups of an audit."""
     reduce = None if options.reduce == AuditOptions.reduce else options.reduce
     return [
-        *given("--output", options.output),
-        *given("--reduce", reduce),
-        *given("--group-by", options.group_by),
+        *option_words("--output", options.output),
+        *option_words("--reduce", reduce),
+        *option_words("--group-by", options.group_by),
     ]
-
-
-def given(option: str, value: str | os.PathLike[str] | None) -> list[str]:
-    """An option as words of a command, if it has a value."""
-    return [] if value is None else [option, os.fspath(value)]
 
 
 def _format_accuracy(accuracy: Interval) -> str:

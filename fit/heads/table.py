@@ -324,6 +324,11 @@ def get_head(name: str) -> HeadKind:
     )
 
 
+def is_custom(name: str) -> bool:
+    """Whether a head of that name is a custom one: module:function, which a user's function builds."""
+    return ":" in name
+
+
 def heads_with(parameter: str) -> list[str]:
     """The heads that have a parameter of that name."""
     return [kind.name for kind in _TABLE if any(known.name == parameter for known in kind.parameters)]

@@ -39,6 +39,7 @@ from store.errors import EnvironmentFailure
 from store.files.names import printable
 from store.information import run_options
 from store.reader import FeatureStore
+from store.suggestions import suggest
 
 SHOWN_MISTAKES, NEAR_IMAGES = 24, 3
 SHOWN_CLASSES, SHOWN_OF_CLASS = 20, 8
@@ -132,9 +133,8 @@ def _features(results: Results, options: PageOptions, notes: list[str]) -> Store
     try:
         features = find_features(results.info, options.features)
     except NoFeatures as reason:
-        notes.append(
-            f"No map and no nearest images: {reason}; say where the store is with `fit report --features STORE`."
-        )
+        again = printable(suggest("fit", "report", results.folder, "--features", "STORE"))
+        notes.append(f"No map and no nearest images: {reason}; say where the store is with {again}.")
         return None
     if options.feature_bytes is not None and features.bytes > options.feature_bytes:
         notes.append("The store is large: `fit report` adds the map and the nearest training images.")
@@ -191,9 +191,8 @@ def _thumbnails(
         root = find_images_of(results, options.images)
         return make_thumbnails(root, asked, reporter)
     except (NoImages, EnvironmentFailure) as reason:
-        notes.append(
-            f"No thumbnails: {printable(str(reason))}; say where the images are with `fit report --images DIR`."
-        )
+        again = printable(suggest("fit", "report", results.folder, "--images", "DIR"))
+        notes.append(f"No thumbnails: {printable(str(reason))}; say where the images are with {again}.")
         return _NO_THUMBNAILS
 
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fit.choices import REDUCTIONS, REGRESSION
+from fit.command_words import load_words, noted_stores, option_words, store_words
 from fit.head_info import Block, HeadInfo
 from fit.page.content import Block as Text
 from store.config_file import write_config
-from store.files.names import file_path, printable
+from store.files.names import printable
 from store.suggestions import suggested_line
 
 _WIDE = 88
@@ -81,11 +82,11 @@ def command_blocks(
         run_options: the options of the `extract run` that made the store; None where it is not at hand.
     """
     place, blocks = str(folder), info.blocks
-    stores = [file_path(store) if store else "STORE" for store in dict.fromkeys(block.store for block in blocks)]
+    stores, named = noted_stores(info), load_words(info.head)
     spatial = [block for block in blocks if block.output.spatial and block.reduction in REDUCTIONS]
     settings = [word for name, value in info.parameters.items() for word in ("--set", f"{name}={value}")]
     options = ["--reduce", spatial[0].reduction] if spatial else []
-    options += ["--labels", labels] if labels is not None else []
+    options += option_words("--labels", labels)
     options += ["--task", REGRESSION] if info.task.regression else []
     options += ["--class-weight", info.class_weight] if info.class_weight != "none" else []
     decision = info.decision
@@ -97,15 +98,15 @@ def command_blocks(
         options += [option, f"{value}"] if value else []
     outputs = dict.fromkeys(block.output.name for block in blocks)
     fit = [
-        *(word for store in stores for word in ("--features", store)),
+        *store_words(stores),
         *("--head", info.head),
         *(word for output in outputs for word in ("--output", output)),
         *options,
         *("--seed", f"{info.seed}"),
     ]
     use = [
-        suggested_line("fit", "predict", place, "photo.jpg"),
-        suggested_line("fit", "evaluate", place, *(word for _ in stores for word in ("--features", "OTHER_STORE"))),
+        suggested_line("fit", "predict", place, "photo.jpg", *named),
+        suggested_line("fit", "evaluate", place, *store_words(["OTHER_STORE"] * len(stores)), *named),
         suggested_line("fit", "report", place),
     ]
     shown = [Text("Use the head", "\n".join(use))]

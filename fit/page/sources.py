@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from extract.api import any_present, image_root
+from fit.command_words import evaluate_test_words, noted_stores
 from fit.evaluated import Evaluated, evaluated_rows
 from fit.head_folder import Results, read_experiment
 from fit.head_info import HeadInfo
@@ -16,6 +17,7 @@ from fit.metrics.scores import Scores
 from fit.predictions import CV
 from fit.splits import TEST, TRAIN, VALIDATION, Positions
 from store.files.names import printable
+from store.suggestions import suggest
 
 EVALUATIONS = {
     TEST: "test images",
@@ -55,9 +57,10 @@ def unseen_note(results: Results) -> list[str]:
     images = results.metrics["rows"].get(TEST, 0)
     if not images or results.metrics.get(TEST) is not None:
         return []
-    return [
-        f"The {images:,} test images are not on this page: `fit evaluate --split test`, then `fit report`, shows them."
-    ]
+    folder, stores = results.folder, noted_stores(results.info)
+    evaluate = suggest(*evaluate_test_words(folder, results.info.head, stores, labels_of(results)))
+    then = f"{evaluate}, then {suggest('fit', 'report', folder)}, shows them"
+    return [f"The {images:,} test images are not on this page: {printable(then)}."]
 
 
 def labels_of(results: Results) -> str | None:

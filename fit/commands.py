@@ -20,7 +20,7 @@ from fit.app import (
     print_metrics,
 )
 from fit.common_options import ByColumn, LabelsFile, LikeFolder
-from fit.heads.table import HEADS, HeadKind
+from fit.heads.table import HEADS, HeadKind, folder_name
 from fit.options import FitOptions
 from fit.search.options import SweepOptions
 from store.command_line import Console, command, format_count
@@ -67,7 +67,7 @@ def head(
     asked = replace(options, parameters=parameters.given())
     if output.like is not None:
         asked = options_like(output.like, asked, console.given, console.reporter)
-    folder = output.out or Path("heads") / asked.head.replace(":", ".")
+    folder = output.out or Path("heads") / folder_name(asked.head)
     require_place(folder, output.force)
     features = store.open()
     fitted = fit_with(features, asked, console.reporter)

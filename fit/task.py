@@ -128,8 +128,8 @@ class Task:
         unknown = sorted({name for row in names for name in row} - set(self.classes))
         if unknown:
             raise UsageError(
-                f"the head does not know the class {_first_names(unknown)}: it was fitted on "
-                f"{_first_names(self.classes)}; fit another head on these labels"
+                f"the head does not know the class {first_names(unknown)}: it was fitted on "
+                f"{first_names(self.classes)}; fit another head on these labels"
             )
         without = sum(not row for row in names)
         if without:
@@ -274,7 +274,7 @@ def _require_labels(names: Sequence[tuple[str, ...]], paths: Sequence[str]) -> N
         )
     if missing:
         raise UsageError(
-            f"{len(missing):,} of {len(names):,} images have no label ({_first_names(missing)}): label them, or leave "
+            f"{len(missing):,} of {len(names):,} images have no label ({first_names(missing)}): label them, or leave "
             "them out with a table of the others, --labels FILE (path,label)"
         )
 
@@ -285,7 +285,7 @@ def _require_classes(counts: Counter[str], rows: int) -> None:
     single = sorted(name for name, count in counts.items() if count == 1)
     if single:
         raise UsageError(
-            f"{'the class' if len(single) == 1 else 'the classes'} {_first_names(single)} "
+            f"{'the class' if len(single) == 1 else 'the classes'} {first_names(single)} "
             f"{'has' if len(single) == 1 else 'have'} a single image: a class needs two or more, one to learn from and "
             "one to test on; add images, or merge or leave out the class with --labels FILE"
         )
@@ -295,6 +295,7 @@ def _split_labels(text: str | None) -> tuple[str, ...]:
     return tuple(sorted(split_labels(text or "")))
 
 
-def _first_names(names: Sequence[str]) -> str:
-    shown = ", ".join(printable(name) for name in names[:_SHOWN])
-    return f"{shown}, …" if len(names) > _SHOWN else shown
+def first_names(names: Sequence[str], most: int = _SHOWN) -> str:
+    """The first of some names, as a message has them."""
+    shown = ", ".join(map(printable, names[:most]))
+    return f"{shown}, …" if len(names) > most else shown

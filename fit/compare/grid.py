@@ -13,6 +13,7 @@ from fit.compare.options import ComparisonOptions
 from fit.head_folder import Results, read_results
 from fit.heads.build import find_kind
 from fit.heads.custom import source_digest
+from fit.heads.table import folder_name
 from fit.options import FitOptions
 from fit.request import FitRequest, resolve_fit
 from fit.threshold_rule import COST, ThresholdRule
@@ -98,7 +99,7 @@ def grid_cells(stores: Sequence[FeatureStore], kinds: Sequence[str], options: Fi
         for output in outputs:
             part = f"{place}-{output}" if len(store.outputs) > 1 else place
             for kind in kinds:
-                yield Cell(f"{part}-{kind.replace(':', '.')}", store, replace(options, head=kind, output=(output,)))
+                yield Cell(f"{part}-{folder_name(kind)}", store, replace(options, head=kind, output=(output,)))
 
 
 def _fit(cell: Cell, folder: Path, digest: str, reporter: Reporter) -> Results:

@@ -329,6 +329,11 @@ def is_custom(name: str) -> bool:
     return ":" in name
 
 
+def folder_name(name: str) -> str:
+    """What the folder of a head of that name is called, where nothing else is asked for."""
+    return name.replace(":", ".")
+
+
 def heads_with(parameter: str) -> list[str]:
     """The heads that have a parameter of that name."""
     return [kind.name for kind in _TABLE if any(known.name == parameter for known in kind.parameters)]

@@ -32,7 +32,15 @@ from fit.page.images import (
 from fit.page.map import PCA, project
 from fit.page.numbers import USES, by_table, confusion_table, group_table, label_table, number, score_table
 from fit.page.run import command_blocks, recipe_facts, version_facts
-from fit.page.sources import Evaluation, NoImages, find_images_of, gather_evaluation, labels_of, monitor_of, unseen_note
+from fit.page.sources import (
+    Evaluation,
+    NoImages,
+    choices_of,
+    find_images_of,
+    gather_evaluation,
+    monitor_of,
+    unseen_note,
+)
 from fit.page.thumbnails import ThumbnailRequest, Thumbnails, make_thumbnails
 from fit.splits import TRAIN, Positions
 from store.errors import EnvironmentFailure
@@ -238,7 +246,7 @@ def _content(results: Results, parts: _Parts, samples: Mapping[int, Positions], 
         blocks=command_blocks(
             info,
             results.folder,
-            labels_of(results),
+            choices_of(results),
             run_options(features.stores[0]) if features and len(features.stores) == 1 else None,
         ),
         notes=notes,

@@ -16,7 +16,7 @@ from fit.page.content import Block, Number, ScoreTable
 from fit.page.numbers import USES, number, score_table
 from fit.page.render import content_policy, environment, resource
 from fit.page.run import command_blocks, recipe_facts, version_facts
-from fit.page.sources import EVALUATIONS, labels_of, monitor_of, unseen_note
+from fit.page.sources import EVALUATIONS, choices_of, monitor_of, unseen_note
 from store.files.names import printable
 
 SHOWN_ERRORS = 24
@@ -106,7 +106,7 @@ def regression_content(results: Results) -> RegressionContent:
         rows=metrics["rows"],
         recipe=recipe_facts(info),
         versions=version_facts(info),
-        blocks=command_blocks(info, results.folder, labels_of(results), None),
+        blocks=command_blocks(info, results.folder, choices_of(results), None),
         notes=unseen_note(results),
     )
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fit.choices import REDUCTIONS, REGRESSION
-from fit.command_words import load_words, noted_stores, option_words, store_words
+from fit.command_words import load_words, noted_stores, store_words
+from fit.experiment_record import Choices
 from fit.head_info import Block, HeadInfo
+from fit.options import FitOptions
 from fit.page.content import Block as Text
 from store.config_file import write_config
 from store.files.names import printable
@@ -71,14 +73,14 @@ def version_facts(info: HeadInfo) -> dict[str, str]:
 
 
 def command_blocks(
-    info: HeadInfo, folder: Path, labels: str | None, run_options: Mapping[str, object] | None
+    info: HeadInfo, folder: Path, choices: Choices | None, run_options: Mapping[str, object] | None
 ) -> list[Text]:
     """Commands and settings to copy.
 
     Args:
         info: the head's.
         folder: where it is.
-        labels: the table of other labels that it was fitted on; None without one.
+        choices: the options that decided the images of its fit; None where it did not note them.
         run_options: the options of the `extract run` that made the store; None where it is not at hand.
     """
     place, blocks = str(folder), info.blocks
@@ -86,7 +88,7 @@ def command_blocks(
     spatial = [block for block in blocks if block.output.spatial and block.reduction in REDUCTIONS]
     settings = [word for name, value in info.parameters.items() for word in ("--set", f"{name}={value}")]
     options = ["--reduce", spatial[0].reduction] if spatial else []
-    options += option_words("--labels", labels)
+    options += _choice_words(choices)
     options += ["--task", REGRESSION] if info.task.regression else []
     options += ["--class-weight", info.class_weight] if info.class_weight != "none" else []
     decision = info.decision
@@ -119,6 +121,18 @@ def command_blocks(
         title = "The recipe" if len(blocks) == 1 else f"The recipe of {recipe.backbone}"
         shown.append(Text(title, json.dumps(recipe.to_dict(), indent=1)))
     return [Text(part.title, _shown(part.text)) for part in shown]
+
+
+def _choice_words(choices: Choices | None) -> list[str]:
+    """The options that decided which images a head learned from, where they are not the default."""
+    names = () if choices is None else ("labels", "exclude_from", "val", "test", "stop", "group_by", "near_twins")
+    given = {name: getattr(choices, name) for name in names}
+    return [
+        word
+        for name, value in given.items()
+        if value != getattr(FitOptions, name)
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
 
 
 def _on_lines(program: str, words: Sequence[str]) -> str:

@@ -177,6 +177,13 @@ class ExperimentRecord:
         return {digits: names[role] for digits, role in pairs if role in names}
 
     @cached_property
+    def left_out(self) -> frozenset[tuple[str, str]]:
+        """Path and first digits of each image that had no role, since it belongs with one on another side."""
+        images = self.images
+        triples = zip(images.path, images.sha256, images.first_fit, strict=True)
+        return frozenset((path, digits) for path, digits, role in triples if role == LEFT_OUT)
+
+    @cached_property
     def learned_groups(self) -> frozenset[str]:
         """The groups of images that the kept head has seen."""
         pairs = zip(self.images.group, self.images.kept_fit, strict=True)

@@ -114,10 +114,20 @@ def _seen(rows: ImageRows, record: ExperimentRecord, groups: SplitGroups, owners
 
 
 def _of_split(rows: ImageRows, record: ExperimentRecord | None, split: str) -> Bools:
-    """(rows,): whether the image is of that split, in the head's fit or, where that does not know it, in the store."""
+    """(rows,): whether the image is of that split, in the head's fit or, where that does not know it, in the store.
+
+    An image that the fit left out is of the store's split alone: its bytes may be those of a test image.
+    """
     known = {} if record is None else record.splits
-    pairs = zip(_digits(rows), rows.table["split"].to_pylist(), strict=True)
-    return np.array([split in (known.get(digits), given) for digits, given in pairs], bool)
+    left_out = frozenset[tuple[str, str]]() if record is None else record.left_out
+    images = zip(rows.texts("path"), _digits(rows), rows.table["split"].to_pylist(), strict=True)
+    return np.array(
+        [
+            split == given or (split == known.get(digits) and (path, digits) not in left_out)
+            for path, digits, given in images
+        ],
+        bool,
+    )
 
 
 def _count_tested(rows: ImageRows, record: ExperimentRecord, kept: Bools) -> int:

@@ -30,9 +30,3 @@ def ratio(numerator: Ints | Floats, denominator: Ints | Floats) -> Floats:
     """Elementwise quotient, with broadcasting; NaN where the denominator is 0."""
     safe = np.where(denominator == 0, 1, denominator)
     return np.where(denominator == 0, np.nan, numerator / safe)
-
-
-def mean_of_known(values: Floats) -> float:
-    """The mean of the values (n,), leaving out NaN; NaN where every value is."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")

@@ -18,6 +18,7 @@ from fit.metrics.intervals import (
     Requirement,
     Sampling,
     interval_of,
+    value_alone,
     without_interval,
 )
 from fit.metrics.measured_rows import MeasuredRows, MultiLabelRows, SingleLabelRows
@@ -229,7 +230,7 @@ def _score(measured: MeasuredRows, classes: Sequence[str], sampling: Sampling) -
     for name, estimate in measured.estimates().items():
         requirement = REQUIREMENTS[name]
         if not sampling.intervals:
-            intervals[name] = Interval(estimate.value if estimate.defined else None, None, None, estimate.reason)
+            intervals[name] = value_alone(estimate)
         elif estimate.defined and (reason := _too_few_of_a_class(measured, clusters, classes, requirement.per_class)):
             intervals[name] = without_interval(estimate.value, reason)
         else:

@@ -63,7 +63,7 @@ class Axes:
 
 
 @dataclass(frozen=True)
-class Rotated:
+class RotatedStream:
     """Rows along axes, batch by batch.
 
     Attributes:
@@ -101,7 +101,7 @@ def find_axes(source: Source, scaler: StandardScaler, batch_size: int) -> Axes:
     return Axes(scaler.mean_, scaler.scale_, axes[:, kept], strength[kept])
 
 
-def descend(rows: Rotated, settings: Sequence[Setting], epochs: int, seed: int) -> list[Softmax]:
+def descend(rows: RotatedStream, settings: Sequence[Setting], epochs: int, seed: int) -> list[Softmax]:
     """What each setting gives after `epochs` passes, in the coordinates of the axes."""
     classes, count = len(rows.classes), len(settings)
     curvature = (1 - 1 / classes) / classes  # of the loss of one row at equal probabilities
@@ -148,7 +148,7 @@ def _average(moving: AnyFloats, new: AnyFloats) -> None:
     moving += np.float32(1 - _MOMENTUM) * new
 
 
-def log_losses(rows: Rotated, found: Sequence[Softmax]) -> list[float]:
+def log_losses(rows: RotatedStream, found: Sequence[Softmax]) -> list[float]:
     """The weighted mean log loss of each on rows that it has not learned from."""
     losses, total = np.zeros(len(found)), 0.0
     for values, targets, importance in rows.batches(None):

@@ -12,7 +12,7 @@ from fit.metrics.format import format_values
 from fit.metrics.regression import RegressionScores
 from fit.page.card import markdown_text
 from fit.page.charts import HEIGHT, WIDTH, LineChart, kept_epoch, kept_note, training_charts
-from fit.page.content import Block, Number, ScoreTable
+from fit.page.content import Number, ScoreTable, Snippet
 from fit.page.numbers import USES, number, score_table
 from fit.page.render import content_policy, environment, resource
 from fit.page.run import command_blocks, recipe_facts, version_facts
@@ -75,7 +75,7 @@ class RegressionContent:
     rows: Mapping[str, int]
     recipe: Mapping[str, str]
     versions: Mapping[str, str]
-    blocks: Sequence[Block]
+    blocks: Sequence[Snippet]
     notes: Sequence[str]
 
 

@@ -10,7 +10,7 @@ from fit.command_words import load_words, noted_stores, store_words
 from fit.experiment_record import Choices
 from fit.head_info import Block, HeadInfo
 from fit.options import FitOptions
-from fit.page.content import Block as Text
+from fit.page.content import Snippet
 from store.config_file import write_config
 from store.files.names import printable
 from store.suggestions import suggested_line
@@ -74,7 +74,7 @@ def version_facts(info: HeadInfo) -> dict[str, str]:
 
 def command_blocks(
     info: HeadInfo, folder: Path, choices: Choices | None, run_options: Mapping[str, object] | None
-) -> list[Text]:
+) -> list[Snippet]:
     """Commands and settings to copy.
 
     Args:
@@ -111,16 +111,16 @@ def command_blocks(
         suggested_line("fit", "evaluate", place, *store_words(["OTHER_STORE"] * len(stores)), *named),
         suggested_line("fit", "report", place),
     ]
-    shown = [Text("Use the head", "\n".join(use))]
+    shown = [Snippet("Use the head", "\n".join(use))]
     again = _on_lines("fit", ["head", *fit, *settings, "--out", "heads/again"])
-    shown.append(Text("Fit a head with the same parameters", again))
+    shown.append(Snippet("Fit a head with the same parameters", again))
     if run_options is not None:
-        shown.append(Text("Extract such features: features.toml", write_config(dict(run_options), "extract run")))
-        shown.append(Text("and", suggested_line("extract", "run", "--config", "features.toml", "--out", "features")))
+        shown.append(Snippet("Extract such features: features.toml", write_config(dict(run_options), "extract run")))
+        shown.append(Snippet("and", suggested_line("extract", "run", "--config", "features.toml", "--out", "features")))
     for recipe in dict.fromkeys(block.recipe for block in blocks):
         title = "The recipe" if len(blocks) == 1 else f"The recipe of {recipe.backbone}"
-        shown.append(Text(title, json.dumps(recipe.to_dict(), indent=1)))
-    return [Text(part.title, _shown(part.text)) for part in shown]
+        shown.append(Snippet(title, json.dumps(recipe.to_dict(), indent=1)))
+    return [Snippet(part.title, _shown(part.text)) for part in shown]
 
 
 def _choice_words(choices: Choices | None) -> list[str]:

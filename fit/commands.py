@@ -193,7 +193,7 @@ def evaluate(
     loaded.abstain_below(options.abstain)
     metrics = evaluate_head(
         loaded,
-        [open_store(place) for place in options.features],
+        [open_store(store) for store in options.features],
         options.labels,
         options.split,
         options.by,
@@ -239,7 +239,7 @@ def predict(
 
     if options.out is not None:
         require_table_place(options.out, options.force)
-    features = [open_store(place) for place in options.features]
+    features = [open_store(store) for store in options.features]
     images = None if options.features else take_images(options.images)
     loaded = load_head(place.folder, load.custom)
     loaded.abstain_below(options.abstain)

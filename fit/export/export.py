@@ -40,7 +40,8 @@ CHECKED_IMAGES = 20
 TOLERANCE = 1e-3
 """The largest difference in probability that counts as agreement; of a regression, the part of the largest number."""
 
-_OUTPUTS = {False: "probability of each class, in the order of classes", True: "the predicted number"}
+_PROBABILITIES, _NUMBER = "probability of each class, in the order of classes", "the predicted number"
+"""What a model gives, in its description."""
 
 
 def export_head(
@@ -189,7 +190,7 @@ def _write_description(head: FittedHead, path: Path) -> None:
     described = {
         "classes": list(info.classes),
         **_described_inputs(info.blocks),
-        "output": _OUTPUTS[info.task.regression],
+        "output": _NUMBER if info.task.regression else _PROBABILITIES,
         "fingerprint": info.fingerprint,
         **({"recipe": info.blocks[0].recipe.to_dict()} if len(info.blocks) == 1 else {}),
         "head": info.head,

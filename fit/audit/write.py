@@ -2,8 +2,6 @@
 
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,7 +18,8 @@ from fit.gallery.page import Card, Page, Picture, Section, render
 from fit.gallery.thumbnails import NONE, make_thumbnails, rows_of
 from fit.metrics.format import format_interval
 from fit.metrics.intervals import Interval
-from store.errors import EnvironmentFailure, UsageError
+from fit.whole_folder import whole_folder
+from store.errors import UsageError
 from store.suggestions import suggested_line
 
 FINDINGS, LABELS, SUMMARY, PAGE = "findings.csv", "labels.csv", "audit.json", "audit.html"
@@ -48,19 +47,8 @@ def write_audit(audit: Audit, folder: Path, force: bool = False, reporter: Repor
     """
     require_audit_place(folder, force)
     page = render(audit_page(audit, folder, _thumbnails(audit, reporter)))
-    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
-    try:
-        part.mkdir(parents=True)
-        try:
-            _write_files(audit, part, page)
-            if folder.exists():
-                folder.rename(part.with_suffix(".old"))
-            part.rename(folder)
-        finally:
-            for leftover in (part, part.with_suffix(".old")):
-                shutil.rmtree(leftover, ignore_errors=True)
-    except OSError as error:
-        raise EnvironmentFailure(f"cannot write {folder}: {error.strerror or error}") from error
+    with whole_folder(folder) as part:
+        _write_files(audit, part, page)
 
 
 def _write_files(audit: Audit, folder: Path, page: str) -> None:

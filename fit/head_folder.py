@@ -226,6 +226,14 @@ def read_results(folder: str | os.PathLike[str]) -> Results:
     return Results(folder, info, metrics, predictions)
 
 
+def read_earlier(folder: Path) -> Results | None:
+    """What `read_results` gives; None where there is no head, or a damaged one: it can be fitted, and put there."""
+    try:
+        return read_results(folder)
+    except (UsageError, DamagedHead):
+        return None
+
+
 def read_experiment(folder: Path) -> ExperimentRecord | None:
     """Which image had which role in a head's fit; None for heads of 0.5.0, which do not say so.
 

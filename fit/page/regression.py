@@ -10,7 +10,7 @@ from fit.evaluated import EvaluatedNumbers, evaluated_numbers
 from fit.head_folder import Results
 from fit.metrics.format import format_values
 from fit.metrics.regression import RegressionScores
-from fit.page.card import markdown_text
+from fit.page.card import render_card
 from fit.page.charts import HEIGHT, WIDTH, LineChart, kept_epoch, kept_note, training_charts
 from fit.page.content import Number, ScoreTable, Snippet
 from fit.page.numbers import USES, number, score_table
@@ -171,6 +171,4 @@ def render_regression(content: RegressionContent) -> str:
 
 def regression_card(content: RegressionContent) -> str:
     """The text of README.md: Markdown."""
-    templates = environment(escapes=False)
-    templates.filters["text"] = markdown_text
-    return templates.get_template("regression_card.md").render(page=content)
+    return render_card("regression_card.md", content)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from fit.head_info import Block
 from store.errors import UsageError
 from store.files.names import file_path, row_name
 from store.recipe import Recipe
+from store.tensors import Tensor
 
 WeightsPlace: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
 """Where weights are now: of a head on several recipes, a place for each; None where they have not moved."""
@@ -74,7 +75,7 @@ class BlockFeatures:
     """
 
     paths: Sequence[str]
-    tensors: Sequence[npt.NDArray[Any]]
+    tensors: Sequence[Tensor]
     errors: Mapping[str, str]
 
 
@@ -109,16 +110,16 @@ class BlockExtractor:
                 for failure in content.failures.to_pylist()
             }
             found = [content.shard.rows["path"].to_pylist() for content in contents]
-            tensors: list[npt.NDArray[Any]] = [np.empty(0)] * self._count
+            tensors: list[Tensor] = [np.empty(0, np.float32)] * self._count
             for content, names in zip(contents, found, strict=True):
                 sound = np.array([path not in errors for path in names], bool)
                 for name, tensor in content.shard.tensors.items():
                     tensors[int(name)] = tensor if sound.all() else tensor[sound]
             yield BlockFeatures([path for path in found[0] if path not in errors], tensors, errors)
 
-    def extract_pixels(self, pixels: Sequence[npt.NDArray[np.uint8]]) -> list[npt.NDArray[Any]]:
+    def extract_pixels(self, pixels: Sequence[npt.NDArray[np.uint8]]) -> list[Tensor]:
         """For each block (rows, *shape), from pixels (rows, height, width, 3) for each group of `pixel_inputs`."""
-        tensors: list[npt.NDArray[Any]] = [np.empty(0)] * self._count
+        tensors: list[Tensor] = [np.empty(0, np.float32)] * self._count
         for group, given in zip(self._groups, pixels, strict=True):
             for extractor in group:
                 for output, tensor in zip(extractor.outputs, extractor.extract_pixels(given), strict=True):

@@ -20,7 +20,7 @@ from fit.app import (
     print_metrics,
 )
 from fit.common_options import ByColumn, LabelsFile, LikeFolder
-from fit.heads.table import HEADS, HeadKind
+from fit.heads.table import HEADS, HeadKind, folder_name
 from fit.options import FitOptions
 from fit.search.options import SweepOptions
 from store.command_line import Console, command, format_count
@@ -67,7 +67,7 @@ def head(
     asked = replace(options, parameters=parameters.given())
     if output.like is not None:
         asked = options_like(output.like, asked, console.given, console.reporter)
-    folder = output.out or Path("heads") / asked.head.replace(":", ".")
+    folder = output.out or Path("heads") / folder_name(asked.head)
     require_place(folder, output.force)
     features = store.open()
     fitted = fit_with(features, asked, console.reporter)
@@ -81,7 +81,7 @@ def head(
         *test_notes(fitted, folder),
         *([] if page is None else [f"to look at it, open {page.page} in a browser"]),
         "next:",
-        *(f"    {step}" for step in next_steps(fitted, folder, store.features, ":" in asked.head)),
+        *(f"    {step}" for step in next_steps(fitted, folder, store.features)),
     )
 
 
@@ -110,7 +110,7 @@ def sweep(
     console: Console,
 ) -> None:
     """Fit a head with many settings, choose on validation, and fit the chosen one as `fit head` does."""
-    from fit.next_steps import test_words
+    from fit.command_words import evaluate_test_words
     from fit.page.write import write_page_beside
     from fit.search.sweep import sweep_head
     from fit.text import format_metrics, format_refusals, format_sweep
@@ -128,7 +128,7 @@ def sweep(
         "",
         *paragraph(
             f"chosen from {format_count(len(found.trials), 'trial')} by validation {found.metric.replace('_', ' ')}, so its "
-            f"validation scores are optimistic; {_tested(found, test_words(found.best, store.features, base.labels))}"
+            f"validation scores are optimistic; {_tested(found, evaluate_test_words(found.best, base.head, store.features, base.labels))}"
         ),
         f"the head is in {found.best}; all trials are in {output.out / 'sweep.csv'}, {output.out / 'sweep.png'}",
     )
@@ -193,7 +193,7 @@ def evaluate(
     loaded.abstain_below(options.abstain)
     metrics = evaluate_head(
         loaded,
-        [open_store(place) for place in options.features],
+        [open_store(store) for store in options.features],
         options.labels,
         options.split,
         options.by,
@@ -239,7 +239,7 @@ def predict(
 
     if options.out is not None:
         require_table_place(options.out, options.force)
-    features = [open_store(place) for place in options.features]
+    features = [open_store(store) for store in options.features]
     images = None if options.features else take_images(options.images)
     loaded = load_head(place.folder, load.custom)
     loaded.abstain_below(options.abstain)

@@ -7,13 +7,11 @@ from extract.api import SILENT, Reporter
 from fit.experiment import Experiment
 from fit.options import FitOptions
 from fit.splits import Positions
-from fit.task import DECISION, Decision, Task
+from fit.task import DECISION, Decision, Task, first_names
 from fit.threshold_rule import COST, RECALL, ThresholdRule
 from fit.thresholds import choose_threshold, read_costs
 from store.errors import UsageError
 from store.files.names import printable
-
-_SHOWN = 3
 
 
 def require_decidable(options: FitOptions, experiment: Experiment) -> None:
@@ -23,8 +21,12 @@ def require_decidable(options: FitOptions, experiment: Experiment) -> None:
         raise UsageError(
             "--abstain is for one class per image; of several labels each has a threshold: use --threshold"
         )
-    if options.positive is not None and (task.multi_label or options.positive not in task.classes):
-        known = "each label has a threshold of its own" if task.multi_label else f"choose one of {_first(task.classes)}"
+    if options.positive is not None and (task.multi_label or task.position_of(options.positive) is None):
+        known = (
+            "each label has a threshold of its own"
+            if task.multi_label
+            else f"choose one of {first_names(task.classes)}"
+        )
         raise UsageError(f"--positive {printable(options.positive)}: {known}")
     if options.threshold is None:
         return
@@ -47,7 +49,7 @@ def require_decidable(options: FitOptions, experiment: Experiment) -> None:
         ]
         if missing:
             raise UsageError(
-                f"--threshold {options.threshold} needs validation images of {_first(missing)}, and there are none: "
+                f"--threshold {options.threshold} needs validation images of {first_names(missing)}, and there are none: "
                 "add some, raise --val, or use --threshold f1"
             )
 
@@ -82,7 +84,7 @@ def choose_decision(
             thresholds.append(choose_threshold(rule, probabilities[:, at], marks[:, at]))
     if unchosen:
         reporter.message(
-            f"note: all validation images are of {_first(unchosen)}, or none is: the threshold there stays {DECISION}"
+            f"note: all validation images are of {first_names(unchosen)}, or none is: the threshold there stays {DECISION}"
         )
     positive = "" if task.multi_label else task.classes[numbers[0]]
     return Decision(options.threshold, positive, tuple(thresholds), abstain=abstain)
@@ -92,8 +94,9 @@ def _thresholded(task: Task, options: FitOptions, experiment: Experiment) -> Pos
     """The classes that get a threshold: every label; of two classes the positive one, by default the rarer in train."""
     if task.multi_label:
         return np.arange(len(task.classes))
-    if options.positive is not None:
-        return np.array([task.classes.index(options.positive)])
+    positive = None if options.positive is None else task.position_of(options.positive)
+    if positive is not None:
+        return np.array([positive])
     first, second = task.class_counts(experiment.images.targets[experiment.split.train]).tolist()
     return np.array([0 if first < second else 1])
 
@@ -101,7 +104,3 @@ def _thresholded(task: Task, options: FitOptions, experiment: Experiment) -> Pos
 def _marks(experiment: Experiment) -> npt.NDArray[np.bool_]:
     """(validation images, classes): whether each has the class."""
     return experiment.task.membership(experiment.images.targets[experiment.split.validation])
-
-
-def _first(names: "tuple[str, ...] | list[str]") -> str:
-    return ", ".join(map(printable, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")

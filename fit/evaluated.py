@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.compute as pc
 
+from fit.arrays import Bools, Floats, Ints
 from fit.head_folder import Results
-from fit.metrics.arrays import Bools, Floats, Ints
 from fit.metrics.intervals import NO_INTERVALS
 from fit.metrics.regression import RegressionScores, score_numbers
 from fit.metrics.scores import Scores, score

@@ -48,7 +48,10 @@ _MEASURED = {
 
 @dataclass(frozen=True)
 class Choices:
-    """The options that decided the images, their labels and their split, as `FitOptions` has them."""
+    """The options that decided the images, their labels and their split, as `FitOptions` has them.
+
+    Earlier versions did not note `exclude_from`.
+    """
 
     labels: str | None
     val: Annotated[float, Range(0, 1)]
@@ -60,6 +63,7 @@ class Choices:
     repeats: int
     class_weight: str
     seed: int
+    exclude_from: str | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,8 @@ class ExperimentRecord:
         own_split: whether the store or the labels file has the split.
         task: what is predicted.
         class_counts: (classes,), how many images of train have each class.
+        train: how many images train has.
+        labels_digest: SHA-256 of the paths and labels of all images.
         images: all images, those left out too.
         training_center: of a regression, the mean and the median of the numbers of train.
     """
@@ -169,6 +175,13 @@ class ExperimentRecord:
         names = {LEARNS: TRAIN, STOPS: TRAIN, CHOOSES: VALIDATION, TESTS: TEST}
         pairs = zip(self.images.sha256, self.images.first_fit, strict=True)
         return {digits: names[role] for digits, role in pairs if role in names}
+
+    @cached_property
+    def left_out(self) -> frozenset[tuple[str, str]]:
+        """Path and first digits of each image that had no role, since it belongs with one on another side."""
+        images = self.images
+        triples = zip(images.path, images.sha256, images.first_fit, strict=True)
+        return frozenset((path, digits) for path, digits, role in triples if role == LEFT_OUT)
 
     @cached_property
     def learned_groups(self) -> frozenset[str]:
@@ -262,8 +275,8 @@ def record_experiment(experiment: Experiment, options: FitOptions, stops_early: 
 
 def _choices(options: FitOptions) -> Choices:
     names = ("val", "test", "stop", "group_by", "near_twins", "cv", "repeats", "class_weight", "seed")
-    labels = None if options.labels is None else str(options.labels)
-    return Choices(labels=labels, **{name: getattr(options, name) for name in names})
+    labels, excluded = (None if file is None else str(file) for file in (options.labels, options.exclude_from))
+    return Choices(labels=labels, exclude_from=excluded, **{name: getattr(options, name) for name in names})
 
 
 def first_digits(sha256: Iterable[str]) -> list[str]:

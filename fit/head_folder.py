@@ -7,7 +7,6 @@ import io
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -23,7 +22,8 @@ from fit.heads.balanced import BalancedPredictor, column_factors
 from fit.heads.base import CustomHead, Predictor
 from fit.looks import Look, read_looks, write_looks
 from fit.model_file import ModelFile, read_file, read_model, write_model
-from store.errors import DamagedHead, DamagedStore, EnvironmentFailure, StillframeError, UnsafeFile, UsageError
+from fit.whole_folder import whole_folder
+from store.errors import DamagedHead, DamagedStore, EnvironmentFailure, UnsafeFile, UsageError
 from store.files.disk import unreadable
 from store.files.local import whole_file
 from store.files.names import file_path, row_name
@@ -93,34 +93,8 @@ def write_head(folder: Path, content: HeadContent, force: bool) -> None:
         EnvironmentFailure: it cannot be written.
     """
     require_place(folder, force)
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
-    try:
-        temporary.mkdir(parents=True)
-        try:
-            _write_files(temporary, content, folder)
-            _put_in_place(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except StillframeError:
-        raise
-    except OSError as error:
-        raise EnvironmentFailure(
-            f"cannot write {folder}: {error.strerror or error}; fix that, then fit again"
-        ) from error
-
-
-def _put_in_place(written: Path, folder: Path) -> None:
-    """Give a folder its name. One that has the name is set aside first, and put back if the new one cannot have it."""
-    aside = written.with_suffix(".old")
-    if folder.exists():
-        folder.rename(aside)
-    try:
-        written.rename(folder)
-    except OSError:
-        if aside.exists():
-            aside.rename(folder)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
+    with whole_folder(folder) as part:
+        _write_files(part, content, folder)
 
 
 def _write_files(folder: Path, content: HeadContent, replaced: Path) -> None:
@@ -252,6 +226,14 @@ def read_results(folder: str | os.PathLike[str]) -> Results:
     except (OSError, pa.ArrowException) as error:
         raise DamagedHead(f"{folder / PREDICTIONS} cannot be read ({error}): fit the head again") from error
     return Results(folder, info, metrics, predictions)
+
+
+def read_earlier(folder: Path) -> Results | None:
+    """What `read_results` gives; None where there is no head, or a damaged one: it can be fitted, and put there."""
+    try:
+        return read_results(folder)
+    except (UsageError, DamagedHead):
+        return None
 
 
 def read_experiment(folder: Path) -> ExperimentRecord | None:

@@ -11,6 +11,7 @@ from fit.choices import CLASSIFICATION, REGRESSION, WHOLE
 from fit.head_folder import read_experiment, read_info
 from fit.heads.custom import unnamed_function
 from fit.heads.parameters import Value
+from fit.heads.table import is_custom
 from fit.options import FitOptions
 from store.errors import UsageError
 
@@ -44,7 +45,7 @@ def as_like(folder: Path, changes: Mapping[str, object], reporter: Reporter = SI
         DamagedHead: its files are not what was written.
     """
     info, record = read_info(folder), read_experiment(folder)
-    if ":" in info.head and not changes.keys() & {"head", "custom_head"}:
+    if is_custom(info.head) and not changes.keys() & {"head", "custom_head"}:
         raise UsageError(f"--like {folder}: {unnamed_function(info.head)}")
     known: dict[str, object] = {
         "head": info.head,

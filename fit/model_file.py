@@ -118,7 +118,11 @@ def read_model(folder: Path, file: ModelFile, info: HeadInfo, custom_head: Custo
 
 
 def _loaded(path: Path, estimator: "ClassifierMixin", info: HeadInfo) -> Predictor:
-    """Raise DamagedHead unless an estimator predicts what the head's task is."""
+    """A loaded estimator behind one way to predict.
+
+    Raises:
+        DamagedHead: it does not predict what the head's task is.
+    """
     from sklearn.base import is_regressor
 
     try:

@@ -5,48 +5,38 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from extract.api import ONNX, image_root
+from fit.command_words import evaluate_test_words, load_words, store_words
 from fit.experiment_record import TESTS
 from fit.head import Head
 from fit.heads.build import find_kind
+from fit.heads.table import is_custom
 from fit.looks import describe_looks, looks_beside, read_looks
 from store.files.names import file_path, is_url
 from store.suggestions import suggested_line
 
 
-def next_steps(head: Head, folder: Path, stores: Sequence[str], custom_head: bool) -> list[str]:
+def next_steps(head: Head, folder: Path, stores: Sequence[str]) -> list[str]:
     """Commands for a head in its folder.
 
     Args:
         head: as it was fitted.
         folder: where it was saved.
         stores: where its features are, as the user named them.
-        custom_head: whether a function of the user builds it, which has to be named whenever it is loaded.
     """
-    named = ["--head", head.info.head] if custom_head else []
+    name = head.info.head
     image = _an_image(head)
     images = store_words(stores) if image is None else [image]
     steps = [
         suggested_line("fit", "report", folder),
-        suggested_line("fit", "predict", folder, *images, *named),
+        suggested_line("fit", "predict", folder, *images, *load_words(name)),
     ]
     if _untested(head):
-        steps.append(suggested_line(*test_words(folder, stores, _labels(head)), *named))
-    if not custom_head and not head.info.quantized and find_kind(head.info.head).exports:
+        steps.append(suggested_line(*evaluate_test_words(folder, name, stores, _labels(head))))
+    if not is_custom(name) and not head.info.quantized and find_kind(name).exports:
         # Keras' own format needs no other package, but does not hold an ONNX model.
         to, file = ("openvino", "model.xml") if head.info.backbone == ONNX else ("keras", "model.keras")
         steps.append(suggested_line("fit", "export", folder, "--to", to, "--out", folder / file))
     return steps
-
-
-def store_words(stores: Sequence[str]) -> list[str]:
-    """`--features STORE` for each."""
-    return [word for store in stores for word in ("--features", store)]
-
-
-def test_words(folder: Path, stores: Sequence[str], labels: str | os.PathLike[str] | None) -> list[str]:
-    """The words of a command that evaluates a head on its test images, with the labels that it was fitted on."""
-    named = [] if labels is None else ["--labels", str(labels)]
-    return ["fit", "evaluate", str(folder), *store_words(stores), *named, "--split", "test"]
 
 
 def _labels(head: Head) -> str | None:

@@ -6,8 +6,8 @@ from typing import cast
 
 import numpy as np
 
+from fit.arrays import Floats
 from fit.choices import REGRESSION
-from fit.metrics.arrays import Floats
 from fit.metrics.by_value import error_by
 from fit.metrics.intervals import NO_INTERVALS, Sampling
 from fit.metrics.regression import ERRORS, REGRESSION_METRICS, RegressionScores, score_numbers

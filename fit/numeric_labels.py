@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from fit.arrays import Floats
 from store.errors import UsageError
 from store.files.names import printable
 
@@ -13,8 +14,6 @@ MANY_NUMBERS = 20
 """More different numbers than this among the labels of a classification are probably not classes."""
 
 _STRATA, _GROUPS_PER_STRATUM = 10, 10
-
-Floats = npt.NDArray[np.float64]
 
 
 def parse_numbers(texts: Sequence[str | None], paths: Sequence[str]) -> Floats:

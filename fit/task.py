@@ -11,7 +11,8 @@ from typing import Annotated, Self
 import numpy as np
 import numpy.typing as npt
 
-from fit.numeric_labels import Floats, number_text, parse_numbers, quantile_strata
+from fit.arrays import AnyFloats, Bools, Floats, Ints
+from fit.numeric_labels import number_text, parse_numbers, quantile_strata
 from store.errors import UsageError
 from store.files.names import printable
 from store.labels import SEPARATOR, plain_label, split_labels
@@ -20,9 +21,7 @@ from store.schema import Range, read_fields
 DECISION = 0.5
 """The probability from which on a label is predicted, where an image may have several."""
 
-Bools = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
-Probabilities = npt.NDArray[np.floating]
+Probabilities = AnyFloats
 """(rows, classes); of a regression the predicted numbers, (rows, 1)."""
 
 Targets = Ints | Bools | Floats
@@ -129,8 +128,8 @@ class Task:
         unknown = sorted({name for row in names for name in row} - set(self.classes))
         if unknown:
             raise UsageError(
-                f"the head does not know the class{'' if len(unknown) == 1 else 'es'} {_first_names(unknown)}: it was fitted on "
-                f"{_first_names(self.classes)}; fit another head on these labels"
+                f"the head does not know the class{'' if len(unknown) == 1 else 'es'} {first_names(unknown)}: it was fitted on "
+                f"{first_names(self.classes)}; fit another head on these labels"
             )
         without = sum(not row for row in names)
         if without:
@@ -154,6 +153,10 @@ class Task:
         if self.regression:
             return np.empty((len(targets), 0), bool)
         return targets.astype(bool) if self.multi_label else np.eye(len(self.classes), dtype=bool)[targets]
+
+    def position_of(self, name: str) -> int | None:
+        """The position of a class, named as labels may be: see `encode`; None if there is no such class."""
+        return {plain_label(known): at for at, known in enumerate(self.classes)}.get(plain_label(name))
 
     def class_counts(self, targets: Targets) -> Ints:
         """(classes,): how many rows have each class."""
@@ -271,7 +274,7 @@ def _require_labels(names: Sequence[tuple[str, ...]], paths: Sequence[str]) -> N
         )
     if missing:
         raise UsageError(
-            f"{len(missing):,} of {len(names):,} images have no label ({_first_names(missing)}): label them, or leave "
+            f"{len(missing):,} of {len(names):,} images have no label ({first_names(missing)}): label them, or leave "
             "them out with a table of the others, --labels FILE (path,label)"
         )
 
@@ -282,7 +285,7 @@ def _require_classes(counts: Counter[str], rows: int) -> None:
     single = sorted(name for name, count in counts.items() if count == 1)
     if single:
         raise UsageError(
-            f"{'the class' if len(single) == 1 else 'the classes'} {_first_names(single)} "
+            f"{'the class' if len(single) == 1 else 'the classes'} {first_names(single)} "
             f"{'has' if len(single) == 1 else 'have'} a single image: a class needs two or more, one to learn from and "
             "one to test on; add images, or merge or leave out the class with --labels FILE"
         )
@@ -292,6 +295,7 @@ def _split_labels(text: str | None) -> tuple[str, ...]:
     return tuple(sorted(split_labels(text or "")))
 
 
-def _first_names(names: Sequence[str]) -> str:
-    shown = ", ".join(printable(name) for name in names[:_SHOWN])
-    return f"{shown}, …" if len(names) > _SHOWN else shown
+def first_names(names: Sequence[str], most: int = _SHOWN) -> str:
+    """The first of some names, as a message has them."""
+    shown = ", ".join(map(printable, names[:most]))
+    return f"{shown}, …" if len(names) > most else shown

@@ -12,7 +12,7 @@ from fit.metrics.regression import REGRESSION_METRICS
 from fit.metrics.scores import METRICS
 from fit.predictions import class_columns
 from fit.search.space import format_value
-from fit.task import Task
+from fit.task import Task, first_names
 from store.files.names import printable
 from store.tables import table_width
 
@@ -93,7 +93,7 @@ def format_remarks(metrics: Mapping[str, Any], everything: bool = False) -> list
     for name in _EVALUATIONS[:-1]:
         scores = metrics.get(name) or {}
         if missing := scores.get("missing"):
-            shown = ", ".join(printable(one) for one in missing[:_MISSING]) + (", …" if len(missing) > _MISSING else "")
+            shown = first_names(missing, _MISSING)
             remarks.append(f"{name}: no image of {shown}; balanced accuracy and macro f1 are of the other classes")
         # That there never is one for squared errors is in metrics.json and in docs/heads.md, not below every table.
         chosen = [metric for metric in _metrics_of(metrics, everything) if metric != "root_mean_squared_error"]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from extract.api import read_csv_rows
-from fit.numeric_labels import Floats
-from fit.task import DECISION, Bools
+from fit.arrays import Bools, Floats
+from fit.task import DECISION
 from fit.threshold_rule import ACCURACY, RECALL, ThresholdRule
 from store.errors import UsageError
 from store.files.names import printable

@@ -5,11 +5,10 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image, features
 
 from extract.api import BadImage, Reporter
+from fit.arrays import Pixels
 
 SIDE = 128
 """The longer side of a thumbnail, in pixels."""
@@ -20,9 +19,6 @@ MOST_CHARACTERS = 9_000_000
 _QUALITIES = {"WEBP": 60, "JPEG": 70}
 _AT_A_TIME = 256
 _THREADS = 4
-
-Pixels = npt.NDArray[np.uint8]
-"""(height, width, 3)."""
 
 
 def encode_images(

@@ -41,8 +41,8 @@ def find_near_twins(
         return None
     if count > MOST_IMAGES or count * columns * 4 > _MOST_BYTES:
         reporter.message(
-            f"note: near twins are not looked for among {count:,} images, which would take long (up to {MOST_IMAGES:,} "
-            "they are)"
+            f"note: near twins are not looked for among {count:,} images of {columns:,} features, which would take long: "
+            f"they are among up to {MOST_IMAGES:,} images whose features take up to {_MOST_BYTES / 2**30:g} GB"
         )
         return None
     values = _vectors(features, unaltered, reporter)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from extract.api import SILENT, Reporter
+from fit.arrays import Bools
 from fit.experiment_record import LEARNS, STOPS, TESTS, ExperimentRecord, first_digits
-from fit.metrics.arrays import Bools
 from fit.rows import ImageRows, pick
 from fit.splits import TEST, Positions, SplitGroups, find_split_groups
 from store.errors import UsageError
@@ -115,10 +115,20 @@ def _seen(rows: ImageRows, record: ExperimentRecord, groups: SplitGroups, owners
 
 
 def _of_split(rows: ImageRows, record: ExperimentRecord | None, split: str) -> Bools:
-    """(rows,): whether the image is of that split, in the head's fit or, where that does not know it, in the store."""
+    """(rows,): whether the image is of that split, in the head's fit or, where that does not know it, in the store.
+
+    An image that the fit left out is of the store's split alone: its bytes may be those of a test image.
+    """
     known = {} if record is None else record.splits
-    pairs = zip(_digits(rows), rows.table["split"].to_pylist(), strict=True)
-    return np.array([split in (known.get(digits), given) for digits, given in pairs], bool)
+    left_out = frozenset[tuple[str, str]]() if record is None else record.left_out
+    images = zip(rows.texts("path"), _digits(rows), rows.table["split"].to_pylist(), strict=True)
+    return np.array(
+        [
+            split == given or (split == known.get(digits) and (path, digits) not in left_out)
+            for path, digits, given in images
+        ],
+        bool,
+    )
 
 
 def _count_tested(rows: ImageRows, record: ExperimentRecord, kept: Bools) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from store.errors import DamagedStore, EnvironmentFailure, UsageError
+from store.errors import DamagedStore, UsageError
 from store.files.base import Files
 from store.files.opening import open_files
 from store.formats import Format, get_format
@@ -19,10 +19,10 @@ from store.labels import count_labels
 from store.notebook import notebook_table
 from store.plan import DESCRIPTION
 from store.recipe import Output, Recipe
-from store.shard_file import read_shard
+from store.shard_file import checked_ahead, read_shard
 from store.snapshot import ShardRows, Snapshot, load_snapshot
 from store.suggestions import suggest
-from store.tensors import Tensor
+from store.tensors import Tensor, empty_rows
 
 if TYPE_CHECKING:
     import dask.array
@@ -46,7 +46,7 @@ class FeatureStore:
     def __init__(self, folder: Files, snapshot: Snapshot) -> None:
         self.folder = folder
         self.snapshot = snapshot
-        self._decoded: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
+        self._decoded: OrderedDict[tuple[int, str], Tensor] = OrderedDict()
 
     @property
     def recipe(self) -> Recipe:
@@ -116,7 +116,9 @@ class FeatureStore:
     def _table(self) -> pa.Table:
         if self.snapshot.plan is None or not self._shards:
             return ROW_SCHEMA.empty_table()
-        parts = [self._row_columns(shard).take(shard.shard_positions) for shard in self._shards]
+        checked = checked_ahead(self.folder, [shard.record for shard in self._shards])
+        shards = (self._shards[number] for number in checked)
+        parts = [self._row_columns(shard).take(shard.shard_positions) for shard in shards]
         stored = pa.concat_tables(parts).take(self._order)
         for name in ("label", "split", "group"):
             stored = stored.set_column(stored.schema.get_field_index(name), name, self._labels[name])
@@ -264,40 +266,39 @@ class FeatureStore:
 
     def _gather(self, output: Output, rows: npt.NDArray[np.int64], cached_shards: int = 0) -> Tensor:
         """Features of the given rows, in that order; with `cached_shards`, whole shards are decoded and that many cached."""
-        gathered = self._empty(len(rows), output)
+        gathered = empty_rows(len(rows), output)
         numbers, positions = self._located[0][rows], self._located[1][rows]
-        # In the order of first need: the last batch's shards are done with before others push them out.
-        for number in dict.fromkeys(numbers.tolist()):
+        for number in self._ready(numbers, output):
             targets = np.flatnonzero(numbers == number)
             targets = targets[np.argsort(positions[targets], kind="stable")]
             shard, in_shard, to = self._shards[number], positions[targets], _span(targets)
             if cached_shards:
-                gathered[to] = self._whole_shard(shard, output, cached_shards)[_span(in_shard)]
+                gathered[to] = self._whole_shard(number, output, cached_shards)[_span(in_shard)]
             elif isinstance(to, slice):
                 self._tensor(shard, output, in_shard, gathered[to])
             else:
                 gathered[to] = self._tensor(shard, output, in_shard)
         return gathered
 
-    def _empty(self, rows: int, output: Output) -> Tensor:
-        try:
-            return np.empty((rows, *output.shape), output.dtype)
-        except (MemoryError, ValueError) as error:  # ValueError: more than can be addressed
-            raise EnvironmentFailure(
-                f"{rows:,} rows of {output.row_bytes:,} bytes each do not fit into this machine's memory: read "
-                "`batches`, or choose a split"
-            ) from error
+    def _ready(self, numbers: npt.NDArray[np.int64], output: Output) -> Iterator[int]:
+        """Each of the shards' numbers once: decoded ones first, before others push them out, then each that is checked."""
+        needed = dict.fromkeys(numbers.tolist())
+        decoded = [number for number in needed if (number, output.name) in self._decoded]
+        yield from decoded
+        others = [number for number in needed if number not in decoded]
+        for position in checked_ahead(self.folder, [self._shards[number].record for number in others]):
+            yield others[position]
 
     @property
     def _format(self) -> Format:
         return get_format(self.snapshot.info.shard_format)
 
-    def _whole_shard(self, shard: ShardRows, output: Output, cached_shards: int) -> Tensor:
-        key = (shard.record.shard, output.name)
+    def _whole_shard(self, number: int, output: Output, cached_shards: int) -> Tensor:
+        key = (number, output.name)
         if key not in self._decoded:
             while len(self._decoded) >= cached_shards:
                 self._decoded.popitem(last=False)
-            self._decoded[key] = self._tensor(shard, output)
+            self._decoded[key] = self._tensor(self._shards[number], output)
         self._decoded.move_to_end(key)
         return self._decoded[key]
 

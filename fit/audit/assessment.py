@@ -3,7 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -81,7 +81,7 @@ def choose_labelled(audited: AuditedImages, groups: Positions) -> LabelledSubset
     targets = np.zeros(len(names), np.int64)
     targets[images] = task.targets([names[row] for row in images.tolist()]) if len(images) else 0
     subset = LabelledSubset(images, task, targets, split_groups, small, ())
-    return LabelledSubset(**{**vars(subset), "notes": _notes(names, subset)})
+    return replace(subset, notes=_notes(names, subset))
 
 
 def _notes(names: Sequence[Sequence[str]], subset: LabelledSubset) -> tuple[str, ...]:

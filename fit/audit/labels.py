@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fit.arrays import Floats
 from fit.splits import Positions
-
-Probabilities = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -27,9 +26,9 @@ class LabelDoubts:
             its diagonal, without those whose label is the most probable class all the same.
     """
 
-    own: Probabilities
+    own: Floats
     suggested: Positions
-    joint: Probabilities
+    joint: Floats
     suspected: npt.NDArray[np.bool_]
 
     @property
@@ -38,7 +37,7 @@ class LabelDoubts:
         return np.argsort(self.own, kind="stable")
 
 
-def doubt_labels(labels: Positions, probabilities: Probabilities) -> LabelDoubts:
+def doubt_labels(labels: Positions, probabilities: Floats) -> LabelDoubts:
     """Doubts of each label.
 
     Args:
@@ -57,7 +56,7 @@ def doubt_labels(labels: Positions, probabilities: Probabilities) -> LabelDoubts
     return LabelDoubts(own, suggested, joint, suspected & (own < others[every, suggested]))
 
 
-def estimate_joint(labels: Positions, probabilities: Probabilities) -> Probabilities:
+def estimate_joint(labels: Positions, probabilities: Floats) -> Floats:
     """(classes, classes): the estimated number of images by label (row) and by class (column).
 
     An image confidently belongs to the most probable of the classes whose thresholds it reaches (equation 1 of the
@@ -71,5 +70,5 @@ def estimate_joint(labels: Positions, probabilities: Probabilities) -> Probabili
     confident = reached.max(axis=1) >= 0
     joint = np.zeros((classes, classes))
     np.add.at(joint, (labels[confident], reached[confident].argmax(axis=1)), 1)
-    scaled: Probabilities = joint * (counts / np.maximum(joint.sum(axis=1), 1))[:, None]
+    scaled: Floats = joint * (counts / np.maximum(joint.sum(axis=1), 1))[:, None]
     return scaled

@@ -2,8 +2,6 @@
 
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,11 +13,13 @@ from extract.api import SILENT, Reporter
 from fit.audit.findings import EXCLUDED, FILES, KINDS, LABEL_ERROR, SCHEMA, finding_table
 from fit.audit.options import AuditOptions
 from fit.audit.run import Audit
+from fit.command_words import option_words
 from fit.gallery.page import Card, Page, Picture, Section, render
 from fit.gallery.thumbnails import NONE, make_thumbnails, rows_of
 from fit.metrics.format import format_interval
 from fit.metrics.intervals import Interval
-from store.errors import EnvironmentFailure, UsageError
+from fit.whole_folder import whole_folder
+from store.errors import UsageError
 from store.suggestions import suggested_line
 
 FINDINGS, LABELS, SUMMARY, PAGE = "findings.csv", "labels.csv", "audit.json", "audit.html"
@@ -47,19 +47,8 @@ def write_audit(audit: Audit, folder: Path, force: bool = False, reporter: Repor
     """
     require_audit_place(folder, force)
     page = render(audit_page(audit, folder, _thumbnails(audit, reporter)))
-    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
-    try:
-        part.mkdir(parents=True)
-        try:
-            _write_files(audit, part, page)
-            if folder.exists():
-                folder.rename(part.with_suffix(".old"))
-            part.rename(folder)
-        finally:
-            for leftover in (part, part.with_suffix(".old")):
-                shutil.rmtree(leftover, ignore_errors=True)
-    except OSError as error:
-        raise EnvironmentFailure(f"cannot write {folder}: {error.strerror or error}") from error
+    with whole_folder(folder) as part:
+        _write_files(audit, part, page)
 
 
 def _write_files(audit: Audit, folder: Path, page: str) -> None:
@@ -205,7 +194,7 @@ def fit_again(options: AuditOptions, store: str, kind: str, folder: Path) -> str
     if kind == LABEL_ERROR:
         way = ["--labels", os.fspath(folder / LABELS)]
     else:
-        way = [*given("--labels", options.labels), "--exclude-from", os.fspath(folder / file)]
+        way = [*option_words("--labels", options.labels), "--exclude-from", os.fspath(folder / file)]
     out = f"heads/without_{Path(file).stem}"
     return suggested_line("fit", "head", "--features", store, *same_rows(options), *way, "--out", out)
 
@@ -214,15 +203,10 @@ def same_rows(options: AuditOptions) -> list[str]:
     """The options with which `fit head` takes the features and groups of an audit."""
     reduce = None if options.reduce == AuditOptions.reduce else options.reduce
     return [
-        *given("--output", options.output),
-        *given("--reduce", reduce),
-        *given("--group-by", options.group_by),
+        *option_words("--output", options.output),
+        *option_words("--reduce", reduce),
+        *option_words("--group-by", options.group_by),
     ]
-
-
-def given(option: str, value: str | os.PathLike[str] | None) -> list[str]:
-    """An option as words of a command, if it has a value."""
-    return [] if value is None else [option, os.fspath(value)]
 
 
 def _format_accuracy(accuracy: Interval) -> str:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fit.arrays import Floats
 from fit.compare.heads import Comparison
 from fit.compare.numbers import format_bytes, format_milliseconds
-from fit.metrics.arrays import Floats
 from fit.page.charts import HEIGHT, WIDTH, Tick, percent
 from store.files.names import printable
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fit.arrays import Ints
 from fit.compare.heads import require_different
 from fit.compare.notes import on_differences, without_test
 from fit.evaluated import EvaluatedNumbers, evaluated_numbers, shared_rows
 from fit.head_folder import Results
-from fit.metrics.arrays import Ints, join_groups
+from fit.metrics.arrays import join_groups
 from fit.metrics.intervals import Interval, Sampling
 from fit.metrics.paired import holm
 from fit.metrics.paired_errors import PairedErrors, compare_errors

@@ -10,14 +10,15 @@ from pathlib import Path
 
 from extract.api import SILENT, Reporter
 from fit.compare.options import ComparisonOptions
-from fit.head_folder import Results, read_results
+from fit.head_folder import Results, read_earlier, read_results
 from fit.heads.build import find_kind
 from fit.heads.custom import source_digest
+from fit.heads.table import folder_name
 from fit.options import FitOptions
 from fit.request import FitRequest, resolve_fit
 from fit.threshold_rule import COST, ThresholdRule
 from fit.train import fit_with
-from store.errors import DamagedHead, UsageError
+from store.errors import UsageError
 from store.files.digest import sha256_of
 from store.files.disk import unreadable
 from store.files.names import printable
@@ -98,7 +99,7 @@ def grid_cells(stores: Sequence[FeatureStore], kinds: Sequence[str], options: Fi
         for output in outputs:
             part = f"{place}-{output}" if len(store.outputs) > 1 else place
             for kind in kinds:
-                yield Cell(f"{part}-{kind.replace(':', '.')}", store, replace(options, head=kind, output=(output,)))
+                yield Cell(f"{part}-{folder_name(kind)}", store, replace(options, head=kind, output=(output,)))
 
 
 def _fit(cell: Cell, folder: Path, digest: str, reporter: Reporter) -> Results:
@@ -110,11 +111,8 @@ def _fit(cell: Cell, folder: Path, digest: str, reporter: Reporter) -> Results:
 
 def _fitted_before(folder: Path, digest: str) -> Results | None:
     """The head in that folder, if it was fitted in this very way."""
-    try:
-        found = read_results(folder)
-    except (UsageError, DamagedHead):  # there is none, or it is broken: it is fitted, and the folder replaced
-        return None
-    return found if found.metrics.get(FITTED_AS) == digest else None
+    found = read_earlier(folder)
+    return found if found is not None and found.metrics.get(FITTED_AS) == digest else None
 
 
 def _digest(request: FitRequest) -> str:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fit.arrays import Ints
 from fit.compare.costs import Costs, cost_notes, describe_features, measure_costs, pareto_front
 from fit.compare.notes import on_differences, without_test
 from fit.evaluated import Evaluated, evaluated_rows, shared_rows
 from fit.head_folder import Results
-from fit.metrics.arrays import Ints, join_groups
+from fit.metrics.arrays import join_groups
 from fit.metrics.folds import FoldDifferences, compare_folds
 from fit.metrics.intervals import Interval, Sampling
 from fit.metrics.paired import PairedDifference, compare_accuracies, holm

@@ -9,7 +9,7 @@ from store.files.names import printable
 def without_test(names: Sequence[str]) -> list[str]:
     """A note that names the heads without a test."""
     listed = ", ".join(map(printable, names))
-    return [f"without a test, which `fit evaluate --split test` gives: {listed}"] if names else []
+    return [f"without a test, which `fit evaluate HEAD --features STORE --split test` gives: {listed}"] if names else []
 
 
 def on_differences(differences: Sequence[Interval], meaning: str) -> list[str]:

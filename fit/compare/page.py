@@ -12,7 +12,7 @@ from fit.compare.heads import CHOOSING, ComparedHead, Comparison
 from fit.compare.numbers import common_parent, format_bytes, format_milliseconds, format_p
 from fit.metrics.intervals import Interval
 from fit.metrics.scores import Scores
-from fit.page.content import Block, Number
+from fit.page.content import Number, Snippet
 from fit.page.numbers import number
 from fit.page.render import render_template
 from fit.page.sources import EVALUATIONS
@@ -74,7 +74,7 @@ class Content:
     chart: CostChart | None
     refused: Sequence[tuple[str, str]]
     notes: Sequence[str]
-    blocks: Sequence[Block]
+    blocks: Sequence[Snippet]
 
 
 def require_comparison_place(folder: Path) -> None:
@@ -150,7 +150,7 @@ def comparison_content(comparison: Comparison, refused: Sequence[tuple[str, str]
         chart=cost_chart(comparison),
         refused=[(printable(name), printable(reason)) for name, reason in refused],
         notes=[f"{note[0].upper()}{note[1:]}." for note in comparison.notes],
-        blocks=[Block("Look at the best head", printable(suggested_line("fit", "report", place)))],
+        blocks=[Snippet("Look at the best head", printable(suggested_line("fit", "report", place)))],
     )
 
 

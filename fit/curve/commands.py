@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fit.app import ParameterOptions, StorePlaces, app
 from fit.curve.options import CurveOptions
+from fit.heads.table import folder_name
 from fit.options import FitOptions
 from store.command_line import Console, command
 from store.command_options import Without
@@ -46,7 +47,7 @@ def curve(
     from fit.curve.write import CSV, PICTURE, require_curve_place, write_curve
 
     asked = replace(fit_options, parameters=parameters.given())
-    folder = output.out or Path("curves") / asked.head.replace(":", ".")
+    folder = output.out or Path("curves") / folder_name(asked.head)
     require_curve_place(folder, output.force)
     found = fit_curve(store.open(), asked, options, console.reporter)
     write_curve(found, folder)

@@ -17,7 +17,7 @@ from functools import partial
 
 import numpy as np
 
-from fit.metrics.arrays import Floats
+from fit.arrays import Floats
 from fit.metrics.estimates import Estimate, Scale, mean_of, share_of
 from fit.metrics.intervals import (
     Clusters,

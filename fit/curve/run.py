@@ -13,13 +13,13 @@ from itertools import pairwise
 import numpy as np
 
 from extract.api import SILENT, Reporter
+from fit.arrays import Floats
 from fit.blocks import StoreLike, open_stores
 from fit.curve.estimates import MEASURES
 from fit.curve.options import CurveOptions
 from fit.evaluation import truth_of
 from fit.experiment import Experiment, load_experiment
 from fit.fitting import fit_roles, predict_images
-from fit.metrics.arrays import Floats
 from fit.metrics.intervals import Clusters, Interval
 from fit.options import FitOptions
 from fit.request import FitRequest, new_classifier, resolve_fit

@@ -10,20 +10,16 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from extract.api import Reporter
+from extract.api import HeadPlace, Reporter
+from fit.arrays import Pixels
 from fit.block_extractor import WeightsPlace
 from fit.head_info import HeadInfo
+from fit.task import Probabilities
 from store.errors import UsageError
 from store.suggestions import suggest_install
 
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
-
-Pixels = npt.NDArray[np.uint8]
-"""(batch, height, width, 3), RGB, as the recipe has decoded and resized them."""
-
-Probabilities = npt.NDArray[np.float64]
-"""(batch, classes)."""
 
 
 def input_names(count: int) -> list[str]:
@@ -70,9 +66,18 @@ class Run(Protocol):
 class Target:
     """A format that a model can be written in.
 
-    `ending` is that of its file, "" where it is a folder; `beside` those of further files that it consists of. `modules`
-    are those that it needs, `extra` is the extra of this package that brings them. `write` writes a model to a path; `run`
-    computes the probabilities of pixels with what was written, in the format's own runtime.
+    Attributes:
+        name: as --to takes it.
+        ending: of its file; "" where it is a folder.
+        modules: those that it needs.
+        extra: the extra of this package that brings them.
+        write: writes a model to a path.
+        run: computes the probabilities of pixels with what was written, in the format's own runtime.
+        beside: the endings of further files that it consists of.
+        recognized_by: of a folder, the file by which an earlier export is recognized, which --force may replace.
+        every_backend: whether Keras writes it under every backend, not under TensorFlow alone.
+        compose: writes a head in this format behind an ONNX model: where it comes, the head's file, and the whole's; None
+            if the format cannot hold one.
     """
 
     name: str
@@ -82,6 +87,9 @@ class Target:
     write: Callable[[keras.Model, Path], None]
     run: Run
     beside: tuple[str, ...] = ()
+    recognized_by: str = ""
+    every_backend: bool = False
+    compose: Callable[[HeadPlace, Path, Path], None] | None = None
 
 
 def require_runnable(target: Target) -> None:
@@ -91,7 +99,7 @@ def require_runnable(target: Target) -> None:
         UsageError: Keras runs on another backend than the target needs, or its modules are not installed.
     """
     backend = keras.backend.backend()
-    if target.name != "keras" and backend != "tensorflow":
+    if not target.every_backend and backend != "tensorflow":
         raise UsageError(
             f"--to {target.name} goes through TensorFlow, and KERAS_BACKEND is {backend}: run it without "
             "KERAS_BACKEND; the head is the same under every backend"
@@ -122,5 +130,6 @@ def require_export_place(target: Target, out: Path, force: bool) -> None:
         raise UsageError(f"{there} exists: choose another --out, or replace it with --force")
     if folder := next((path for path in beside if path.is_dir()), None):
         raise UsageError(f"{folder} is a folder, where a file belongs that goes with the model: choose another --out")
-    if out.is_dir() and any(out.iterdir()) and not (out / "saved_model.pb").is_file():
+    earlier = target.recognized_by and (out / target.recognized_by).is_file()
+    if out.is_dir() and any(out.iterdir()) and not earlier:
         raise UsageError(f"{out} is a folder with other things in it: choose another --out")

@@ -19,11 +19,10 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from extract.api import ONNX, Reporter, quiet_libraries
+from fit.arrays import Pixels
 from fit.block_extractor import BlockExtractor, WeightsPlace, networks, pixel_inputs, place_weights
 from fit.export.base import (
     FittedHead,
-    Pixels,
-    Probabilities,
     Target,
     description_place,
     input_names,
@@ -34,6 +33,7 @@ from fit.export.composed import composed_writer
 from fit.export.targets import TARGETS, find_target
 from fit.export.whole_model import exported_model
 from fit.head_info import Block
+from fit.task import Probabilities
 from store.errors import EnvironmentFailure, StillframeError, UsageError, reason_of, shortage
 from store.files.disk import reason_of_the_system
 
@@ -41,7 +41,8 @@ CHECKED_IMAGES = 20
 TOLERANCE = 1e-3
 """The largest difference in probability that counts as agreement; of a regression, the part of the largest number."""
 
-_OUTPUTS = {False: "probability of each class, in the order of classes", True: "the predicted number"}
+_PROBABILITIES, _NUMBER = "probability of each class, in the order of classes", "the predicted number"
+"""What a model gives, in its description."""
 
 
 def export_head(
@@ -197,7 +198,7 @@ def _write_description(head: FittedHead, path: Path) -> None:
     described = {
         "classes": list(info.classes),
         **_described_inputs(info.blocks),
-        "output": _OUTPUTS[info.task.regression],
+        "output": _NUMBER if info.task.regression else _PROBABILITIES,
         "fingerprint": info.fingerprint,
         **({"recipe": info.blocks[0].recipe.to_dict()} if len(info.blocks) == 1 else {}),
         "head": info.head,

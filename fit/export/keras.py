@@ -5,7 +5,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from fit.export.base import Pixels, Probabilities, Target
+from fit.arrays import Pixels
+from fit.export.base import Target
+from fit.task import Probabilities
 
 
 def write(model: keras.Model, path: Path) -> None:
@@ -19,4 +21,4 @@ def run(path: Path, *pixels: Pixels) -> Probabilities:
     return np.asarray(model.predict_on_batch(list(pixels) if len(pixels) > 1 else pixels[0]), np.float64)
 
 
-TARGET = Target("keras", ".keras", (), "", write, run)
+TARGET = Target("keras", ".keras", (), "", write, run, every_backend=True)

@@ -7,7 +7,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from fit.export.base import Pixels, Probabilities, Target
+from fit.arrays import Pixels
+from fit.export.base import Target
+from fit.task import Probabilities
 
 
 def write(model: keras.Model, path: Path) -> None:

@@ -6,7 +6,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from fit.export.base import Pixels, Probabilities, Target
+from extract.api import compose_onnx
+from fit.arrays import Pixels
+from fit.export.base import Target
+from fit.task import Probabilities
 
 OPERATOR_SET = 17
 
@@ -37,4 +40,4 @@ def run(path: Path, *pixels: Pixels) -> Probabilities:
     return np.asarray(session.run(None, dict(zip(names, pixels, strict=True)))[0], np.float64)
 
 
-TARGET = Target("onnx", ".onnx", ("onnx", "tf2onnx", "onnxruntime"), "onnx", write, run)
+TARGET = Target("onnx", ".onnx", ("onnx", "tf2onnx", "onnxruntime"), "onnx", write, run, compose=compose_onnx)

@@ -6,7 +6,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from fit.export.base import Pixels, Probabilities, Target
+from extract.api import compose_openvino
+from fit.arrays import Pixels
+from fit.export.base import Target
+from fit.task import Probabilities
 
 
 def write(model: keras.Model, path: Path) -> None:
@@ -20,4 +23,4 @@ def run(path: Path, *pixels: Pixels) -> Probabilities:
     return np.asarray(compiled(list(pixels))[0], np.float64)
 
 
-TARGET = Target("openvino", ".xml", ("openvino",), "openvino", write, run, beside=(".bin",))
+TARGET = Target("openvino", ".xml", ("openvino",), "openvino", write, run, beside=(".bin",), compose=compose_openvino)

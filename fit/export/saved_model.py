@@ -6,7 +6,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from fit.export.base import Pixels, Probabilities, Target
+from fit.arrays import Pixels
+from fit.export.base import Target
+from fit.task import Probabilities
 
 
 def write(model: keras.Model, path: Path) -> None:
@@ -24,4 +26,4 @@ def run(path: Path, *pixels: Pixels) -> Probabilities:
     return np.asarray(values, np.float64)
 
 
-TARGET = Target("saved_model", "", ("tensorflow",), "", write, run)
+TARGET = Target("saved_model", "", ("tensorflow",), "", write, run, recognized_by="saved_model.pb")

@@ -23,7 +23,7 @@ from fit.head_info import Block
 from fit.heads.build import find_kind
 from fit.heads.keras import linear_model
 from fit.heads.linear import linear_form
-from fit.heads.table import HEADS
+from fit.heads.table import HEADS, is_custom
 from store.errors import UsageError
 from store.files.names import file_path
 from store.preprocessing import Preprocessing
@@ -95,11 +95,11 @@ def head_model(head: FittedHead) -> keras.Model:
     Raises:
         UsageError: the head is neither a Keras head nor a linear one.
     """
-    if not head.is_network and (":" in head.info.head or not find_kind(head.info.head).exports):
+    if not head.is_network and (is_custom(head.info.head) or not find_kind(head.info.head).exports):
         linear = ", ".join(kind.name for kind in HEADS.values() if kind.linear)
         raise UsageError(
-            f"the head {head.info.head} cannot be written as layers, only Keras heads and the linear ones "
-            f"({linear}) can: fit one of those, or use `fit predict`"
+            f"the head {head.info.head} cannot be written as layers, only Keras heads and the linear ones ({linear}) can: "
+            "fit one of those, or use `fit predict`"
         )
     blocks = head.info.blocks
     with keras_defaults():

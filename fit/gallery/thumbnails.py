@@ -8,7 +8,8 @@ import pyarrow as pa
 from PIL import Image
 
 from extract.api import SILENT, Reporter, read_pixels
-from fit.thumbnails import SIDE, Pixels, data_uri, encode_images, to_base64
+from fit.arrays import Pixels
+from fit.thumbnails import SIDE, data_uri, encode_images, to_base64
 from store.recipe import Recipe
 
 

@@ -16,7 +16,7 @@ from fit.heads.classifiers import (
     NetworkClassifier,
 )
 from fit.heads.custom import build_custom_head, custom_kind
-from fit.heads.table import HeadKind, get_head
+from fit.heads.table import HeadKind, get_head, is_custom
 from store.errors import UsageError
 
 
@@ -26,7 +26,7 @@ def find_kind(name: str, custom_head: CustomHead | str | None = None) -> HeadKin
     Raises:
         UsageError: there is none.
     """
-    return custom_kind(name, custom_head) if ":" in name else get_head(name)
+    return custom_kind(name, custom_head) if is_custom(name) else get_head(name)
 
 
 def build_classifier(spec: HeadSpec) -> Classifier:
@@ -35,7 +35,7 @@ def build_classifier(spec: HeadSpec) -> Classifier:
     Raises:
         UsageError: the parameters are not possible, or there is no such head.
     """
-    if ":" in spec.name:
+    if is_custom(spec.name):
         return build_custom_head(spec)
     kind = get_head(spec.name)
     return _build_network(kind, spec) if kind.library == "keras" else _build_estimator(kind, spec)
@@ -66,16 +66,16 @@ def _build_estimator(kind: HeadKind, spec: HeadSpec) -> Classifier:
     estimator = _builder(kind, spec)(**_arguments(kind, spec))
     if kind.scales and spec.blocks:
         estimator.blocks = spec.blocks
+    if kind.one_per_label and spec.task.multi_label:
+        from fit.heads.labels import OnePerLabel
+
+        estimator = OnePerLabel(estimator)
     if spec.task.regression:
         return GroupedRegressor(estimator) if kind.takes_groups else ArrayRegressor(estimator)
     if kind.streams and kind.takes_groups:
         return GroupedBatchClassifier(estimator)
     if kind.streams:
         return BatchClassifier(estimator)
-    if kind.takes_groups and spec.task.multi_label:
-        from fit.heads.labels import OnePerLabel
-
-        return GroupedClassifier(OnePerLabel(estimator))
     if kind.takes_groups:
         return GroupedClassifier(estimator)
     return ArrayClassifier(estimator)

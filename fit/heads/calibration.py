@@ -8,8 +8,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_expit, log_softmax, softmax
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from fit.arrays import Floats, Ints
 
 _LOG_RANGE = (-10.0, 10.0)  # of the inverse temperature
 

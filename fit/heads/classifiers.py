@@ -5,22 +5,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
+from fit.arrays import AnyFloats, Floats32, Ints, Matrix
 from fit.data import Source
 from fit.heads.base import Classifier, Predictor
-from fit.task import is_multi_label
+from fit.task import Probabilities, is_multi_label
 
 if TYPE_CHECKING:
     import keras
     from sklearn.base import ClassifierMixin, RegressorMixin
 
     from fit.heads.network import Network
-
-Features = npt.NDArray[np.float32]
-Groups = npt.NDArray[np.int64]
-Probabilities = npt.NDArray[np.floating]
-Targets = npt.NDArray[np.generic]
 
 
 @dataclass(frozen=True)
@@ -43,11 +38,11 @@ class NetworkClassifier(Classifier):
         """See `Classifier`."""
         return self.network.history_
 
-    def fit(self, source: Source, validation: Source | None, split_groups: Groups) -> None:  # noqa: ARG002
+    def fit(self, source: Source, validation: Source | None, split_groups: Ints) -> None:  # noqa: ARG002
         """See `Classifier`."""
         self.network.fit_batches(source, validation)
 
-    def predict_proba(self, features: Features) -> Probabilities:
+    def predict_proba(self, features: Floats32) -> Probabilities:
         """See `Classifier`."""
         return self.network.predict_proba(features)
 
@@ -55,7 +50,7 @@ class NetworkClassifier(Classifier):
 class Estimator(Protocol):
     """What predicts in the manner of scikit-learn."""
 
-    def predict_proba(self, X: Features, /) -> Probabilities:
+    def predict_proba(self, X: Floats32, /) -> Probabilities:
         """(rows, classes)."""
         ...
 
@@ -74,7 +69,7 @@ class GroupedBatchEstimator(Estimator, Protocol):
     chosen_: Mapping[str, object]
     """The settings that were chosen, as in `GroupedEstimator`."""
 
-    def fit_batches(self, source: Source, groups: Groups, /) -> object:
+    def fit_batches(self, source: Source, groups: Ints, /) -> object:
         """Fit on the source's rows; rows with the same group stay on one side of the inner folds."""
         ...
 
@@ -83,11 +78,11 @@ class GroupedBatchEstimator(Estimator, Protocol):
 class ArrayEstimator(Estimator, Protocol):
     """An estimator that learns from arrays."""
 
-    def fit(self, X: Features, y: Targets, /) -> object:
+    def fit(self, X: Floats32, y: Matrix, /) -> object:
         """Fit on all rows."""
         ...
 
-    def predict(self, X: Features, /) -> Targets:
+    def predict(self, X: Floats32, /) -> Matrix:
         """The class of each row."""
         ...
 
@@ -98,7 +93,7 @@ class GroupedEstimator(Estimator, Protocol):
     chosen_: Mapping[str, object]
     """What it chose, and by what; empty if nothing. It is there once the estimator is fitted."""
 
-    def fit(self, X: Features, y: Targets, groups: Groups, /) -> object:
+    def fit(self, X: Floats32, y: Matrix, groups: Ints, /) -> object:
         """Fit on all rows; rows with the same group stay on one side of the inner folds."""
         ...
 
@@ -114,7 +109,7 @@ class LoadedEstimator(Predictor):
         """See `Predictor`."""
         return self.estimator
 
-    def predict_proba(self, features: Features) -> Probabilities:
+    def predict_proba(self, features: Floats32) -> Probabilities:
         """See `Predictor`."""
         return self.estimator.predict_proba(features)
 
@@ -127,7 +122,7 @@ class BatchClassifier(LoadedEstimator, Classifier):
 
     streams: ClassVar[bool] = True
 
-    def fit(self, source: Source, validation: Source | None, split_groups: Groups) -> None:  # noqa: ARG002
+    def fit(self, source: Source, validation: Source | None, split_groups: Ints) -> None:  # noqa: ARG002
         """See `Classifier`."""
         self.estimator.fit_batches(source)
 
@@ -140,7 +135,7 @@ class GroupedBatchClassifier(LoadedEstimator, Classifier):
 
     streams: ClassVar[bool] = True
 
-    def fit(self, source: Source, validation: Source | None, split_groups: Groups) -> None:  # noqa: ARG002
+    def fit(self, source: Source, validation: Source | None, split_groups: Ints) -> None:  # noqa: ARG002
         """See `Classifier`."""
         self.estimator.fit_batches(source, split_groups)
 
@@ -156,10 +151,9 @@ class ArrayClassifier(LoadedEstimator, Classifier):
 
     estimator: ArrayEstimator
 
-    def fit(self, source: Source, validation: Source | None, split_groups: Groups) -> None:  # noqa: ARG002
+    def fit(self, source: Source, validation: Source | None, split_groups: Ints) -> None:  # noqa: ARG002
         """See `Classifier`."""
-        features, targets = _arrays(source)
-        self.estimator.fit(features, targets.astype(np.int64) if is_multi_label(targets) else targets)
+        self.estimator.fit(*_arrays(source))
 
 
 @dataclass(frozen=True)
@@ -168,10 +162,9 @@ class GroupedClassifier(LoadedEstimator, Classifier):
 
     estimator: GroupedEstimator
 
-    def fit(self, source: Source, validation: Source | None, split_groups: Groups) -> None:  # noqa: ARG002
+    def fit(self, source: Source, validation: Source | None, split_groups: Ints) -> None:  # noqa: ARG002
         """See `Classifier`."""
-        features, targets = _arrays(source)
-        self.estimator.fit(features, targets.astype(np.int64) if is_multi_label(targets) else targets, split_groups)
+        self.estimator.fit(*_arrays(source), split_groups)
 
     @property
     def chosen(self) -> Mapping[str, object]:
@@ -182,7 +175,7 @@ class GroupedClassifier(LoadedEstimator, Classifier):
 class Regressor(Protocol):
     """What predicts numbers in the manner of scikit-learn."""
 
-    def predict(self, X: Features, /) -> npt.NDArray[np.floating]:
+    def predict(self, X: Floats32, /) -> AnyFloats:
         """(rows,)."""
         ...
 
@@ -190,7 +183,7 @@ class Regressor(Protocol):
 class ArrayRegressorEstimator(Regressor, Protocol):
     """A regressor that learns from arrays."""
 
-    def fit(self, X: Features, y: Targets, /) -> object:
+    def fit(self, X: Floats32, y: Matrix, /) -> object:
         """Fit on all rows."""
         ...
 
@@ -200,7 +193,7 @@ class GroupedRegressorEstimator(Regressor, Protocol):
 
     chosen_: Mapping[str, object]
 
-    def fit(self, X: Features, y: Targets, groups: Groups, /) -> object:
+    def fit(self, X: Floats32, y: Matrix, groups: Ints, /) -> object:
         """Fit on all rows."""
         ...
 
@@ -216,7 +209,7 @@ class LoadedRegressor(Predictor):
         """See `Predictor`."""
         return self.estimator
 
-    def predict_proba(self, features: Features) -> Probabilities:
+    def predict_proba(self, features: Floats32) -> Probabilities:
         """See `Predictor`."""
         return self.estimator.predict(features)[:, None]
 
@@ -227,7 +220,7 @@ class ArrayRegressor(LoadedRegressor, Classifier):
 
     estimator: ArrayRegressorEstimator
 
-    def fit(self, source: Source, validation: Source | None, split_groups: Groups) -> None:  # noqa: ARG002
+    def fit(self, source: Source, validation: Source | None, split_groups: Ints) -> None:  # noqa: ARG002
         """See `Classifier`."""
         self.estimator.fit(*_arrays(source))
 
@@ -238,7 +231,7 @@ class GroupedRegressor(LoadedRegressor, Classifier):
 
     estimator: GroupedRegressorEstimator
 
-    def fit(self, source: Source, validation: Source | None, split_groups: Groups) -> None:  # noqa: ARG002
+    def fit(self, source: Source, validation: Source | None, split_groups: Ints) -> None:  # noqa: ARG002
         """See `Classifier`."""
         self.estimator.fit(*_arrays(source), split_groups)
 
@@ -248,5 +241,7 @@ class GroupedRegressor(LoadedRegressor, Classifier):
         return self.estimator.chosen_
 
 
-def _arrays(source: Source) -> tuple[Features, Targets]:
-    return source.features.take(source.rows), source.targets[source.rows]
+def _arrays(source: Source) -> tuple[Floats32, Matrix]:
+    """Features and targets; whether a row has a label as 0 and 1, as scikit-learn takes them."""
+    targets = source.targets[source.rows]
+    return source.features.take(source.rows), targets.astype(np.int64) if is_multi_label(targets) else targets

@@ -11,7 +11,7 @@ from fit.choices import WHOLE
 from fit.heads.base import Classifier, CustomHead, HeadSpec
 from fit.heads.classifiers import ArrayClassifier, ArrayEstimator, GroupedClassifier, NetworkClassifier
 from fit.heads.parameters import Parameter
-from fit.heads.table import CUSTOM_TRAINING, HEADS, HeadKind
+from fit.heads.table import CUSTOM_TRAINING, HEADS, HeadKind, is_custom
 from store.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def source_digest(name: str, custom_head: CustomHead | str | None = None) -> str
     Raises:
         UsageError: there is no such function.
     """
-    if ":" not in name:
+    if not is_custom(name):
         return ""
     function = custom_head if callable(custom_head) else import_function(name)
     for described in (inspect.getmodule(function), function):

@@ -7,9 +7,10 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from fit.arrays import Matrix
 from fit.data import Source
 from fit.heads.keras import Dense
-from fit.heads.network import Matrix, Training
+from fit.heads.network import Training
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -17,10 +17,9 @@ from scipy.linalg import eigh
 from scipy.special import log_softmax
 from sklearn.preprocessing import StandardScaler
 
+from fit.arrays import AnyFloats
 from fit.data import Source
 from fit.heads.softmax import Softmax
-
-Floats = npt.NDArray[np.floating]
 
 _MOMENTUM = 0.9
 _LEAST_STRENGTH = 1e-7  # of the strongest axis: weaker ones are rounding
@@ -48,10 +47,10 @@ class Axes:
         strength: (axes,), the mean square along each axis.
     """
 
-    mean: Floats
-    scale: Floats
-    axes: Floats
-    strength: Floats
+    mean: AnyFloats
+    scale: AnyFloats
+    axes: AnyFloats
+    strength: AnyFloats
 
     def main(self) -> "Axes":
         """Without the axes that hold the last thousandth of the variance: as good to choose by, and quicker."""
@@ -64,7 +63,7 @@ class Axes:
 
 
 @dataclass(frozen=True)
-class Rotated:
+class RotatedStream:
     """Rows along axes, batch by batch.
 
     Attributes:
@@ -78,10 +77,10 @@ class Rotated:
     source: Source
     axes: Axes
     classes: npt.NDArray[np.generic]
-    weights: Floats
+    weights: AnyFloats
     batch_size: int
 
-    def batches(self, seed: int | None) -> Iterator[tuple[Floats, npt.NDArray[np.int64], Floats]]:
+    def batches(self, seed: int | None) -> Iterator[tuple[AnyFloats, npt.NDArray[np.int64], AnyFloats]]:
         """One pass: rows (rows, axes), their classes by number, and their weights."""
         mean, turn = self.axes.mean.astype(np.float32), (self.axes.axes / self.axes.scale[:, None]).astype(np.float32)
         for rows, targets in self.source.batches(self.batch_size, seed):
@@ -102,7 +101,7 @@ def find_axes(source: Source, scaler: StandardScaler, batch_size: int) -> Axes:
     return Axes(scaler.mean_, scaler.scale_, axes[:, kept], strength[kept])
 
 
-def descend(rows: Rotated, settings: Sequence[Setting], epochs: int, seed: int) -> list[Softmax]:
+def descend(rows: RotatedStream, settings: Sequence[Setting], epochs: int, seed: int) -> list[Softmax]:
     """What each setting gives after `epochs` passes, in the coordinates of the axes."""
     classes, count = len(rows.classes), len(settings)
     curvature = (1 - 1 / classes) / classes  # of the loss of one row at equal probabilities
@@ -132,7 +131,7 @@ def descend(rows: Rotated, settings: Sequence[Setting], epochs: int, seed: int) 
     return [Softmax(centered[:, number].astype(np.float64), bias[number].astype(np.float64)) for number in range(count)]
 
 
-def _probabilities(values: Floats, weights: Floats, bias: Floats) -> Floats:
+def _probabilities(values: AnyFloats, weights: AnyFloats, bias: AnyFloats) -> AnyFloats:
     """(rows, settings, classes)."""
     scores = (values @ weights.reshape(len(weights), -1)).reshape(-1, weights.shape[2])
     scores.reshape(len(values), *bias.shape)[...] += bias
@@ -143,13 +142,13 @@ def _probabilities(values: Floats, weights: Floats, bias: Floats) -> Floats:
     return scores.reshape(len(values), *bias.shape)
 
 
-def _average(moving: Floats, new: Floats) -> None:
+def _average(moving: AnyFloats, new: AnyFloats) -> None:
     """Take the new gradient into the moving average."""
     moving *= np.float32(_MOMENTUM)
     moving += np.float32(1 - _MOMENTUM) * new
 
 
-def log_losses(rows: Rotated, found: Sequence[Softmax]) -> list[float]:
+def log_losses(rows: RotatedStream, found: Sequence[Softmax]) -> list[float]:
     """The weighted mean log loss of each on rows that it has not learned from."""
     losses, total = np.zeros(len(found)), 0.0
     for values, targets, importance in rows.batches(None):

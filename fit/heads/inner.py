@@ -3,21 +3,18 @@
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
+from fit.arrays import Floats, Ints, Matrix
 from fit.splits import SplitGroups, folds
 
-Matrix = npt.NDArray[np.generic]
 ClassWeight = str | Mapping[int, float] | None
 """balanced, a weight for each class, or none."""
 
-Rows = npt.NDArray[np.int64]
-Weights = npt.NDArray[np.float64]
 
 _LARGEST_KEY = 2**63
 
 
-def inner_splits(y: Matrix, groups: Matrix | None, count: int, seed: int) -> list[tuple[Rows, Rows]]:
+def inner_splits(y: Matrix, groups: Matrix | None, count: int, seed: int) -> list[tuple[Ints, Ints]]:
     """(train, test) positions of at most `count` folds: groups whole, every class in each training side.
 
     Rows of a class that has a single group are in every training side and in no test side, so that a rare class neither
@@ -39,12 +36,12 @@ def inner_splits(y: Matrix, groups: Matrix | None, count: int, seed: int) -> lis
     return [(np.setdiff1d(every, test), test) for test in parts if len(test)]
 
 
-def row_weights(y: Matrix, class_weight: ClassWeight) -> Weights:
+def row_weights(y: Matrix, class_weight: ClassWeight) -> Floats:
     """(rows,): the weight of each row; balanced is rows / (classes * rows of the class), as scikit-learn has it."""
     if class_weight is None:
         return np.ones(len(y))
     classes, position, counts = np.unique(y, return_inverse=True, return_counts=True)
     if isinstance(class_weight, Mapping):
         return np.array([float(class_weight.get(value, 1.0)) for value in classes.tolist()])[position]
-    weights: Weights = (len(y) / (len(classes) * counts))[position]
+    weights: Floats = (len(y) / (len(classes) * counts))[position]
     return weights

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 from keras import layers
 
+from fit.arrays import Floats32
 from fit.heads.linear import Linear
 from fit.heads.network import Network
-from fit.heads.training import Floats
 from store.errors import UsageError
 
 _WITH_MOMENTUM = ("sgd", "rmsprop")
@@ -109,7 +109,7 @@ class Cnn(Network):
             return layers.Maximum()([x, layers.Rescaling(_LEAK)(x)])
         return layers.ReLU()(x)
 
-    def augmentation(self) -> Callable[[Floats], Floats]:
+    def augmentation(self) -> Callable[[Floats32], Floats32]:
         """See `Network`: Keras' random layers, each with its own stream of numbers."""
         seed = self.random_state * 100
         steps = [

@@ -6,8 +6,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fit.heads.calibration import Floats
-from fit.heads.inner import Matrix
+from fit.arrays import Floats, Matrix
 from fit.task import DECISION
 
 

@@ -8,8 +8,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from fit.heads.calibration import Floats
-from fit.heads.inner import Matrix
+from fit.arrays import Floats, Matrix
 from fit.neighbors import nearest, unit_rows
 from fit.task import decide
 

@@ -3,6 +3,7 @@
 A head is rebuilt from its own parameters and given its weights: no serialised code is ever loaded.
 """
 
+import gc
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -18,13 +19,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from extract.api import logger_levels
+from fit.arrays import Floats32, Matrix
 from fit.data import InMemory, Source
 from fit.heads.inner import ClassWeight
-from fit.heads.training import Floats, TrainingLoop
+from fit.heads.training import TrainingLoop
 from fit.task import decide, is_multi_label
 from store.errors import UsageError
 
-Matrix = npt.NDArray[np.generic]
+_LARGE = 10**6  # weights
 
 
 def _without_advice() -> AbstractContextManager[None]:
@@ -128,7 +130,7 @@ class Network(ClassifierMixin, BaseEstimator):
     def begin(self) -> None:
         """Replace the weights that the model was built with before it is trained; most heads do not."""
 
-    def augmentation(self) -> Callable[[Floats], Floats]:
+    def augmentation(self) -> Callable[[Floats32], Floats32]:
         """What becomes of the features of each training batch; most heads change nothing.
 
         It is not a part of the model, so that saved and exported heads hold nothing random.
@@ -141,11 +143,16 @@ class Network(ClassifierMixin, BaseEstimator):
 
     def _optimizer(self) -> keras.optimizers.Optimizer:
         try:
-            return keras.optimizers.get({"class_name": self.optimizer, "config": self.optimizer_settings()})
+            optimizer = keras.optimizers.get({"class_name": self.optimizer, "config": self.optimizer_settings()})
         except (ValueError, TypeError) as error:
             raise UsageError(
                 f"unknown optimizer {self.optimizer!r}: expected one of Keras', such as adam, sgd, rmsprop, adamw"
             ) from error
+        if keras.backend.backend() == "tensorflow":
+            # Keras sums the gradients of all replicas, here of one. TensorFlow registers that sum for the life of the
+            # process, and with it the graph, the weights and the optimizer's state of every model that was trained.
+            optimizer._all_reduce_sum_gradients = lambda gradients: gradients
+        return optimizer
 
     def _callbacks(self, validated: bool) -> list[keras.callbacks.Callback]:
         callbacks: list[keras.callbacks.Callback] = []
@@ -178,6 +185,8 @@ class Network(ClassifierMixin, BaseEstimator):
         return Training("binary_crossentropy", np.float32, ("accuracy",))
 
     def _train(self, source: Source, validation: Source | None) -> None:
+        if self.model_.count_params() > _LARGE:
+            gc.collect()  # a network that was dropped refers to itself, so it stays until Python looks for such objects
         training = self.training()
         self.model_.compile(optimizer=self._optimizer(), loss=training.loss, weighted_metrics=list(training.metrics))
         loop = TrainingLoop(

@@ -11,9 +11,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fit.heads.calibration import Floats
+from fit.arrays import Floats, Matrix
 from fit.heads.estimators import boosted
-from fit.heads.inner import Matrix, inner_splits
+from fit.heads.inner import inner_splits
 from fit.heads.neighbors import SimilarNumbers
 from fit.heads.ridge import RidgePath
 from fit.heads.sklearn import Scaling, floored

@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.linear_model import RidgeClassifier
 
-from fit.heads.calibration import Floats
-from fit.heads.inner import ClassWeight, Matrix, row_weights
+from fit.arrays import Floats, Matrix
+from fit.heads.inner import ClassWeight, row_weights
 from fit.heads.sklearn import Calibrated
 from fit.heads.strength import choose_strength, describe_choice
 

@@ -14,9 +14,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fit.arrays import Floats, Matrix
 from fit.data import InMemory, Source
-from fit.heads.calibration import Floats, apply_sigmoids, apply_temperature, fit_sigmoids, fit_temperature
-from fit.heads.inner import ClassWeight, Matrix, inner_splits, row_weights
+from fit.heads.calibration import apply_sigmoids, apply_temperature, fit_sigmoids, fit_temperature
+from fit.heads.inner import ClassWeight, inner_splits, row_weights
 from fit.heads.softmax import FoldLosses, Softmax, fit_softmax, penalty_share, rotate, unrotate
 from fit.heads.strength import choose_strength, describe_choice, unchosen
 from fit.heads.threads import few_threads

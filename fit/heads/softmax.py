@@ -12,13 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.linalg import eigh
 from scipy.optimize import OptimizeResult, minimize
 from scipy.special import log_softmax
 
-Floats = npt.NDArray[np.floating]
-Ints = npt.NDArray[np.int64]
+from fit.arrays import AnyFloats, Ints
 
 _MOST_AXES = 4096  # beyond these, finding the axes takes longer than doing without
 _MEMORY = 10  # steps that L-BFGS remembers
@@ -38,26 +36,26 @@ class Rotated:
         strength: (axes,), the mean square along each axis.
     """
 
-    values: Floats
-    axes: Floats | None
-    strength: Floats
+    values: AnyFloats
+    axes: AnyFloats | None
+    strength: AnyFloats
 
 
 @dataclass(frozen=True)
 class Softmax:
     """Weights (axes or features, classes), of which each row sums to 0, and a bias (classes,)."""
 
-    weights: Floats
-    bias: Floats
+    weights: AnyFloats
+    bias: AnyFloats
 
-    def log_probabilities(self, values: Floats) -> Floats:
+    def log_probabilities(self, values: AnyFloats) -> AnyFloats:
         """(rows, classes), in float64."""
         scores = values @ self.weights.astype(values.dtype) + self.bias.astype(values.dtype)
-        found: Floats = log_softmax(scores.astype(np.float64), axis=1)
+        found: AnyFloats = log_softmax(scores.astype(np.float64), axis=1)
         return found
 
 
-def rotate(rows: Floats) -> Rotated:
+def rotate(rows: AnyFloats) -> Rotated:
     """Find the principal axes of rows (rows, features), of which there are no more than rows."""
     values = np.ascontiguousarray(rows, np.float32)
     count, features = values.shape
@@ -75,7 +73,12 @@ def rotate(rows: Floats) -> Rotated:
 
 
 def fit_softmax(
-    rows: Rotated, targets: Ints, row_weights: Floats, c: float, start: Softmax | None = None, tolerance: float = 1e-4
+    rows: Rotated,
+    targets: Ints,
+    row_weights: AnyFloats,
+    c: float,
+    start: Softmax | None = None,
+    tolerance: float = 1e-4,
 ) -> Softmax:
     """The minimum, in the rotated coordinates.
 
@@ -94,7 +97,7 @@ def fit_softmax(
     shares = (row_weights / total).astype(np.float64)
     one_hot = np.arange(len(targets)), targets
 
-    def loss(flat: Floats) -> tuple[float, Floats]:
+    def loss(flat: AnyFloats) -> tuple[float, AnyFloats]:
         parameters = flat.reshape(-1, classes) * scale
         weights, bias = parameters[:-1], parameters[-1]
         logs = log_softmax(rows.values @ weights.astype(np.float32) + bias.astype(np.float32), axis=1)
@@ -145,7 +148,9 @@ class FoldLosses:
         splits: for each fold the rows to learn from, in which every class occurs, and those to predict.
     """
 
-    def __init__(self, rows: Rotated, targets: Ints, row_weights: Floats, splits: Sequence[tuple[Ints, Ints]]) -> None:
+    def __init__(
+        self, rows: Rotated, targets: Ints, row_weights: AnyFloats, splits: Sequence[tuple[Ints, Ints]]
+    ) -> None:
         rows = _main_axes(rows)
         self._targets, self._row_weights, self._splits = targets, row_weights, splits
         self._sides = [

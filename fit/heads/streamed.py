@@ -6,9 +6,10 @@ from typing import Self
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
+from fit.arrays import Matrix
 from fit.data import InMemory, Source
-from fit.heads.descent import Axes, Rotated, Setting, descend, find_axes, log_losses
-from fit.heads.inner import ClassWeight, Matrix, inner_splits, row_weights
+from fit.heads.descent import Axes, RotatedStream, Setting, descend, find_axes, log_losses
+from fit.heads.inner import ClassWeight, inner_splits, row_weights
 from fit.heads.sklearn import ScaledClassifier, checked, floored, logistic_regression
 from fit.heads.softmax import Softmax, penalty_share
 from fit.heads.strength import TOO_FEW
@@ -103,9 +104,9 @@ class StreamedSoftmax(ScaledClassifier):
         passes = -(-_LEAST_STEPS // -(-len(source) // _BATCH_SIZE))
         return descend(self._rotated(source, axes), settings, max(self.epochs, passes), self.random_state)
 
-    def _rotated(self, source: Source, axes: Axes) -> Rotated:
+    def _rotated(self, source: Source, axes: Axes) -> RotatedStream:
         y = source.targets[source.rows]
         weights = row_weights(y, self.class_weight)
         of_classes = np.ones(len(self.classes_))
         of_classes[np.searchsorted(self.classes_, y)] = weights / weights.mean()
-        return Rotated(source, axes, self.classes_, of_classes, _BATCH_SIZE)
+        return RotatedStream(source, axes, self.classes_, of_classes, _BATCH_SIZE)

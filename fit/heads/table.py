@@ -29,6 +29,8 @@ class HeadKind:
         streams: whether it learns batch by batch, so that features need not fit into memory.
         spatial: whether it takes nothing but tensors as they are, (height, width, channels).
         multi_label: whether rows may have several labels.
+        one_per_label: whether each label then has an estimator of its own, see `fit.heads.labels`; otherwise one learns
+            all labels.
         weighted: whether it takes --class-weight balanced.
         linear: whether it can be written as layers and so be exported.
         continues: whether it continues the backbone where that was cut.
@@ -48,6 +50,7 @@ class HeadKind:
     streams: bool = False
     spatial: bool = False
     multi_label: bool = False
+    one_per_label: bool = False
     weighted: bool = False
     linear: bool = False
     continues: bool = False
@@ -144,7 +147,7 @@ _TABLE = (
             Parameter("steps", 5, "how many are tried, evenly on a log scale", minimum=1),
             Parameter("inner_folds", 5, "folds of the inner cross-validation", minimum=1),
         ),
-        multi_label=True, weighted=True, linear=True, takes_groups=True, scales=True,
+        multi_label=True, one_per_label=True, weighted=True, linear=True, takes_groups=True, scales=True,
     ),
     HeadKind(
         "linear", "streamed:StreamedSoftmax", "scikit-learn",
@@ -319,6 +322,16 @@ def get_head(name: str) -> HeadKind:
     raise UsageError(
         f"unknown head {name!r}: {hint}{suggest('fit', 'heads')} lists them; a custom head is named module:function"
     )
+
+
+def is_custom(name: str) -> bool:
+    """Whether a head of that name is a custom one: module:function, which a user's function builds."""
+    return ":" in name
+
+
+def folder_name(name: str) -> str:
+    """What the folder of a head of that name is called, where nothing else is asked for."""
+    return name.replace(":", ".")
 
 
 def heads_with(parameter: str) -> list[str]:

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from fit.arrays import Floats32
 from fit.data import Source
 
-Floats = npt.NDArray[np.float32]
-_Batch = tuple[Floats, npt.NDArray[np.generic], Floats]
+_Batch = tuple[Floats32, npt.NDArray[np.generic], Floats32]
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class TrainingLoop:
     batch_size: int
     seed: int
     target_type: type[np.generic]
-    class_weights: Floats | None
-    augment: Callable[[Floats], Floats]
+    class_weights: Floats32 | None
+    augment: Callable[[Floats32], Floats32]
     callbacks: Sequence[keras.callbacks.Callback]
 
     def run(self, source: Source, validation: Source | None) -> dict[str, list[float]]:
@@ -67,7 +67,7 @@ class TrainingLoop:
         for features, targets, weights in self._batches(source, self.class_weights, self.seed + epoch):
             yield self.augment(features), targets, weights
 
-    def _batches(self, source: Source, class_weights: Floats | None, seed: int | None) -> Iterator[_Batch]:
+    def _batches(self, source: Source, class_weights: Floats32 | None, seed: int | None) -> Iterator[_Batch]:
         """Features, targets as the loss takes them, and each row's weight."""
         for features, targets in source.batches(self.batch_size, seed):
             weights = np.ones(len(targets), np.float32) if class_weights is None else class_weights[targets]

@@ -16,12 +16,15 @@ from fit.lookup.candidates import Candidates
 from fit.lookup.index import Recall, open_index, require_usearch
 from fit.lookup.options import SearchOptions
 from fit.neighbors import NO_ROW, nearest
-from fit.rows import ImageRows, select_images, select_split
+from fit.rows import ImageRows, pick, select_images, select_split
 from fit.splits import Positions
+from fit.task import first_names
 from store.errors import UsageError
 from store.files.names import file_path, printable
 from store.labels import plain_label, split_labels
 from store.reader import FeatureStore
+
+_SHOWN = 10  # names of labels or classes in a message
 
 ROW, IMAGE, CLASS = "row", "image", "class"
 """What a query can be: an image of the store, another image, a class of a head."""
@@ -130,9 +133,9 @@ def _choose(store: FeatureStore, options: SearchOptions) -> ImageRows:
     chosen = np.array([row for row, text in enumerate(labels) if asked in split_labels(text or "")], np.int64)
     if len(chosen) == 0:
         known = sorted({name for text in labels for name in split_labels(text or "")})
-        shown = ", ".join(map(printable, known[:10])) + (", …" if len(known) > 10 else "")
-        raise UsageError(f"no image has the label {printable(options.label)!r}: there are {shown or 'no labels'}")
-    return ImageRows(rows.table.take(chosen), rows.stored[chosen])
+        shown = first_names(known, _SHOWN) or "no labels"
+        raise UsageError(f"no image has the label {printable(options.label)!r}: there are {shown}")
+    return pick(rows, chosen)
 
 
 # Queries
@@ -204,22 +207,21 @@ def _read(
 def _search_class(store: FeatureStore, rows: ImageRows, options: SearchOptions, reporter: Reporter) -> Answer:
     """The images of the highest probability of a head's class."""
     head = load_head(options.head or "")
-    name = plain_label(options.class_name or "")
-    if name not in head.classes:
-        shown = ", ".join(map(printable, head.classes[:10])) or "none, it predicts a number"
-        shown += ", …" if len(head.classes) > 10 else ""
-        raise UsageError(f"the head has no class {printable(name)!r}: it has {shown}")
+    asked = options.class_name or ""
+    number = head.info.task.position_of(asked)
+    if number is None:
+        shown = first_names(head.classes, _SHOWN) or "none, it predicts a number"
+        raise UsageError(f"the head has no class {printable(asked)!r}: it has {shown}")
     if len(head.info.blocks) > 1:
         raise UsageError(
             f"the head joins {len(head.info.blocks)} columns of features, and a search reads one: use a head on one output"
         )
     (block,) = find_stored(head.info.blocks, [store])
     candidates = Candidates(store, rows, block.output, block.reduction)
-    number = head.classes.index(name)
     probabilities, positions = list[npt.NDArray[np.floating]](), list[Positions]()
     for values, part in candidates.batches(reporter):
         probabilities.append(head.predictor.predict_proba(values)[:, number])
         positions.append(part)
     scores, found = np.concatenate(probabilities), np.concatenate(positions)
     order = np.lexsort((found, -scores))[: options.top]
-    return Answer(name, CLASS, [Match(int(found[at]), float(scores[at])) for at in order])
+    return Answer(head.classes[number], CLASS, [Match(int(found[at]), float(scores[at])) for at in order])

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fit.metrics.arrays import Bools, Ints
+from fit.arrays import Bools, Ints
 from fit.metrics.estimates import share_of
 from fit.metrics.intervals import Clusters, Interval, interval_of
 from fit.metrics.scores import SHARE

@@ -1,15 +1,12 @@
-"""The metrics' array types, and arithmetic in which 0 / 0 is NaN."""
+"""Arithmetic of the metrics, in which 0 / 0 is NaN."""
 
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
+from fit.arrays import Bools, Floats, Ints
 
 
 def require_same_rows(first: Bools | Floats, second: Bools | Floats) -> None:
@@ -33,9 +30,3 @@ def ratio(numerator: Ints | Floats, denominator: Ints | Floats) -> Floats:
     """Elementwise quotient, with broadcasting; NaN where the denominator is 0."""
     safe = np.where(denominator == 0, 1, denominator)
     return np.where(denominator == 0, np.nan, numerator / safe)
-
-
-def mean_of_known(values: Floats) -> float:
-    """The mean of the values (n,), leaving out NaN; NaN where every value is."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fit.metrics.arrays import Bools, Floats, Ints
+from fit.arrays import Bools, Floats, Ints
 from fit.metrics.estimates import Estimate, mean_of, share_of
 from fit.metrics.intervals import Clusters, Interval, Requirement, interval_of
 from fit.metrics.regression import REGRESSION_REQUIREMENTS

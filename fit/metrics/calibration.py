@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fit.metrics.arrays import Bools, Floats, Ints, ratio
+from fit.arrays import Bools, Floats, Ints
+from fit.metrics.arrays import ratio
 from fit.metrics.intervals import Clusters, Interval, wilson_interval
 
 CALIBRATION_BINS = 15

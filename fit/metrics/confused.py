@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fit.metrics.arrays import Ints
+from fit.arrays import Ints
 
 MATRIX_CLASSES = 30
 """Of more classes, a confusion matrix shows those with the most mistakes."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fit.metrics.arrays import Floats
+from fit.arrays import Floats
 from fit.metrics.estimates import Estimate, Scale, undefined
 
 

@@ -13,7 +13,7 @@ from enum import Enum
 
 import numpy as np
 
-from fit.metrics.arrays import Bools, Floats, Ints
+from fit.arrays import Bools, Floats, Ints
 
 
 class Scale(Enum):

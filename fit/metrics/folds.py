@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from fit.metrics.arrays import Floats
+from fit.arrays import Floats
 from fit.metrics.intervals import Interval, without_interval
 
 

@@ -23,7 +23,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import stdtrit
 
-from fit.metrics.arrays import Bools, Floats, Ints
+from fit.arrays import Bools, Floats, Ints
 from fit.metrics.estimates import Estimate, Scale
 
 LEAST_MIXED_GROUPS, LARGE_GROUP = 6, 20
@@ -206,7 +206,7 @@ def interval_of(estimate: Estimate, clusters: Clusters, requirement: Requirement
         requirement: what the metric needs.
     """
     if not estimate.defined:
-        return Interval(None, None, None, estimate.reason)
+        return value_alone(estimate)
     if estimate.scale is Scale.SHARE:
         return _share_interval(estimate, clusters, requirement)
     if reason := too_few_groups(clusters, requirement):
@@ -216,6 +216,11 @@ def interval_of(estimate: Estimate, clusters: Clusters, requirement: Requirement
     if estimate.scale in (Scale.CORRELATION, Scale.EXPLAINED):
         return _transformed_interval(estimate, measure_spread(estimate.influence, clusters))
     return bounded_interval(estimate, measure_spread(estimate.influence, clusters), requirement)
+
+
+def value_alone(estimate: Estimate) -> Interval:
+    """A metric where no interval is asked for: its value, or why there is none."""
+    return Interval(estimate.value if estimate.defined else None, None, None, estimate.reason)
 
 
 def without_interval(value: float, reason: str) -> Interval:

@@ -7,7 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from fit.metrics.arrays import Bools, Floats, Ints, ratio
+from fit.arrays import Bools, Floats, Ints
+from fit.metrics.arrays import ratio
 from fit.metrics.estimates import (
     Average,
     Estimate,

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import bdtr, stdtr
 
-from fit.metrics.arrays import Bools, Floats, require_same_rows
+from fit.arrays import Bools, Floats
+from fit.metrics.arrays import require_same_rows
 from fit.metrics.estimates import mean_of
 from fit.metrics.intervals import (
     NORMAL,

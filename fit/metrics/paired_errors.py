@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr
 
-from fit.metrics.arrays import Floats, require_same_rows
+from fit.arrays import Floats
+from fit.metrics.arrays import require_same_rows
 from fit.metrics.estimates import Scale, mean_of
 from fit.metrics.intervals import (
     ROW_BY_ROW,

@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from fit.metrics.arrays import Bools, Floats, Ints
+from fit.arrays import Bools, Floats, Ints
 from fit.metrics.estimates import Estimate, Scale, undefined
 
 

@@ -6,10 +6,19 @@ from typing import Any, Self, cast
 
 import numpy as np
 
-from fit.metrics.arrays import Floats
+from fit.arrays import Floats
 from fit.metrics.correlation import spearman
 from fit.metrics.estimates import Estimate, explained_share, mean_of
-from fit.metrics.intervals import ROW_BY_ROW, Clusters, Interval, Requirement, Sampling, interval_of, without_interval
+from fit.metrics.intervals import (
+    ROW_BY_ROW,
+    Clusters,
+    Interval,
+    Requirement,
+    Sampling,
+    interval_of,
+    value_alone,
+    without_interval,
+)
 
 REGRESSION_METRICS = ("mean_absolute_error", "root_mean_squared_error", "r2", "spearman")
 """The fields of `RegressionScores` that are intervals."""
@@ -100,7 +109,7 @@ def score_numbers(targets: Floats, predicted: Floats, sampling: Sampling = ROW_B
         if sampling.intervals:
             intervals[name] = interval_of(estimate, clusters, REGRESSION_REQUIREMENTS[name])
         else:
-            intervals[name] = Interval(estimate.value if estimate.defined else None, None, None, estimate.reason)
+            intervals[name] = value_alone(estimate)
     return RegressionScores(**intervals, rows=clusters.rows, groups=clusters.count)
 
 

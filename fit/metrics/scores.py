@@ -18,9 +18,11 @@ from fit.metrics.intervals import (
     Requirement,
     Sampling,
     interval_of,
+    value_alone,
     without_interval,
 )
 from fit.metrics.measured_rows import MeasuredRows, MultiLabelRows, SingleLabelRows
+from fit.task import Targets
 
 METRICS = (
     "accuracy",
@@ -51,9 +53,6 @@ REQUIREMENTS = {
     "kappa": Requirement(images=100, groups=100),
 }
 """What each metric needs for an interval that covers the truth in 93 to 97.5 % of samples (`benchmarks/coverage.py`)."""
-
-Targets = npt.NDArray[np.generic]
-"""(rows,), positions of classes; or (rows, classes), whether the row has the class."""
 
 NOT_MEASURED = "metrics.json is of an earlier version, which did not measure this"
 _NO_CALIBRATION_INTERVAL = "no interval of the calibration error covers the truth as often as it should near 0"
@@ -231,7 +230,7 @@ def _score(measured: MeasuredRows, classes: Sequence[str], sampling: Sampling) -
     for name, estimate in measured.estimates().items():
         requirement = REQUIREMENTS[name]
         if not sampling.intervals:
-            intervals[name] = Interval(estimate.value if estimate.defined else None, None, None, estimate.reason)
+            intervals[name] = value_alone(estimate)
         elif estimate.defined and (reason := _too_few_of_a_class(measured, clusters, classes, requirement.per_class)):
             intervals[name] = without_interval(estimate.value, reason)
         else:

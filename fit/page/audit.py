@@ -5,6 +5,7 @@ import numpy as np
 from fit.audit.assessment import LEAST_IMAGES
 from fit.audit.labels import doubt_labels
 from fit.choices import IGNORE
+from fit.command_words import noted_stores
 from fit.evaluated import Evaluated, evaluated_rows
 from fit.experiment_record import LEFT_OUT, ExperimentRecord
 from fit.head_folder import Results, read_experiment
@@ -14,7 +15,7 @@ from fit.page.sources import EVALUATIONS
 from fit.predictions import CV
 from fit.splits import TRAIN, Positions
 from fit.twins import MOST_IMAGES
-from store.files.names import file_path, printable
+from store.files.names import printable
 from store.suggestions import suggested_line
 
 SHOWN_DOUBTS = 12
@@ -25,13 +26,12 @@ def audit_section(results: Results, images: PageImages) -> AuditSection:
     info, record = results.info, read_experiment(results.folder)
     counts = zip(info.classes, images.actual.sum(axis=0).tolist(), strict=True)
     doubts, doubted = ([], "") if info.multi_label else _doubts(results, images)
-    store = file_path(info.blocks[0].store) if info.blocks[0].store else "STORE"
     return AuditSection(
         doubts=doubts,
         doubted=doubted,
         small=[(printable(name), count) for name, count in counts if count < LEAST_IMAGES],
         sentences=[] if record is None else _copies(record),
-        command=printable(suggested_line("fit", "audit", store)),
+        command=printable(suggested_line("fit", "audit", noted_stores(info)[0])),
     )
 
 

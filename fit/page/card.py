@@ -14,9 +14,14 @@ _MARKUP = re.compile(r"([\\`*_\[\]<>#|~$&])")
 
 def model_card(content: Content) -> str:
     """The text of README.md: Markdown."""
+    return render_card("card.md", content)
+
+
+def render_card(template: str, content: object) -> str:
+    """The Markdown of a file beside this module, which gets `content` as `page`."""
     templates = environment(escapes=False)
     templates.filters["text"] = markdown_text
-    return templates.get_template("card.md").render(page=content)
+    return templates.get_template(template).render(page=content)
 
 
 def markdown_text(text: str) -> str:

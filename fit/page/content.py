@@ -130,7 +130,7 @@ class ClassLook:
 
 
 @dataclass(frozen=True)
-class Block:
+class Snippet:
     """Text to copy, with a title."""
 
     title: str
@@ -267,7 +267,7 @@ class Content:
     hint: str
     recipe: Mapping[str, str]
     versions: Mapping[str, str]
-    blocks: Sequence[Block]
+    blocks: Sequence[Snippet]
     notes: Sequence[str] = field(default=())
 
     @property

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from extract.api import SILENT, Reporter
+from fit.arrays import Bools
 from fit.head_folder import Results
-from fit.metrics.arrays import Bools
 from fit.metrics.calibration import reliability
 from fit.page.audit import audit_section
 from fit.page.charts import (
@@ -32,13 +32,22 @@ from fit.page.images import (
 from fit.page.map import PCA, project
 from fit.page.numbers import USES, by_table, confusion_table, group_table, label_table, number, score_table
 from fit.page.run import command_blocks, recipe_facts, version_facts
-from fit.page.sources import Evaluation, NoImages, find_images_of, gather_evaluation, labels_of, monitor_of, unseen_note
+from fit.page.sources import (
+    Evaluation,
+    NoImages,
+    choices_of,
+    find_images_of,
+    gather_evaluation,
+    monitor_of,
+    unseen_note,
+)
 from fit.page.thumbnails import ThumbnailRequest, Thumbnails, make_thumbnails
 from fit.splits import TRAIN, Positions
 from store.errors import EnvironmentFailure
 from store.files.names import printable
 from store.information import run_options
 from store.reader import FeatureStore
+from store.suggestions import suggest
 
 SHOWN_MISTAKES, NEAR_IMAGES = 24, 3
 SHOWN_CLASSES, SHOWN_OF_CLASS = 20, 8
@@ -132,9 +141,8 @@ def _features(results: Results, options: PageOptions, notes: list[str]) -> Store
     try:
         features = find_features(results.info, options.features)
     except NoFeatures as reason:
-        notes.append(
-            f"No map and no nearest images: {reason}; say where the store is with `fit report --features STORE`."
-        )
+        again = printable(suggest("fit", "report", results.folder, "--features", "STORE"))
+        notes.append(f"No map and no nearest images: {reason}; say where the store is with {again}.")
         return None
     if options.feature_bytes is not None and features.bytes > options.feature_bytes:
         notes.append("The store is large: `fit report` adds the map and the nearest training images.")
@@ -191,9 +199,8 @@ def _thumbnails(
         root = find_images_of(results, options.images)
         return make_thumbnails(root, asked, reporter)
     except (NoImages, EnvironmentFailure) as reason:
-        notes.append(
-            f"No thumbnails: {printable(str(reason))}; say where the images are with `fit report --images DIR`."
-        )
+        again = printable(suggest("fit", "report", results.folder, "--images", "DIR"))
+        notes.append(f"No thumbnails: {printable(str(reason))}; say where the images are with {again}.")
         return _NO_THUMBNAILS
 
 
@@ -239,7 +246,7 @@ def _content(results: Results, parts: _Parts, samples: Mapping[int, Positions], 
         blocks=command_blocks(
             info,
             results.folder,
-            labels_of(results),
+            choices_of(results),
             run_options(features.stores[0]) if features and len(features.stores) == 1 else None,
         ),
         notes=notes,

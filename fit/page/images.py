@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fit.arrays import Bools, Floats
 from fit.evaluated import evaluated_rows
 from fit.head_folder import Results
-from fit.metrics.arrays import Bools, Floats
 from fit.page.sources import EVALUATIONS, even_places
 from fit.splits import Positions
 from fit.task import Task

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.linalg
 
 from extract.api import quiet_libraries
-from fit.metrics.arrays import Floats
+from fit.arrays import Floats
 from fit.neighbors import Vectors, unit_rows
 from fit.page.charts import percent
 from store.errors import UsageError

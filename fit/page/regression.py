@@ -10,13 +10,13 @@ from fit.evaluated import EvaluatedNumbers, evaluated_numbers
 from fit.head_folder import Results
 from fit.metrics.format import format_values
 from fit.metrics.regression import RegressionScores
-from fit.page.card import markdown_text
+from fit.page.card import render_card
 from fit.page.charts import HEIGHT, WIDTH, LineChart, kept_epoch, kept_note, training_charts
-from fit.page.content import Block, Number, ScoreTable
+from fit.page.content import Number, ScoreTable, Snippet
 from fit.page.numbers import USES, number, score_table
 from fit.page.render import content_policy, environment, resource
 from fit.page.run import command_blocks, recipe_facts, version_facts
-from fit.page.sources import EVALUATIONS, labels_of, monitor_of, unseen_note
+from fit.page.sources import EVALUATIONS, choices_of, monitor_of, unseen_note
 from store.files.names import printable
 
 SHOWN_ERRORS = 24
@@ -75,7 +75,7 @@ class RegressionContent:
     rows: Mapping[str, int]
     recipe: Mapping[str, str]
     versions: Mapping[str, str]
-    blocks: Sequence[Block]
+    blocks: Sequence[Snippet]
     notes: Sequence[str]
 
 
@@ -106,7 +106,7 @@ def regression_content(results: Results) -> RegressionContent:
         rows=metrics["rows"],
         recipe=recipe_facts(info),
         versions=version_facts(info),
-        blocks=command_blocks(info, results.folder, labels_of(results), None),
+        blocks=command_blocks(info, results.folder, choices_of(results), None),
         notes=unseen_note(results),
     )
 
@@ -171,6 +171,4 @@ def render_regression(content: RegressionContent) -> str:
 
 def regression_card(content: RegressionContent) -> str:
     """The text of README.md: Markdown."""
-    templates = environment(escapes=False)
-    templates.filters["text"] = markdown_text
-    return templates.get_template("regression_card.md").render(page=content)
+    return render_card("regression_card.md", content)

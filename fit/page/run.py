@@ -5,10 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fit.choices import REDUCTIONS, REGRESSION
+from fit.command_words import load_words, noted_stores, store_words
+from fit.experiment_record import Choices
 from fit.head_info import Block, HeadInfo
-from fit.page.content import Block as Text
+from fit.options import FitOptions
+from fit.page.content import Snippet
 from store.config_file import write_config
-from store.files.names import file_path, printable
+from store.files.names import printable
 from store.suggestions import join_words, suggested_line
 
 _WIDE = 88
@@ -69,22 +72,22 @@ def version_facts(info: HeadInfo) -> dict[str, str]:
 
 
 def command_blocks(
-    info: HeadInfo, folder: Path, labels: str | None, run_options: Mapping[str, object] | None
-) -> list[Text]:
+    info: HeadInfo, folder: Path, choices: Choices | None, run_options: Mapping[str, object] | None
+) -> list[Snippet]:
     """Commands and settings to copy.
 
     Args:
         info: the head's.
         folder: where it is.
-        labels: the table of other labels that it was fitted on; None without one.
+        choices: the options that decided the images of its fit; None where it did not note them.
         run_options: the options of the `extract run` that made the store; None where it is not at hand.
     """
     place, blocks = str(folder), info.blocks
-    stores = [file_path(store) if store else "STORE" for store in dict.fromkeys(block.store for block in blocks)]
+    stores, named = noted_stores(info), load_words(info.head)
     spatial = [block for block in blocks if block.output.spatial and block.reduction in REDUCTIONS]
     settings = [word for name, value in info.parameters.items() for word in ("--set", f"{name}={value}")]
     options = ["--reduce", spatial[0].reduction] if spatial else []
-    options += ["--labels", labels] if labels is not None else []
+    options += _choice_words(choices)
     options += ["--task", REGRESSION] if info.task.regression else []
     options += ["--class-weight", info.class_weight] if info.class_weight != "none" else []
     decision = info.decision
@@ -96,27 +99,39 @@ def command_blocks(
         options += [option, f"{value}"] if value else []
     outputs = dict.fromkeys(block.output.name for block in blocks)
     fit = [
-        *(word for store in stores for word in ("--features", store)),
+        *store_words(stores),
         *("--head", info.head),
         *(word for output in outputs for word in ("--output", output)),
         *options,
         *("--seed", f"{info.seed}"),
     ]
     use = [
-        suggested_line("fit", "predict", place, "photo.jpg"),
-        suggested_line("fit", "evaluate", place, *(word for _ in stores for word in ("--features", "OTHER_STORE"))),
+        suggested_line("fit", "predict", place, "photo.jpg", *named),
+        suggested_line("fit", "evaluate", place, *store_words(["OTHER_STORE"] * len(stores)), *named),
         suggested_line("fit", "report", place),
     ]
-    shown = [Text("Use the head", "\n".join(use))]
+    shown = [Snippet("Use the head", "\n".join(use))]
     again = _on_lines("fit", ["head", *fit, *settings, "--out", "heads/again"])
-    shown.append(Text("Fit a head with the same parameters", again))
+    shown.append(Snippet("Fit a head with the same parameters", again))
     if run_options is not None:
-        shown.append(Text("Extract such features: features.toml", write_config(dict(run_options), "extract run")))
-        shown.append(Text("and", suggested_line("extract", "run", "--config", "features.toml", "--out", "features")))
+        shown.append(Snippet("Extract such features: features.toml", write_config(dict(run_options), "extract run")))
+        shown.append(Snippet("and", suggested_line("extract", "run", "--config", "features.toml", "--out", "features")))
     for recipe in dict.fromkeys(block.recipe for block in blocks):
         title = "The recipe" if len(blocks) == 1 else f"The recipe of {recipe.backbone}"
-        shown.append(Text(title, json.dumps(recipe.to_dict(), indent=1)))
-    return [Text(part.title, _shown(part.text)) for part in shown]
+        shown.append(Snippet(title, json.dumps(recipe.to_dict(), indent=1)))
+    return [Snippet(part.title, _shown(part.text)) for part in shown]
+
+
+def _choice_words(choices: Choices | None) -> list[str]:
+    """The options that decided which images a head learned from, where they are not the default."""
+    names = () if choices is None else ("labels", "exclude_from", "val", "test", "stop", "group_by", "near_twins")
+    given = {name: getattr(choices, name) for name in names}
+    return [
+        word
+        for name, value in given.items()
+        if value != getattr(FitOptions, name)
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
 
 
 def _on_lines(program: str, words: Sequence[str]) -> str:

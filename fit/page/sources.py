@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from extract.api import any_present, image_root
+from fit.command_words import evaluate_test_words, noted_stores
 from fit.evaluated import Evaluated, evaluated_rows
+from fit.experiment_record import Choices
 from fit.head_folder import Results, read_experiment
 from fit.head_info import HeadInfo
 from fit.heads.table import HEADS, HeadKind
@@ -16,6 +18,7 @@ from fit.metrics.scores import Scores
 from fit.predictions import CV
 from fit.splits import TEST, TRAIN, VALIDATION, Positions
 from store.files.names import printable
+from store.suggestions import suggest
 
 EVALUATIONS = {
     TEST: "test images",
@@ -55,15 +58,17 @@ def unseen_note(results: Results) -> list[str]:
     images = results.metrics["rows"].get(TEST, 0)
     if not images or results.metrics.get(TEST) is not None:
         return []
-    return [
-        f"The {images:,} test images are not on this page: `fit evaluate --split test`, then `fit report`, shows them."
-    ]
+    folder, stores, choices = results.folder, noted_stores(results.info), choices_of(results)
+    labels = None if choices is None else choices.labels
+    evaluate = suggest(*evaluate_test_words(folder, results.info.head, stores, labels))
+    then = f"{evaluate}, then {suggest('fit', 'report', folder)}, shows them"
+    return [f"The {images:,} test images are not on this page: {printable(then)}."]
 
 
-def labels_of(results: Results) -> str | None:
-    """The table of other labels that a head was fitted on; None without one, and for heads of 0.5.0, which did not note it."""
+def choices_of(results: Results) -> Choices | None:
+    """The options that decided the images of a head's fit; None for heads of 0.5.0, which did not note them."""
     record = read_experiment(results.folder)
-    return None if record is None else record.choices.labels
+    return None if record is None else record.choices
 
 
 def monitor_of(info: HeadInfo) -> str:

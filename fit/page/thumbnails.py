@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 from extract.api import SILENT, BadImage, Reporter, read_thumbnails
-from fit.thumbnails import SIDE, Pixels, data_uri, encode_images, mime_type, to_base64
+from fit.arrays import Pixels
+from fit.thumbnails import SIDE, data_uri, encode_images, mime_type, to_base64
 
 
 @dataclass(frozen=True)

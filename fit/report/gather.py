@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from extract.api import BadImage, read_pixels
+from fit.arrays import Pixels
 from fit.evaluated import Evaluated
 from fit.head_folder import Results
 from fit.page.images import largest_classes
 from fit.page.sources import NoImages, evenly_spread
-from fit.report.images import Average, Mistake, Pixels, Sample
+from fit.report.images import Average, Mistake, Sample
 
 SHOWN_MISTAKES = 24
 SAMPLED_CLASSES, SAMPLED_IMAGES = 20, 8

@@ -3,15 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fit.arrays import Pixels
 from fit.report.style import GREY, INK, RED, SHEET_HEAD, drawable, new_sheet, styled
-
-Pixels = npt.NDArray[np.uint8]
-"""(height, width, 3)."""
 
 _THUMBNAIL = 1.7  # inches
 _LETTERS = 7

@@ -8,7 +8,6 @@ import functools
 import io
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
@@ -21,7 +20,6 @@ from matplotlib.text import Annotation, Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
 from extract.api import logger_levels
-from store.errors import UsageError
 from store.files.names import printable
 
 INK, GREY, LIGHT = "#26323d", "#8592a0", "#e4e8ec"
@@ -113,12 +111,6 @@ def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
             return draw(*args, **kwargs)
 
     return in_style
-
-
-def require_png(path: Path) -> None:
-    """Raise UsageError unless the file ends in .png."""
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"--out {path}: expected a file ending in .png")
 
 
 @styled

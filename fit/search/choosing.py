@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from extract.api import Reporter
-from fit.head_folder import INFO, read_results
+from fit.head_folder import read_earlier
 from fit.request import resolve_fit
 from fit.search.request import SweepRequest
 from fit.search.trials import Trial
@@ -38,8 +38,8 @@ def fit_chosen_head(
         chosen_from: what it was chosen from, which is written into the head's metrics.
         reporter: reports the fit.
     """
-    if (folder / INFO).is_file():
-        earlier = read_results(folder)
+    earlier = read_earlier(folder)
+    if earlier is not None:
         same = earlier.info.parameters == trial.parameters and earlier.metrics.get("chosen_from") == chosen_from
         if same and _evaluated_as_asked(request, earlier.metrics):
             return earlier.metrics

@@ -54,8 +54,7 @@ class Hdf5:
         """See Format."""
         import h5py
 
-        sink = io.BytesIO()
-        with h5py.File(sink, "w") as file:
+        with h5py.File(self.name, "w", driver="core", backing_store=False) as file:  # in memory, without a file
             file.attrs["stillframe"] = json.dumps(
                 {"fingerprint": fingerprint, "outputs": [output.to_dict() for output in outputs]}
             )
@@ -68,7 +67,8 @@ class Hdf5:
             for output in outputs:
                 packed = shard.packed.get(output.name)
                 _write_tensor(file, output.name, shard.tensors[output.name], packed, compression)
-        return sink.getvalue()
+            file.flush()
+            return bytes(file.id.get_file_image())
 
     def pack(self, tensor: Tensor, compression: str) -> Packed | None:
         """See Format."""

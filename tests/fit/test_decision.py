@@ -99,8 +99,10 @@ def test_the_test_images_do_not_choose(color_store, two_classes):
     assert heads[0].info == heads[1].info
 
 
-def test_the_other_class_can_be_the_positive_one(color_store, two_classes):
-    head = fit_head(color_store, labels=two_classes, threshold="recall=0.9", positive="cold")
+@pytest.mark.parametrize("positive", ["cold", " cold\u200b"])
+def test_the_other_class_can_be_the_positive_one(positive, color_store, two_classes):
+    head = fit_head(color_store, labels=two_classes, threshold="recall=0.9", positive=positive)
+    assert head.info.decision.positive == "cold"
     (threshold,) = head.info.decision.thresholds
     table = rows_of(head, "validation")
     assert table["predicted"].to_pylist() == [

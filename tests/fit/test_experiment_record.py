@@ -13,6 +13,7 @@ from fit.experiment_record import ExperimentRecord
 from fit.head_folder import read_experiment, read_info
 from fit.like import as_like
 from fit.options import FitOptions
+from fit.page.run import command_blocks
 from fit.train import fit_with
 from store import open_store
 from store.command_line import run_app
@@ -98,12 +99,20 @@ def test_a_record_with_impossible_columns_is_refused(store, change):
 def test_a_head_is_fitted_again_from_its_folder(store, tmp_path):
     lines = [f"{path},{'x' if int(path) % 3 else 'y'}" for path in store.images()["path"].to_pylist()]
     (tmp_path / "labels.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
+    (tmp_path / "left-out.csv").write_text("path\n" + "\n".join(line.split(",")[0] for line in lines[:7]) + "\n")
     given = FitOptions(
-        "sgd", labels=tmp_path / "labels.csv", val=0.1, test=0.3, group_by="group", seed=4, class_weight="balanced",
-        parameters={"epochs": 7}, cv=3,
+        "sgd", labels=tmp_path / "labels.csv", exclude_from=tmp_path / "left-out.csv", val=0.1, test=0.3,
+        group_by="group", seed=4, class_weight="balanced", parameters={"epochs": 7}, cv=3,
     )  # fmt: skip
     head = fit_with(store, given)
     folder = head.save(tmp_path / "head")
+    (command,) = (
+        block.text.replace(" \\\n   ", "")
+        for block in command_blocks(head.info, folder, head.experiment.choices, None)
+        if block.title == "Fit a head with the same parameters"
+    )
+    tables = f"--labels {tmp_path}/labels.csv --exclude-from {tmp_path}/left-out.csv"
+    assert f" {tables} --val 0.1 --test 0.3 --group-by group --class-weight balanced --seed 4 " in command
     again = fit_with(store, as_like(folder, {}))
     assert {**again.metrics, "seconds": 0} == {**head.metrics, "seconds": 0}
     assert again.experiment == head.experiment

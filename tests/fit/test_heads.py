@@ -1,5 +1,8 @@
+import gc
 import importlib
 import logging
+import weakref
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -17,6 +20,7 @@ from fit.heads.build import build_classifier, find_kind, rebuild_network
 from fit.heads.classifiers import GroupedBatchClassifier, GroupedClassifier
 from fit.heads.inner import inner_splits
 from fit.heads.keras import Cnn, Conv, Dense, DropoutDense, MobilenetDense, SqueezeExcite, linear_model
+from fit.heads.labels import OnePerLabel
 from fit.heads.linear import linear_form
 from fit.heads.neighbors import NearestMean, SimilarNeighbors
 from fit.heads.ridge import CalibratedRidge
@@ -93,6 +97,19 @@ def test_the_table_says_what_a_head_can_do(name):
     if kind.library == "keras" or name in ("logistic", "linear", "sgd"):
         known = (classifier.network if classifier.is_network else classifier.model).get_params()
         assert {parameter.name: parameter.default for parameter in kind.parameters}.items() <= known.items()
+
+
+@pytest.mark.parametrize("name", [name for name in SCIKIT if HEADS[name].multi_label])
+def test_each_label_has_an_estimator_where_the_table_says_so(name, monkeypatch):
+    for one_per_label in (HEADS[name].one_per_label, False):
+        monkeypatch.setitem(HEADS, name, replace(HEADS[name], one_per_label=one_per_label))
+        assert isinstance(make(name, multi_label=True).model, OnePerLabel) == one_per_label
+        assert not isinstance(make(name).model, OnePerLabel)
+
+
+def test_heads_with_an_estimator_per_label_are_such_that_fit_on_arrays_with_groups():
+    kinds = [kind for kind in HEADS.values() if kind.one_per_label]
+    assert all(kind.multi_label and kind.takes_groups and not kind.streams for kind in kinds)
 
 
 @pytest.mark.parametrize("name", SCIKIT)
@@ -351,3 +368,28 @@ def test_several_networks_in_one_process_are_fitted_without_advice_of_tensorflow
     finally:
         logger.removeHandler(handler)
     assert said == []
+
+
+def test_a_network_that_is_dropped_leaves_no_graph_behind():
+    """A graph holds the weights and the optimizer's state: half a gigabyte for each fold of dropout_dense."""
+
+    def graphs():
+        gc.collect()
+        return sum(type(each).__name__ == "FuncGraph" for each in gc.get_objects())
+
+    X, y = blobs(rows=30)
+    before = graphs()
+    DropoutDense(epochs=1, units=4).fit_batches(Source(InMemory(X.reshape(30, 1, 1, 6)), np.arange(30), y))
+    assert graphs() <= before
+
+
+def test_a_large_network_that_was_dropped_is_freed_before_the_next_is_trained():
+    X, y = blobs(rows=30)
+    source = Source(InMemory(X.reshape(30, 1, 1, 6)), np.arange(30), y)
+    gc.disable()
+    try:
+        dropped = weakref.ref(DropoutDense(epochs=1, units=1000).fit_batches(source).model_)
+        DropoutDense(epochs=1, units=1000).fit_batches(source)
+        assert dropped() is None
+    finally:
+        gc.enable()

@@ -96,6 +96,20 @@ def test_near_twins_of_the_fit_count_in_a_later_test(tmp_path, monkeypatch):
     assert 0 < evaluated["evaluation"]["accuracy"]["low"] < evaluated["evaluation"]["accuracy"]["high"]
 
 
+def test_copies_of_test_images_in_train_are_no_test_images(tmp_path):
+    """A store's own split may have the same image twice: what is in train is left out of the fit, and of its test."""
+    images = {f"{n:02d}": Image(f"{n}", "ab"[n % 2], "test" if n < 10 else "train") for n in range(40)}
+    copies = {f"copy-{n}": Image(f"{n}", "ab"[n % 2], "train") for n in range(3)}
+    SmallStore(tmp_path / "store").update({**images, **copies}, 50)
+    store = open_store(tmp_path / "store")
+    at_once = fit_head(store, "centroid", evaluate_test=True)
+    assert at_once.metrics["rows"]["test"] == 10
+    head = load_head(fit_head(store, "centroid").save(tmp_path / "head"))
+    evaluated, _ = evaluate(head, store, None, "test")
+    assert (evaluated["rows"], evaluated["evaluation"]) == (10, at_once.metrics["test"])
+    assert content(head.folder)[0]["test"] == at_once.metrics["test"]
+
+
 def test_a_head_in_memory_has_its_test_too(color_store):
     head = fit_head(color_store, "centroid")
     evaluate(head, color_store, None, "test")

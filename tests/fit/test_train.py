@@ -16,7 +16,9 @@ from fit import fit_head, load_head
 from fit.evaluation import evaluate_head
 from fit.experiment_record import TESTS
 from fit.heads.table import HEADS
+from fit.next_steps import next_steps
 from fit.options import FitOptions
+from fit.page.run import command_blocks
 from fit.prediction import predict_store
 from fit.predictions import split_group_column
 from fit.train import fit_with
@@ -301,6 +303,16 @@ def custom_estimator(shape, outputs, seed, strength=1.0):
 def test_a_custom_head_that_cannot_be_fitted_is_refused(color_store):
     with pytest.raises(UsageError, match=r"custom_thing made a str: expected a Keras model, or a scikit-learn"):
         fit_head(color_store, f"{__name__}:custom_thing")
+
+
+def test_commands_that_load_a_custom_head_name_its_function(color_store, tmp_path):
+    name = f"{__name__}:custom_estimator"
+    head = fit_head(color_store, name, reduce="flatten")
+    (use, *_) = command_blocks(head.info, tmp_path, None, None)
+    printed = [*next_steps(head, tmp_path, ["store"]), *use.text.splitlines()]
+    loading = [line for line in printed if line.split()[1] in ("predict", "evaluate")]
+    assert len(loading) == 4
+    assert all(line.endswith(f" --head {name}") for line in loading)
 
 
 @pytest.mark.parametrize("function", ["custom_network", "custom_estimator"])

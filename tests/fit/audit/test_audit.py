@@ -1,6 +1,7 @@
 """`fit audit`: what is planted among images is found, and its tables can be given to `fit head`."""
 
 import csv
+import errno
 import json
 import shutil
 import sys
@@ -27,7 +28,7 @@ from fit.lookup.options import SearchOptions
 from fit.lookup.search import search_store
 from store import open_store
 from store.command_line import run_app
-from store.errors import StoppedEarly, UsageError
+from store.errors import EnvironmentFailure, StoppedEarly, UsageError
 from store.tables import columns
 from tests.end_to_end.test_fit import command, without_progress
 from tests.fit.conftest import CLASSES
@@ -165,6 +166,24 @@ def test_names_on_the_page_are_text(planted_store, tmp_path):
     assert page.count("data:image/") > 10
     assert "http:" not in page.replace("http-equiv", "")
     assert "https:" not in page
+
+
+def test_an_audit_that_cannot_be_replaced_stays(planted_store, tmp_path, monkeypatch):
+    audit, folder = audit_store(planted_store, OPTIONS), tmp_path / "audits" / "audit"
+    write_audit(audit, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    rename = Path.rename
+
+    def failing(path, target):
+        if path.suffix == ".part":
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(EnvironmentFailure, match=r"cannot write .*Input/output error; fix that"):
+        write_audit(audit, folder, force=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert list(folder.parent.iterdir()) == [folder]
 
 
 def test_an_audit_is_replaced_only_with_force_and_nothing_else_is(planted_store, tmp_path):

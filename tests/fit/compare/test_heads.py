@@ -223,7 +223,7 @@ def test_heads_of_other_splits(color_store, saved, tmp_path):
     assert without.metrics["test"] is None
     comparison = compare_heads([edited(saved[0], 1.0), without])
     assert comparison.heads[1].difference is None
-    sentence = "without a test, which `fit evaluate --split test` gives: "
+    sentence = "without a test, which `fit evaluate HEAD --features STORE --split test` gives: "
     assert any(note.startswith(sentence) for note in comparison.notes)
     assert format_comparison(comparison)[2][2:8] == ["-", "-", "-", "-", "0", "-"]
     assert len(comparison_figure(comparison).axes) == 2

@@ -58,7 +58,7 @@ EXPORTED = [
 def test_a_head_predicts_on_files_and_is_exported_with_its_backbone(name, options, to, colors, tmp_path):
     head, store = fitted(colors, tmp_path, name, **options)
     check_predictions(head, store, colors)
-    step = next(step for step in next_steps(head, tmp_path, "store", custom_head=False) if "export" in step)
+    step = next(step for step in next_steps(head, tmp_path, "store") if "export" in step)
     assert f"--to openvino --out {tmp_path}/model.xml" in step  # not keras, which is refused
     out = tmp_path / f"model{TARGETS[to].ending}"
     assert head.export(out, to=to) < 5e-4  # `logistic` with a weak penalty multiplies the noise of features

@@ -6,6 +6,7 @@ import multiprocessing
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 
 import keras
@@ -20,6 +21,7 @@ from extract.backbones.weights import Weights
 from extract.runtimes.device import processor_precisions
 from extract.runtimes.model import feature_model
 from fit import fit_head
+from fit.export.base import require_export_place, require_runnable
 from fit.export.export import export_head, sample_pixels
 from fit.export.targets import TARGETS
 from fit.export.whole_model import whole_model
@@ -150,7 +152,10 @@ def test_preprocessing_in_plain_layers_is_that_of_the_runtime(backbone):
 
 
 def test_what_cannot_be_written_as_layers_is_refused(heads, tmp_path):
-    with pytest.raises(UsageError, match=r"the head forest cannot .*\(logistic, linear, ridge, linear_svm, sgd\)"):
+    with pytest.raises(
+        UsageError,
+        match=r"the head forest cannot be written as layers.*\(logistic, linear, ridge, linear_svm, sgd\) can",
+    ):
         export_head(heads["forest"], tmp_path / "model.onnx", "onnx")
 
 
@@ -181,6 +186,22 @@ def test_a_folder_of_other_things_is_never_replaced(heads, tmp_path):
     (tmp_path / "photos" / "cat.png").write_bytes(b"cat")
     with pytest.raises(UsageError, match="other things"):
         export_head(heads["logistic"], tmp_path / "photos", "saved_model", force=True)
+
+
+def test_what_a_target_can_do_is_said_by_its_fields_whatever_its_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(fit.export.base.keras.backend, "backend", lambda: "jax")
+    require_runnable(replace(TARGETS["keras"], name="another"))
+    with pytest.raises(UsageError, match="--to onnx goes through TensorFlow, and KERAS_BACKEND is jax"):
+        require_runnable(TARGETS["onnx"])
+
+
+@pytest.mark.parametrize(("to", "replaced"), [("saved_model", True), ("onnx", False)])
+def test_only_a_target_that_writes_folders_replaces_one(to, replaced, tmp_path):
+    out = place(tmp_path, to)
+    out.mkdir()
+    (out / "saved_model.pb").write_bytes(b"model")
+    with nullcontext() if replaced else pytest.raises(UsageError, match="is a folder with other things in it"):
+        require_export_place(TARGETS[to], out, force=True)
 
 
 @pytest.mark.parametrize(("to", "beside"), [("onnx", "model.onnx.json"), ("openvino", "model.bin")])

@@ -30,6 +30,24 @@ def test_a_population_has_its_accuracy():
     assert population.draw_many().estimates()["accuracy"].value == pytest.approx(0.8, abs=0.01)
 
 
+@pytest.mark.parametrize("errors", coverage.ERRORS)
+def test_with_another_r2_all_errors_are_multiplied_by_one_number(errors):
+    groups, drawn = np.arange(60) // 3, []
+    for explained in coverage.EXPLAINED:
+        population = coverage.NumberPopulation(errors, explained)
+        targets, predicted = population.draw(60, groups, np.random.default_rng(0))
+        drawn.append(predicted - targets)
+    np.testing.assert_allclose(drawn[1] / drawn[0], np.sqrt(0.1 / 0.5))
+
+
+def test_the_table_of_numbers_repeats_nothing():
+    cells = list(coverage.number_cells(3, [(1000, coverage.INDEPENDENT)], coverage.NUMBER_POPULATIONS))
+    table = coverage.format_number_table(cells)
+    assert table[0] == "| interval of | images | groups | normal | heavy | skewed |"
+    names = [line.split(" | ")[0] for line in table[2:]]
+    assert names == ["| mean absolute error", "| r2", "| spearman, R2 0.5", "| spearman, R2 0.9"]
+
+
 @pytest.mark.slow
 def test_the_quick_benchmark_finds_nothing_that_covers_too_rarely():
     cells = coverage.measure(200, quick=True)

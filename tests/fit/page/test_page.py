@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import shlex
 from dataclasses import replace
 
 import numpy as np
@@ -283,9 +284,9 @@ def test_test_images_that_were_not_evaluated_are_mentioned(hostile):
     )
     content = gather_content(unseen, PageOptions())
     tested = hostile.results.metrics["rows"]["test"]
-    assert content.notes == [
-        f"The {tested} test images are not on this page: `fit evaluate --split test`, then `fit report`, shows them."
-    ]
+    folder, store = (shlex.quote(place) for place in (str(unseen.folder), unseen.info.blocks[0].store))
+    words = f"`fit evaluate {folder} --features {store} --split test`, then `fit report {folder}`, shows them."
+    assert content.notes == [f"The {tested} test images are not on this page: {words}"]
     assert content.total == 72 - tested
     assert "optimistic" in content.chosen_on
 

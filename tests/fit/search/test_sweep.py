@@ -79,6 +79,15 @@ def test_the_same_again_fits_nothing_and_more_values_fit_those_alone(color_store
     assert more.metrics["chosen_from"]["trials"] == 3
 
 
+def test_a_chosen_head_that_is_damaged_is_fitted_again(color_store, tmp_path, fits):
+    found = sweep(color_store, tmp_path / "sweep", "neighbors=3,36")
+    before = len(fits)
+    (found.best / "metrics.json").write_text("{")
+    again = sweep(color_store, tmp_path / "sweep", "neighbors=3,36")
+    assert len(fits) == before + 2  # the first and the kept fit of the chosen head
+    assert {**load_head(found.best).metrics, "seconds": 0} == {**again.metrics, "seconds": 0}
+
+
 def test_a_stopped_sweep_goes_on(color_store, tmp_path, monkeypatch, fits):
     counted = fit.fitting.fit_roles
 

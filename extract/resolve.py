@@ -173,8 +173,13 @@ def resolve_store(request: Request, listing: Listing, reporter: Reporter) -> Res
     snapshot = load_snapshot(request.store)
     digest = remembered_digest(request.network.backbone, request.network.weights)
     exact = replace(request.network, precision="float32") if int8 else request.network
-    needed = None if digest else load_network(exact, reporter)
-    require_same_recipe(request, snapshot.info, needed.digest if needed else str(digest))
+    needed = None
+    if digest is None:
+        # What differs besides the weights is known already, before they are downloaded.
+        require_same_recipe(request, snapshot.info, snapshot.info.recipe.weights)
+        needed = load_network(exact, reporter)
+        digest = needed.digest
+    require_same_recipe(request, snapshot.info, digest)
     return ResolvedStore(snapshot.info, snapshot, None if int8 else needed)
 
 

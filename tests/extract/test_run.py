@@ -216,6 +216,13 @@ def test_another_recipe_is_refused_naming_every_field_that_differs(data, out):
     assert files_of(out) == before
 
 
+def test_another_recipe_is_refused_before_its_network_is_downloaded(data, out, monkeypatch):
+    extract_images(data, out, **STUB)
+    monkeypatch.setattr(extract.resolve, "load_network", lambda *_: pytest.fail("loaded"))
+    with pytest.raises(RecipeMismatch, match="backbone: the store has"):
+        extract_images(data, out, backbone="resnet50", image_size=(32, 32))
+
+
 def test_the_same_recipe_in_other_words_is_the_same(data, out):
     extract_images(data, out, **STUB)
     result = extract_images(data, out, layer=("out_relu",), background="#fff", dtype="float16", format="hdf5", **STUB)

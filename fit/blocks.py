@@ -13,8 +13,8 @@ from fit.head_info import Block
 from fit.rows import ImageRows, pick
 from fit.splits import Positions
 from store.errors import RecipeMismatch, UsageError
-from store.files.base import Files
 from store.files.names import printable, row_name
+from store.information import weights_of
 from store.reader import FeatureStore, open_store
 from store.recipe import Output, differences
 from store.snapshot import all_views
@@ -45,26 +45,6 @@ def open_stores(given: StoreLike | Sequence[StoreLike]) -> list[FeatureStore]:
     """One store or several, each given by itself or by its folder."""
     stores = [given] if isinstance(given, FeatureStore | str | Path) else given
     return [store if isinstance(store, FeatureStore) else open_store(store) for store in stores]
-
-
-def weights_of(store: FeatureStore) -> str:
-    """Where the weights were that a store was extracted with, as its newest record says; imagenet in older ones.
-
-    The places differ if the weights were moved between two runs. Records are in the order of their plans' names, which
-    says nothing of time, so the newest is the one whose file was published last.
-    """
-    place_of = {
-        record.slot.file: record.environment.get("weights", "imagenet") for record in store.snapshot.records.values()
-    }
-    if len(set(place_of.values())) < 2:
-        return next(iter(place_of.values()), "imagenet")
-    return place_of[max(place_of, key=lambda file: _published(store.folder, file))]
-
-
-def _published(files: Files, name: str) -> int:
-    """When a file was written, in ns; -1 where that is unknown, or where the file is gone by now."""
-    status = files.status(name)
-    return status.modified if status else -1
 
 
 # Which columns

@@ -1,5 +1,6 @@
 """Blocks: columns of features that a head takes together, from one store or from several of the same images."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from extract.api import SILENT, Reporter
 from fit.data import Features, Joined, load_features
 from fit.head_info import Block
-from fit.rows import ImageRows, pick
+from fit.rows import ImageRows, pick, select_images
 from fit.splits import Positions
 from store.errors import RecipeMismatch, UsageError
 from store.files.names import printable, row_name
@@ -130,6 +131,23 @@ def _find_block(block: Block, stores: Sequence[FeatureStore], recipes: int) -> S
 # Which images
 
 
+def select_common_images(
+    stores: Sequence[FeatureStore],
+    labels: str | os.PathLike[str] | None,
+    exclude_from: str | os.PathLike[str] | None,
+    reporter: Reporter = SILENT,
+) -> ImageRows:
+    """The images that all stores have and that two tables leave, see `fit.rows.select_images`.
+
+    Raises:
+        UsageError: there are none, a table cannot be used, or the stores contradict each other.
+    """
+    rows = match_images(select_images(stores[0], labels, reporter, exclude_from), stores, reporter)
+    if labels is None:
+        _require_same_descriptions(rows, stores)
+    return rows
+
+
 def match_images(rows: ImageRows, stores: Sequence[FeatureStore], reporter: Reporter = SILENT) -> ImageRows:
     """Those of the first store's images that all stores have, under the same path and with the same bytes.
 
@@ -174,7 +192,7 @@ def _report_unmatched(
         reporter.message(f"{more:,} images of {store.folder} are not among those of {first.folder}: left out")
 
 
-def require_same_descriptions(rows: ImageRows, stores: Sequence[FeatureStore]) -> None:
+def _require_same_descriptions(rows: ImageRows, stores: Sequence[FeatureStore]) -> None:
     """Raise UsageError if a store has another label, split or group for an image than the first one has."""
     for store, places in zip(stores[1:], rows.elsewhere, strict=True):
         table = store.images().take(places)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from fit.common_options import ABSTAINS
 from fit.heads.parameters import Value
 from fit.options import Shortcuts, parse_settings
 from store.command_line import Console, new_app
@@ -46,6 +47,15 @@ class StorePlaces:
 
 
 @dataclass(frozen=True)
+class RecipeStores(StorePlaces):
+    """The option that names the stores of an evaluation."""
+
+    features: Annotated[
+        tuple[str, ...], Option("A store of the same recipe; one for each recipe of the head.", ("--features", "-f"))
+    ] = ()
+
+
+@dataclass(frozen=True)
 class HeadPlace:
     """The argument that names a head."""
 
@@ -57,6 +67,13 @@ class LoadOptions:
     """Options that loading some heads needs."""
 
     custom: Annotated[str | None, Option("module:function, for a custom head.", ("--head",))] = None
+
+
+@dataclass(frozen=True)
+class AbstainOption:
+    """The option that says where a head predicts nothing."""
+
+    abstain: Annotated[float | None, Option(ABSTAINS, default="the head's own")] = None
 
 
 @dataclass(frozen=True)

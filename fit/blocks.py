@@ -1,5 +1,6 @@
 """Blocks: columns of features that a head takes together, from one store or from several of the same images."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,11 @@ import numpy as np
 from extract.api import SILENT, Reporter
 from fit.data import Features, Joined, load_features
 from fit.head_info import Block
-from fit.rows import ImageRows, pick
+from fit.rows import ImageRows, pick, select_images
 from fit.splits import Positions
 from store.errors import RecipeMismatch, UsageError
-from store.files.base import Files
 from store.files.names import printable, row_name
+from store.information import weights_of
 from store.reader import FeatureStore, open_store
 from store.recipe import Output, differences
 from store.snapshot import all_views
@@ -45,26 +46,6 @@ def open_stores(given: StoreLike | Sequence[StoreLike]) -> list[FeatureStore]:
     """One store or several, each given by itself or by its folder."""
     stores = [given] if isinstance(given, FeatureStore | str | Path) else given
     return [store if isinstance(store, FeatureStore) else open_store(store) for store in stores]
-
-
-def weights_of(store: FeatureStore) -> str:
-    """Where the weights were that a store was extracted with, as its newest record says; imagenet in older ones.
-
-    The places differ if the weights were moved between two runs. Records are in the order of their plans' names, which
-    says nothing of time, so the newest is the one whose file was published last.
-    """
-    place_of = {
-        record.slot.file: record.environment.get("weights", "imagenet") for record in store.snapshot.records.values()
-    }
-    if len(set(place_of.values())) < 2:
-        return next(iter(place_of.values()), "imagenet")
-    return place_of[max(place_of, key=lambda file: _published(store.folder, file))]
-
-
-def _published(files: Files, name: str) -> int:
-    """When a file was written, in ns; -1 where that is unknown, or where the file is gone by now."""
-    status = files.status(name)
-    return status.modified if status else -1
 
 
 # Which columns
@@ -150,6 +131,23 @@ def _find_block(block: Block, stores: Sequence[FeatureStore], recipes: int) -> S
 # Which images
 
 
+def select_common_images(
+    stores: Sequence[FeatureStore],
+    labels: str | os.PathLike[str] | None,
+    exclude_from: str | os.PathLike[str] | None,
+    reporter: Reporter = SILENT,
+) -> ImageRows:
+    """The images that all stores have and that two tables leave, see `fit.rows.select_images`.
+
+    Raises:
+        UsageError: there are none, a table cannot be used, or the stores contradict each other.
+    """
+    rows = match_images(select_images(stores[0], labels, reporter, exclude_from), stores, reporter)
+    if labels is None:
+        _require_same_descriptions(rows, stores)
+    return rows
+
+
 def match_images(rows: ImageRows, stores: Sequence[FeatureStore], reporter: Reporter = SILENT) -> ImageRows:
     """Those of the first store's images that all stores have, under the same path and with the same bytes.
 
@@ -194,7 +192,7 @@ def _report_unmatched(
         reporter.message(f"{more:,} images of {store.folder} are not among those of {first.folder}: left out")
 
 
-def require_same_descriptions(rows: ImageRows, stores: Sequence[FeatureStore]) -> None:
+def _require_same_descriptions(rows: ImageRows, stores: Sequence[FeatureStore]) -> None:
     """Raise UsageError if a store has another label, split or group for an image than the first one has."""
     for store, places in zip(stores[1:], rows.elsewhere, strict=True):
         table = store.images().take(places)

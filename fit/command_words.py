@@ -3,10 +3,23 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from fit.head_info import HeadInfo
 from fit.heads.table import is_custom
 from store.files.names import file_path
+
+
+class ImageTables(Protocol):
+    """Options of a fit or an audit: a table of labels, and one of images to leave out."""
+
+    @property
+    def labels(self) -> str | os.PathLike[str] | None:
+        """See `fit.common_options.LabelsFile`."""
+
+    @property
+    def exclude_from(self) -> str | os.PathLike[str] | None:
+        """See `fit.common_options.ExcludedFile`."""
 
 
 def option_words(option: str, value: str | os.PathLike[str] | None) -> list[str]:
@@ -24,11 +37,16 @@ def load_words(head: str) -> list[str]:
     return ["--head", head] if is_custom(head) else []
 
 
-def evaluate_test_words(
-    folder: Path, head: str, stores: Sequence[str], labels: str | os.PathLike[str] | None
-) -> list[str]:
-    """A command that evaluates a head on its test images, with the labels that it was fitted on."""
-    words = ["fit", "evaluate", str(folder), *store_words(stores), *option_words("--labels", labels)]
+def table_words(options: ImageTables | None) -> list[str]:
+    """The options that name tables, where they were given; None for heads of 0.5.0, which did not note them."""
+    if options is None:
+        return []
+    return [*option_words("--labels", options.labels), *option_words("--exclude-from", options.exclude_from)]
+
+
+def evaluate_test_words(folder: Path, head: str, stores: Sequence[str], fit: ImageTables | None) -> list[str]:
+    """A command that evaluates a head on the test images of its fit, with the labels of that."""
+    words = ["fit", "evaluate", str(folder), *store_words(stores), *table_words(fit)]
     return [*words, "--split", "test", *load_words(head)]
 
 

@@ -10,16 +10,19 @@ import fit.curve.commands
 import fit.lookup.commands
 import fit.page.commands  # noqa: F401  (its commands join the app)
 from fit.app import (
+    AbstainOption,
     HeadPlace,
     LoadOptions,
     ParameterOptions,
+    RecipeStores,
     StorePlaces,
     TableOptions,
     WeightsOption,
     app,
     print_metrics,
 )
-from fit.common_options import ByColumn, LabelsFile, LikeFolder
+from fit.common_options import LikeFolder
+from fit.evaluation_options import EvaluationOptions
 from fit.heads.table import HEADS, HeadKind, folder_name
 from fit.options import FitOptions
 from fit.search.options import SweepOptions
@@ -128,7 +131,7 @@ def sweep(
         "",
         *paragraph(
             f"chosen from {format_count(len(found.trials), 'trial')} by validation {found.metric.replace('_', ' ')}, so its "
-            f"validation scores are optimistic; {_tested(found, evaluate_test_words(found.best, base.head, store.features, base.labels))}"
+            f"validation scores are optimistic; {_tested(found, evaluate_test_words(found.best, base.head, store.features, base))}"
         ),
         f"the head is in {found.best}; all trials are in {output.out / 'sweep.csv'}, {output.out / 'sweep.png'}",
     )
@@ -157,48 +160,27 @@ def _format_kind(kind: HeadKind) -> list[str]:
 # Using a head
 
 
-ABSTAIN = Option("Predict nothing where the class has a probability below this.", default="the head's own")
-
-
 @dataclass(frozen=True)
-class EvaluationOptions:
-    """Options that select the images of an evaluation."""
-
-    features: Annotated[
-        tuple[str, ...], Option("A store of the same recipe; one for each recipe of the head.", ("--features", "-f"))
-    ] = ()
-    labels: LabelsFile = None
-    split: Annotated[
-        str | None,
-        Option("Only images of this split: train, validation or test of the head's own fit, or of the store."),
-    ] = None
-    by: ByColumn = None
-    abstain: Annotated[float | None, ABSTAIN] = None
-
-    def __post_init__(self) -> None:
-        if not self.features:
-            raise UsageError("name the store: --features STORE")
+class EvaluateOptions(AbstainOption, EvaluationOptions):
+    """Options of `fit evaluate`: which images, and what the head decides."""
 
 
-@command(app, "evaluate", HeadPlace, EvaluationOptions, LoadOptions, TableOptions)
+@command(app, "evaluate", HeadPlace, RecipeStores, EvaluateOptions, LoadOptions, TableOptions)
 def evaluate(
-    place: HeadPlace, options: EvaluationOptions, load: LoadOptions, table: TableOptions, console: Console
+    place: HeadPlace,
+    store: RecipeStores,
+    options: EvaluateOptions,
+    load: LoadOptions,
+    table: TableOptions,
+    console: Console,
 ) -> None:
     """Say how good a head is on images that it has not seen: its test images, or those of another store."""
     from fit.evaluation import evaluate_head
     from fit.head import load_head
-    from store.reader import open_store
 
     loaded = load_head(place.folder, load.custom)
     loaded.abstain_below(options.abstain)
-    metrics = evaluate_head(
-        loaded,
-        [open_store(store) for store in options.features],
-        options.labels,
-        options.split,
-        options.by,
-        console.reporter,
-    )
+    metrics = evaluate_head(loaded, store.open(), options, console.reporter)
     console.result(metrics)
     print_metrics(metrics, table, console, asked=True)
 
@@ -216,7 +198,6 @@ class PredictionOptions:
     force: Annotated[bool, Option("Replace an existing file.")] = False
     top: Annotated[int, Option("How many classes to show for each image.")] = 1
     max_bad: Annotated[float, Option("The fraction of images that may fail before the exit code is 3.")] = 0.05
-    abstain: Annotated[float | None, ABSTAIN] = None
 
     def __post_init__(self) -> None:
         if bool(self.images) == bool(self.features):
@@ -225,9 +206,14 @@ class PredictionOptions:
             raise UsageError(f"--top is {self.top}: expected 1 or more")
 
 
-@command(app, "predict", HeadPlace, PredictionOptions, WeightsOption, LoadOptions)
+@command(app, "predict", HeadPlace, PredictionOptions, AbstainOption, WeightsOption, LoadOptions)
 def predict(
-    place: HeadPlace, options: PredictionOptions, weights: WeightsOption, load: LoadOptions, console: Console
+    place: HeadPlace,
+    options: PredictionOptions,
+    decision: AbstainOption,
+    weights: WeightsOption,
+    load: LoadOptions,
+    console: Console,
 ) -> None:
     """Predict the classes of images, through the head's own recipe."""
     from extract.api import take_images
@@ -242,7 +228,7 @@ def predict(
     features = [open_store(store) for store in options.features]
     images = None if options.features else take_images(options.images)
     loaded = load_head(place.folder, load.custom)
-    loaded.abstain_below(options.abstain)
+    loaded.abstain_below(decision.abstain)
     if "top" in console.given and loaded.info.task.regression:
         raise UsageError("--top is how many classes to show, and this head predicts a number: leave it out")
     if images is None:

@@ -7,6 +7,9 @@ from typing import Annotated
 from fit.choices import REDUCTIONS
 from store.options import Option, one_of
 
+ABSTAINS = "Predict nothing where the class has a probability below this."
+"""The help of --abstain, which is another option for a fit than for a head."""
+
 OneOutput = Annotated[str | None, Option("Which output, where the store has several.")]
 Reduction = Annotated[
     str, Option("avg, max or flatten: how spatial tensors become vectors.", complete=one_of(REDUCTIONS))

@@ -235,7 +235,8 @@ def load_features(
         ways = "--reduce avg, " if spatial else ""
         raise UsageError(
             f"the features take {needed / 1e9:.1f} GB and {left / 1e9:.1f} GB of memory are left, of which half may go "
-            f"to them: use {ways}--head sgd or --head dense, which learn batch by batch, or a machine with more memory"
+            f"to them: use {ways}--head linear, where images have one class each, or --head dense, which learn batch by "
+            "batch; or a machine with more memory"
         )
     for _ in _checked_batches(streamed, reporter):
         pass

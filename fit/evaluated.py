@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from fit.arrays import Bools, Floats, Ints
 from fit.head_folder import Results
+from fit.metrics.arrays import join_groups
 from fit.metrics.intervals import NO_INTERVALS
 from fit.metrics.regression import RegressionScores, score_numbers
 from fit.metrics.scores import Scores, score
@@ -120,3 +121,15 @@ def shared_rows(first: Iterable[tuple[str, object]], second: Iterable[tuple[str,
     row_in_second = {image: row for row, image in enumerate(second)}
     pairs = [(row, row_in_second[image]) for row, image in enumerate(first) if image in row_in_second]
     return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def shared_groups(first: Ints | None, second: Ints | None, rows: Ints) -> Ints | None:
+    """(images,): images that are of one split group for either head have one number; None if neither knows any.
+
+    Args:
+        first: (rows,), the split groups of the one head's rows; None where it does not know them.
+        second: likewise, of the other's.
+        rows: what `shared_rows` found.
+    """
+    known = [groups[rows[:, side]] for side, groups in enumerate((first, second)) if groups is not None]
+    return join_groups(known) if known else None

@@ -1,6 +1,5 @@
 """Probabilities of labelled images -> numbers: of each evaluation of a fit, and of a head on a store, maybe another one."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -11,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from extract.api import SILENT, Reporter
-from fit.blocks import match_images, require_same_descriptions
+from fit.blocks import select_common_images
+from fit.evaluation_options import ALL_UNSEEN, EvaluationOptions
 from fit.experiment import Experiment
 from fit.experiment_record import ExperimentRecord
 from fit.head import Head
@@ -27,7 +27,7 @@ from fit.metrics.scores import Scores, score
 from fit.number_truth import NumberTruth
 from fit.prediction import read_unaltered, stored_blocks
 from fit.predictions import CV, SPLIT_GROUP, Evaluation, prediction_columns
-from fit.rows import ImageRows, select_images
+from fit.rows import ImageRows
 from fit.splits import TEST, TRAIN, VALIDATION, Positions
 from fit.task import Targets, Task, decide
 from fit.unseen import find_test_groups, select_unseen
@@ -180,9 +180,7 @@ def _predicted(rows: ImageRows, split_groups: Positions, evaluation: Evaluation,
 def evaluate_head(
     head: Head,
     store: FeatureStore | Sequence[FeatureStore],
-    labels: str | os.PathLike[str] | None = None,
-    split: str | None = None,
-    by: str | None = None,
+    options: EvaluationOptions = ALL_UNSEEN,
     reporter: Reporter = SILENT,
 ) -> dict[str, object]:
     """Metrics of a head on a store of the same recipe: on all images that it has not seen, or on those of one split.
@@ -190,9 +188,7 @@ def evaluate_head(
     Args:
         head: what is evaluated.
         store: the features; for a head on several recipes, a store of each.
-        labels: a table of other labels; images that it does not name are left out.
-        split: only images of this split, see `fit.unseen.select_unseen`.
-        by: a column of the listing, such as group: the accuracy of each of its values is measured too.
+        options: which images and labels; the accuracy of each value of a column, if one is named.
         reporter: shows progress, and what is left out.
 
     Raises:
@@ -203,10 +199,8 @@ def evaluate_head(
     stores = [store] if isinstance(store, FeatureStore) else store
     blocks = stored_blocks(head, stores)
     record, task, seed = head.experiment, head.info.task, head.info.seed
-    rows = match_images(select_images(stores[0], labels, reporter), stores, reporter)
-    if labels is None:
-        require_same_descriptions(rows, stores)
-    selected = select_unseen(rows, record, split, seed, reporter)
+    rows = select_common_images(stores, options.labels, options.exclude_from, reporter)
+    selected, by = select_unseen(rows, record, options.split, seed, reporter), options.by
     if by is not None:
         selected.rows.column_values(by, "--by")  # a wrong column is refused before the predictions
     targets = task.encode(selected.rows.texts("label"), selected.rows.texts("path"))
@@ -236,7 +230,16 @@ def evaluate_head(
         tested = replace(evaluation, name=TEST)
         measured = {TEST: scores, "baseline": baseline, **truth.headline(TEST, scores), **truth.decided([tested])}
         _keep_test(head, measured, _predicted(selected.rows, of_test, tested, task), reporter)
+    elif record and selected.tested:
+        _report_excluded(record, options, reporter)
     return found
+
+
+def _report_excluded(record: ExperimentRecord, options: EvaluationOptions, reporter: Reporter) -> None:
+    """Say that images may be here that the fit left out, where that alone had the option."""
+    excluded = record.choices.exclude_from
+    if excluded is not None and options.exclude_from is None:
+        reporter.message(f"note: the head was fitted with --exclude-from {excluded}: give it here too")
 
 
 def _baseline(truth: GroundTruth | NumberTruth, record: ExperimentRecord | None) -> Scores | RegressionScores:

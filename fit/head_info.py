@@ -78,6 +78,13 @@ class Block:
         return read_fields(cls, values, {"recipe": recipe, "output": output, "network": ""}, within)
 
 
+_IN_ORDER = (
+    *("head", "parameters", "reduction", "classes", "several", "class_weight", "seed", "recipe", "output", "weights"),
+    *("blocks", "versions", "data", "store", "decision"),
+)
+"""The fields of head.json in their order, which is that of 0.5.0."""
+
+
 @dataclass(frozen=True)
 class HeadInfo:
     """What a head is.
@@ -148,36 +155,20 @@ class HeadInfo:
         0.5.0.
         """
         decision = self.decision.to_dict()
-        if len(self.blocks) > 1:
-            return {
-                "head": self.head,
-                "parameters": dict(self.parameters),
-                "classes": list(self.classes),
-                "several": self.multi_label,
-                "class_weight": self.class_weight,
-                "seed": self.seed,
-                "blocks": [{**block.to_dict(), "scale": block.scale} for block in self.blocks],
-                "versions": dict(self.versions),
-                "data": self.data,
-                **({"decision": decision} if decision else {}),
-            }
-        block = self.blocks[0].to_dict()
-        return {
+        joined = {"blocks": [{**block.to_dict(), "scale": block.scale} for block in self.blocks]}
+        values: dict[str, object] = {
             "head": self.head,
             "parameters": dict(self.parameters),
-            "reduction": block["reduction"],
             "classes": list(self.classes),
             "several": self.multi_label,
             "class_weight": self.class_weight,
             "seed": self.seed,
-            "recipe": block["recipe"],
-            "output": block["output"],
-            "weights": block["weights"],
+            **(joined if len(self.blocks) > 1 else self.blocks[0].to_dict()),
             "versions": dict(self.versions),
             "data": self.data,
-            "store": block["store"],
             **({"decision": decision} if decision else {}),
         }
+        return {name: values[name] for name in sorted(values, key=_IN_ORDER.index)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> Self:

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from extract.api import SILENT, Reporter
-from fit.blocks import match_images, require_same_descriptions
+from fit.blocks import select_common_images
 from fit.choices import CLASSIFICATION
 from fit.heads.table import HEADS, HeadKind
 from fit.numeric_labels import are_many_numbers
 from fit.options import FitOptions
-from fit.rows import ImageRows, select_images
+from fit.rows import ImageRows
 from fit.splits import Positions, Split, SplitGroups, find_split_groups, split_rows
 from fit.task import Targets, Task, find_numbers, find_task
 from store.errors import UsageError
@@ -60,10 +60,7 @@ def label_images(
         UsageError: there are no images or labels, a class has too few images for the head, or the stores contradict each
             other.
     """
-    rows = select_images(stores[0], options.labels, reporter, options.exclude_from)
-    rows = match_images(rows, stores, reporter)
-    if options.labels is None:
-        require_same_descriptions(rows, stores)
+    rows = select_common_images(stores, options.labels, options.exclude_from, reporter)
     labels, paths = rows.texts("label"), rows.texts("path")
     if options.task == CLASSIFICATION and are_many_numbers(labels):
         reporter.message("note: all labels are numbers, many different ones: --task regression predicts numbers")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from extract.api import ONNX, image_root
 from fit.command_words import evaluate_test_words, load_words, store_words
-from fit.experiment_record import TESTS
+from fit.experiment_record import TESTS, Choices
 from fit.head import Head
 from fit.heads.build import find_kind
 from fit.heads.table import is_custom
@@ -31,7 +31,7 @@ def next_steps(head: Head, folder: Path, stores: Sequence[str]) -> list[str]:
         suggested_line("fit", "predict", folder, *images, *load_words(name)),
     ]
     if _untested(head):
-        steps.append(suggested_line(*evaluate_test_words(folder, name, stores, _labels(head))))
+        steps.append(suggested_line(*evaluate_test_words(folder, name, stores, _choices(head))))
     if not is_custom(name) and not head.info.quantized and find_kind(name).exports:
         # Keras' own format needs no other package, but does not hold an ONNX model.
         to, file = ("openvino", "model.xml") if head.info.backbone == ONNX else ("keras", "model.keras")
@@ -39,8 +39,8 @@ def next_steps(head: Head, folder: Path, stores: Sequence[str]) -> list[str]:
     return steps
 
 
-def _labels(head: Head) -> str | None:
-    return None if head.experiment is None else head.experiment.choices.labels
+def _choices(head: Head) -> Choices | None:
+    return None if head.experiment is None else head.experiment.choices
 
 
 def test_notes(head: Head, folder: Path) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated
 
 from fit.choices import CLASS_WEIGHTS, CLASSIFICATION, NEAR_TWINS, REDUCTIONS, REGRESSION, TASKS, WHOLE
-from fit.common_options import ByColumn, ExcludedFile, LabelsFile, LikeFolder
+from fit.common_options import ABSTAINS, ByColumn, ExcludedFile, LabelsFile, LikeFolder
 from fit.completion import complete_head, complete_output
 from fit.heads.parameters import Value
 from fit.heads.table import DEFAULT_HEAD, HEADS, HeadKind, heads_with
@@ -80,7 +80,7 @@ class FitOptions:
     positive: Annotated[
         str | None, Option("Of two classes, the one whose threshold is chosen.", default="the rarer in train")
     ] = None
-    abstain: Annotated[float | None, Option("Predict nothing where the class has a probability below this.")] = None
+    abstain: Annotated[float | None, Option(ABSTAINS)] = None
     seed: Annotated[int, Option("Random seed of splits, folds and training.")] = 0
     tensorboard: Annotated[str | None, Option("A folder for TensorBoard: heads that Keras fits.")] = None
     parameters: Mapping[str, Value] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
+from store.files.base import Files
 from store.labels import LabelCounts, count_labels
 from store.plan import LISTING_SCHEMA
 from store.quantization import Agreement
@@ -113,14 +114,33 @@ class StoreDescription:
         }
 
 
+def weights_of(features: FeatureStore) -> str:
+    """Where the weights were that a store was extracted with, as its newest record says; imagenet in older ones.
+
+    The places differ if the weights were moved between two runs. Records are in the order of their plans' names, which
+    says nothing of time, so the newest is the one whose file was published last.
+    """
+    place_of = {
+        record.slot.file: record.environment.get("weights", "imagenet") for record in features.snapshot.records.values()
+    }
+    if len(set(place_of.values())) < 2:
+        return next(iter(place_of.values()), "imagenet")
+    return place_of[max(place_of, key=lambda file: _published(features.folder, file))]
+
+
+def _published(files: Files, name: str) -> int:
+    """When a file was written, in ns; -1 where that is unknown, or where the file is gone by now."""
+    status = files.status(name)
+    return status.modified if status else -1
+
+
 def run_options(features: FeatureStore) -> dict[str, object]:
     """The options of the `extract run` that makes such a store, by their names on the command line.
 
     Options that change no feature, such as the batch size, are left out.
     """
     snapshot, recipe = features.snapshot, features.recipe
-    environments = [record.environment for record in snapshot.records.values()]
-    weights = next((found["weights"] for found in environments if found.get("weights")), None)
+    weights = weights_of(features) if snapshot.records else None
     dtypes = set(recipe.dtypes)
     options: dict[str, object | None] = {
         "data": snapshot.current.data if snapshot.current else None,

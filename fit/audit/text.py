@@ -6,7 +6,7 @@ from pathlib import Path
 from fit.audit.findings import count_kinds
 from fit.audit.run import Audit
 from fit.audit.write import PAGE, fit_again, same_rows
-from fit.command_words import option_words
+from fit.command_words import table_words
 from store.files.names import printable
 from store.suggestions import suggested_line
 from store.tables import display_width
@@ -45,8 +45,7 @@ def next_steps(audit: Audit, store: str, folder: Path) -> Sequence[str]:
     if found:
         return list(dict.fromkeys(fit_again(audit.options, store, kind, folder) for kind in found))
     options = audit.options
-    tables = [*option_words("--labels", options.labels), *option_words("--exclude-from", options.exclude_from)]
-    return [suggested_line("fit", "head", "--features", store, *same_rows(options), *tables)]
+    return [suggested_line("fit", "head", "--features", store, *same_rows(options), *table_words(options))]
 
 
 def where(audit: Audit, folder: Path) -> str:

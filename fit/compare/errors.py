@@ -9,9 +9,8 @@ import numpy as np
 from fit.arrays import Ints
 from fit.compare.heads import require_different
 from fit.compare.notes import on_differences, without_test
-from fit.evaluated import EvaluatedNumbers, evaluated_numbers, shared_rows
+from fit.evaluated import EvaluatedNumbers, evaluated_numbers, shared_groups, shared_rows
 from fit.head_folder import Results
-from fit.metrics.arrays import join_groups
 from fit.metrics.intervals import Interval, Sampling
 from fit.metrics.paired import holm
 from fit.metrics.paired_errors import PairedErrors, compare_errors
@@ -124,8 +123,8 @@ def compare_errors_of(heads: Sequence[Results]) -> ErrorComparison:
 def _paired(test: EvaluatedNumbers, best: EvaluatedNumbers, rows: Ints) -> PairedErrors:
     sides = ((test, rows[:, 0]), (best, rows[:, 1]))
     errors = [np.abs(side.targets - side.predicted)[chosen] for side, chosen in sides]
-    groups = [side.split_groups[chosen] for side, chosen in sides if side.split_groups is not None]
-    return compare_errors(errors[0], errors[1], Sampling(join_groups(groups)))
+    groups = shared_groups(test.split_groups, best.split_groups, rows)
+    return compare_errors(errors[0], errors[1], Sampling(groups))
 
 
 def _notes(compared: Sequence[ComparedErrors], best: int) -> list[str]:

@@ -15,9 +15,8 @@ import numpy as np
 from fit.arrays import Ints
 from fit.compare.costs import Costs, cost_notes, describe_features, measure_costs, pareto_front
 from fit.compare.notes import on_differences, without_test
-from fit.evaluated import Evaluated, evaluated_rows, shared_rows
+from fit.evaluated import Evaluated, evaluated_rows, shared_groups, shared_rows
 from fit.head_folder import Results
-from fit.metrics.arrays import join_groups
 from fit.metrics.folds import FoldDifferences, compare_folds
 from fit.metrics.intervals import Interval, Sampling
 from fit.metrics.paired import PairedDifference, compare_accuracies, holm
@@ -226,16 +225,8 @@ def _paired(test: Evaluated, best_test: Evaluated, rows: Ints) -> PairedDifferen
     """Compare a head with the best on these pairs of rows; None if there are none, or for the best itself."""
     if test is best_test or not len(rows):
         return None
-    groups = _split_groups(test, best_test, rows)
+    groups = shared_groups(test.split_groups, best_test.split_groups, rows)
     return compare_accuracies(test.right[rows[:, 0]], best_test.right[rows[:, 1]], Sampling(groups))
-
-
-def _split_groups(first: Evaluated, second: Evaluated, rows: Ints) -> Ints | None:
-    """(pairs,): images that are of one split group for either head; None if neither knows any."""
-    known = [
-        test.split_groups[rows[:, side]] for side, test in enumerate((first, second)) if test.split_groups is not None
-    ]
-    return join_groups(known) if known else None
 
 
 def _compare_folds(head: Results, best: Results) -> FoldDifferences | None:

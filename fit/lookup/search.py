@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from extract.api import SILENT, FeatureExtractor, Reporter, take_images
-from fit.blocks import find_stored, weights_of
+from fit.blocks import find_stored
 from fit.choices import WHOLE
 from fit.data import reduce_tensor
 from fit.head import load_head
@@ -21,6 +21,7 @@ from fit.splits import Positions
 from fit.task import first_names
 from store.errors import UsageError
 from store.files.names import file_path, printable
+from store.information import weights_of
 from store.labels import plain_label, split_labels
 from store.reader import FeatureStore
 

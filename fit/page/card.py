@@ -7,7 +7,7 @@ them to fill in, and says so.
 import re
 
 from fit.page.content import Content
-from fit.page.render import environment
+from fit.page.render import page_templates
 
 _MARKUP = re.compile(r"([\\`*_\[\]<>#|~$&])")
 
@@ -19,7 +19,7 @@ def model_card(content: Content) -> str:
 
 def render_card(template: str, content: object) -> str:
     """The Markdown of a file beside this module, which gets `content` as `page`."""
-    templates = environment(escapes=False)
+    templates = page_templates().overlay(autoescape=False)  # Markdown has an escape of its own: the filter text
     templates.filters["text"] = markdown_text
     return templates.get_template(template).render(page=content)
 

@@ -30,7 +30,7 @@ from fit.page.images import (
     order_of_need,
 )
 from fit.page.map import PCA, project
-from fit.page.numbers import USES, by_table, confusion_table, group_table, label_table, number, score_table
+from fit.page.numbers import USES, by_table, confusion_table, group_table, label_table, number, score_table, value_alone
 from fit.page.run import command_blocks, recipe_facts, version_facts
 from fit.page.sources import (
     Evaluation,
@@ -223,7 +223,7 @@ def _content(results: Results, parts: _Parts, samples: Mapping[int, Positions], 
         of=evaluation.of,
         reported=reported,
         accuracy=number("accuracy", _metric(measured, "accuracy")),
-        baseline=number("accuracy", _metric(metrics["baseline"], "accuracy"), with_interval=False),
+        baseline=value_alone("accuracy", _metric(metrics["baseline"], "accuracy")),
         calibration_error=number("calibration_error", _metric(measured, "calibration_error")),
         wrong=int((~evaluation.evaluated.right).sum()),
         chosen_on=USES[reported],

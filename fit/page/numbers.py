@@ -33,28 +33,35 @@ USES = {
 """What the images of an evaluation were used for."""
 
 
-def number(name: str, metric: Mapping[str, Any], with_interval: bool = True) -> Number:
-    """A metric of metrics.json in words."""
-    value, low, high = metric["value"], metric.get("low"), metric.get("high")
-    reason = printable(metric.get("reason") or "") if with_interval else ""
-    if value is None:
-        return Number("-", reason=reason)
-    values = [value, low, high] if with_interval and low is not None and high is not None else [value]
-    first, *bounds = format_values(name, values) if name in _NOT_SHARES else map(percent, values)
-    return Number(first, " to ".join(bounds).replace(_PERCENT, "", 1), reason if not bounds else "")
+def number(name: str, metric: Mapping[str, Any]) -> Number:
+    """A metric of metrics.json in words, with its interval or the reason why it has none."""
+    value, low, high, reason = metric["value"], metric.get("low"), metric.get("high"), metric.get("reason")
+    if value is None or low is None or high is None:
+        return Number(value_alone(name, metric).value, reason=printable(reason or ""))
+    text, *bounds = _texts(name, [value, low, high])
+    return Number(text, " to ".join(bounds).replace(_PERCENT, "", 1))
+
+
+def value_alone(name: str, metric: Mapping[str, Any]) -> Number:
+    """A metric of metrics.json in words, without its interval."""
+    value = metric["value"]
+    return Number("-" if value is None else _texts(name, [value])[0])
+
+
+def _texts(name: str, values: Sequence[float]) -> list[str]:
+    """Values of one metric that are read together."""
+    return format_values(name, values) if name in _NOT_SHARES else list(map(percent, values))
 
 
 def score_table(metrics: Mapping[str, Any]) -> ScoreTable:
     """All metrics of all evaluations that there are."""
     names = [name for name in (*_SHOWN, _BASELINE) if metrics.get(name)]
     known = list(dict.fromkeys(key for name in names for key in _metrics_of(metrics[name])))
+    shown_by = {name: value_alone if name == _BASELINE else number for name in names}
     rows = [
         (
             key.replace("_", " "),
-            [
-                number(key, metrics[name][key], name != _BASELINE) if key in metrics[name] else Number("-")
-                for name in names
-            ],
+            [shown_by[name](key, metrics[name][key]) if key in metrics[name] else Number("-") for name in names],
         )
         for key in known
     ]

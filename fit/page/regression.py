@@ -13,8 +13,8 @@ from fit.metrics.regression import RegressionScores
 from fit.page.card import render_card
 from fit.page.charts import HEIGHT, WIDTH, LineChart, kept_epoch, kept_note, training_charts
 from fit.page.content import Number, ScoreTable, Snippet
-from fit.page.numbers import USES, number, score_table
-from fit.page.render import content_policy, environment, resource
+from fit.page.numbers import USES, number, score_table, value_alone
+from fit.page.render import content_policy, page_templates, resource
 from fit.page.run import command_blocks, recipe_facts, version_facts
 from fit.page.sources import EVALUATIONS, choices_of, monitor_of, unseen_note
 from store.files.names import printable
@@ -93,7 +93,7 @@ def regression_content(results: Results) -> RegressionContent:
         of=f"{len(evaluated):,} {EVALUATIONS[reported]}",
         chosen_on=USES[reported],
         error=number("mean_absolute_error", scores.mean_absolute_error.to_dict()),
-        baseline=number("mean_absolute_error", metrics["baseline"]["mean_absolute_error"], with_interval=False),
+        baseline=value_alone("mean_absolute_error", metrics["baseline"]["mean_absolute_error"]),
         explained=number("r2", scores.r2.to_dict()),
         scores=score_table(metrics),
         points=_points(evaluated, float(every.min()), float(every.max())),
@@ -157,7 +157,7 @@ def render_regression(content: RegressionContent) -> str:
     """The whole page: HTML without scripts."""
     style, script = resource("page.css"), ""
     return (
-        environment(escapes=True)
+        page_templates()
         .get_template("regression.html")
         .render(
             page=content,

@@ -29,11 +29,14 @@ def resource(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def environment(escapes: bool) -> Environment:
-    """Templates from the files beside this module; a name that a template misspells is an error."""
+def page_templates() -> Environment:
+    """Templates from the files beside this module, which escape what they are given as HTML.
+
+    A name that a template misspells is an error.
+    """
     made = Environment(
         loader=FunctionLoader(resource),
-        autoescape=escapes,  # noqa: S701  off for Markdown alone, which has an escape of its own
+        autoescape=True,
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
@@ -58,7 +61,7 @@ def render_template(template: str, scripts: Sequence[str], content: object, data
     style = resource("page.css")
     script = f"(() => {{\n{''.join(map(resource, scripts))}}})();\n"
     return (
-        environment(escapes=True)
+        page_templates()
         .get_template(template)
         .render(
             page=content,

@@ -58,9 +58,8 @@ def unseen_note(results: Results) -> list[str]:
     images = results.metrics["rows"].get(TEST, 0)
     if not images or results.metrics.get(TEST) is not None:
         return []
-    folder, stores, choices = results.folder, noted_stores(results.info), choices_of(results)
-    labels = None if choices is None else choices.labels
-    evaluate = suggest(*evaluate_test_words(folder, results.info.head, stores, labels))
+    folder, stores = results.folder, noted_stores(results.info)
+    evaluate = suggest(*evaluate_test_words(folder, results.info.head, stores, choices_of(results)))
     then = f"{evaluate}, then {suggest('fit', 'report', folder)}, shows them"
     return [f"The {images:,} test images are not on this page: {printable(then)}."]
 

@@ -42,7 +42,9 @@ def test_streamed_features_are_those_in_memory(color_store, reduction, monkeypat
 
 def test_a_head_that_cannot_stream_is_told_so_before_anything_is_read(color_store, monkeypatch):
     monkeypatch.setattr(fit.data, "available_memory", lambda: 100)
-    with pytest.raises(UsageError, match="--reduce avg, --head sgd or --head dense"):
+    with pytest.raises(
+        UsageError, match="--reduce avg, --head linear, where images have one class each, or --head dense"
+    ):
         load_features(color_store, color_store.find_output(None), "flatten", np.arange(60), streams=False)
 
 

@@ -13,6 +13,7 @@ from fit import fit_head, load_head
 from fit.compare.heads import compare_heads
 from fit.evaluated import evaluated_rows
 from fit.evaluation import evaluate_head
+from fit.evaluation_options import EvaluationOptions
 from fit.head_folder import read_results
 from fit.like import as_like
 from fit.options import FitOptions
@@ -80,7 +81,7 @@ def test_a_threshold_is_chosen_on_validation_and_kept_and_used(color_store, two_
     assert table["predicted"].to_pylist() == [
         "warm" if value >= threshold else "cold" for value in table["warm"].to_pylist()
     ]
-    tested = evaluate_head(loaded, color_store, two_classes, "test")
+    tested = evaluate_head(loaded, color_store, EvaluationOptions(two_classes, split="test"))
     assert tested["evaluation"] == head.metrics["test"]
     assert tested["decision"]["thresholds"] == [threshold]
     evaluated = evaluated_rows(read_results(folder), "test")
@@ -190,7 +191,9 @@ def test_below_a_probability_there_is_no_answer(color_store, two_classes, tmp_pa
     loaded.abstain_below(0.0)
     assert count_abstentions(predict_store(loaded, color_store)) == 0
     loaded.abstain_below(1.0)
-    measured = evaluate_head(loaded, color_store, two_classes)["decision"]["measured"]["evaluation"]["answered"]
+    measured = evaluate_head(loaded, color_store, EvaluationOptions(two_classes))["decision"]["measured"]["evaluation"][
+        "answered"
+    ]
     assert (measured["rows"], measured["accuracy"]["value"]) == (0, None)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from fit import fit_head
 from fit.evaluation import evaluate_head
+from fit.evaluation_options import EvaluationOptions
 from fit.text import format_by, format_confusion, format_metrics, format_remarks
 from store.errors import UsageError
 
@@ -38,7 +39,7 @@ def test_the_accuracy_of_each_value_of_a_column_is_measured_the_worst_first(colo
     mean = np.average(accuracies, weights=[one["rows"] for one in by["values"]])
     assert mean == pytest.approx(head.metrics["test"]["accuracy"]["value"])
     assert json.loads(json.dumps(by)) == by
-    evaluated = evaluate_head(head, color_store, labels, by="label")
+    evaluated = evaluate_head(head, color_store, EvaluationOptions(labels, by="label"))
     assert evaluated["by"]["of"] == "evaluation"
     assert sum(one["rows"] for one in evaluated["by"]["values"]) == evaluated["rows"] == head.metrics["test"]["rows"]
     recalls = {one["name"]: one["recall"] for one in evaluated["evaluation"]["per_class"]}
@@ -60,7 +61,7 @@ def test_a_column_that_is_not_there_is_refused_before_the_predictions(color_stor
     head = fit_head(color_store, "centroid")
     monkeypatch.setattr("fit.prediction.predict_rows", lambda *arguments: pytest.fail("it was predicted"))
     with pytest.raises(UsageError, match="--by site: there is no such column"):
-        evaluate_head(head, color_store, by="site")
+        evaluate_head(head, color_store, EvaluationOptions(by="site"))
 
 
 def test_few_groups_of_images_give_no_interval_and_a_sentence(color_store, tmp_path):
@@ -79,7 +80,7 @@ def test_a_class_that_is_missing_from_an_evaluation_is_named(color_store, tmp_pa
     head = fit_head(color_store, "centroid")
     labels = labels_file(tmp_path, color_store, own_label)
     labels.write_text("\n".join(line for line in labels.read_text().splitlines() if not line.startswith("red")) + "\n")
-    evaluated = evaluate_head(head, color_store, labels, "test")
+    evaluated = evaluate_head(head, color_store, EvaluationOptions(labels, split="test"))
     assert evaluated["evaluation"]["missing"] == ["red"]
     assert ["missing classes", "1 of 3"] in [row[:2] for row in format_metrics(evaluated)]
     assert "evaluation: no image of red" in format_remarks(evaluated)[0]
@@ -95,5 +96,5 @@ def test_four_labels_have_a_table_of_labels(color_store, tmp_path):
     assert len(head.classes) == 4
     table = format_confusion(head.metrics, 80)
     assert table[0][1:] == ["true negative", "false positive", "false negative", "true positive"]
-    assert evaluate_head(head, color_store, labels)["multi_label"] is True
+    assert evaluate_head(head, color_store, EvaluationOptions(labels))["multi_label"] is True
     assert fit_head(color_store, "centroid").metrics["multi_label"] is False

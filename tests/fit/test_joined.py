@@ -17,6 +17,7 @@ from fit import fit_head, load_head
 from fit.blocks import find_outputs, match_images
 from fit.data import InMemory, Joined, Source
 from fit.evaluation import evaluate_head
+from fit.evaluation_options import EvaluationOptions
 from fit.head_folder import read_results
 from fit.heads.balanced import BalancedClassifier, block_scales
 from fit.heads.base import HeadSpec
@@ -242,7 +243,10 @@ def test_altered_views_are_joined_with_the_same_ones_alone(stub, colors, tmp_pat
 def test_the_stores_of_a_head_are_found_in_any_order(head, stores, colors, tmp_path):
     forward, backward = predict_store(head, stores), predict_store(head, stores[::-1])
     assert forward.equals(backward)
-    assert evaluate_head(head, stores[::-1], split=TEST)["evaluation"]["accuracy"] == head.metrics["test"]["accuracy"]
+    assert (
+        evaluate_head(head, stores[::-1], EvaluationOptions(split=TEST))["evaluation"]["accuracy"]
+        == head.metrics["test"]["accuracy"]
+    )
     with pytest.raises(RecipeMismatch, match=r"name one --features for each recipe of the head \(2\)"):
         predict_store(head, stores[0])
     other = extracted(colors, tmp_path / "other", image_size=(32, 32))

@@ -9,16 +9,19 @@ from extract.api import Reporter
 from fit import fit_head, load_head
 from fit.compare.heads import compare_heads
 from fit.evaluation import evaluate_head
+from fit.evaluation_options import EvaluationOptions
 from fit.head_folder import read_results
-from fit.page.sources import gather_evaluation
+from fit.next_steps import next_steps
+from fit.page.sources import gather_evaluation, unseen_note
 from store import open_store
 from store.recipe import Output
 from tests.store.build import Image, SmallStore
 
 
-def evaluate(head, store, *rest):
+def evaluate(head, store, labels=None, split=None, exclude_from=None):
     messages = []
-    return evaluate_head(head, store, *rest, reporter=Reporter(messages.append)), " ".join(messages)
+    options = EvaluationOptions(labels, exclude_from, split)
+    return evaluate_head(head, store, options, reporter=Reporter(messages.append)), " ".join(messages)
 
 
 def content(folder):
@@ -108,6 +111,28 @@ def test_copies_of_test_images_in_train_are_no_test_images(tmp_path):
     evaluated, _ = evaluate(head, store, None, "test")
     assert (evaluated["rows"], evaluated["evaluation"]) == (10, at_once.metrics["test"])
     assert content(head.folder)[0]["test"] == at_once.metrics["test"]
+
+
+def test_images_that_the_fit_was_told_to_leave_out_are_left_out_again(tmp_path):
+    """In a store with its own split they are still of its split test."""
+    SmallStore(tmp_path / "store").update(
+        {f"{n:02d}": Image(f"{n}", "ab"[n % 2], "test" if n < 10 else "train") for n in range(40)}, 50
+    )
+    excluded = tmp_path / "excluded.csv"
+    excluded.write_text("path\n03\n04\n30\n")
+    store = open_store(tmp_path / "store")
+    at_once = fit_head(store, "centroid", exclude_from=excluded, evaluate_test=True)
+    head = load_head(fit_head(store, "centroid", exclude_from=excluded).save(tmp_path / "head"))
+    (suggested,) = (step for step in next_steps(head, head.folder, ["store"]) if "--split test" in step)
+    assert f" --features store --exclude-from {excluded} --split test" in suggested
+    assert f" --exclude-from {excluded} --split test" in unseen_note(read_results(head.folder))[0]
+    evaluated, said = evaluate(head, store, split="test")
+    assert evaluated["rows"] == 10 and content(head.folder)[0]["test"] is None
+    assert f"note: the head was fitted with --exclude-from {excluded}: give it here too" in said
+    evaluated, said = evaluate(head, store, split="test", exclude_from=excluded)
+    assert (evaluated["rows"], evaluated["evaluation"]) == (8, at_once.metrics["test"])
+    assert content(head.folder)[0]["test"] == at_once.metrics["test"]
+    assert "give it here too" not in said
 
 
 def test_a_head_in_memory_has_its_test_too(color_store):

@@ -19,6 +19,7 @@ from fit.commands import app
 from fit.compare.errors import compare_errors_of, error_figure
 from fit.compare.text import format_errors
 from fit.evaluation import evaluate_head
+from fit.evaluation_options import EvaluationOptions
 from fit.head_folder import read_results
 from fit.heads.table import HEADS
 from fit.like import as_like
@@ -66,7 +67,7 @@ def test_every_head_that_can_learns_numbers_and_is_the_same_after_loading(name, 
     found, again = predict_store(head, color_store), predict_store(loaded, color_store)
     assert found.column_names == ["path", "predicted", "error"]
     np.testing.assert_array_equal(found["predicted"].to_numpy(), again["predicted"].to_numpy())
-    tested = evaluate_head(loaded, color_store, numbers, "test")
+    tested = evaluate_head(loaded, color_store, EvaluationOptions(numbers, split="test"))
     for measure in REGRESSION_METRICS:
         assert tested["evaluation"][measure]["value"] == pytest.approx(metrics["test"][measure]["value"]), measure
     assert tested["baseline"] == metrics["baseline"]

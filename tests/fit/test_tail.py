@@ -10,13 +10,13 @@ import pytest
 import fit.heads.tail
 from extract import extract as run_extract
 from fit import fit_head, load_head
-from fit.blocks import weights_of
 from fit.export.export import export_head
 from fit.export.targets import TARGETS
 from fit.heads.base import Origin
 from fit.heads.tail import Tail
 from store import open_store
 from store.errors import RecipeMismatch, UsageError
+from store.information import weights_of
 from tests.fit.conftest import CLASSES
 
 LAYER, LAST = "block6d_add", "top_activation"

@@ -9,6 +9,7 @@ from extract import extract as run_extract
 from extract.api import Reporter
 from fit import fit_head, load_head
 from fit.evaluation import evaluate_head
+from fit.evaluation_options import EvaluationOptions
 from fit.options import FitOptions
 from fit.train import fit_with
 from store import open_store
@@ -25,7 +26,7 @@ def images_with(head, letters, which="kept_fit"):
 
 def evaluate(head, store, **options):
     messages = []
-    return evaluate_head(head, store, reporter=Reporter(messages.append), **options), " ".join(messages)
+    return evaluate_head(head, store, EvaluationOptions(**options), Reporter(messages.append)), " ".join(messages)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from fit.commands import app
 from fit.compare.heads import compare_heads, comparison_figure
 from fit.compare.text import format_comparison
 from fit.evaluation import evaluate_head
+from fit.evaluation_options import EvaluationOptions
 from fit.head_folder import read_results
 from store.command_line import run_app
 from store.errors import UsageError
@@ -207,7 +208,7 @@ def test_labels_with_spaces_are_those_without(color_store, tmp_path):
     (tmp_path / "labels.csv").write_text("path,label\n" + "".join(lines))
     spaced = fit_head(color_store, "centroid", labels=tmp_path / "labels.csv", evaluate_test=True)
     assert spaced.classes == ("blue", "green", "red")
-    assert evaluate_head(spaced, color_store, tmp_path / "labels.csv")["rows"] == 12
+    assert evaluate_head(spaced, color_store, EvaluationOptions(tmp_path / "labels.csv"))["rows"] == 12
     plain = fit_head(color_store, "centroid", evaluate_test=True)
     compared = compare_heads([read_results(head.save(tmp_path / name)) for name, head in (("a", spaced), ("b", plain))])
     assert compared.heads[1].shared == 12

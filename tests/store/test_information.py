@@ -1,11 +1,11 @@
-"""Where a store's weights were; `test_joined.py` is about several blocks of features."""
+"""Where a store's weights were, in what made it; `end_to_end` and `extract` test the rest of `store info`."""
 
 import os
 
 import pytest
 
-from fit.blocks import weights_of
 from store import open_store
+from store.information import run_options, weights_of
 from tests.store.build import SmallStore, edit_json, make_images
 
 
@@ -29,7 +29,8 @@ def note_weights(store, places, newest=0):
 @pytest.mark.parametrize("newest", [0, 1])
 def test_the_weights_are_where_the_record_says_that_was_published_last(newest, store, tmp_path):
     note_weights(store, ["/first.h5", "/second.h5"], newest)
-    assert weights_of(open_store(tmp_path)) == ["/first.h5", "/second.h5"][newest]
+    opened = open_store(tmp_path)
+    assert weights_of(opened) == run_options(opened)["weights"] == ["/first.h5", "/second.h5"][newest]
 
 
 def test_records_of_early_versions_do_not_say_it(store, tmp_path):
@@ -39,7 +40,9 @@ def test_records_of_early_versions_do_not_say_it(store, tmp_path):
 
 def test_a_store_without_records_says_nothing(tmp_path):
     SmallStore(tmp_path)
-    assert weights_of(open_store(tmp_path)) == "imagenet"
+    opened = open_store(tmp_path)
+    assert weights_of(opened) == "imagenet"
+    assert "weights" not in run_options(opened)
 
 
 def test_a_record_that_garbage_collection_has_removed_meanwhile_is_the_oldest(store, tmp_path):

@@ -11,6 +11,7 @@ written just as `encode` does is read by HDF5 itself.
 
 import io
 import json
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -54,7 +55,8 @@ class Hdf5:
         """See Format."""
         import h5py
 
-        with h5py.File(self.name, "w", driver="core", backing_store=False) as file:  # in memory, without a file
+        # In memory, without a file; of two that are open at a time, HDF5 refuses the second if they have one name.
+        with h5py.File(uuid.uuid4().hex, "w", driver="core", backing_store=False) as file:
             file.attrs["stillframe"] = json.dumps(
                 {"fingerprint": fingerprint, "outputs": [output.to_dict() for output in outputs]}
             )

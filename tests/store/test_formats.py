@@ -3,6 +3,7 @@
 import io
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import h5py
@@ -93,6 +94,14 @@ def test_a_file_in_a_folder_whose_name_is_not_utf8_is_no_damage(shard_format, da
     path.parent.mkdir()
     path.write_bytes(data)
     assert bits(shard_format.tensor(path, output)) == bits(shard_format.tensor(data, output))
+
+
+def test_several_threads_encode_at_a_time(shard_format, output):
+    """As the writing threads of `extract together` do."""
+    shard = make_shard(make_images(*map(str, range(200))), [str(number) for number in range(200)], [output])
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: shard_format.encode(shard, [output], "f" * 64), range(12)))
+    assert len(set(found)) == 1
 
 
 @pytest.mark.parametrize(

@@ -47,20 +47,23 @@ def read_shard(files: Files, record: CommitRecord, read: Callable[[Path], Result
 def checked_ahead(files: Files, records: Sequence[CommitRecord]) -> Iterator[int]:
     """The positions 0, 1, … of the records, each once its shard file is checked; meanwhile threads check those that follow.
 
-    A bucket's files are downloaded for that. An error of a file is left to `read_shard`, which meets it again.
+    A bucket's files are downloaded for that, as many ahead as the cache holds beside the one that is read. An error of a
+    file is left to `read_shard`, which meets it again.
     """
 
     def check(record: CommitRecord) -> None:
         with suppress(OSError, StillframeError):
             files.local_copy(_name(record))
 
-    if len(records) < 2:  # nothing follows
+    largest = max((record.shard_bytes for record in records), default=0)
+    ahead = min(len(records), _CHECKED_AHEAD, files.room_for_copies // max(largest, 1) - 1)
+    if ahead < 2:  # there is nothing to do meanwhile
         yield from range(len(records))
         return
-    pool, checks, following = ThreadPoolExecutor(_CHECKED_AHEAD, "check"), deque[Future[None]](), iter(records)
+    pool, checks, following = ThreadPoolExecutor(ahead, "check"), deque[Future[None]](), iter(records)
     try:
         for position in range(len(records)):
-            checks.extend(pool.submit(check, record) for record in islice(following, _CHECKED_AHEAD - len(checks)))
+            checks.extend(pool.submit(check, record) for record in islice(following, ahead - len(checks)))
             checks.popleft().result()
             yield position
     finally:

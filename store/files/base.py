@@ -9,6 +9,7 @@ UTF-8). They are not row names: `store.files.names` converts between the two. Ti
 """
 
 import re
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -114,6 +115,11 @@ class Files(ReadableFiles):
             DamagedStore: the bytes are not those that gave the file its name.
             EnvironmentFailure: it cannot be read.
         """
+
+    @property
+    def room_for_copies(self) -> int:
+        """Bytes that the files of `local_copy` may take together; those beyond are deleted while others come."""
+        return sys.maxsize
 
     @abstractmethod
     def create(self, name: str, data: bytes) -> bool:

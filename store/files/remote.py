@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from store.errors import EnvironmentFailure, UsageError
 from store.files.base import Files, FileStatus
-from store.files.cache import cached_shard
+from store.files.cache import cache_limit, cached_shard
 from store.suggestions import suggest_install
 
 if TYPE_CHECKING:
@@ -139,6 +139,11 @@ class RemoteFiles(Files):
         if copy is None:
             raise self.misnamed(name)
         return copy
+
+    @property
+    def room_for_copies(self) -> int:
+        """See Files."""
+        return cache_limit()
 
     def create(self, name: str, data: bytes) -> bool:
         """See Files."""

@@ -1,5 +1,6 @@
 """Shard files are checked before they are read: by several threads, a few files ahead."""
 
+import sys
 import threading
 
 import pytest
@@ -27,6 +28,8 @@ def records_in(folder):
 
 class Observed(LocalFiles):
     """Counts the files that are checked; `checking` is called inside each check."""
+
+    room_for_copies = sys.maxsize
 
     def __init__(self, root, checking=lambda: None):
         super().__init__(root)
@@ -94,3 +97,15 @@ def test_a_copy_that_another_process_deletes_meanwhile_is_asked_for_again(folder
 
     assert read_shard(LocalFiles(folder), record, read) == "read"
     assert len(paths) == 2
+
+
+def test_no_more_is_downloaded_ahead_than_the_cache_holds(folder):
+    """A copy would be deleted before it is read, or while another thread writes it."""
+    records = records_in(folder)
+    largest = max(record.shard_bytes for record in records)
+    for room, ahead in ((0, 0), (2 * largest, 0), (3 * largest, 2), (4 * largest, 3), (100 * largest, 4)):
+        files = Observed(folder)
+        files.room_for_copies = room
+        next(checked_ahead(files, records))
+        assert len(files.checked) <= ahead
+        assert bool(files.checked) == bool(ahead)

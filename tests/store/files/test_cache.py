@@ -145,7 +145,7 @@ def test_other_files_of_the_cache_are_left_alone(monkeypatch):
 )
 def test_the_limit_is_a_size(monkeypatch, given, limit):
     monkeypatch.setenv("STILLFRAME_CACHE_LIMIT", given)
-    assert cache_limit() == limit
+    assert cache_limit() == RemoteFiles("memory://store").room_for_copies == limit
 
 
 @pytest.mark.parametrize("given", ["much", "-1", "10 apples", "1e9"])

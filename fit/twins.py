@@ -42,7 +42,7 @@ def find_near_twins(
     if count > MOST_IMAGES or count * columns * 4 > _MOST_BYTES:
         reporter.message(
             f"note: near twins are not looked for among {count:,} images of {columns:,} features, which would take long: "
-            f"they are among up to {MOST_IMAGES:,} images whose features take up to {_MOST_BYTES / 2**30:g} GB"
+            f"that is done for up to {MOST_IMAGES:,} images, if their features take no more than {_MOST_BYTES / 2**30:g} GB"
         )
         return None
     values = _vectors(features, unaltered, reporter)

@@ -58,8 +58,8 @@ def select_unseen(
     if not chosen.any():
         there = {*rows.table["split"].to_pylist(), *(record.splits.values() if record else ())} - {None}
         raise UsageError(
-            f"no image of split {split!r}, but of {', '.join(sorted(there)) or 'none'}: neither the store nor the head's experiment.json has one; "
-            "leave --split out for all images"
+            f"no image of split {split!r}: the store and the head's experiment.json have "
+            f"{', '.join(sorted(there)) or 'no splits'}; leave --split out for all images"
         )
     kept = chosen & ~seen if split in (None, TEST) else chosen
     if not kept.any():

@@ -49,8 +49,13 @@ def test_the_split_test_of_a_store_without_splits_is_that_of_the_fit(saved, colo
 
 
 def test_a_split_that_no_image_has_is_refused_with_those_that_there_are(saved, color_store):
-    with pytest.raises(UsageError, match="no image of split 'val', but of test, train, validation: "):
+    with pytest.raises(
+        UsageError, match=r"no image of split 'val': .* have test, train, validation; leave --split out"
+    ):
         evaluate(saved, color_store, split="val")
+    (saved.folder / "experiment.json").unlink()  # as of 0.5.0
+    with pytest.raises(UsageError, match=r"no image of split 'val': .* have no splits; leave --split out"):
+        evaluate(load_head(saved.folder), color_store, split="val")
 
 
 def test_what_a_head_has_learned_from_is_evaluated_only_where_it_is_named(saved, color_store):

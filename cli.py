@@ -54,7 +54,8 @@ def _name_files_in_utf8() -> None:
     A store's rows and classes are named by files, and would have other names in each locale. What is printed keeps the
     encoding of the terminal.
     """
-    if sys.getfilesystemencoding() == "utf-8" or os.environ.get("PYTHONUTF8") == "1" or not sys.executable:
+    named_in_utf8 = sys.getfilesystemencoding() == "utf-8" or os.environ.get("PYTHONUTF8") == "1"
+    if named_in_utf8 or not sys.executable or not os.path.isfile(sys.argv[0]):  # else not started from a file
         return
     os.environ["PYTHONUTF8"] = "1"  # workers that are started inherit it
     os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)

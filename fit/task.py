@@ -156,6 +156,8 @@ class Task:
 
     def position_of(self, name: str) -> int | None:
         """The position of a class, named as labels may be: see `encode`; None if there is no such class."""
+        if name in self.classes:
+            return self.classes.index(name)
         return {plain_label(known): at for at, known in enumerate(self.classes)}.get(plain_label(name))
 
     def class_counts(self, targets: Targets) -> Ints:

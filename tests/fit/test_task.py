@@ -68,6 +68,8 @@ def test_spaces_around_a_label_and_the_encoding_of_its_accents_do_not_count():
 def test_a_class_is_found_by_its_name_as_labels_are():
     task = Task(("cafe\u0301", "tea"), multi_label=False)  # as a head of 0.5.0 may have it
     assert [task.position_of(name) for name in ("caf\u00e9", "cafe\u0301 ", "tea", "Tea")] == [0, 0, 1, None]
+    of_0_5_0 = Task(("caf\u00e9", "cafe\u0301"), multi_label=False)
+    assert [of_0_5_0.position_of(name) for name in of_0_5_0.classes] == [0, 1]
 
 
 def test_one_class_per_image_is_decided_by_the_highest_probability():

@@ -11,7 +11,6 @@ written just as `encode` does is read by HDF5 itself.
 
 import io
 import json
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -55,8 +54,8 @@ class Hdf5:
         """See Format."""
         import h5py
 
-        # In memory, without a file; of two that are open at a time, HDF5 refuses the second if they have one name.
-        with h5py.File(uuid.uuid4().hex, "w", driver="core", backing_store=False) as file:
+        sink = io.BytesIO()  # HDF5's own memory would be copied once more
+        with h5py.File(sink, "w") as file:
             file.attrs["stillframe"] = json.dumps(
                 {"fingerprint": fingerprint, "outputs": [output.to_dict() for output in outputs]}
             )
@@ -69,8 +68,7 @@ class Hdf5:
             for output in outputs:
                 packed = shard.packed.get(output.name)
                 _write_tensor(file, output.name, shard.tensors[output.name], packed, compression)
-            file.flush()
-            return bytes(file.id.get_file_image())
+        return sink.getvalue()
 
     def pack(self, tensor: Tensor, compression: str) -> Packed | None:
         """See Format."""

@@ -123,6 +123,7 @@ def sweep(
     found = sweep_head(features, base, options, output.out, console.reporter)
     write_page_beside(found.best, features, console.reporter)
     console.result({"sweep": str(output.out), **found.to_dict()})
+    test = _tested(found, evaluate_test_words(found.best, base.head, store.features, base))
     console.output(*columns(format_sweep(found)))
     console.summary(
         *facts(format_refusals(found)),
@@ -130,8 +131,8 @@ def sweep(
         *columns(format_metrics(found.metrics, output.everything)),
         "",
         *paragraph(
-            f"chosen from {format_count(len(found.trials), 'trial')} by validation {found.metric.replace('_', ' ')}, so its "
-            f"validation scores are optimistic; {_tested(found, evaluate_test_words(found.best, base.head, store.features, base))}"
+            f"chosen from {format_count(len(found.trials), 'trial')} by validation {found.metric.replace('_', ' ')}, "
+            f"so its validation scores are optimistic; {test}"
         ),
         f"the head is in {found.best}; all trials are in {output.out / 'sweep.csv'}, {output.out / 'sweep.png'}",
     )

@@ -32,6 +32,7 @@ from fit.splits import TEST, TRAIN, VALIDATION, Positions
 from fit.task import Targets, Task, decide
 from fit.unseen import find_test_groups, select_unseen
 from store.errors import EnvironmentFailure, StillframeError
+from store.files.names import printable
 from store.reader import FeatureStore
 
 EVALUATION = "evaluation"
@@ -239,7 +240,7 @@ def _report_excluded(record: ExperimentRecord, options: EvaluationOptions, repor
     """Say that images may be here that the fit left out, where that alone had the option."""
     excluded = record.choices.exclude_from
     if excluded is not None and options.exclude_from is None:
-        reporter.message(f"note: the head was fitted with --exclude-from {excluded}: give it here too")
+        reporter.message(f"note: the head was fitted with --exclude-from {printable(excluded)}: give it here too")
 
 
 def _baseline(truth: GroundTruth | NumberTruth, record: ExperimentRecord | None) -> Scores | RegressionScores:

@@ -128,8 +128,8 @@ class Task:
         unknown = sorted({name for row in names for name in row} - set(self.classes))
         if unknown:
             raise UsageError(
-                f"the head does not know the class{'' if len(unknown) == 1 else 'es'} {first_names(unknown)}: it was fitted on "
-                f"{first_names(self.classes)}; fit another head on these labels"
+                f"the head does not know the {'class' if len(unknown) == 1 else 'classes'} {first_names(unknown)}: it was "
+                f"fitted on {first_names(self.classes)}; fit another head on these labels"
             )
         without = sum(not row for row in names)
         if without:

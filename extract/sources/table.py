@@ -93,9 +93,10 @@ def _row_names(texts: list[str | None], path: str) -> tuple[list[str | None], li
     names = [row_name(_normal(name, parent(path))) for name in given]
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
+        how_many = "1 path repeats" if len(repeated) == 1 else f"{len(repeated):,} paths repeat"
         raise UsageError(
-            f"{path} names {printable(repeated[0])} more than once ({len(repeated):,} {'path repeats' if len(repeated) == 1 else 'paths repeat'}): "
-            "a path is a row's identity, keep one row for each"
+            f"{path} names {printable(repeated[0])} more than once ({how_many}): a path is a row's identity, keep one row "
+            "for each"
         )
     return [*names], notes
 
